@@ -1,0 +1,94 @@
+"""Every error that leaves the client, in one tree.
+
+    TradingViewError
+    ├── ProtocolError                    the bytes were wrong
+    │   └── FrameError                   ... already in their framing
+    ├── SymbolError (ValueError)         bad form, or unknown to the server
+    ├── IntervalError (ValueError)       bad form, or unknown to the server
+    ├── SeriesError (ValueError)         the server refused the series
+    │   └── EntitlementError             ... because the account may not have it
+    ├── AuthError                        the token or the connection's origin was rejected
+    ├── ConnectionFailedError (WebSocketException)   retryable
+    └── NoBarsError (RuntimeError)       nothing came before the deadline; retryable
+
+The second bases keep `except ValueError`, `except WebSocketException` and `except RuntimeError` true,
+which the documented examples use. `retryable` says whether the same call may succeed later.
+"""
+
+from websockets.exceptions import WebSocketException
+
+
+class TradingViewError(Exception):
+    """Anything that went wrong between the caller and TradingView."""
+
+    retryable = False
+
+
+class ProtocolError(TradingViewError):
+    """The server sent something that its protocol does not allow."""
+
+
+class FrameError(ProtocolError):
+    """The text cannot be cut into `~m~LENGTH~m~payload` packets."""
+
+
+class SymbolError(TradingViewError, ValueError):
+    """The symbol is malformed, or the server does not know it.
+
+    `symbol` is the offending text, `reason` says what is wrong with it.
+    """
+
+    def __init__(self, symbol: str, reason: str) -> None:
+        super().__init__(f"symbol {symbol!r}: {reason}")
+        self.symbol = symbol
+        self.reason = reason
+
+
+class IntervalError(TradingViewError, ValueError):
+    """The interval is malformed, or the server does not know it.
+
+    `interval` is the offending text, `reason` says what is wrong with it.
+    """
+
+    def __init__(self, interval: str, reason: str) -> None:
+        super().__init__(f"interval {interval!r}: {reason}")
+        self.interval = interval
+        self.reason = reason
+
+
+class SeriesError(TradingViewError, ValueError):
+    """The server refused the series; `reason` holds its words verbatim."""
+
+    def __init__(self, symbol: str, interval: str, reason: str, *, retryable: bool = False) -> None:
+        super().__init__(f"{symbol} {interval}: the server refused: {reason}")
+        self.symbol = symbol
+        self.interval = interval
+        self.reason = reason
+        self.retryable = retryable
+
+
+class EntitlementError(SeriesError):
+    """The account's plan does not include this symbol or interval."""
+
+
+class AuthError(TradingViewError):
+    """The server rejected the token, the session or the origin of the connection."""
+
+
+class ConnectionFailedError(TradingViewError, WebSocketException):
+    """The connection could not be opened, or was lost.
+
+    `retry_after_s` is the server's own wish (HTTP 429), where it expressed one.
+    """
+
+    retryable = True
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class NoBarsError(TradingViewError, RuntimeError):
+    """The server sent no bars, or did not finish its answer, before the deadline."""
+
+    retryable = True
