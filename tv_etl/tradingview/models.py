@@ -1,0 +1,199 @@
+"""What the client hands to its users: bars, quotes, instruments, and what a history request asks for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tv_etl.tradingview.intervals import Interval
+from tv_etl.tradingview.symbols import SeriesSettings, check_symbol
+
+# How far an answer reaches: to what was asked, to the start of history, or to the plan's window.
+Reach = Literal["complete", "exhausted", "limited"]
+
+ANSWER_LIMIT_S = 30.0  # the documented limit of get_historical_ohlcv
+
+
+class OHLCVBar(BaseModel):
+    """One bar, stamped at its open.
+
+    `timestamp` is in UTC seconds. `volume` is None where the instrument has none (most indices): the wire sends
+    five values then, and fractional volume for crypto, so it is no `int` as the user's document has it.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    timestamp: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float | None = None
+
+    @classmethod
+    def from_row(cls, row: list[float]) -> "OHLCVBar":
+        """Build a bar from `[time, open, high, low, close]` or the same with volume."""
+        return cls.model_construct(
+            timestamp=int(row[0]),
+            open=row[1],
+            high=row[2],
+            low=row[3],
+            close=row[4],
+            volume=row_volume(row),
+        )
+
+
+class QuoteSymbolData(BaseModel):
+    """The state of one symbol's quote after the latest delta.
+
+    A field the server has not sent is None; once sent it stays. `symbol_info` holds every raw field seen,
+    among them `lp_time`, `bid`, `ask`, `description`, `currency_code`.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    symbol: str
+    current_price: float | None = None
+    symbol_info: dict[str, Any] = Field(default_factory=dict)
+    volume: float | None = None
+    change: float | None = None
+    change_percent: float | None = None
+
+    @classmethod
+    def from_fields(cls, symbol: str, fields: Mapping[str, Any]) -> "QuoteSymbolData":
+        """Read the documented values out of the merged raw fields."""
+        return cls(
+            symbol=symbol,
+            current_price=_number(fields.get("lp")),
+            symbol_info=dict(fields),
+            volume=_number(fields.get("volume")),
+            change=_number(fields.get("ch")),
+            change_percent=_number(fields.get("chp")),
+        )
+
+
+@dataclass(frozen=True)
+class SymbolInfo:
+    """The instrument as `symbol_resolved` describes it.
+
+    `raw` is the server's dict; it treats every key as optional, so the properties fall back to what TradingView
+    means by leaving the key out.
+    """
+
+    raw: Mapping[str, Any] = field(repr=False)
+
+    def _text(self, key: str, default: str = "") -> str:
+        value = self.raw.get(key)
+        return value if isinstance(value, str) else default
+
+    @property
+    def symbol(self) -> str:
+        """The symbol as the site writes it, `NASDAQ:AAPL`."""
+        return self._text("pro_name") or self._text("full_name")
+
+    @property
+    def description(self) -> str:
+        return self._text("description")
+
+    @property
+    def kind(self) -> str:
+        """TradingView's `type`: stock, spot, swap, index, futures, forex..."""
+        return self._text("type")
+
+    @property
+    def time_zone(self) -> str:
+        """IANA name of the exchange's time zone."""
+        return self._text("timezone", "Etc/UTC")
+
+    @property
+    def currency(self) -> str:
+        return self._text("currency_code")
+
+    @property
+    def session(self) -> str:
+        """Regular trading hours as a session string, e.g. `0930-1600`."""
+        return self._text("session", "24x7")
+
+    @property
+    def has_volume(self) -> bool:
+        return self._text("visible_plots_set", "ohlcv").endswith("v")
+
+    @property
+    def tick(self) -> float | None:
+        """Smallest price step."""
+        minmov, pricescale = _number(self.raw.get("minmov")), _number(self.raw.get("pricescale"))
+        return minmov / pricescale if minmov and pricescale else None
+
+
+@dataclass(frozen=True)
+class HistoryRequest:
+    """One series and how much of it: the newest `bars_count` bars, or `start` <= open < `end`, or all there is.
+
+    `start` and `end` must be aware datetimes; `bars_count` counts back from `end` if both are given. Raises
+    SymbolError, IntervalError or ValueError on construction, before anything is sent.
+    """
+
+    symbol: str
+    interval: str | Interval
+    start: datetime | None = None
+    end: datetime | None = None
+    bars_count: int | None = None
+    settings: SeriesSettings = field(default_factory=SeriesSettings)
+
+    def __post_init__(self) -> None:
+        check_symbol(self.symbol)
+        Interval.parse(self.interval)
+        for name, moment in (("start", self.start), ("end", self.end)):
+            if moment is not None and moment.tzinfo is None:
+                raise ValueError(f"{name} {moment.isoformat()} has no time zone: pass an aware datetime")
+        if self.start is not None and self.end is not None and self.start >= self.end:
+            raise ValueError(f"start {self.start.isoformat()} is not before end {self.end.isoformat()}")
+        if self.bars_count is not None and self.bars_count < 1:
+            raise ValueError(f"bars_count {self.bars_count} is less than 1")
+        if self.bars_count is not None and self.start is not None:
+            raise ValueError("give start or bars_count, not both")
+
+    @property
+    def width(self) -> Interval:
+        """The interval, parsed."""
+        return Interval.parse(self.interval)
+
+    def __str__(self) -> str:
+        return f"{self.symbol} {self.width}"
+
+
+@dataclass(frozen=True)
+class SeriesHistory:
+    """A finished answer: `rows` ascending and unique in time, each `[time, o, h, l, c]` or with volume.
+
+    `forming_from` is the open of the newest bar while it is not closed, by the server's own clock; None if all
+    bars are closed. `rejected` counts rows that were no bars. `requests` counts the pages asked for.
+    """
+
+    request: HistoryRequest
+    info: SymbolInfo
+    rows: list[list[float]]
+    reach: Reach
+    forming_from: int | None
+    update_mode: str
+    requests: int
+    rejected: int
+
+
+def row_volume(row: list[float]) -> float | None:
+    """The volume of a wire row: None where it is absent or the server's 1e+100 for "no value"."""
+    return row[5] if len(row) > 5 and row[5] < 1e100 else None
+
+
+def convert_timestamp_to_iso(timestamp: float) -> str:
+    """Render UTC seconds as ISO 8601, e.g. `2026-08-21T13:30:00+00:00`."""
+    return datetime.fromtimestamp(timestamp, tz=timezone.utc).isoformat()
+
+
+def _number(value: Any) -> float | None:
+    # 1e+100 is the server's "no value" (PROTOCOL.md §2).
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) >= 1e100:
+        return None
+    return float(value)

@@ -1,0 +1,520 @@
+"""The chart and quote protocol without I/O: text in, typed events out; commands in, text out.
+
+Theory of operation. A connection carries packets; a packet is a heartbeat (`~h~7`), the hello (an object without
+`m`) or a message `{"m": method, "p": [session, ...]}`. The client's messages are *commands*, the server's are
+*events*. Both ends use the same three verbs:
+
+    receive_text(text)        feed what one WebSocket message held
+    events_received()         take what it meant (the server's end: commands_received)
+    text_to_send()            take what must go out, heartbeat echoes included
+
+What is ugly, and why it is so:
+
+* One `timescale_update` or `du` may hold several series and studies; each series becomes one `BarsReceived`. A
+  study has `st` where a series has `s`. A series object may be empty, and so may the whole dict: that is how future
+  tick marks arrive. What carries no bars becomes `Ignored`, by name.
+* Bars older than what was loaded come with negative indices, and indices shift. The time of a bar is its only
+  identity; indices are not decoded.
+* A row has five values where the instrument has no volume. Rows that are no bars (nulls, text, a missing value, a
+  time between two seconds) are dropped and counted, never repaired.
+* Which packets carry the server's time differs (`du` and `qsd` do not): `server_time_ms` holds the newest one seen.
+* An error's scope is in its method: `symbol_error` and `series_error` end one series, `critical_error` one session,
+  `protocol_error` the connection.
+
+This module never awaits, sleeps, logs or reads a clock. Source: PROTOCOL.md §2-§8 and the recordings.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from tv_etl.tradingview.errors import ProtocolError
+from tv_etl.tradingview.frames import PacketDecoder, encode_packet
+from tv_etl.tradingview.models import SymbolInfo
+
+ANONYMOUS_TOKEN = "unauthorized_user_token"
+
+_HEARTBEAT = "~h~"
+_LEGACY_JSON = "~j~"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A message from the client: the method and its parameters, the session id first where there is one."""
+
+    method: str
+    params: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A message from the server. `session` is "" for what concerns the whole connection."""
+
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hello(Event):
+    """The server's greeting; third-party servers may send it late or never."""
+
+    fields: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat(Event):
+    """A sign of life; the protocol has already queued its echo."""
+
+    number: str
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesLoading(Event):
+    """The server began to work on a series."""
+
+    series: str
+
+
+@dataclass(frozen=True, slots=True)
+class SymbolResolved(Event):
+    """What a symbol is."""
+
+    symbol_id: str
+    info: SymbolInfo
+
+
+@dataclass(frozen=True, slots=True)
+class SymbolFailed(Event):
+    """`symbol_error`: the symbol is unknown or not permitted."""
+
+    symbol_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BarsReceived(Event):
+    """Bars of one series, as sent: rows `[time, open, high, low, close]` or with volume behind.
+
+    `is_snapshot` tells `timescale_update` from `du`. `close_time` is the end of the newest bar of the series in
+    UTC seconds, `time_ms` the server's clock, both None where the server left them out.
+    """
+
+    series: str
+    is_snapshot: bool
+    rows: list[list[float]]
+    close_time: float | None
+    time_ms: int | None
+    rejected: int
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesCompleted(Event):
+    """The answer to create_series, modify_series or request_more_data is complete.
+
+    `data_completed` is "end" at the start of history, "limit" where the plan's window ends, else "".
+    """
+
+    series: str
+    update_mode: str
+    data_completed: str
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesFailed(Event):
+    """`series_error`: this series ended, the session goes on."""
+
+    series: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class QuoteReceived(Event):
+    """`qsd`: changed fields of one quote. `symbol` is the subscribed text verbatim; `status` "ok" or an error."""
+
+    symbol: str
+    status: str
+    fields: dict[str, Any]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class QuoteCompleted(Event):
+    """The initial state of one quote has been sent, also after an error."""
+
+    symbol: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFailed(Event):
+    """`critical_error`: the session is unusable, other sessions are not."""
+
+    reason: str
+    info: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionRefused(Event):
+    """`protocol_error`: the server will close the connection."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored(Event):
+    """A message that the client does not use, by its method."""
+
+    method: str
+
+
+class ClientProtocol:
+    """The client's end of one connection."""
+
+    def __init__(self) -> None:
+        self._packets = PacketDecoder()
+        self._events: list[Event] = []
+        self._outgoing: list[str] = []
+        self.server_time_ms: int | None = None
+
+    def receive_text(self, text: str) -> None:
+        """Decode one WebSocket message. Raises FrameError or ProtocolError."""
+        for payload in self._packets.feed(text):
+            events, time_ms = decode_event(payload)
+            if time_ms is not None:
+                self.server_time_ms = time_ms
+            if events and isinstance(events[0], Heartbeat):
+                self._outgoing.append(encode_packet(payload))
+            self._events.extend(events)
+
+    def events_received(self) -> list[Event]:
+        """Take the events decoded so far."""
+        events, self._events = self._events, []
+        return events
+
+    def send(self, *commands: Command) -> None:
+        """Queue commands."""
+        self._outgoing.extend(encode_message(command.method, command.params) for command in commands)
+
+    def text_to_send(self) -> list[str]:
+        """Take the WebSocket messages to send: one packet each, as the site does."""
+        outgoing, self._outgoing = self._outgoing, []
+        return outgoing
+
+
+class ServerProtocol:
+    """The server's end of one connection."""
+
+    def __init__(self) -> None:
+        self._packets = PacketDecoder()
+        self._commands: list[Command] = []
+        self._outgoing: list[str] = []
+        self.heartbeats_received = 0
+
+    def receive_text(self, text: str) -> None:
+        """Decode one WebSocket message. Raises FrameError or ProtocolError."""
+        for payload in self._packets.feed(text):
+            if payload.startswith(_HEARTBEAT):
+                self.heartbeats_received += 1
+            else:
+                self._commands.append(decode_command(payload))
+
+    def commands_received(self) -> list[Command]:
+        """Take the commands decoded so far."""
+        commands, self._commands = self._commands, []
+        return commands
+
+    def send(self, method: str, params: Sequence[Any], *, time_ms: int | None = None) -> None:
+        """Queue a message; with `time_ms` it carries `t` and `t_ms`."""
+        self._outgoing.append(encode_message(method, params, time_ms=time_ms))
+
+    def send_payload(self, payload: str) -> None:
+        """Queue a payload that is no message: the hello, a heartbeat, or bytes for a fault."""
+        self._outgoing.append(encode_packet(payload))
+
+    def text_to_send(self) -> str:
+        """Take the text of the next WebSocket message: all queued packets in one, as the live server does."""
+        outgoing, self._outgoing = self._outgoing, []
+        return "".join(outgoing)
+
+
+# --- commands -------------------------------------------------------------------------------------------------
+
+
+def set_auth_token(token: str) -> Command:
+    return Command("set_auth_token", (token,))
+
+
+def set_locale(language: str = "en", country: str = "US") -> Command:
+    return Command("set_locale", (language, country))
+
+
+def chart_create_session(session: str) -> Command:
+    return Command("chart_create_session", (session, ""))
+
+
+def chart_delete_session(session: str) -> Command:
+    return Command("chart_delete_session", (session,))
+
+
+def resolve_symbol(session: str, symbol_id: str, spec: str) -> Command:
+    return Command("resolve_symbol", (session, symbol_id, spec))
+
+
+def create_series(session: str, series: str, symbol_id: str, resolution: str, count: int) -> Command:
+    return Command("create_series", (session, series, "s1", symbol_id, resolution, count, ""))
+
+
+def request_more_data(session: str, series: str, count: int) -> Command:
+    return Command("request_more_data", (session, series, count))
+
+
+def quote_create_session(session: str) -> Command:
+    return Command("quote_create_session", (session,))
+
+
+def quote_delete_session(session: str) -> Command:
+    return Command("quote_delete_session", (session,))
+
+
+def quote_set_fields(session: str, *names: str) -> Command:
+    return Command("quote_set_fields", (session, *names))
+
+
+def quote_add_symbols(session: str, *symbols: str) -> Command:
+    return Command("quote_add_symbols", (session, *symbols))
+
+
+def encode_message(method: str, params: Sequence[Any], *, time_ms: int | None = None) -> str:
+    """A message as one packet; keys stand in the live server's order."""
+    message: dict[str, Any] = {"m": method, "p": params}
+    if time_ms is not None:
+        message |= {"t": time_ms // 1000, "t_ms": time_ms}
+    return encode_packet(msgspec.json.encode(message).decode())
+
+
+def decode_command(payload: str) -> Command:
+    """Read a client's message. Raises ProtocolError."""
+    try:
+        message = msgspec.json.decode(payload)
+    except (msgspec.DecodeError, RecursionError):
+        raise ProtocolError("a command is not JSON") from None
+    if not isinstance(message, dict) or not isinstance(message.get("m"), str):
+        raise ProtocolError("a command has no method")
+    params = message.get("p")
+    if not isinstance(params, list):
+        raise ProtocolError(f"{message['m']}: the parameters are not a list")
+    return Command(message["m"], tuple(params))
+
+
+# --- events ---------------------------------------------------------------------------------------------------
+
+
+class _Envelope(msgspec.Struct):
+    m: str | None = None
+    p: list[msgspec.Raw] = []
+    t_ms: float | None = None
+    t: float | None = None
+
+
+class _Point(msgspec.Struct):
+    v: list[float]
+
+
+class _LastBarStatus(msgspec.Struct):
+    bar_close_time: float | None = None
+
+
+class _Series(msgspec.Struct):
+    s: list[_Point] | None = None
+    lbs: _LastBarStatus | None = None
+
+
+class _Quote(msgspec.Struct):
+    n: str
+    s: str = "ok"
+    v: dict[str, Any] | None = None
+    errmsg: str = ""
+
+
+_envelope = msgspec.json.Decoder(_Envelope)
+_series_by_id = msgspec.json.Decoder(dict[str, _Series])
+_loose = msgspec.json.Decoder()
+_quote = msgspec.json.Decoder(_Quote)
+
+
+def decode_event(payload: str) -> tuple[list[Event], int | None]:
+    """The events of one payload, and the server's time in it (ms, None if absent). Raises ProtocolError."""
+    if payload.startswith(_HEARTBEAT):
+        return [Heartbeat("", payload[len(_HEARTBEAT) :])], None
+    if payload.startswith(_LEGACY_JSON):
+        payload = payload[len(_LEGACY_JSON) :]
+    try:
+        envelope = _envelope.decode(payload)
+        if envelope.m is None:
+            return _decode_hello(payload)
+        time_ms = _time_ms(envelope)
+        decode = _DECODERS.get(envelope.m)
+        if decode is None:
+            return [Ignored(_optional_text(envelope.p, 0), envelope.m)], time_ms
+        return decode(_Params(envelope.m, envelope.p, time_ms)), time_ms
+    except RecursionError:
+        raise ProtocolError("a message is nested too deeply") from None
+    except msgspec.DecodeError as error:
+        raise ProtocolError(f"a message is malformed: {error}") from None
+
+
+class _Params:
+    """The parameters of one message, decoded one by one as they are needed."""
+
+    def __init__(self, method: str, raw: list[msgspec.Raw], time_ms: int | None) -> None:
+        self.method = method
+        self.raw = raw
+        self.time_ms = time_ms
+
+    def text(self, index: int) -> str:
+        value = self.value(index)
+        if not isinstance(value, str):
+            raise ProtocolError(f"{self.method}: parameter {index} is not a string")
+        return value
+
+    def value(self, index: int, default: Any = None) -> Any:
+        return _loose.decode(self.raw[index]) if index < len(self.raw) else default
+
+    def reason(self, index: int) -> str:
+        """A reason is text, or an object that holds one; its further parameters belong to it."""
+        parts = [self.value(i) for i in range(index, len(self.raw))]
+        return ", ".join(part if isinstance(part, str) else msgspec.json.encode(part).decode() for part in parts)
+
+
+def _decode_hello(payload: str) -> tuple[list[Event], int | None]:
+    fields = _loose.decode(payload)
+    time_ms = fields.get("timestampMs", 0)
+    return [Hello("", fields)], int(time_ms) if isinstance(time_ms, int | float) and time_ms > 0 else None
+
+
+def _time_ms(envelope: _Envelope) -> int | None:
+    if envelope.t_ms is not None:
+        return int(envelope.t_ms)
+    return None if envelope.t is None else int(envelope.t * 1000)
+
+
+def _optional_text(raw: list[msgspec.Raw], index: int) -> str:
+    value = _loose.decode(raw[index]) if index < len(raw) else ""
+    return value if isinstance(value, str) else ""
+
+
+def _decode_bars(params: _Params) -> list[Event]:
+    session = params.text(0)
+    if len(params.raw) < 2:
+        return [Ignored(session, params.method)]
+    try:
+        series_by_id = _series_by_id.decode(params.raw[1])
+        rows_by_id = {
+            series_id: [point.v for point in series.s]
+            for series_id, series in series_by_id.items()
+            if series.s is not None
+        }
+        close_times = {series_id: series.lbs for series_id, series in series_by_id.items()}
+    except msgspec.ValidationError:
+        rows_by_id, close_times = _decode_damaged_series(params)
+    events: list[Event] = []
+    for series_id, rows in rows_by_id.items():
+        good = rows if _are_bars(rows) else [row for row in rows if _are_bars([row])]
+        status = close_times.get(series_id)
+        events.append(
+            BarsReceived(
+                session=session,
+                series=series_id,
+                is_snapshot=params.method == "timescale_update",
+                rows=good,
+                close_time=status.bar_close_time if status else None,
+                time_ms=params.time_ms,
+                rejected=len(rows) - len(good),
+            )
+        )
+    return events or [Ignored(session, params.method)]
+
+
+def _are_bars(rows: list[list[float]]) -> bool:
+    try:
+        return {len(row) for row in rows} <= {5, 6} and all(row[0].is_integer() for row in rows)
+    except (TypeError, AttributeError):
+        return False
+
+
+def _decode_damaged_series(
+    params: _Params,
+) -> tuple[dict[str, list[list[float]]], dict[str, _LastBarStatus | None]]:
+    """The slow way, where some value has a type that no bar has: keep what is good, mark the rest for rejection."""
+    update = params.value(1)
+    if not isinstance(update, dict):
+        raise ProtocolError(f"{params.method}: parameter 1 is not an object")
+    rows_by_id: dict[str, list[list[float]]] = {}
+    close_times: dict[str, _LastBarStatus | None] = {}
+    for series_id, series in update.items():
+        if not isinstance(series, dict) or not isinstance(series.get("s"), list):
+            continue
+        rows_by_id[series_id] = [_row(point) for point in series["s"]]
+        status = series.get("lbs")
+        close_time = status.get("bar_close_time") if isinstance(status, dict) else None
+        close_times[series_id] = _LastBarStatus(close_time if isinstance(close_time, int | float) else None)
+    return rows_by_id, close_times
+
+
+def _row(point: Any) -> list[float]:
+    """The values of a point as floats; an empty row, which is no bar, where one is not a number."""
+    values = point.get("v") if isinstance(point, dict) else None
+    if not isinstance(values, list):
+        return []
+    if any(isinstance(value, bool) or not isinstance(value, int | float) for value in values):
+        return []
+    return [float(value) for value in values]
+
+
+def _decode_quote(params: _Params) -> list[Event]:
+    session = params.text(0)
+    if len(params.raw) < 2:
+        raise ProtocolError("qsd: parameter 1 is missing")
+    quote = _quote.decode(params.raw[1])
+    return [QuoteReceived(session, quote.n, quote.s, quote.v or {}, quote.errmsg)]
+
+
+def _decode_completed(params: _Params) -> list[Event]:
+    extra = params.value(4)
+    data_completed = extra.get("data_completed") if isinstance(extra, dict) else None
+    return [
+        SeriesCompleted(
+            session=params.text(0),
+            series=params.text(1),
+            update_mode=_optional_text(params.raw, 2),
+            data_completed=data_completed if isinstance(data_completed, str) else "",
+        )
+    ]
+
+
+def _decode_resolved(params: _Params) -> list[Event]:
+    info = params.value(2)
+    if not isinstance(info, dict):
+        raise ProtocolError("symbol_resolved: parameter 2 is not an object")
+    return [SymbolResolved(params.text(0), params.text(1), SymbolInfo(info))]
+
+
+def _decode_series_failed(params: _Params) -> list[Event]:
+    reason = params.value(3, "")
+    text = reason if isinstance(reason, str) else msgspec.json.encode(reason).decode()
+    return [SeriesFailed(params.text(0), params.text(1), text)]
+
+
+_DECODERS: dict[str, Callable[[_Params], list[Event]]] = {
+    "timescale_update": _decode_bars,
+    "du": _decode_bars,
+    "series_loading": lambda p: [SeriesLoading(p.text(0), p.text(1))],
+    "symbol_resolved": _decode_resolved,
+    "symbol_error": lambda p: [SymbolFailed(p.text(0), p.text(1), p.reason(2))],
+    "series_completed": _decode_completed,
+    "series_error": _decode_series_failed,
+    "qsd": _decode_quote,
+    "quote_completed": lambda p: [QuoteCompleted(p.text(0), p.text(1))],
+    "critical_error": lambda p: [SessionFailed(p.text(0), _optional_text(p.raw, 1), p.reason(2))],
+    "protocol_error": lambda p: [ConnectionRefused("", p.reason(0))],
+}

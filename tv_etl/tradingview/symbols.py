@@ -1,0 +1,81 @@
+"""Symbols (`EXCHANGE:TICKER`) and the spec that asks the server for one with given settings.
+
+Checks form only; whether a symbol exists is the server's to say.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import quote
+
+from tv_etl.tradingview.errors import SymbolError
+
+Adjustment = Literal["splits", "dividends"]
+SessionKind = Literal["regular", "extended"]
+
+# A symbol becomes one path segment `symbol=<percent-encoded>`; file systems stop at 255 bytes.
+MAX_ENCODED_LENGTH = 200
+
+# Dagster forbids `| [ ] ,` in partition keys; quotes and backslashes would need escaping in every spec.
+_SYMBOL = re.compile(r"""[A-Z0-9_]+:[^\s|\[\],"'\\<>\x00-\x1f\x7f]+""")
+
+
+def check_symbol(text: str) -> str:
+    """Return the symbol unchanged if its form is `EXCHANGE:TICKER`.
+
+    Tickers may be futures (`GC1!`), perpetuals (`BTCUSDT.P`), numbers (`005930`), spreads (`A/NYSE:B`) and hold
+    `& . - !` or letters of any script. Raises SymbolError, which says what would be right.
+    """
+    if not isinstance(text, str) or not _SYMBOL.fullmatch(text):
+        raise SymbolError(str(text), "expected EXCHANGE:TICKER, the exchange in capitals, e.g. NASDAQ:AAPL")
+    if len(quote(text, safe="")) > MAX_ENCODED_LENGTH:
+        raise SymbolError(text, f"longer than {MAX_ENCODED_LENGTH} bytes when percent-encoded")
+    return text
+
+
+@dataclass(frozen=True)
+class SeriesSettings:
+    """What changes the bars of a series: two series with different settings are different data.
+
+    `adjustment` for splits only, or for dividends too; `session` with or without pre- and post-market;
+    `currency` an ISO code to convert to; `backadjustment` joins the contracts of a continuous future.
+    """
+
+    adjustment: Adjustment = "splits"
+    session: SessionKind = "regular"
+    currency: str | None = None
+    backadjustment: bool = False
+
+
+def encode_spec(symbol: str, settings: SeriesSettings) -> str:
+    """The `=` + JSON form that `resolve_symbol` and `quote_add_symbols` take."""
+    spec: dict[str, Any] = {
+        "symbol": symbol,
+        "adjustment": settings.adjustment,
+        "session": settings.session,
+    }
+    if settings.currency:
+        spec["currency-id"] = settings.currency
+    if settings.backadjustment:
+        spec["backadjustment"] = "default"
+    return "=" + json.dumps(spec, ensure_ascii=False, separators=(",", ":"))
+
+
+def decode_spec(text: str) -> dict[str, Any]:
+    """Read either form of a spec into a dict with at least `symbol`.
+
+    A chart type wraps the symbol once more (`{"symbol": {...}, "type": "BarSetRenko@..."}`): the inner spec is
+    returned. Raises SymbolError.
+    """
+    if not text.startswith("="):
+        return {"symbol": text}
+    try:
+        spec = json.loads(text[1:])
+    except ValueError:
+        raise SymbolError(text, "what follows '=' is not JSON") from None
+    while isinstance(spec, dict) and isinstance(spec.get("symbol"), dict):
+        spec = spec["symbol"]
+    if not isinstance(spec, dict) or not isinstance(spec.get("symbol"), str):
+        raise SymbolError(text, "the spec names no symbol")
+    return spec
