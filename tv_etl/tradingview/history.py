@@ -1,0 +1,187 @@
+"""Many series at once over one connection, each as an Arrow table.
+
+A table's columns are `timestamp` (bar open, microseconds UTC), `open high low close volume` (float64, volume null
+where the instrument has none). Its schema metadata tells where the bars come from, under `tv_etl.` keys: source,
+symbol, interval, adjustment, session, backadjustment, currency, time_zone, trading_hours (JSON of the server's own
+session fields), reach (complete | exhausted | limited), forming_from (UTC seconds of the first bar that is not closed,
+or empty), update_mode, requests, rejected.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterable, Iterator
+from typing import Final
+
+import pyarrow as pa
+
+from tv_etl.tradingview.errors import ConnectionFailedError, NoBarsError, TradingViewError
+from tv_etl.tradingview.models import HistoryRequest, SeriesHistory, SymbolInfo, row_volume
+from tv_etl.tradingview.paging import is_pace_refusal
+from tv_etl.tradingview.services import Backoff, ConnectionService, MessageService
+
+BAR_SCHEMA: Final = pa.schema(
+    [
+        pa.field("timestamp", pa.timestamp("us", tz="UTC"), nullable=False),
+        pa.field("open", pa.float64(), nullable=False),
+        pa.field("high", pa.float64(), nullable=False),
+        pa.field("low", pa.float64(), nullable=False),
+        pa.field("close", pa.float64(), nullable=False),
+        pa.field("volume", pa.float64()),
+    ]
+)
+
+# Series in flight together on one connection, each with a chart session of its own.
+WINDOW = 8
+# A series may need many pages; each must make progress, and the whole must end.
+SERIES_LIMIT_S = 300.0
+# How long a broken connection, or a server that asks for patience, is waited for.
+RETRY_BUDGET_S = 20.0
+
+_FIRST_GAP_S = 0.01
+_LAST_GAP_S = 2.0
+
+_TRADING_HOURS_KEYS = ("session", "timezone", "session_holidays", "subsessions")
+
+HistoryResult = tuple[HistoryRequest, "pa.Table | TradingViewError"]
+
+
+async def fetch_history(
+    requests: Iterable[HistoryRequest], *, ws_url: str | None = None, auth_token: str | None = None
+) -> AsyncIterator[HistoryResult]:
+    """Fetch many series over one connection and yield `(request, table or error)` in the order they finish.
+
+    A series that fails yields its error and no other is harmed. A lost connection is opened again and the series in
+    flight are asked for anew; if that fails for 20 s, every series left yields the ConnectionFailedError. Requests are
+    taken from the iterable as they can be sent, and a finished series is handed over and forgotten.
+    """
+    results: asyncio.Queue[HistoryResult | None] = asyncio.Queue(maxsize=WINDOW)
+    async with _Batch(ConnectionService(ws_url, auth_token=auth_token), iter(requests), results) as batch:
+        while (result := await results.get()) is not None:
+            yield result
+        await batch.finished()
+
+
+class _Batch:
+    """The workers of one `fetch_history` call; they share the connection, its pace and its fate."""
+
+    def __init__(
+        self,
+        connection: ConnectionService,
+        requests: Iterator[HistoryRequest],
+        results: "asyncio.Queue[HistoryResult | None]",
+    ) -> None:
+        self._service = MessageService(connection)
+        self._requests = requests
+        self._results = results
+        self._pace = _Pace()
+        self._gave_up: TradingViewError | None = None
+        self._runner: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> "_Batch":
+        self._runner = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        if self._runner is not None:
+            self._runner.cancel()
+            await asyncio.gather(self._runner, return_exceptions=True)
+        await self._service.connection.close()
+
+    async def finished(self) -> None:
+        """Raise what a worker raised that is not one series' error, such as the caller's iterable failing."""
+        if self._runner is not None:
+            await self._runner
+
+    async def _run(self) -> None:
+        workers = [asyncio.create_task(self._work()) for _ in range(WINDOW)]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+            await self._results.put(None)
+
+    async def _work(self) -> None:
+        for request in self._requests:
+            await self._results.put((request, await self._fetch(request)))
+
+    async def _fetch(self, request: HistoryRequest) -> "pa.Table | TradingViewError":
+        backoff = Backoff(RETRY_BUDGET_S)
+        while self._gave_up is None:
+            try:
+                await self._pace.wait()
+                history = await self._service.fetch(request, timeout_s=SERIES_LIMIT_S)
+                self._pace.speed_up()
+                return to_table(history)
+            except TradingViewError as error:
+                is_connection = isinstance(error, ConnectionFailedError)
+                if is_pace_refusal(error):
+                    self._pace.slow_down()
+                elif not (is_connection and error.retryable):
+                    if is_connection or not isinstance(error, ValueError | NoBarsError):
+                        self._gave_up = error
+                    return error
+                wish_s = getattr(error, "retry_after_s", None) or 0.0
+                delay_s = backoff.next_delay_s(wish_s)
+                if delay_s is None:
+                    if is_connection:
+                        self._gave_up = error
+                    return error
+                await asyncio.sleep(delay_s)
+        return self._gave_up
+
+
+class _Pace:
+    """The gap between two new sessions: wider when the server complains, narrower while it does not."""
+
+    def __init__(self) -> None:
+        self._gap_s = _FIRST_GAP_S
+        self._turn = asyncio.Lock()
+
+    async def wait(self) -> None:
+        async with self._turn:
+            await asyncio.sleep(self._gap_s)
+
+    def slow_down(self) -> None:
+        self._gap_s = min(self._gap_s * 4, _LAST_GAP_S)
+
+    def speed_up(self) -> None:
+        self._gap_s = max(self._gap_s * 0.9, _FIRST_GAP_S)
+
+
+def to_table(history: SeriesHistory) -> pa.Table:
+    """Turn an answer into a table of BAR_SCHEMA with its provenance in the schema metadata."""
+    rows = history.rows
+    columns = list(zip(*(row[:5] for row in rows), strict=True)) if rows else [()] * 5
+    timestamps = pa.array(columns[0], pa.float64()).cast(pa.int64()).cast(pa.timestamp("s", tz="UTC"))
+    arrays = [timestamps.cast(BAR_SCHEMA.field("timestamp").type)]
+    arrays += [pa.array(column, pa.float64()) for column in columns[1:]]
+    arrays.append(pa.array([row_volume(row) for row in rows], pa.float64()))
+    return pa.Table.from_arrays(arrays, schema=BAR_SCHEMA.with_metadata(_facts(history)))
+
+
+def _facts(history: SeriesHistory) -> dict[str, str]:
+    request, settings, info = history.request, history.request.settings, history.info
+    facts = {
+        "source": "tradingview",
+        "symbol": request.symbol,
+        "interval": request.width.token,
+        "adjustment": settings.adjustment,
+        "session": settings.session,
+        "backadjustment": str(settings.backadjustment).lower(),
+        "currency": settings.currency or info.currency,
+        "time_zone": info.time_zone,
+        "trading_hours": _trading_hours(info),
+        "reach": history.reach,
+        "forming_from": "" if history.forming_from is None else str(history.forming_from),
+        "update_mode": history.update_mode,
+        "requests": str(history.requests),
+        "rejected": str(history.rejected),
+    }
+    return {f"tv_etl.{key}": value for key, value in facts.items()}
+
+
+def _trading_hours(info: SymbolInfo) -> str:
+    fields = {key: info.raw[key] for key in _TRADING_HOURS_KEYS if key in info.raw}
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,199 @@
+"""The documented client: live bars, history, quotes and trades, all over one connection.
+
+Needs neither Dagster nor pyarrow. For many series at once use `history.fetch_history`.
+"""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from datetime import datetime
+from types import FrameType, TracebackType
+from typing import Any
+
+from tv_etl.tradingview import protocol
+from tv_etl.tradingview.errors import NoBarsError, SymbolError
+from tv_etl.tradingview.models import (
+    ANSWER_LIMIT_S,
+    HistoryRequest,
+    OHLCVBar,
+    QuoteSymbolData,
+)
+from tv_etl.tradingview.paging import SERIES_ID, failure_of, open_series
+from tv_etl.tradingview.services import ConnectionService, MessageService
+from tv_etl.tradingview.symbols import Adjustment, SeriesSettings, SessionKind, check_symbol, encode_spec
+
+# What the documented models and a trade monitor read; without a list the server sends 80 KB per symbol.
+QUOTE_FIELDS = (
+    "lp", "lp_time", "ch", "chp", "volume", "bid", "ask", "bid_size", "ask_size", "open_price", "high_price",
+    "low_price", "prev_close_price", "current_session", "update_mode", "description", "short_name", "pro_name",
+    "original_name", "exchange", "listed_exchange", "type", "typespecs", "currency_code", "pricescale", "minmov",
+    "minmove2", "fractional", "format", "timezone",
+)  # fmt: skip
+
+
+class OHLCV:
+    """A client for TradingView's chart WebSocket, as an async context manager.
+
+    The connection is opened by the first call, shared by all calls, and closed on exit. `ws_url` defaults to the
+    environment's TV_ETL_WS_URL, then to TradingView; `auth_token` to an anonymous account. Symbols are
+    `EXCHANGE:TICKER`; intervals either TradingView's ("1", "60", "1D") or ours ("1m", "1h", "1d"). Bad form raises
+    SymbolError or IntervalError (both ValueError) before anything is sent.
+    """
+
+    def __init__(
+        self, ws_url: str | None = None, *, auth_token: str | None = None, timeout_s: float = ANSWER_LIMIT_S
+    ) -> None:
+        self._auth_token = auth_token
+        self._timeout_s = timeout_s
+        self.connection_service: ConnectionService | None = None
+        self.message_service: MessageService | None = None
+        self.ws_url = ConnectionService(ws_url).ws_url
+
+    async def __aenter__(self) -> "OHLCV":
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self.connection_service is not None:
+            await self.connection_service.close()
+        self.connection_service = self.message_service = None
+
+    async def get_historical_ohlcv(
+        self,
+        exchange_symbol: str,
+        interval: str = "1",
+        bars_count: int | None = None,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        adjustment: Adjustment = "splits",
+        session: SessionKind = "regular",
+        currency: str | None = None,
+        backadjustment: bool = False,
+    ) -> list[OHLCVBar]:
+        """Fetch finished history, oldest first: the newest `bars_count` bars (10), or those with start <= open < end.
+
+        The newest bar may still be forming. Raises NoBarsError (a RuntimeError) if the answer is not whole within
+        the client's time limit (30 s) or holds no bar, ValueError for what the server refuses, WebSocketException
+        if the connection fails.
+        """
+        if bars_count is None and start is None:
+            bars_count = 10
+        settings = SeriesSettings(adjustment, session, currency, backadjustment)
+        request = HistoryRequest(exchange_symbol, interval, start, end, bars_count, settings)
+        service = await self._setup_services()
+        history = await service.fetch(request, timeout_s=self._timeout_s)
+        if not history.rows:
+            raise NoBarsError(f"{request}: the server has no bars in what was asked")
+        return [OHLCVBar.from_row(row) for row in history.rows]
+
+    async def get_ohlcv(
+        self, exchange_symbol: str, interval: str = "1", bars_count: int = 10
+    ) -> AsyncIterator[OHLCVBar]:
+        """Stream bars: the newest `bars_count` first, then each one anew whenever it changes.
+
+        The last bar is forming and comes again with every trade; a bar is new when its timestamp is later. After a
+        reconnect the stream goes on with the last bar it had. Leaving the loop closes the session on the server.
+        """
+        request = HistoryRequest(exchange_symbol, interval, bars_count=bars_count)
+        service = await self._setup_services()
+        spec = encode_spec(request.symbol, request.settings)
+        newest: float | None = None
+        events = service.subscribe(
+            str(request),
+            "cs",
+            lambda session: open_series(session, spec, request.width.wire, bars_count),
+            protocol.chart_delete_session,
+        )
+        async with aclosing(events):
+            async for event in events:
+                error = failure_of(request, event)
+                if error is not None:
+                    raise error
+                if not isinstance(event, protocol.BarsReceived) or event.series != SERIES_ID:
+                    continue
+                rows = sorted(event.rows)
+                # The server may send more than asked, and all of it again after a reconnect.
+                fresh = rows[-bars_count:] if newest is None else [row for row in rows if row[0] >= newest]
+                for row in fresh:
+                    newest = row[0]
+                    yield OHLCVBar.from_row(row)
+
+    async def get_quote_data(
+        self, exchange_symbol: str, interval: str = "1", bars_count: int = 10
+    ) -> AsyncIterator[QuoteSymbolData]:
+        """Stream the quote of one symbol: its whole known state after every change.
+
+        `interval` and `bars_count` are accepted because the document has them; a quote needs neither. Raises
+        SymbolError if the server does not know the symbol.
+        """
+        HistoryRequest(exchange_symbol, interval, bars_count=bars_count)
+        async with aclosing(self._quotes([exchange_symbol])) as quotes:
+            async for event, fields in quotes:
+                if event.status != "ok":
+                    raise SymbolError(event.symbol, event.reason or event.status)
+                yield QuoteSymbolData.from_fields(event.symbol, fields)
+
+    async def get_latest_trade_info(self, exchange_symbol: list[str]) -> AsyncIterator[dict[str, Any]]:
+        """Stream the quotes of many symbols over one session as messages `{"m": "qsd", "p": [session, quote]}`.
+
+        The quote holds what the wire sent (`n` symbol, `s` status, `v` changed fields) and beside it every field
+        known so far (`lp`, `ch`, `chp`, `volume`, ...), where the document's examples read them. A symbol that the
+        server refuses comes with `s` "error" or "permission_denied" and `errmsg`; the others go on.
+        """
+        async with aclosing(self._quotes(exchange_symbol)) as quotes:
+            async for event, fields in quotes:
+                quote = {**fields, "n": event.symbol, "s": event.status, "v": event.fields}
+                if event.reason:
+                    quote["errmsg"] = event.reason
+                yield {"m": "qsd", "p": [event.session, quote]}
+
+    async def _setup_services(self) -> MessageService:
+        """Open the connection unless it is open; once per client."""
+        if self.connection_service is None or self.message_service is None:
+            self.connection_service = ConnectionService(self.ws_url, auth_token=self._auth_token)
+            self.message_service = MessageService(self.connection_service)
+        await self.connection_service.connect()
+        return self.message_service
+
+    async def _quotes(self, symbols: Sequence[str]) -> AsyncIterator[tuple[protocol.QuoteReceived, dict[str, Any]]]:
+        """Every quote delta together with all fields of its symbol seen so far."""
+        for symbol in symbols:
+            check_symbol(symbol)
+        if not symbols:
+            raise ValueError("symbols: expected at least one, got none")
+        service = await self._setup_services()
+        known: dict[str, dict[str, Any]] = {}
+        events = service.subscribe(
+            ", ".join(symbols),
+            "qs",
+            lambda session: [
+                protocol.quote_create_session(session),
+                protocol.quote_set_fields(session, *QUOTE_FIELDS),
+                protocol.quote_add_symbols(session, *symbols),
+            ],
+            protocol.quote_delete_session,
+        )
+        async with aclosing(events):
+            async for event in events:
+                if isinstance(event, protocol.QuoteReceived):
+                    fields = known.setdefault(event.symbol, {})
+                    fields.update(event.fields)
+                    yield event, fields
+
+
+def signal_handler(signum: int, frame: FrameType | None) -> None:
+    """Stop a stream cleanly on Ctrl-C: install with `signal.signal(signal.SIGINT, signal_handler)`.
+
+    Cancels every task of the running event loop, so that `async with OHLCV()` closes its connection, and turns
+    into KeyboardInterrupt where no loop runs.
+    """
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        signal.default_int_handler(signum, frame)
+        return
+    for task in asyncio.all_tasks(loop):
+        loop.call_soon_threadsafe(task.cancel)
