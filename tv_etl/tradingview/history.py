@@ -9,12 +9,12 @@ or empty), update_mode, requests, rejected.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from typing import Final
 
 import pyarrow as pa
 
-from tv_etl.tradingview.errors import ConnectionFailedError, NoBarsError, TradingViewError
+from tv_etl.tradingview.errors import AuthError, ConnectionFailedError, ProtocolError, TradingViewError
 from tv_etl.tradingview.models import HistoryRequest, SeriesHistory, SymbolInfo, row_volume
 from tv_etl.tradingview.paging import is_pace_refusal
 from tv_etl.tradingview.services import Backoff, ConnectionService, MessageService
@@ -47,7 +47,7 @@ HistoryResult = tuple[HistoryRequest, "pa.Table | TradingViewError"]
 
 async def fetch_history(
     requests: Iterable[HistoryRequest], *, ws_url: str | None = None, auth_token: str | None = None
-) -> AsyncIterator[HistoryResult]:
+) -> AsyncGenerator[HistoryResult, None]:
     """Fetch many series over one connection and yield `(request, table or error)` in the order they finish.
 
     A series that fails yields its error and no other is harmed. A lost connection is opened again and the series in
@@ -74,6 +74,7 @@ class _Batch:
         self._requests = requests
         self._results = results
         self._pace = _Pace()
+        self._opening = asyncio.Lock()
         self._gave_up: TradingViewError | None = None
         self._runner: asyncio.Task[None] | None = None
 
@@ -108,28 +109,47 @@ class _Batch:
 
     async def _fetch(self, request: HistoryRequest) -> "pa.Table | TradingViewError":
         backoff = Backoff(RETRY_BUDGET_S)
-        while self._gave_up is None:
+        while True:
             try:
+                await self._open()
                 await self._pace.wait()
                 history = await self._service.fetch(request, timeout_s=SERIES_LIMIT_S)
                 self._pace.speed_up()
                 return to_table(history)
             except TradingViewError as error:
-                is_connection = isinstance(error, ConnectionFailedError)
                 if is_pace_refusal(error):
                     self._pace.slow_down()
-                elif not (is_connection and error.retryable):
-                    if is_connection or not isinstance(error, ValueError | NoBarsError):
-                        self._gave_up = error
+                elif isinstance(error, AuthError) or (_is_connection(error) and not error.retryable):
+                    self._gave_up = error  # the same would await every other series
                     return error
-                wish_s = getattr(error, "retry_after_s", None) or 0.0
-                delay_s = backoff.next_delay_s(wish_s)
+                # A frame that breaks the connection harms every series in flight; most of them are innocent.
+                elif error is self._gave_up or not (_is_connection(error) or isinstance(error, ProtocolError)):
+                    return error
+                delay_s = backoff.next_delay_s()
                 if delay_s is None:
-                    if is_connection:
-                        self._gave_up = error
                     return error
                 await asyncio.sleep(delay_s)
-        return self._gave_up
+
+    async def _open(self) -> None:
+        """Open the connection for all workers; what one learned about a dead server holds for the others."""
+        async with self._opening:
+            backoff = Backoff(RETRY_BUDGET_S)
+            while not self._service.connection.is_open:
+                if self._gave_up is not None:
+                    raise self._gave_up
+                try:
+                    await self._service.connection.connect()
+                except TradingViewError as error:
+                    wish_s = error.retry_after_s if isinstance(error, ConnectionFailedError) else None
+                    delay_s = backoff.next_delay_s(wish_s or 0.0) if error.retryable else None
+                    if delay_s is None:
+                        self._gave_up = error
+                    else:
+                        await asyncio.sleep(delay_s)
+
+
+def _is_connection(error: TradingViewError) -> bool:
+    return isinstance(error, ConnectionFailedError)
 
 
 class _Pace:

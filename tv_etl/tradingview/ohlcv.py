@@ -5,7 +5,7 @@ Needs neither Dagster nor pyarrow. For many series at once use `history.fetch_hi
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from types import FrameType, TracebackType
@@ -91,7 +91,7 @@ class OHLCV:
 
     async def get_ohlcv(
         self, exchange_symbol: str, interval: str = "1", bars_count: int = 10
-    ) -> AsyncIterator[OHLCVBar]:
+    ) -> AsyncGenerator[OHLCVBar, None]:
         """Stream bars: the newest `bars_count` first, then each one anew whenever it changes.
 
         The last bar is forming and comes again with every trade; a bar is new when its timestamp is later. After a
@@ -123,7 +123,7 @@ class OHLCV:
 
     async def get_quote_data(
         self, exchange_symbol: str, interval: str = "1", bars_count: int = 10
-    ) -> AsyncIterator[QuoteSymbolData]:
+    ) -> AsyncGenerator[QuoteSymbolData, None]:
         """Stream the quote of one symbol: its whole known state after every change.
 
         `interval` and `bars_count` are accepted because the document has them; a quote needs neither. Raises
@@ -136,7 +136,7 @@ class OHLCV:
                     raise SymbolError(event.symbol, event.reason or event.status)
                 yield QuoteSymbolData.from_fields(event.symbol, fields)
 
-    async def get_latest_trade_info(self, exchange_symbol: list[str]) -> AsyncIterator[dict[str, Any]]:
+    async def get_latest_trade_info(self, exchange_symbol: list[str]) -> AsyncGenerator[dict[str, Any], None]:
         """Stream the quotes of many symbols over one session as messages `{"m": "qsd", "p": [session, quote]}`.
 
         The quote holds what the wire sent (`n` symbol, `s` status, `v` changed fields) and beside it every field
@@ -158,7 +158,9 @@ class OHLCV:
         await self.connection_service.connect()
         return self.message_service
 
-    async def _quotes(self, symbols: Sequence[str]) -> AsyncIterator[tuple[protocol.QuoteReceived, dict[str, Any]]]:
+    async def _quotes(
+        self, symbols: Sequence[str]
+    ) -> AsyncGenerator[tuple[protocol.QuoteReceived, dict[str, Any]], None]:
         """Every quote delta together with all fields of its symbol seen so far."""
         for symbol in symbols:
             check_symbol(symbol)

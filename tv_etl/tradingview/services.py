@@ -13,7 +13,7 @@ import secrets
 import ssl
 import string
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from urllib.parse import urlsplit
 
@@ -235,7 +235,7 @@ class MessageService:
         kind: str,
         open_commands: Callable[[str], Sequence[protocol.Command]],
         close_command: Callable[[str], protocol.Command],
-    ) -> AsyncIterator[protocol.Event]:
+    ) -> AsyncGenerator[protocol.Event, None]:
         """Yield the events of one session for as long as the caller listens.
 
         After a lost connection the same commands are sent again in a new session, with jittered exponential

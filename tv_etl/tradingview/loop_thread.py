@@ -1,0 +1,53 @@
+"""An event loop in a thread of its own, so that synchronous code can use the client.
+
+Works in scripts, in Dagster assets and sensors, and in notebooks whose own loop is already running.
+"""
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Coroutine, Iterator
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class LoopThread:
+    """A running event loop while the context lasts."""
+
+    def __enter__(self) -> "LoopThread":
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="tv_etl client", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.run(self._loop.shutdown_asyncgens())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run the coroutine in the loop and wait for its result."""
+        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()  # the waiting thread was interrupted: do not leave the work running
+            raise
+
+    def iterate(self, items: AsyncGenerator[T, None]) -> Iterator[T]:
+        """Iterate over an async generator; it is closed when the iteration ends, early or not."""
+        try:
+            with suppress(StopAsyncIteration):
+                while True:
+                    yield self.run(_next(items))
+        finally:
+            self.run(items.aclose())
+
+
+async def _next(items: AsyncGenerator[T, None]) -> T:
+    return await items.__anext__()
