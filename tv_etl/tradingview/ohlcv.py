@@ -150,6 +150,35 @@ class OHLCV:
                     quote["errmsg"] = event.reason
                 yield {"m": "qsd", "p": [event.session, quote]}
 
+    async def get_quotes(self, exchange_symbol: Sequence[str]) -> dict[str, QuoteSymbolData | SymbolError]:
+        """The state of each symbol's quote now, once; a SymbolError stands where the server refused one.
+
+        Raises NoBarsError if the server has not completed every quote within the client's time limit (30 s).
+        """
+        quotes: dict[str, QuoteSymbolData | SymbolError] = {}
+
+        async def collect() -> None:
+            known: dict[str, dict[str, Any]] = {}
+            waiting = set(exchange_symbol)
+            async with aclosing(await self._quote_events(exchange_symbol)) as events:
+                async for event in events:
+                    if isinstance(event, protocol.QuoteReceived) and event.status != "ok":
+                        quotes[event.symbol] = SymbolError(event.symbol, event.reason or event.status)
+                    elif isinstance(event, protocol.QuoteReceived):
+                        fields = known.setdefault(event.symbol, {})
+                        fields.update(event.fields)
+                        quotes[event.symbol] = QuoteSymbolData.from_fields(event.symbol, fields)
+                    elif isinstance(event, protocol.QuoteCompleted):
+                        waiting.discard(event.symbol)
+                    if not waiting:
+                        return
+
+        try:
+            await asyncio.wait_for(collect(), self._timeout_s)
+        except asyncio.TimeoutError:
+            raise NoBarsError(f"{', '.join(exchange_symbol)}: no quotes within {self._timeout_s:.0f} s") from None
+        return quotes
+
     async def _setup_services(self) -> MessageService:
         """Open the connection unless it is open; once per client."""
         if self.connection_service is None or self.message_service is None:
@@ -162,13 +191,21 @@ class OHLCV:
         self, symbols: Sequence[str]
     ) -> AsyncGenerator[tuple[protocol.QuoteReceived, dict[str, Any]], None]:
         """Every quote delta together with all fields of its symbol seen so far."""
-        for symbol in symbols:
-            check_symbol(symbol)
+        known: dict[str, dict[str, Any]] = {}
+        async with aclosing(await self._quote_events(symbols)) as events:
+            async for event in events:
+                if isinstance(event, protocol.QuoteReceived):
+                    fields = known.setdefault(event.symbol, {})
+                    fields.update(event.fields)
+                    yield event, fields
+
+    async def _quote_events(self, symbols: Sequence[str]) -> AsyncGenerator[protocol.Event, None]:
         if not symbols:
             raise ValueError("symbols: expected at least one, got none")
+        for symbol in symbols:
+            check_symbol(symbol)
         service = await self._setup_services()
-        known: dict[str, dict[str, Any]] = {}
-        events = service.subscribe(
+        return service.subscribe(
             ", ".join(symbols),
             "qs",
             lambda session: [
@@ -178,12 +215,6 @@ class OHLCV:
             ],
             protocol.quote_delete_session,
         )
-        async with aclosing(events):
-            async for event in events:
-                if isinstance(event, protocol.QuoteReceived):
-                    fields = known.setdefault(event.symbol, {})
-                    fields.update(event.fields)
-                    yield event, fields
 
 
 def signal_handler(signum: int, frame: FrameType | None) -> None:
