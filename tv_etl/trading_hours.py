@@ -120,19 +120,21 @@ class TradingHours:
 
         Sessions that follow each other without a break are one span, e.g. a whole currency week.
         """
-        since, until = _whole_seconds(start, end)
+        since, until = _whole_second(start), _whole_second(end)
         _, opens, closes = _sessions(_calendar(self), since, until)
-        opens, closes = np.maximum(opens, since), np.minimum(closes, until)
-        inside = opens < closes
-        opens, closes = opens[inside], closes[inside]
+        if not opens.size:
+            return []
         breaks = opens[1:] > closes[:-1]
-        first, last = np.append(True, breaks), np.append(breaks, True)
-        return list(zip(opens[first].tolist(), closes[last].tolist(), strict=True)) if opens.size else []
+        firsts = np.maximum(opens[np.append(True, breaks)], since)
+        lasts = np.minimum(closes[np.append(breaks, True)], until)
+        return list(zip(firsts.tolist(), lasts.tolist(), strict=True))
 
     def is_open(self, at: datetime) -> bool:
         """True while a session runs: at its open, not at its close."""
-        second = at.replace(microsecond=0)
-        return bool(self.spans(second, second + timedelta(seconds=1)))
+        # Rounded down: the last half second before the close is still open.
+        second = _whole_second(at.replace(microsecond=0))
+        _, opens, _ = _sessions(_calendar(self), second, second + 1)
+        return bool(opens.size)
 
     def expected(self, interval: Interval, start: datetime, end: datetime) -> Seconds:
         """Opens t of the bars a complete series holds, in UTC seconds, ascending, start <= t < end.
@@ -145,7 +147,7 @@ class TradingHours:
         member is not known (2 days, 2 weeks, 5 months).
         """
         calendar = _calendar(self)
-        since, until = _whole_seconds(start, end)
+        since, until = _whole_second(start), _whole_second(end)
         if interval.is_intraday:
             _, opens, closes = _sessions(calendar, since, until)
             bars = _steps(opens, closes, interval.seconds)
@@ -158,12 +160,15 @@ class TradingHours:
 
 
 def gap_runs(expected: Seconds, stored: Seconds) -> list[GapRun]:
-    """Runs of expected bars that are not stored, oldest first; `expected` ascends.
+    """Runs of expected bars that are not stored, oldest first. Both ascend.
 
     Stored bars that nobody expected are no gap.
     """
-    absent = ~np.isin(expected, stored)
-    edges = np.flatnonzero(np.diff(absent, prepend=False, append=False))
+    places = np.searchsorted(stored, expected)
+    known = places < stored.size
+    present = np.zeros(expected.size, dtype=np.bool_)
+    present[known] = stored[places[known]] == expected[known]
+    edges = np.flatnonzero(np.diff(~present, prepend=False, append=False))
     firsts, ends = edges[0::2], edges[1::2]
     runs = zip(expected[firsts].tolist(), expected[ends - 1].tolist(), (ends - firsts).tolist(), strict=True)
     return [GapRun(*run) for run in runs]
@@ -285,11 +290,11 @@ def _parse_zone(name: str) -> ZoneInfo:
         raise TradingHoursError(name, "not an IANA time zone") from error
 
 
-def _whole_seconds(start: datetime, end: datetime) -> tuple[int, int]:
-    """The bounds such that since <= t < until holds for the same whole seconds as start <= t < end."""
-    if start.tzinfo is None or end.tzinfo is None:
-        raise ValueError("start and end must be aware datetimes")
-    return math.ceil(start.timestamp()), math.ceil(end.timestamp())
+def _whole_second(at: datetime) -> int:
+    """The first whole second not before `at`: no whole second lies between the two."""
+    if at.tzinfo is None:
+        raise ValueError(f"{at.isoformat()} has no time zone")
+    return math.ceil(at.timestamp())
 
 
 def _sessions(calendar: _Calendar, since: int, until: int) -> tuple[Seconds, Seconds, Seconds]:
@@ -297,8 +302,9 @@ def _sessions(calendar: _Calendar, since: int, until: int) -> tuple[Seconds, Sec
 
     Days count from 1970, opens and closes are UTC seconds.
     """
-    # A zone is less than a day away from UTC.
-    first = (since - calendar.latest * 60) // _DAY_S - 1
+    # A zone is less than a day away from UTC; a session may overlap another one that is over before `since`.
+    longest = calendar.latest - calendar.earliest
+    first = (since - (calendar.latest + longest) * 60) // _DAY_S - 1
     last = (until - calendar.earliest * 60) // _DAY_S + 1
     days = np.arange(first, last + 1, dtype=np.int64)
     weekdays = (days + _EPOCH_WEEKDAY) % 7
@@ -312,7 +318,7 @@ def _sessions(calendar: _Calendar, since: int, until: int) -> tuple[Seconds, Sec
     opens = _to_utc(table[:, 1], calendar.zone)
     # Where ranges overlap, the earlier one keeps its time.
     opens[1:] = np.maximum(opens[1:], np.maximum.accumulate(closes)[:-1])
-    kept = (opens < closes) & (opens < until) & (closes > since)
+    kept = (opens < closes) & (opens < until) & (closes > since) & (since < until)
     return table[kept, 0], opens[kept], closes[kept]
 
 
@@ -327,7 +333,7 @@ def _local(days: Seconds, ranges: _Ranges) -> Seconds:
 
 
 def _to_utc(local: Seconds, zone: ZoneInfo) -> Seconds:
-    """A time the clocks skip is the moment they skip it; of a repeated one, the first."""
+    """A time that the clocks skip is read as if they had not; of a repeated one, the first counts."""
     offsets = ((_EPOCH + timedelta(seconds=second)).replace(tzinfo=zone).utcoffset() for second in local.tolist())
     seconds = (int(offset.total_seconds()) if offset is not None else 0 for offset in offsets)
     return local - np.fromiter(seconds, dtype=np.int64, count=local.size)
