@@ -1,0 +1,74 @@
+"""Where a bar is stored: the path segment of a symbol, and the period file of a time; pure.
+
+Both are pure functions, so that no manifest can disagree with the files and a bar has one place for ever.
+"""
+
+import re
+import unicodedata
+from typing import Literal
+from urllib.parse import quote
+
+import numpy as np
+import numpy.typing as npt
+
+from tv_etl.tradingview.errors import SymbolError
+from tv_etl.tradingview.intervals import Interval
+
+MAX_SEGMENT_BYTES = 200  # file systems allow 255, less what is put before and after
+
+_Unit = Literal["D", "M", "Y"]  # numpy's units of dates
+_PERIODS: dict[_Unit, str] = {"D": r"\d{4}-\d\d-\d\d", "M": r"\d{4}-\d\d", "Y": r"\d{4}"}
+_WHOLE = "all"
+
+
+def path_segment(symbol: str) -> str:
+    """Return the symbol as one path segment, which every reader decodes back. Raises SymbolError."""
+    if not symbol:
+        raise SymbolError(symbol, "empty")
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in symbol):
+        raise SymbolError(symbol, "holds a control character or half a character")
+    segment = quote(symbol, safe="")
+    if segment in (".", ".."):
+        raise SymbolError(symbol, "is what a directory calls itself or its parent")
+    if len(segment) > MAX_SEGMENT_BYTES:
+        raise SymbolError(symbol, f"takes {len(segment)} bytes in a path, more than {MAX_SEGMENT_BYTES}")
+    return segment
+
+
+def period_labels(times: npt.NDArray[np.int64], interval: Interval) -> npt.NDArray[np.str_]:
+    """Return the period of each time (UTC seconds): `2026-11-22` below 1m, `2026-11` below 5m, `2026`, `all`."""
+    unit = _unit(interval)
+    if unit is None:
+        return np.full(len(times), _WHOLE)
+    return np.datetime_as_string(times.astype("datetime64[s]").astype(f"datetime64[{unit}]"))
+
+
+def is_period(text: str, interval: Interval) -> bool:
+    """True where the text names a period of the interval; periods sort as their names do."""
+    unit = _unit(interval)
+    if unit is None or not re.fullmatch(_PERIODS[unit], text, re.ASCII):
+        return unit is None and text == _WHOLE
+    try:
+        np.datetime64(text, unit)
+    except ValueError:
+        return False
+    return True
+
+
+def period_range(period: str, interval: Interval) -> tuple[int | None, int | None]:
+    """Return the half-open range of UTC seconds that a period spans; None is unbounded."""
+    unit = _unit(interval)
+    if unit is None:
+        return None, None
+    start = np.datetime64(period, unit)
+    first, after = (int(each.astype("datetime64[s]").astype(np.int64)) for each in (start, start + 1))
+    return first, after
+
+
+def _unit(interval: Interval) -> _Unit | None:
+    """What one file spans, about 100,000 bars at most; None when it holds all."""
+    if interval.seconds < 60:
+        return "D"
+    if interval.seconds < 300:
+        return "M"
+    return "Y" if interval.seconds < 86_400 else None

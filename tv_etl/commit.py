@@ -1,0 +1,300 @@
+"""Several files change together or not at all, and a change once acknowledged stays.
+
+A commit group is a directory of its own: `lock`, `journal.json` while a commit of several files is under way, and
+temporary files. Its targets lie anywhere under the same root, on the same file system.
+
+    lock -> write temporary files, fsync each -> journal: fsync, rename into place, fsync     (the commit point)
+         -> rename the files into place -> fsync their directories -> remove the journal
+
+A single file needs no journal: its rename is the commit point. A process killed at any instant, or a power cut,
+leaves the old state or a journal, and whoever takes the lock next completes it. The lock is flock, which the kernel
+frees with its holder: POSIX only, and one host only. Knows nothing of bars or Parquet and imports neither.
+"""
+
+import fcntl
+import json
+import os
+import re
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TypeVar
+
+from tv_etl.store_errors import (
+    DamagedFileError,
+    NewerFormatError,
+    StoreBusyError,
+    StoreReadError,
+    StoreWriteError,
+)
+
+LOCK_TIMEOUT_S = 30.0  # a commit takes milliseconds; the re-write of a long history seconds
+JOURNAL_VERSION = 1
+
+_FIRST_PAUSE_S = 0.0005
+_LONGEST_PAUSE_S = 0.05
+_TEMPORARY = re.compile(r"[0-9a-f]{32}\.[a-z]+")
+
+Result = TypeVar("Result")
+
+
+class CommitGroup:
+    """The lock, the journal and the temporary files of files that change together.
+
+    `directory` is the group's own, under `root`. Nothing is created before the first `writing`.
+    """
+
+    def __init__(self, root: Path, directory: Path, *, lock_timeout_s: float = LOCK_TIMEOUT_S) -> None:
+        self.root = root
+        self.directory = directory
+        self._lock_timeout_s = lock_timeout_s
+        self._lock = directory / "lock"
+        self._journal = directory / "journal.json"
+
+    @property
+    def has_journal(self) -> bool:
+        """True while a commit is half done: by a living process, or by one that was killed."""
+        try:
+            self._journal.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:
+            raise StoreReadError(self._journal, str(error)) from error
+        return True
+
+    def reading(self, read: Callable[[], Result]) -> Result:
+        """Return what `read` returns; it sees no half-done commit, of the living or of the dead.
+
+        Raises StoreBusyError when a writer keeps the lock, and what completing a left journal raises.
+        """
+        while True:
+            try:
+                fd = os.open(self._lock, os.O_RDONLY)
+            except (FileNotFoundError, NotADirectoryError):
+                # Never committed here (or the data was copied without its lock): nobody to wait for, unless the
+                # first commit began meanwhile.
+                result = read()
+                if not self._lock.exists():
+                    return result
+                continue
+            except OSError as error:
+                raise StoreReadError(self._lock, str(error)) from error
+            with _locked(fd, self._lock, fcntl.LOCK_SH, self._lock_timeout_s):
+                if not self.has_journal:
+                    return read()
+            with self.writing():
+                pass  # entering completes the journal
+
+    @contextmanager
+    def writing(self) -> Iterator["Transaction"]:
+        """Hold the lock; files staged in the transaction appear when it is published, or never.
+
+        Raises StoreBusyError, StoreWriteError, DamagedFileError or NewerFormatError (both of the journal).
+        """
+        with _as_write_error(self._lock):
+            if not self._lock.exists():
+                make_durable_directory(self.directory, self.root)
+            fd = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o666)
+        with _locked(fd, self._lock, fcntl.LOCK_EX, self._lock_timeout_s):
+            self._recover()
+            transaction = Transaction(self)
+            try:
+                yield transaction
+            finally:
+                transaction.discard()
+
+    def _recover(self) -> None:
+        """Complete a left journal, then sweep what no journal names."""
+        moves = self._left_moves()
+        with _as_write_error(self.directory):
+            if moves is not None:
+                self._complete(moves)
+            for path in self.directory.iterdir():
+                if _TEMPORARY.fullmatch(path.name):
+                    path.unlink()
+
+    def _left_moves(self) -> "list[tuple[str, str]] | None":
+        try:
+            text = self._journal.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StoreReadError(self._journal, str(error)) from error
+        try:
+            journal = json.loads(text)
+            version, moves = int(journal["version"]), [(str(a), str(b)) for a, b in journal["moves"]]
+        except (ValueError, TypeError, KeyError) as error:
+            raise DamagedFileError(self._journal, f"not a journal: {error!r}") from error
+        if version > JOURNAL_VERSION:
+            raise NewerFormatError(self._journal, f"journal version {version}, known is {JOURNAL_VERSION}")
+        for temporary, target in moves:
+            if not _TEMPORARY.fullmatch(temporary) or target.startswith("/") or ".." in target.split("/"):
+                raise DamagedFileError(self._journal, f"names {temporary!r} and {target!r}")
+        return moves
+
+    def _write_journal(self, moves: "list[tuple[str, str]]") -> None:
+        journal = {"version": JOURNAL_VERSION, "moves": moves}
+        temporary = _write_temporary(self.directory, ".json", json.dumps(journal).encode())
+        _sync_directory(self.directory)  # the journal must not outlive a name it mentions
+        temporary.replace(self._journal)
+        _sync_directory(self.directory)
+
+    def _complete(self, moves: "list[tuple[str, str]]") -> None:
+        """Do the journal's renames, those that are done already excepted, and remove it."""
+        for temporary, name in moves:
+            target = self.root / name
+            if not target.parent.exists():  # removed by hand after the writer was killed
+                make_durable_directory(target.parent, self.root)
+            try:
+                (self.directory / temporary).replace(target)
+            except FileNotFoundError:
+                if not target.exists():
+                    reason = f"neither {temporary} nor {name} exists"
+                    raise DamagedFileError(self._journal, reason) from None
+        for directory in {(self.root / name).parent for _, name in moves} | {self.directory}:
+            _sync_directory(directory)
+        self._journal.unlink()
+        _sync_directory(self.directory)
+
+
+class Transaction:
+    """Files on their way; used inside `CommitGroup.writing`, under its lock."""
+
+    def __init__(self, group: CommitGroup) -> None:
+        self._group = group
+        self._staged: list[tuple[Path, Path]] = []
+
+    def stage(self, target: Path, content: bytes | memoryview) -> None:
+        """Write the future content of `target` beside it, durably. Raises StoreWriteError."""
+        with _as_write_error(target):
+            temporary = _write_temporary(self._group.directory, target.suffix, content)
+        self._staged.append((temporary, target))
+
+    def publish(self) -> None:
+        """Make all staged files appear; on return they survive a power cut.
+
+        Raises StoreWriteError. Then all or none of them are in place once the lock was taken again.
+        """
+        if not self._staged:
+            return
+        group = self._group
+        with _as_write_error(self._staged[-1][1]):
+            new = {target.parent for _, target in self._staged if not target.exists()}
+            for directory in new - {group.directory}:
+                make_durable_directory(directory, group.root)
+            if len(self._staged) == 1:
+                [(temporary, target)] = self._staged
+                temporary.replace(target)
+                self._staged.clear()
+                _sync_directory(target.parent)
+                return
+            moves = [(a.name, b.relative_to(group.root).as_posix()) for a, b in self._staged]
+            group._write_journal(moves)
+            self._staged.clear()
+            group._complete(moves)
+
+    def discard(self) -> None:
+        """Remove what was staged and not published."""
+        if not self._group.has_journal:  # a journal that could not be synced still names these files
+            for temporary, _ in self._staged:
+                with suppress(OSError):  # the next holder of the lock sweeps it
+                    temporary.unlink()
+        self._staged.clear()
+
+
+@contextmanager
+def locked_directory(directory: Path, root: Path, *, lock_timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[None]:
+    """Hold the lock of a directory itself, created where missing. Raises StoreBusyError or StoreWriteError."""
+    with _as_write_error(directory):
+        if not directory.exists():
+            make_durable_directory(directory, root)
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    with _locked(fd, directory, fcntl.LOCK_EX, lock_timeout_s):
+        yield
+
+
+def make_durable_directory(directory: Path, root: Path) -> None:
+    """Create the directory and what is missing above it, and sync the names of all of them from `root` down.
+
+    Also of those that exist: whoever created them may have been killed before syncing them.
+    """
+    missing = [path for path in (directory, *directory.parents) if not path.exists()]
+    for path in reversed(missing):
+        path.mkdir(exist_ok=True)
+        if path not in (directory, *_between(directory, root)):
+            _sync_directory(path.parent)
+    for path in _between(directory, root):
+        _sync_directory(path)
+    with suppress(PermissionError):  # one may use a directory whose parent one may not list
+        _sync_directory(root.parent)
+
+
+def _between(directory: Path, root: Path) -> list[Path]:
+    """The parents of `directory` up to and including `root`."""
+    return [path for path in directory.parents if path == root or root in path.parents]
+
+
+def _write_temporary(directory: Path, suffix: str, content: bytes | memoryview) -> Path:
+    path = directory / f"{uuid.uuid4().hex}{suffix}"
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        try:
+            view = memoryview(content)
+            while view:
+                view = view[os.write(fd, view) :]
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+    except BaseException:
+        with suppress(OSError):
+            path.unlink()
+        raise
+    return path
+
+
+def _sync_directory(directory: Path) -> None:
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def _locked(fd: int, path: Path, operation: int, timeout_s: float) -> Iterator[None]:
+    """Hold flock on the descriptor, which is closed at the end."""
+    try:
+        _acquire(fd, path, operation, timeout_s)
+        try:
+            yield
+        finally:
+            fcntl.flock(fd, fcntl.LOCK_UN)  # closing would leave it held by a child forked meanwhile
+    finally:
+        os.close(fd)
+
+
+def _acquire(fd: int, path: Path, operation: int, timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    pause_s = _FIRST_PAUSE_S
+    while True:
+        try:
+            fcntl.flock(fd, operation | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                raise StoreBusyError(path, f"another process held the lock for {timeout_s:g} s") from None
+        except OSError as error:
+            raise StoreWriteError(path, f"cannot be locked: {error}") from error
+        time.sleep(min(pause_s, left_s))
+        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+
+@contextmanager
+def _as_write_error(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreWriteError(Path(error.filename or path), error.strerror or str(error)) from error

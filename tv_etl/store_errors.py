@@ -1,0 +1,77 @@
+"""Every error of the bar store, in one tree.
+
+    BarStoreError
+    ├── BadBarsError (ValueError)     the table given is no table of bars; nothing was stored
+    ├── SettingsError (ValueError)    the bars were made with other settings than the stored ones
+    ├── DamagedFileError              a stored file cannot be read as what it should be
+    ├── NewerFormatError              a stored file was written by a later version of tv_etl
+    ├── StoreBusyError                another process held the lock for too long; retryable
+    ├── StoreReadError                the system refused to read (EACCES, EIO, ...)
+    └── StoreWriteError               the system refused to write (ENOSPC, EROFS, EIO, ...)
+
+A symbol that cannot be stored is a `SymbolError`, an interval an `IntervalError`: those are the client's.
+`retryable` says whether the same call may succeed later without anybody's help.
+"""
+
+from pathlib import Path
+
+
+class BarStoreError(Exception):
+    """Anything that kept the store from doing what it was asked."""
+
+    retryable = False
+
+
+class BadBarsError(BarStoreError, ValueError):
+    """The table is no table of bars; `column` and `row` (from 0) say where, as far as one row is to blame."""
+
+    def __init__(self, column: str, row: int | None, reason: str) -> None:
+        where = f"column {column!r}" if row is None else f"column {column!r}, row {row}"
+        super().__init__(f"{where}: {reason}")
+        self.column = column
+        self.row = row
+        self.reason = reason
+
+
+class SettingsError(BarStoreError, ValueError):
+    """Bars made with one setting must not be mixed into a series made with another."""
+
+    def __init__(self, series: str, setting: str, stored: str, given: str) -> None:
+        super().__init__(
+            f"{series} is stored with {setting} {stored!r}; bars with {setting} {given!r} cannot be mixed into it"
+        )
+        self.series = series
+        self.setting = setting
+        self.stored = stored
+        self.given = given
+
+
+class _FileError(BarStoreError):
+    """`path` is the file or directory concerned, `reason` says what is wrong with it."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class DamagedFileError(_FileError):
+    """A stored file is truncated, corrupt or foreign; move it away and fetch its period again."""
+
+
+class NewerFormatError(_FileError):
+    """A stored file has a format that only a later version of tv_etl understands."""
+
+
+class StoreBusyError(_FileError):
+    """Another process held the lock for longer than the caller wanted to wait."""
+
+    retryable = True
+
+
+class StoreReadError(_FileError):
+    """The system refused to read; the OSError is the cause."""
+
+
+class StoreWriteError(_FileError):
+    """The system refused to write; the OSError is the cause, what was stored before is intact."""
