@@ -188,6 +188,13 @@ def test_overlapping_ranges_make_one_span() -> None:
     assert bars(hours, "1h", "2026-07-06", "2026-07-07")[-2:] == ["07-06 11:00", "07-06 12:00"]
 
 
+def test_a_session_cut_by_one_long_over_is_cut_the_same_when_asked_for_late() -> None:
+    hours = TradingHours("0900F6-1700:2|0900-1000:3", "Etc/UTC")  # Monday's opens on Tuesday, Tuesday's too
+    whole = bars(hours, "7m", "2026-07-07", "2026-07-13T17:00")
+    late = bars(hours, "7m", "2026-07-13T12:00", "2026-07-13T17:00")
+    assert whole[-len(late) :] == late
+
+
 def test_midnight_ends_the_day_it_closes() -> None:
     for session in ("1700-0000", "1700-2400"):
         assert spans(TradingHours(session, "Etc/UTC"), "2026-07-06", "2026-07-07") == ["07-06 17:00 07-07 00:00"]
@@ -222,6 +229,14 @@ def test_a_week_may_begin_on_sunday() -> None:
 def test_a_week_without_its_monday_opens_on_tuesday() -> None:
     hours = TradingHours("0930-1600", "America/New_York", holidays="20260907")
     assert bars(hours, "1w", "2026-09-01", "2026-09-12") == ["09-08 13:30"]
+
+
+def test_a_month_has_one_bar_although_its_market_closed_for_weeks() -> None:
+    hours = TradingHours(
+        "0900-1000:1", "Etc/UTC", "20260104,20260111,20260118,20260125", ("0900-1000:20260101;1200-1300:20260131")
+    )
+    assert bars(hours, "1mo", "2026-01-01", "2026-02-01") == ["01-01 09:00"]
+    assert bars(hours, "1mo", "2026-01-31T11:00", "2026-02-01") == []
 
 
 @pytest.mark.parametrize("interval", ["2d", "2w", "5mo", "100t", "10r"])
