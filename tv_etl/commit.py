@@ -35,7 +35,7 @@ JOURNAL_VERSION = 1
 
 _FIRST_PAUSE_S = 0.0005
 _LONGEST_PAUSE_S = 0.05
-_TEMPORARY = re.compile(r"[0-9a-f]{32}\.[a-z]+")
+_TEMPORARY = re.compile(r"[0-9a-f]{32}(\.[^/]*)?")
 
 Result = TypeVar("Result")
 
@@ -153,7 +153,7 @@ class CommitGroup:
                 if not target.exists():
                     reason = f"neither {temporary} nor {name} exists"
                     raise DamagedFileError(self._journal, reason) from None
-        for directory in {(self.root / name).parent for _, name in moves} | {self.directory}:
+        for directory in sorted({(self.root / name).parent for _, name in moves} | {self.directory}):
             _sync_directory(directory)
         self._journal.unlink()
         _sync_directory(self.directory)
@@ -182,7 +182,7 @@ class Transaction:
         group = self._group
         with _as_write_error(self._staged[-1][1]):
             new = {target.parent for _, target in self._staged if not target.exists()}
-            for directory in new - {group.directory}:
+            for directory in sorted(new - {group.directory}):
                 make_durable_directory(directory, group.root)
             if len(self._staged) == 1:
                 [(temporary, target)] = self._staged
@@ -270,7 +270,8 @@ def _locked(fd: int, path: Path, operation: int, timeout_s: float) -> Iterator[N
         try:
             yield
         finally:
-            fcntl.flock(fd, fcntl.LOCK_UN)  # closing would leave it held by a child forked meanwhile
+            with suppress(OSError):
+                fcntl.flock(fd, fcntl.LOCK_UN)  # closing alone would leave it held by a child forked meanwhile
     finally:
         os.close(fd)
 
