@@ -89,6 +89,13 @@ class ConnectionFailedError(TradingViewError, WebSocketException):
 
 
 class NoBarsError(TradingViewError, RuntimeError):
-    """The server sent no bars, or did not finish its answer, before the deadline."""
+    """The server sent no bars, or did not finish its answer, before the deadline.
+
+    `is_empty_answer` is True where it did finish, and there is no bar in what was asked.
+    """
 
     retryable = True
+
+    def __init__(self, message: str, *, is_empty_answer: bool = False) -> None:
+        super().__init__(message)
+        self.is_empty_answer = is_empty_answer

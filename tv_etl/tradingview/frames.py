@@ -28,7 +28,7 @@ class PacketDecoder:
     """Cuts received text into payloads, however the text was cut on its way.
 
     The live server never splits a packet over two WebSocket messages, but a proxy may; what is incomplete is
-    kept for the next `feed`, at most `MAX_MESSAGE_LENGTH` characters of it.
+    kept for the next `feed`, at most one packet of the length that it announced.
     """
 
     def __init__(self) -> None:
@@ -55,8 +55,6 @@ class PacketDecoder:
             payloads.append(text[start:end])
             position = end
         self._pending = text[position:]
-        if len(self._pending) > MAX_MESSAGE_LENGTH:
-            raise FrameError(f"a packet is still incomplete after {MAX_MESSAGE_LENGTH} characters")
         return payloads
 
 

@@ -5,6 +5,7 @@ Needs neither Dagster nor pyarrow. For many series at once use `history.fetch_hi
 
 import asyncio
 import signal
+import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from datetime import datetime
@@ -86,7 +87,7 @@ class OHLCV:
         service = await self._setup_services()
         history = await service.fetch(request, timeout_s=self._timeout_s)
         if not history.rows:
-            raise NoBarsError(f"{request}: the server has no bars in what was asked")
+            raise NoBarsError(f"{request}: the server has no bars in what was asked", is_empty_answer=True)
         return [OHLCVBar.from_row(row) for row in history.rows]
 
     async def get_ohlcv(
@@ -178,6 +179,10 @@ class OHLCV:
         except asyncio.TimeoutError:
             raise NoBarsError(f"{', '.join(exchange_symbol)}: no quotes within {self._timeout_s:.0f} s") from None
         return quotes
+
+    def server_now(self) -> float:
+        """The server's time in UTC seconds; this machine's before the first connection."""
+        return self.connection_service.server_now() if self.connection_service else time.time()
 
     async def _setup_services(self) -> MessageService:
         """Open the connection unless it is open; once per client."""

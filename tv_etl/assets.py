@@ -1,0 +1,209 @@
+"""The `bars` assets: every series of a watchlist group, fetched over one connection, stored as it arrives."""
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+import dagster as dg
+import pyarrow as pa
+from pydantic import Field
+
+from tv_etl.bar_store import BarStore, Commit
+from tv_etl.coverage import completeness
+from tv_etl.partitions import partition_key, series_of, series_partitions
+from tv_etl.resources import BarStoreResource, TradingViewResource
+from tv_etl.store_errors import BarStoreError
+from tv_etl.tradingview.errors import ProtocolError, TradingViewError
+from tv_etl.tradingview.intervals import Interval
+from tv_etl.tradingview.models import HistoryRequest
+from tv_etl.watchlist import Group
+
+# An increment asks for bars that are stored already: it proves that nothing lies between, and shows revisions.
+OVERLAP_BARS = 5
+# All runs of all hosts together respect the server's limits through this pool.
+POOL = "tradingview"
+# A line in the run's log costs Dagster milliseconds: one for so many series, or for so many seconds.
+PROGRESS_EVERY = 50
+PROGRESS_EVERY_S = 10.0
+
+
+_COLUMNS = dg.TableSchema(
+    columns=[
+        dg.TableColumn("timestamp", "timestamp[us, UTC]", description="Open of the bar."),
+        dg.TableColumn("open", "double"),
+        dg.TableColumn("high", "double"),
+        dg.TableColumn("low", "double"),
+        dg.TableColumn("close", "double"),
+        dg.TableColumn("volume", "double", description="Null where the instrument has no volume."),
+    ]
+)
+
+
+class BarsConfig(dg.Config):
+    """What a run asks for; empty means an increment of every selected partition."""
+
+    start: str | None = Field(default=None, description="Backfill from this time on, ISO 8601 with a time zone.")
+    end: str | None = Field(default=None, description="Backfill up to this time (exclusive), ISO 8601.")
+    only: list[str] = Field(
+        default_factory=list,
+        description="Fetch just these partition keys, e.g. 1d|NASDAQ:AAPL, in a run launched without a partition.",
+    )
+
+
+def build_bars_asset(group: Group) -> dg.AssetsDefinition:
+    """The asset of one group."""
+    partitions = series_partitions(group)
+
+    @dg.asset(
+        name=group.name,
+        partitions_def=partitions,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        output_required=False,
+        pool=POOL,
+        kinds={"parquet"},
+        retry_policy=dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.FULL),
+        metadata={"dagster/column_schema": _COLUMNS},
+        description=(
+            f"OHLCV bars of {len(group.symbols)} symbols at {', '.join(group.intervals)}, closed bars only, UTC. "
+            "A run fetches what is new since the watermark of each selected series over one connection; "
+            "a series that fails is named, and the others stay materialized."
+        ),
+    )
+    def bars(
+        context: dg.AssetExecutionContext,
+        config: BarsConfig,
+        tradingview: TradingViewResource,
+        bar_store: BarStoreResource,
+    ) -> None:
+        _Run(context, config, group, bar_store.store()).fetch_all(tradingview)
+
+    return bars
+
+
+class _Run:
+    """One execution of the asset: which series it fetches, and what became of each."""
+
+    def __init__(self, context: dg.AssetExecutionContext, config: BarsConfig, group: Group, store: BarStore) -> None:
+        self._context = context
+        self._group = group
+        self._store = store
+        self._start, self._end = _moment("start", config.start), _moment("end", config.end)
+        self._keys = self._selected_keys(config.only)
+        self._failed: dict[str, str] = {}
+        self._can_retry = False
+
+    def fetch_all(self, tradingview: TradingViewResource) -> None:
+        """Fetch, store and report each series; raise Failure naming those that failed."""
+        requests = [self._request(*series_of(key)) for key in self._keys]
+        started = reported = time.monotonic()
+        for done, (request, result) in enumerate(tradingview.fetch(requests), start=1):
+            self._finish(request, result, time.monotonic() - started)
+            now = time.monotonic()
+            if done % PROGRESS_EVERY == 0 or now - reported > PROGRESS_EVERY_S or done == len(requests):
+                reported = now
+                rate = done / (now - started)
+                self._context.log.info(
+                    f"{done} of {len(requests)} series, {len(self._failed)} failed, {rate:.1f}/s, "
+                    f"{(len(requests) - done) / rate:.0f} s left"
+                )
+        if self._failed:
+            raise dg.Failure(
+                f"{len(self._failed)} of {len(requests)} series failed: {', '.join(sorted(self._failed))}",
+                metadata={key: dg.MetadataValue.text(reason) for key, reason in sorted(self._failed.items())},
+                allow_retries=self._can_retry,
+            )
+
+    def _selected_keys(self, only: Sequence[str]) -> list[str]:
+        context = self._context
+        known = series_partitions(self._group).get_partition_keys()
+        unknown = sorted(set(only) - set(known))
+        if unknown:
+            raise dg.Failure(f"only: {', '.join(unknown)} is no partition of {self._group.name}", allow_retries=False)
+        if only:
+            keys = list(only)
+        elif context.has_partition_key or context.has_partition_key_range:
+            keys = list(context.partition_keys)
+        else:
+            keys = list(known)
+        done = self._materialized_before() if context.retry_number else set()
+        return [key for key in keys if key not in done]
+
+    def _materialized_before(self) -> set[str]:
+        """Partitions that an earlier try of this run has reported."""
+        records = self._context.instance.get_records_for_run(
+            self._context.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION
+        ).records
+        events = [record.event_log_entry.asset_materialization for record in records]
+        return {event.partition for event in events if event is not None and event.partition is not None}
+
+    def _request(self, symbol: str, interval: str) -> HistoryRequest:
+        settings = self._group.settings
+        if self._start is not None or self._end is not None:
+            return HistoryRequest(symbol, interval, start=self._start, end=self._end, settings=settings)
+        watermark = self._store.watermark(symbol, interval)
+        if watermark is None:
+            return HistoryRequest(symbol, interval, bars_count=self._group.initial_bars, settings=settings)
+        overlap = timedelta(seconds=OVERLAP_BARS * Interval.parse(interval).seconds)
+        return HistoryRequest(symbol, interval, start=watermark - overlap, settings=settings)
+
+    def _finish(self, request: HistoryRequest, result: "pa.Table | TradingViewError", elapsed_s: float) -> None:
+        key = partition_key(request.symbol, request.width.token)
+        if isinstance(result, pa.Table):
+            facts = {name.decode(): text.decode() for name, text in (result.schema.metadata or {}).items()}
+            if facts["tv_etl.rejected"] != "0":
+                result = ProtocolError(f"{request}: {facts['tv_etl.rejected']} rows of the answer were no bars")
+        if isinstance(result, TradingViewError):
+            self._fail(key, result, retryable=result.retryable)
+            return
+        try:
+            commit = self._store.upsert(request.symbol, request.interval, result)
+        except BarStoreError as error:
+            self._fail(key, error, retryable=error.retryable)
+            return
+        self._context.log_event(
+            dg.AssetMaterialization(
+                asset_key=self._context.asset_key,
+                partition=key,
+                metadata=self._metadata(request, commit, facts, elapsed_s),
+            )
+        )
+
+    def _fail(self, key: str, error: Exception, *, retryable: bool) -> None:
+        self._failed[key] = f"{type(error).__name__}: {error}"
+        self._can_retry = self._can_retry or retryable
+
+    def _metadata(
+        self, request: HistoryRequest, commit: Commit, facts: Mapping[str, str], elapsed_s: float
+    ) -> dict[str, dg.MetadataValue | str | int | float]:
+        measured = completeness(self._store, request.symbol, request.width, start=request.start)
+        metadata: dict[str, dg.MetadataValue | str | int | float] = {
+            "rows added": commit.added,
+            "rows revised": commit.changed,
+            "rows in overlap": commit.unchanged,
+            "reach": facts["tv_etl.reach"],
+            "requests": int(facts["tv_etl.requests"]),
+            "seconds into the run": round(elapsed_s, 2),
+            "dagster/partition_row_count": commit.rows,
+            "dagster/uri": str(self._store.path(request.symbol, request.width).absolute()),
+        }
+        if commit.first is not None and commit.last is not None:
+            metadata["first bar"] = dg.MetadataValue.timestamp(commit.first)
+            metadata["last bar"] = dg.MetadataValue.timestamp(commit.last)
+        if measured is not None:
+            metadata["completeness"] = round(measured.ratio, 6)
+            metadata["gaps"] = len(measured.gaps)
+        return metadata
+
+
+def _moment(name: str, text: str | None) -> datetime | None:
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise dg.Failure(
+            f"{name}: {text!r} is no time with a zone; write e.g. 2026-11-02T14:30:00+00:00", allow_retries=False
+        )
+    return moment

@@ -1,0 +1,56 @@
+"""The `tv-etl` command: thin faces on the package."""
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from tv_etl import __version__
+
+# Dagster takes a second to import: each command imports what it needs.
+
+
+@click.group(help="Your own market-data lake on Dagster.")
+@click.version_option(__version__)
+def main() -> None:
+    pass
+
+
+@main.command()
+@click.option(
+    "--dir", "directory", type=click.Path(path_type=Path), default=Path("demo"), show_default=True,
+    help="Where the demo's lake and Dagster instance go; an earlier demo there is replaced.",
+)  # fmt: skip
+def demo(directory: Path) -> None:
+    """Run the main job end to end, offline, on the embedded market server."""
+    from rich.console import Console
+
+    from tv_etl.demo import DemoError, run_demo
+
+    try:
+        run_demo(directory, Console())
+    except DemoError as error:
+        raise click.ClickException(str(error)) from None
+
+
+@main.command()
+@click.option(
+    "--lake", type=click.Path(path_type=Path), default=lambda: Path(os.environ.get("TV_ETL_LAKE", "lake")),
+    show_default="$TV_ETL_LAKE or lake", help="Directory of the lake.",
+)  # fmt: skip
+def status(lake: Path) -> None:
+    """Show what the lake holds, series by series."""
+    from rich.console import Console
+
+    from tv_etl.bar_store import BarStore
+    from tv_etl.status import series_table
+
+    Console().print(series_table(BarStore(lake)))
+
+
+@main.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def market(arguments: tuple[str, ...]) -> None:
+    """Run the market server; options as of `python -m tv_etl.market_server --help`."""
+    os.execv(sys.executable, [sys.executable, "-m", "tv_etl.market_server", *arguments])

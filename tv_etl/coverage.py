@@ -1,0 +1,55 @@
+"""How much of what the trading hours promise a stored series holds, and where bars are missing."""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tv_etl.bar_store import BarStore
+from tv_etl.trading_hours import GapRun, TradingHours, gap_runs
+from tv_etl.tradingview.intervals import Interval
+
+
+@dataclass(frozen=True)
+class Completeness:
+    """Bars that the trading hours promise against bars that are stored, over one span of time.
+
+    `gaps` are runs of promised bars that are not stored, oldest first. A single missing minute usually means that
+    nobody traded; a missing session does not.
+    """
+
+    expected: int
+    missing: int
+    gaps: list[GapRun]
+
+    @property
+    def ratio(self) -> float:
+        """Share of the promised bars that is stored; 1 where none was promised."""
+        return 1.0 - self.missing / self.expected if self.expected else 1.0
+
+
+def completeness(
+    store: BarStore, symbol: str, interval: str | Interval, start: datetime | None = None, end: datetime | None = None
+) -> Completeness | None:
+    """Measure a series from its first to its last stored bar, or between `start` and `end` within that.
+
+    None if nothing is stored there, or if the server never told the trading hours of the symbol.
+    """
+    facts = store.facts(symbol, interval)
+    stored = _seconds(store.read(symbol, interval, start, end))
+    if not facts.get("trading_hours") or len(stored) == 0:
+        return None
+    hours = TradingHours.of_symbol(json.loads(facts["trading_hours"]), facts.get("session") or "regular")
+    first = datetime.fromtimestamp(int(stored[0]), tz=timezone.utc)
+    last = datetime.fromtimestamp(int(stored[-1]), tz=timezone.utc)
+    expected = hours.expected(Interval.parse(interval), first, last + timedelta(seconds=1))
+    gaps = gap_runs(expected, stored)
+    return Completeness(expected=len(expected), missing=sum(gap.bars for gap in gaps), gaps=gaps)
+
+
+def _seconds(bars: pa.Table) -> "np.ndarray[tuple[int, ...], np.dtype[np.int64]]":
+    seconds = pc.divide(bars["timestamp"].cast(pa.int64()), 1_000_000)
+    return np.asarray(seconds.combine_chunks().to_numpy(zero_copy_only=False), dtype=np.int64)

@@ -1,0 +1,108 @@
+"""The quote sensor: judges the alert rules every tick and delivers what they found through the outbox.
+
+Alerts are stored before the cursor is, and delivered from the store: a tick that is killed, repeated or overlapped
+finds the same alerts under the same ids again, and nobody is told twice or not at all.
+"""
+
+import re
+import time
+from collections.abc import Mapping
+
+import dagster as dg
+
+from tv_etl.alert_state import AlertState, CursorError, NewerCursorError
+from tv_etl.alerts import Alert, MinuteBar, QuoteNow, evaluate
+from tv_etl.notify import OutboxBusy, deliver
+from tv_etl.resources import AlertInputs, NotifierResource, TradingViewResource
+from tv_etl.tradingview.errors import TradingViewError
+from tv_etl.tradingview.models import QuoteSymbolData
+from tv_etl.watchlist import Alerts
+
+# How far back to look for crossings when the cursor is lost.
+RECOVERY_S = 3600.0
+
+
+def build_quote_alerts(alerts: Alerts) -> dg.SensorDefinition:
+    """The sensor for all rules of a watchlist."""
+
+    @dg.sensor(
+        name="quote_alerts",
+        minimum_interval_seconds=alerts.interval_s,
+        description=f"Judges {len(alerts.rules)} price rules on quotes and one-minute bars; delivers to webhooks.",
+    )
+    def quote_alerts(
+        context: dg.SensorEvaluationContext, tradingview: TradingViewResource, notifier: NotifierResource
+    ) -> dg.SensorResult:
+        try:
+            with notifier.outbox() as outbox, outbox.exclusive():
+                state = _read_cursor(context)
+                symbols = sorted({rule.symbol for rule in alerts.rules})
+                inputs = tradingview.alert_inputs({symbol: state.watermark(symbol) for symbol in symbols})
+                bars, quotes, delays_s, problems = _sort_out(inputs)
+                found, state = evaluate(alerts.rules, state, bars, quotes, inputs.now, delays_s=delays_s)
+                webhooks = notifier.webhooks()
+                outbox.add(found, webhooks)
+                report = deliver(outbox, webhooks, time.time())
+        except OutboxBusy:
+            return dg.SensorResult(skip_reason="another evaluation is still running")
+        for problem in problems:
+            context.log.warning(problem)
+        summary = f"{len(found)} new alerts; {report}" + (f"; {len(problems)} symbols failed" if problems else "")
+        return dg.SensorResult(
+            skip_reason=summary, cursor=state.encode(), asset_events=[_observation(alert) for alert in found]
+        )
+
+    return quote_alerts
+
+
+def _read_cursor(context: dg.SensorEvaluationContext) -> AlertState:
+    if not context.cursor:
+        return AlertState()
+    try:
+        return AlertState.decode(context.cursor)
+    except NewerCursorError:
+        raise
+    except CursorError as error:
+        context.log.error(f"the cursor is lost ({error}); looking back {RECOVERY_S / 60:.0f} minutes")
+        return AlertState.recovering(time.time() - RECOVERY_S)
+
+
+def _sort_out(
+    inputs: AlertInputs,
+) -> tuple[dict[str, list[MinuteBar]], dict[str, QuoteNow], dict[str, float], list[str]]:
+    """Bars, quotes and feed delays of the symbols that answered, and what went wrong with the others."""
+    bars: dict[str, list[MinuteBar]] = {}
+    quotes: dict[str, QuoteNow] = {}
+    delays_s: dict[str, float] = {}
+    problems: list[str] = []
+    for symbol, minutes in inputs.minutes.items():
+        quote = inputs.quotes.get(symbol)
+        if isinstance(minutes, TradingViewError):
+            problems.append(f"{symbol}: {minutes}")
+        elif isinstance(quote, TradingViewError):
+            problems.append(str(quote))
+        else:
+            bars[symbol] = minutes
+            if quote is not None and quote.current_price is not None:
+                quotes[symbol] = QuoteNow(quote.current_price, _trade_time(quote.symbol_info))
+                delays_s[symbol] = _feed_delay_s(quote)
+    return bars, quotes, delays_s, problems
+
+
+def _trade_time(fields: Mapping[str, object]) -> float | None:
+    value = fields.get("lp_time")
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _feed_delay_s(quote: QuoteSymbolData) -> float:
+    """Seconds by which the feed lags: `delayed_streaming_900` says so itself."""
+    match = re.fullmatch(r"delayed_streaming_(\d+)", str(quote.symbol_info.get("update_mode", "")))
+    return float(match[1]) if match else 0.0
+
+
+def _observation(alert: Alert) -> dg.AssetObservation:
+    return dg.AssetObservation(
+        asset_key="quote_alerts",
+        description=alert.text,
+        metadata={"event_id": alert.event_id, "rule": alert.rule, "symbol": alert.symbol, "price": alert.price},
+    )

@@ -1,0 +1,149 @@
+"""What to collect and what to watch, as written in watchlist.yaml.
+
+Pydantic models only: nothing here fetches, stores or knows Dagster. Every mistake in the file is reported with the
+place where it stands.
+"""
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from tv_etl.alerts import AlertRule
+from tv_etl.tradingview.intervals import Interval
+from tv_etl.tradingview.symbols import Adjustment, SeriesSettings, SessionKind, check_symbol
+
+_CRON_BY_UNIT = {"s": "* * * * *", "m": "*/5 * * * *", "d": "20 * * * *", "w": "40 */6 * * *", "mo": "50 */6 * * *"}
+_CRON_OF_HOURS = "3 * * * *"
+
+
+class WatchlistError(ValueError):
+    """The watchlist cannot be read; the message names the file and every wrong place in it."""
+
+
+def _interval_token(value: object) -> str:
+    # YAML reads a bare 60 as a number.
+    return Interval.parse(str(value)).token
+
+
+def _variable_name(value: str) -> str:
+    if not re.fullmatch(r"[A-Z_][A-Z0-9_]*", value):
+        raise ValueError(f"{value!r} is not the name of an environment variable, e.g. TV_ETL_WEBHOOK_URL")
+    return value
+
+
+Symbol = Annotated[str, AfterValidator(check_symbol)]
+IntervalToken = Annotated[str, BeforeValidator(_interval_token)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Group(_Model):
+    """Symbols that are collected at the same intervals with the same settings: one Dagster asset.
+
+    `initial_bars` limits the first fetch of a series; without it everything the server still has is fetched.
+    `schedules` maps an interval to a cron expression (UTC) or to null for none; intervals left out get a default.
+    """
+
+    name: Name = "bars"
+    symbols: list[Symbol] = Field(min_length=1)
+    intervals: list[IntervalToken] = Field(min_length=1)
+    adjustment: Adjustment = "splits"
+    session: SessionKind = "regular"
+    currency: str | None = None
+    backadjustment: bool = False
+    initial_bars: int | None = Field(default=None, ge=1)
+    schedules: dict[IntervalToken, str | None] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check(self) -> "Group":
+        for field, values in (("symbols", self.symbols), ("intervals", self.intervals)):
+            twice = sorted({value for value in values if values.count(value) > 1})
+            if twice:
+                raise ValueError(f"{field}: {', '.join(twice)} stands there twice")
+        unknown = sorted(set(self.schedules) - set(self.intervals))
+        if unknown:
+            raise ValueError(f"schedules: {', '.join(unknown)} is not among the intervals of the group")
+        ticks = [interval for interval in self.intervals if not Interval.parse(interval).is_time_based]
+        if ticks:
+            raise ValueError(f"intervals: {', '.join(ticks)} has no width in time and cannot be stored")
+        return self
+
+    @property
+    def settings(self) -> SeriesSettings:
+        return SeriesSettings(self.adjustment, self.session, self.currency, self.backadjustment)
+
+    def cron(self, interval: str) -> str | None:
+        """When the interval is fetched; None if it is not scheduled."""
+        if interval in self.schedules:
+            return self.schedules[interval]
+        width = Interval.parse(interval)
+        is_hours = width.unit == "m" and width.count >= 60
+        return _CRON_OF_HOURS if is_hours else _CRON_BY_UNIT[width.unit]
+
+
+class WebhookTarget(_Model):
+    """Where alerts go: the URL stands in the environment variable `url_env`, never in the file."""
+
+    url_env: Annotated[str, AfterValidator(_variable_name)]
+    kind: Literal["json", "slack"] = "json"
+    allow_private: bool = False
+
+
+class Alerts(_Model):
+    """Rules on prices, and where an alert is delivered."""
+
+    rules: list[AlertRule] = Field(default_factory=list)
+    webhooks: list[WebhookTarget] = Field(default_factory=list)
+    interval_s: int = Field(default=30, ge=5)
+
+    @model_validator(mode="after")
+    def _check(self) -> "Alerts":
+        names = [rule.name for rule in self.rules]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"rules: the name {', '.join(twice)} stands there twice")
+        if self.rules and not self.webhooks:
+            raise ValueError("webhooks: the rules have nobody to tell; name at least one")
+        return self
+
+
+class Watchlist(_Model):
+    """The whole file."""
+
+    groups: list[Group] = Field(min_length=1)
+    alerts: Alerts = Field(default_factory=Alerts)
+
+    @model_validator(mode="after")
+    def _check(self) -> "Watchlist":
+        names = [group.name for group in self.groups]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"groups: the name {', '.join(twice)} stands there twice")
+        owners: dict[tuple[str, str], str] = {}
+        for group in self.groups:
+            for series in ((symbol, interval) for symbol in group.symbols for interval in group.intervals):
+                if series in owners:
+                    raise ValueError(f"groups: {series[0]} {series[1]} stands in {owners[series]} and in {group.name}")
+                owners[series] = group.name
+        return self
+
+
+def load_watchlist(path: str | Path) -> Watchlist:
+    """Read a watchlist file. Raises WatchlistError."""
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise WatchlistError(f"{path}: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        raise WatchlistError(f"{path}: {error}") from None
+    try:
+        return Watchlist.model_validate(content)
+    except ValidationError as error:
+        places = [f"  {'.'.join(map(str, item['loc'])) or 'file'}: {item['msg']}" for item in error.errors()]
+        raise WatchlistError("\n".join([f"{path}:", *places])) from None

@@ -1,0 +1,35 @@
+"""The error tree is the documented one."""
+
+import pytest
+from websockets.exceptions import WebSocketException
+
+from tv_etl.tradingview import errors
+
+TREE = {
+    "ProtocolError": ("TradingViewError", None, False),
+    "FrameError": ("ProtocolError", None, False),
+    "SymbolError": ("TradingViewError", ValueError, False),
+    "IntervalError": ("TradingViewError", ValueError, False),
+    "SeriesError": ("TradingViewError", ValueError, False),
+    "EntitlementError": ("SeriesError", ValueError, False),
+    "AuthError": ("TradingViewError", None, False),
+    "ConnectionFailedError": ("TradingViewError", WebSocketException, True),
+    "NoBarsError": ("TradingViewError", RuntimeError, True),
+}
+
+
+@pytest.mark.parametrize("name", TREE)
+def test_each_error_has_its_place(name: str) -> None:
+    parent, builtin, retryable = TREE[name]
+    error = getattr(errors, name)
+    assert issubclass(error, getattr(errors, parent))
+    assert builtin is None or issubclass(error, builtin)
+    assert error.retryable is retryable
+    assert name in (errors.__doc__ or "")
+
+
+def test_no_error_stands_outside_the_tree() -> None:
+    defined = {
+        name for name, value in vars(errors).items() if isinstance(value, type) and value.__module__ == errors.__name__
+    }
+    assert defined == {*TREE, "TradingViewError"}

@@ -1,0 +1,202 @@
+"""The pager against a scripted server: it asks for what is missing and says how far the answer reaches."""
+
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tv_etl.tradingview import protocol
+from tv_etl.tradingview.errors import (
+    EntitlementError,
+    IntervalError,
+    NoBarsError,
+    SeriesError,
+    SymbolError,
+    TradingViewError,
+)
+from tv_etl.tradingview.models import HistoryRequest, SeriesHistory
+from tv_etl.tradingview.paging import SERIES_ID, SYMBOL_ID, SeriesPager, is_pace_refusal
+
+MINUTE = 60
+NOW = 1_000_000 * MINUTE
+
+
+class ScriptedServer:
+    """Serves minute bars `first..last` the way the live server does: newest first, then what is older."""
+
+    def __init__(self, first: int, last: int, *, window: int = 10**9, says_end: bool = True) -> None:
+        self.times = [minute * MINUTE for minute in range(first, last + 1)]
+        self.first_served = max(len(self.times) - window, 0)
+        self.is_limited = window < len(self.times)
+        self.says_end = says_end
+        self.served = len(self.times)
+        self.asked: list[int] = []
+
+    def answer(self, command: protocol.Command) -> list[protocol.Event]:
+        if command.method not in ("create_series", "request_more_data"):
+            return []
+        count = int(command.params[5] if command.method == "create_series" else command.params[2])
+        self.asked.append(count)
+        start = max(self.served - count, self.first_served)
+        rows = [[float(time), 1.0, 2.0, 0.5, 1.5, 10.0] for time in self.times[start : self.served]]
+        is_out = self.served - count < self.first_served
+        self.served = start
+        session = command.params[0]
+        word = ("limit" if self.is_limited else "end") if is_out and self.says_end else ""
+        close_time = self.times[-1] + MINUTE if self.times else None
+        return [
+            protocol.BarsReceived(session, SERIES_ID, True, rows, close_time, NOW * 1000, 0),
+            protocol.SeriesCompleted(session, SERIES_ID, "streaming", word),
+        ]
+
+
+def fetch(server: ScriptedServer, **request: Any) -> SeriesHistory:
+    pager = SeriesPager(HistoryRequest("BINANCE:BTCUSDT", "1m", **request), "cs_1", now_s=NOW)
+    commands = pager.start()
+    while commands:
+        events = [event for command in commands for event in server.answer(command)]
+        commands = [command for event in events for command in pager.receive(event)]
+    if pager.history is None:
+        raise pager.error or AssertionError("the pager stopped without a result")
+    return pager.history
+
+
+def at(minute: int) -> datetime:
+    return datetime.fromtimestamp(minute * MINUTE, tz=timezone.utc)
+
+
+def minutes(history: SeriesHistory) -> list[int]:
+    return [int(row[0]) // MINUTE for row in history.rows]
+
+
+def test_the_newest_bars_come_in_one_answer() -> None:
+    server = ScriptedServer(999_000, 1_000_000)
+    history = fetch(server, bars_count=30)
+    assert minutes(history) == list(range(999_971, 1_000_001))
+    assert (history.reach, history.requests, server.asked) == ("complete", 1, [30])
+
+
+def test_more_bars_than_a_page_are_paged() -> None:
+    server = ScriptedServer(980_000, 1_000_000)
+    history = fetch(server, bars_count=12_000)
+    assert len(history.rows) == 12_000
+    assert (history.reach, server.asked) == ("complete", [5_000, 5_000, 2_000])
+
+
+def test_a_range_is_half_open_and_exact() -> None:
+    history = fetch(ScriptedServer(900_000, 1_000_000), start=at(990_000), end=at(990_100))
+    assert minutes(history) == list(range(990_000, 990_100))
+    assert history.reach == "complete"
+
+
+def test_the_start_of_history_is_said() -> None:
+    history = fetch(ScriptedServer(999_990, 1_000_000), bars_count=50)
+    assert (len(history.rows), history.reach) == (11, "exhausted")
+
+
+def test_the_plans_window_is_said() -> None:
+    history = fetch(ScriptedServer(900_000, 1_000_000, window=6_000), start=at(950_000))
+    assert (len(history.rows), history.reach) == (6_000, "limited")
+
+
+def test_a_server_that_just_stops_is_not_taken_for_the_start_of_history() -> None:
+    history = fetch(ScriptedServer(999_990, 1_000_000, says_end=False), bars_count=50)
+    assert (len(history.rows), history.reach, history.requests) == (11, "limited", 2)
+
+
+def test_without_limits_everything_is_fetched() -> None:
+    history = fetch(ScriptedServer(988_000, 1_000_000))
+    assert (len(history.rows), history.reach) == (12_001, "exhausted")
+
+
+@given(st.integers(0, 12_000), st.integers(0, 12_000), st.integers(0, 12_000))
+def test_any_range_holds_exactly_the_servers_bars(depth: int, start: int, length: int) -> None:
+    first, begin = 1_000_000 - depth, 1_000_000 - start
+    history = fetch(ScriptedServer(first, 1_000_000), start=at(begin), end=at(begin + length + 1))
+    assert minutes(history) == [m for m in range(first, 1_000_001) if begin <= m <= begin + length]
+    assert history.reach == ("complete" if first <= begin else "exhausted")
+
+
+def pager_for(**request: Any) -> SeriesPager:
+    pager = SeriesPager(HistoryRequest("NASDAQ:AAPL", "1m", **request), "cs_1", now_s=NOW)
+    pager.start()
+    return pager
+
+
+def bars(*rows: list[float], close_time: float | None, time_s: float | None) -> protocol.BarsReceived:
+    time_ms = None if time_s is None else int(time_s * 1000)
+    return protocol.BarsReceived("cs_1", SERIES_ID, True, list(rows), close_time, time_ms, 0)
+
+
+COMPLETED = protocol.SeriesCompleted("cs_1", SERIES_ID, "streaming", "")
+
+
+@pytest.mark.parametrize(
+    ("close_time", "server_time", "forming"),
+    [
+        (NOW + 60, NOW + 59, NOW),  # the server says when the bar ends
+        (NOW + 60, NOW + 60, None),
+        (NOW + 960, NOW + 100, NOW),  # a delayed feed ends its bars later
+        (NOW - 1, NOW, None),  # the session has ended
+        (None, NOW + 59, NOW),  # without the server's word the width decides
+        (None, NOW + 60, None),
+        (NOW + 60, None, NOW),  # without the server's clock ours decides
+    ],
+)
+def test_the_last_bar_is_forming_by_the_servers_clock(
+    close_time: float | None, server_time: float | None, forming: int | None
+) -> None:
+    pager = pager_for(bars_count=1)
+    pager.receive(bars([float(NOW), 1, 1, 1, 1], close_time=close_time, time_s=server_time))
+    pager.receive(COMPLETED)
+    assert pager.history is not None
+    assert pager.history.forming_from == forming
+
+
+def test_the_last_version_of_a_bar_wins() -> None:
+    pager = pager_for(bars_count=2)
+    pager.receive(bars([60.0, 1, 1, 1, 1], [120.0, 1, 1, 1, 1], close_time=180, time_s=NOW))
+    pager.receive(bars([120.0, 2, 2, 2, 2], close_time=180, time_s=NOW))
+    pager.receive(COMPLETED)
+    assert pager.history is not None
+    assert [row[1] for row in pager.history.rows] == [1, 2]
+
+
+def test_an_answer_without_bars_is_an_error_unless_the_server_says_there_are_none() -> None:
+    pager = pager_for(bars_count=2)
+    pager.receive(COMPLETED)
+    assert isinstance(pager.error, NoBarsError)
+    pager = pager_for(bars_count=2)
+    pager.receive(protocol.SeriesCompleted("cs_1", SERIES_ID, "", "end"))
+    assert pager.history is not None
+    assert (pager.history.rows, pager.history.reach) == ([], "exhausted")
+
+
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        (protocol.SymbolFailed("cs_1", SYMBOL_ID, "invalid symbol"), SymbolError),
+        (protocol.SymbolFailed("cs_1", SYMBOL_ID, "permission denied, group, paid"), EntitlementError),
+        (protocol.SeriesFailed("cs_1", SERIES_ID, "resolve error"), SymbolError),
+        (protocol.SeriesFailed("cs_1", SERIES_ID, "unsupported resolution: X, 5"), SeriesError),
+        (protocol.SeriesFailed("cs_1", SERIES_ID, "seconds_not_entitled"), EntitlementError),
+        (protocol.SeriesFailed("cs_1", SERIES_ID, "custom_resolution"), EntitlementError),
+        (protocol.SessionFailed("cs_1", "invalid parameters", "method: create_series. args: ..."), IntervalError),
+        (protocol.SessionFailed("cs_1", "duplicate id", ""), SeriesError),
+    ],
+)
+def test_every_refusal_is_a_typed_error(event: protocol.Event, expected: type[TradingViewError]) -> None:
+    pager = pager_for(bars_count=2)
+    pager.receive(event)
+    assert type(pager.error) is expected
+    assert "1m" in str(pager.error) or "NASDAQ:AAPL" in str(pager.error)
+
+
+def test_a_server_that_wants_patience_is_not_refusing_the_series() -> None:
+    pager = pager_for(bars_count=2)
+    pager.receive(protocol.SessionFailed("cs_1", "max sessions rate reached", "method: chart_create_session"))
+    assert pager.error is not None
+    assert is_pace_refusal(pager.error)
+    assert pager.error.retryable

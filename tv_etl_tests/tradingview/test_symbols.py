@@ -1,0 +1,63 @@
+"""Symbols are checked for form; specs carry the settings both ways."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tv_etl.tradingview.errors import SymbolError
+from tv_etl.tradingview.symbols import SeriesSettings, check_symbol, decode_spec, encode_spec
+
+
+@pytest.mark.parametrize(
+    "symbol",
+    ["NASDAQ:AAPL", "COMEX:GC1!", "BINANCE:BTCUSDT.P", "NSE:M&M", "NYSE:BRK.B", "KRX:005930", "FX_IDC:USDCAD",
+     "NASDAQ:AAPL/NYSE:JNJ", "BME:ÉÑ", "KRX:삼성전자"],
+)  # fmt: skip
+def test_real_symbols_pass_unchanged(symbol: str) -> None:
+    assert check_symbol(symbol) == symbol
+
+
+@pytest.mark.parametrize(
+    "text", ["", "AAPL", ":AAPL", "NASDAQ:", "nasdaq:AAPL", "NASDAQ:AA PL", "A:B|C", "A:[B]", "A:B,C", 'A:"B', "A:B\n"]
+)
+def test_a_malformed_symbol_is_named(text: str) -> None:
+    with pytest.raises(SymbolError, match="EXCHANGE:TICKER") as error:
+        check_symbol(text)
+    assert error.value.symbol == text
+
+
+def test_a_symbol_too_long_for_a_path_is_refused() -> None:
+    with pytest.raises(SymbolError, match="200 bytes"):
+        check_symbol("KRX:" + "삼" * 30)
+
+
+@given(
+    st.builds(
+        SeriesSettings,
+        st.sampled_from(["splits", "dividends"]),
+        st.sampled_from(["regular", "extended"]),
+        st.none() | st.sampled_from(["USD", "EUR"]),
+        st.booleans(),
+    )
+)
+def test_a_spec_carries_symbol_and_settings(settings: SeriesSettings) -> None:
+    spec = decode_spec(encode_spec("NSE:M&M", settings))
+    assert spec["symbol"] == "NSE:M&M"
+    assert (spec["adjustment"], spec["session"]) == (settings.adjustment, settings.session)
+    assert spec.get("currency-id") == settings.currency
+    assert ("backadjustment" in spec) is settings.backadjustment
+
+
+def test_a_plain_symbol_is_a_spec_too() -> None:
+    assert decode_spec("NASDAQ:AAPL") == {"symbol": "NASDAQ:AAPL"}
+
+
+def test_the_symbol_inside_a_chart_type_is_found() -> None:
+    spec = '={"symbol":{"symbol":"NASDAQ:AAPL","adjustment":"splits"},"type":"BarSetRenko@tv-prostudies-40!"}'
+    assert decode_spec(spec) == {"symbol": "NASDAQ:AAPL", "adjustment": "splits"}
+
+
+@pytest.mark.parametrize("text", ["={", "=[]", '={"adjustment":"splits"}', '={"symbol":7}'])
+def test_a_spec_without_symbol_is_refused(text: str) -> None:
+    with pytest.raises(SymbolError):
+        decode_spec(text)
