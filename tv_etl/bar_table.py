@@ -7,6 +7,7 @@ nothing of symbols, intervals, files or clocks.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -80,8 +81,8 @@ class Bars:
 
     def split(self, labels: npt.NDArray[np.str_]) -> Iterator[tuple[str, "Bars"]]:
         """The runs of bars with equal labels; `labels` has one for each bar."""
-        starts = np.flatnonzero(np.r_[True, labels[1:] != labels[:-1]]) if len(self) else np.empty(0, np.int64)
-        for first, last in zip(starts, [*starts[1:], len(self)], strict=True):
+        cuts = [0, *(np.flatnonzero(labels[1:] != labels[:-1]) + 1), len(self)] if len(self) else []
+        for first, last in pairwise(cuts):
             yield str(labels[first]), self._slice(int(first), int(last))
 
     def _slice(self, first: int, last: int) -> "Bars":
