@@ -9,13 +9,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from tv_etl.alerts import MinuteBar
 from tv_etl.bar_store import BarStore
-from tv_etl.notify import Outbox, Webhook
+from tv_etl.notify import Webhook
+from tv_etl.outbox import Outbox
 from tv_etl.tradingview.errors import NoBarsError, SymbolError, TradingViewError
 from tv_etl.tradingview.history import WINDOW, HistoryResult, fetch_history
 from tv_etl.tradingview.loop_thread import LoopThread
@@ -94,7 +96,7 @@ class NotifierResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     """
 
     outbox_path: str = Field(description="SQLite file in which alerts wait until they are delivered.")
-    targets: list[dict[str, object]] = Field(
+    targets: list[dict[str, Any]] = Field(
         default_factory=list, description="Webhook targets as in watchlist.yaml: url_env, kind, allow_private."
     )
 
@@ -125,4 +127,4 @@ def _webhook(target: WebhookTarget) -> Webhook:
     url = os.environ.get(target.url_env)
     if not url:
         raise ValueError(f"environment variable {target.url_env} is not set: alerts have no address to go to")
-    return Webhook(url=url, kind=target.kind, allow_private=target.allow_private)
+    return Webhook(url=SecretStr(url), kind=target.kind, allow_private=target.allow_private)

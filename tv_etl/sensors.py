@@ -12,7 +12,8 @@ import dagster as dg
 
 from tv_etl.alert_state import AlertState, CursorError, NewerCursorError
 from tv_etl.alerts import Alert, MinuteBar, QuoteNow, evaluate
-from tv_etl.notify import OutboxBusy, deliver
+from tv_etl.notify import deliver
+from tv_etl.outbox import OutboxBusy
 from tv_etl.resources import AlertInputs, NotifierResource, TradingViewResource
 from tv_etl.tradingview.errors import TradingViewError
 from tv_etl.tradingview.models import QuoteSymbolData
@@ -33,26 +34,41 @@ def build_quote_alerts(alerts: Alerts) -> dg.SensorDefinition:
     def quote_alerts(
         context: dg.SensorEvaluationContext, tradingview: TradingViewResource, notifier: NotifierResource
     ) -> dg.SensorResult:
+        outbox, webhooks = notifier.outbox(), notifier.webhooks()
+        state = _read_cursor(context)
         try:
-            with notifier.outbox() as outbox, outbox.exclusive():
-                state = _read_cursor(context)
-                symbols = sorted({rule.symbol for rule in alerts.rules})
-                inputs = tradingview.alert_inputs({symbol: state.watermark(symbol) for symbol in symbols})
-                bars, quotes, delays_s, problems = _sort_out(inputs)
-                found, state = evaluate(alerts.rules, state, bars, quotes, inputs.now, delays_s=delays_s)
-                webhooks = notifier.webhooks()
+            with outbox.exclusive():
+                found, state, problems = _judge(alerts, state, tradingview)
                 outbox.add(found, webhooks)
                 report = deliver(outbox, webhooks, time.time())
         except OutboxBusy:
-            return dg.SensorResult(skip_reason="another evaluation is still running")
-        for problem in problems:
+            return dg.SensorResult(skip_reason="another evaluation is still running", cursor=context.cursor)
+        for problem in [*problems, *report.errors]:
             context.log.warning(problem)
-        summary = f"{len(found)} new alerts; {report}" + (f"; {len(problems)} symbols failed" if problems else "")
+        summary = f"{len(found)} alerts found, {report.sent} delivered"
+        if report.retried or report.dead:
+            summary += f", {report.retried} to be retried, {report.dead} given up"
+        if problems:
+            summary += f"; {len(problems)} symbols failed: {problems[0]}"
         return dg.SensorResult(
             skip_reason=summary, cursor=state.encode(), asset_events=[_observation(alert) for alert in found]
         )
 
     return quote_alerts
+
+
+def _judge(
+    alerts: Alerts, state: AlertState, tradingview: TradingViewResource
+) -> tuple[list[Alert], AlertState, list[str]]:
+    """Alerts found, the state to keep, and what went wrong; without an answer the state stays as it was."""
+    symbols = sorted({rule.symbol for rule in alerts.rules})
+    try:
+        inputs = tradingview.alert_inputs({symbol: state.watermark(symbol) for symbol in symbols})
+    except TradingViewError as error:
+        return [], state, [str(error)]
+    bars, quotes, delays_s, problems = _sort_out(inputs)
+    found, state = evaluate(alerts.rules, state, bars, quotes, inputs.now, delays_s=delays_s)
+    return found, state, problems
 
 
 def _read_cursor(context: dg.SensorEvaluationContext) -> AlertState:

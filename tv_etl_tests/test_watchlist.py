@@ -1,0 +1,75 @@
+"""A watchlist says what to collect; a mistake in it is named with its place."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tv_etl.tradingview.symbols import SeriesSettings
+from tv_etl.watchlist import Group, Watchlist, WatchlistError, load_watchlist
+
+GROUP = {"symbols": ["NASDAQ:AAPL"], "intervals": ["1d"]}
+RULE = {"name": "high", "symbol": "NASDAQ:AAPL", "kind": "above", "level": 200}
+WEBHOOK = {"url_env": "TV_ETL_WEBHOOK_URL"}
+
+
+def load(tmp_path: Path, content: Any) -> Watchlist:
+    path = tmp_path / "watchlist.yaml"
+    path.write_text(content if isinstance(content, str) else yaml.safe_dump(content), encoding="utf-8")
+    return load_watchlist(path)
+
+
+def test_the_default_watchlist_loads() -> None:
+    watchlist = load_watchlist(Path(__file__).parent.parent / "watchlist.yaml")
+    assert watchlist.groups[0].name == "bars"
+    assert watchlist.alerts.rules
+
+
+def test_intervals_are_read_in_either_spelling_and_as_yaml_numbers(tmp_path: Path) -> None:
+    watchlist = load(tmp_path, "groups: [{symbols: ['A:B'], intervals: [1, 60, 1D, 1M, 5m]}]")
+    assert watchlist.groups[0].intervals == ["1m", "1h", "1d", "1mo", "5m"]
+
+
+def test_every_interval_has_a_schedule_unless_it_is_refused() -> None:
+    group = Group(symbols=["A:B"], intervals=["1m", "1h", "1d", "1mo"], schedules={"1d": None, "1h": "7 * * * *"})
+    assert group.cron("1m") == "*/5 * * * *"
+    assert group.cron("1h") == "7 * * * *"
+    assert group.cron("1d") is None
+    assert group.cron("1mo") is not None
+
+
+def test_settings_reach_the_series() -> None:
+    group = Group(symbols=["A:B"], intervals=["1d"], adjustment="dividends", session="extended", currency="EUR")
+    assert group.settings == SeriesSettings("dividends", "extended", "EUR")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("groups: [", "watchlist.yaml"),
+        ({}, "groups: Field required"),
+        ({"groups": []}, "groups"),
+        ({"groups": [{**GROUP, "symbols": ["AAPL"]}]}, "groups.0.symbols.0: .*'AAPL'"),
+        ({"groups": [{**GROUP, "symbols": ["A:B", "A:B"]}]}, "A:B stands there twice"),
+        ({"groups": [{**GROUP, "intervals": ["1x"]}]}, "groups.0.intervals.0: .*'1x'"),
+        ({"groups": [{**GROUP, "intervals": ["1d", "D"]}]}, "1d stands there twice"),
+        ({"groups": [{**GROUP, "intervals": ["100T"]}]}, "no width in time"),
+        ({"groups": [{**GROUP, "intervalls": ["1d"]}]}, "groups.0.intervalls"),
+        ({"groups": [{**GROUP, "schedules": {"1h": "* * * * *"}}]}, "1h is not among the intervals"),
+        ({"groups": [GROUP, {**GROUP, "name": "more"}]}, "stands in bars and in more"),
+        ({"groups": [GROUP, {**GROUP, "symbols": ["A:B"]}]}, "the name bars stands there twice"),
+        ({"groups": [GROUP], "alerts": {"rules": [RULE]}}, "nobody to tell"),
+        ({"groups": [GROUP], "alerts": {"rules": [RULE, RULE], "webhooks": [WEBHOOK]}}, "the name high"),
+        ({"groups": [GROUP], "alerts": {"webhooks": [{"url_env": "https://x"}]}}, "environment variable"),
+        ({"groups": [GROUP], "alerts": {"rules": [{**RULE, "kind": "moon"}]}}, "alerts.rules.0.kind"),
+    ],
+)
+def test_a_mistake_is_named_with_its_place(tmp_path: Path, content: Any, words: str) -> None:
+    with pytest.raises(WatchlistError, match=words):
+        load(tmp_path, content)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(WatchlistError, match=r"nowhere\.yaml: No such file"):
+        load_watchlist(tmp_path / "nowhere.yaml")
