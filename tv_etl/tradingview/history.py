@@ -17,7 +17,7 @@ import pyarrow as pa
 from tv_etl.tradingview.errors import AuthError, ConnectionFailedError, ProtocolError, TradingViewError
 from tv_etl.tradingview.models import HistoryRequest, SeriesHistory, SymbolInfo, row_volume
 from tv_etl.tradingview.paging import is_pace_refusal
-from tv_etl.tradingview.services import Backoff, ConnectionService, MessageService
+from tv_etl.tradingview.services import Backoff, ConnectionService, Limits, MessageService
 
 BAR_SCHEMA: Final = pa.schema(
     [
@@ -34,8 +34,6 @@ BAR_SCHEMA: Final = pa.schema(
 WINDOW = 8
 # A series may need many pages; each must make progress, and the whole must end.
 SERIES_LIMIT_S = 300.0
-# How long a broken connection, or a server that asks for patience, is waited for.
-RETRY_BUDGET_S = 20.0
 
 _FIRST_GAP_S = 0.01
 _LAST_GAP_S = 2.0
@@ -46,16 +44,21 @@ HistoryResult = tuple[HistoryRequest, "pa.Table | TradingViewError"]
 
 
 async def fetch_history(
-    requests: Iterable[HistoryRequest], *, ws_url: str | None = None, auth_token: str | None = None
+    requests: Iterable[HistoryRequest],
+    *,
+    ws_url: str | None = None,
+    auth_token: str | None = None,
+    limits: Limits | None = None,
 ) -> AsyncGenerator[HistoryResult, None]:
     """Fetch many series over one connection and yield `(request, table or error)` in the order they finish.
 
     A series that fails yields its error and no other is harmed. A lost connection is opened again and the series in
-    flight are asked for anew; if that fails for 20 s, every series left yields the ConnectionFailedError. Requests are
-    taken from the iterable as they can be sent, and a finished series is handed over and forgotten.
+    flight are asked for anew; if that fails for `limits.retry_s`, every series left yields the same error. Requests
+    are taken from the iterable as they can be sent, and a finished series is handed over and forgotten.
     """
+    connection = ConnectionService(ws_url, auth_token=auth_token, limits=limits)
     results: asyncio.Queue[HistoryResult | None] = asyncio.Queue(maxsize=WINDOW)
-    async with _Batch(ConnectionService(ws_url, auth_token=auth_token), iter(requests), results) as batch:
+    async with _Batch(connection, iter(requests), results) as batch:
         while (result := await results.get()) is not None:
             yield result
         await batch.finished()
@@ -97,18 +100,24 @@ class _Batch:
         workers = [asyncio.create_task(self._work()) for _ in range(WINDOW)]
         try:
             await asyncio.gather(*workers)
+        except asyncio.CancelledError:
+            raise  # the consumer left: nobody waits for the end
+        except Exception:
+            await self._results.put(None)
+            raise
+        else:
+            await self._results.put(None)
         finally:
             for worker in workers:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
-            await self._results.put(None)
 
     async def _work(self) -> None:
         for request in self._requests:
             await self._results.put((request, await self._fetch(request)))
 
     async def _fetch(self, request: HistoryRequest) -> "pa.Table | TradingViewError":
-        backoff = Backoff(RETRY_BUDGET_S)
+        backoff = Backoff(self._service.connection.limits.retry_s)
         while True:
             try:
                 await self._open()
@@ -133,7 +142,7 @@ class _Batch:
     async def _open(self) -> None:
         """Open the connection for all workers; what one learned about a dead server holds for the others."""
         async with self._opening:
-            backoff = Backoff(RETRY_BUDGET_S)
+            backoff = Backoff(self._service.connection.limits.retry_s)
             while not self._service.connection.is_open:
                 if self._gave_up is not None:
                     raise self._gave_up

@@ -21,7 +21,7 @@ from tv_etl.tradingview.models import (
     QuoteSymbolData,
 )
 from tv_etl.tradingview.paging import SERIES_ID, failure_of, open_series
-from tv_etl.tradingview.services import ConnectionService, MessageService
+from tv_etl.tradingview.services import ConnectionService, Limits, MessageService
 from tv_etl.tradingview.symbols import Adjustment, SeriesSettings, SessionKind, check_symbol, encode_spec
 
 # What the documented models and a trade monitor read; without a list the server sends 80 KB per symbol.
@@ -39,12 +39,19 @@ class OHLCV:
     The connection is opened by the first call, shared by all calls, and closed on exit. `ws_url` defaults to the
     environment's TV_ETL_WS_URL, then to TradingView; `auth_token` to an anonymous account. Symbols are
     `EXCHANGE:TICKER`; intervals either TradingView's ("1", "60", "1D") or ours ("1m", "1h", "1d"). Bad form raises
-    SymbolError or IntervalError (both ValueError) before anything is sent.
+    SymbolError or IntervalError (both ValueError) before anything is sent. `timeout_s` limits one whole answer,
+    `limits` the waits within it.
     """
 
     def __init__(
-        self, ws_url: str | None = None, *, auth_token: str | None = None, timeout_s: float = ANSWER_LIMIT_S
+        self,
+        ws_url: str | None = None,
+        *,
+        auth_token: str | None = None,
+        timeout_s: float = ANSWER_LIMIT_S,
+        limits: Limits | None = None,
     ) -> None:
+        self._limits = limits
         self._auth_token = auth_token
         self._timeout_s = timeout_s
         self.connection_service: ConnectionService | None = None
@@ -187,7 +194,7 @@ class OHLCV:
     async def _setup_services(self) -> MessageService:
         """Open the connection unless it is open; once per client."""
         if self.connection_service is None or self.message_service is None:
-            self.connection_service = ConnectionService(self.ws_url, auth_token=self._auth_token)
+            self.connection_service = ConnectionService(self.ws_url, auth_token=self._auth_token, limits=self._limits)
             self.message_service = MessageService(self.connection_service)
         await self.connection_service.connect()
         return self.message_service

@@ -15,6 +15,7 @@ import string
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -39,21 +40,31 @@ WS_URL_VARIABLE = "TV_ETL_WS_URL"
 # The server refuses connections without an origin of its own (PROTOCOL.md §1.1).
 ORIGIN = Origin("https://www.tradingview.com")
 
-OPEN_LIMIT_S = 5.0
-CLOSE_LIMIT_S = 2.0
-# The official client gives up after 20 s without any message; the server sends a heartbeat every 10 s.
-SILENCE_LIMIT_S = 20.0
-# Heartbeats prove a line, not an answer: a request must see an event of its own session this often.
-PROGRESS_LIMIT_S = 10.0
-# A subscription that cannot be restored within this time is given up.
-RECONNECT_BUDGET_S = 120.0
 # Events kept for a consumer that is slower than the market: an hour of updates, once a second.
 INBOX_EVENTS = 4_096
 
+_CLOSE_LIMIT_S = 2.0
 _BACKOFF_FIRST_S = 0.5
 _BACKOFF_LAST_S = 30.0
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long is waited for what, in seconds; the defaults suit TradingView over an ordinary line.
+
+    `open_s` for a connection. `silence_s` without any message ends a connection: the official client gives up after
+    20 s, and the server sends a heartbeat every 10. `progress_s` without an event of its own ends a request:
+    heartbeats prove a line, not an answer. `retry_s` of delays in all are spent on a connection that cannot be opened
+    or breaks, `reconnect_s` on restoring a live subscription.
+    """
+
+    open_s: float = 5.0
+    silence_s: float = 20.0
+    progress_s: float = 10.0
+    retry_s: float = 20.0
+    reconnect_s: float = 120.0
 
 
 class Inbox:
@@ -93,7 +104,10 @@ class ConnectionService:
     connection is anonymous. Use it as an async context manager, or call `connect` and `close`.
     """
 
-    def __init__(self, ws_url: str | None = None, *, auth_token: str | None = None) -> None:
+    def __init__(
+        self, ws_url: str | None = None, *, auth_token: str | None = None, limits: Limits | None = None
+    ) -> None:
+        self.limits = limits or Limits()
         self.ws_url = ws_url or os.environ.get(WS_URL_VARIABLE) or DEFAULT_WS_URL
         self._auth_token = auth_token or protocol.ANONYMOUS_TOKEN
         self._protocol = protocol.ClientProtocol()
@@ -121,12 +135,12 @@ class ConnectionService:
         return self._protocol.server_time_ms / 1000 + time.monotonic() - self._clock_read_at
 
     async def connect(self) -> None:
-        """Open the connection unless it is open. Raises ConnectionFailedError or AuthError within 5 s."""
+        """Open the connection unless it is open. Raises ConnectionFailedError or AuthError."""
         async with self._opening:
             if self._socket is not None:
                 return
             await self._stop_reader()
-            socket = await _open_socket(self.ws_url)
+            socket = await _open_socket(self.ws_url, self.limits.open_s)
             self._protocol = protocol.ClientProtocol()
             self._socket = socket
             self._reader = asyncio.create_task(self._read(socket))
@@ -172,11 +186,11 @@ class ConnectionService:
         failure: TradingViewError = ConnectionFailedError(f"{_host(self.ws_url)}: the connection was closed")
         try:
             while True:
-                message = await asyncio.wait_for(socket.recv(), SILENCE_LIMIT_S)
+                message = await asyncio.wait_for(socket.recv(), self.limits.silence_s)
                 self._receive(message if isinstance(message, str) else message.decode())
                 await self._flush(socket)
         except asyncio.TimeoutError:
-            failure = ConnectionFailedError(f"{_host(self.ws_url)}: no message for {SILENCE_LIMIT_S:.0f} s")
+            failure = ConnectionFailedError(f"{_host(self.ws_url)}: no message for {self.limits.silence_s:.0f} s")
         except ConnectionClosed as closed:
             failure = _lost(self.ws_url, closed)
         except UnicodeDecodeError:
@@ -211,8 +225,8 @@ class MessageService:
     async def fetch(self, request: HistoryRequest, *, timeout_s: float = ANSWER_LIMIT_S) -> SeriesHistory:
         """Fetch one series over a chart session of its own, paging as deep as the request wants.
 
-        Raises NoBarsError if nothing of this series comes for 10 s or it is not whole after `timeout_s`, and
-        whatever the server refuses.
+        Raises NoBarsError if nothing of this series comes for `limits.progress_s` or if it is not whole after
+        `timeout_s`, and whatever the server refuses.
         """
         deadline = time.monotonic() + timeout_s
         await self.connection.connect()
@@ -220,7 +234,7 @@ class MessageService:
             pager = SeriesPager(request, session, now_s=self.connection.server_now())
             await self.connection.send(*pager.start())
             while not pager.is_done:
-                limit_s = min(PROGRESS_LIMIT_S, deadline - time.monotonic())
+                limit_s = min(self.connection.limits.progress_s, deadline - time.monotonic())
                 event = await _next_event(inbox, limit_s, str(request))
                 commands = pager.receive(event)
                 if commands:
@@ -239,17 +253,17 @@ class MessageService:
         """Yield the events of one session for as long as the caller listens.
 
         After a lost connection the same commands are sent again in a new session, with jittered exponential
-        backoff, until 2 minutes went by without data; the consumer sees the server's fresh snapshot then. `name`
-        stands in errors. Raises NoBarsError if the first answer does not come within 10 s.
+        backoff, until `limits.reconnect_s` went by without data; the consumer sees the server's fresh snapshot
+        then. `name` stands in errors. Raises NoBarsError if the first answer is late.
         """
-        backoff = Backoff(RECONNECT_BUDGET_S)
+        backoff = Backoff(self.connection.limits.reconnect_s)
         has_data = False
         while True:
             try:
                 await self.connection.connect()
                 async with self._session(kind, close_command) as (session, inbox):
                     await self.connection.send(*open_commands(session))
-                    limit_s: float | None = PROGRESS_LIMIT_S
+                    limit_s: float | None = self.connection.limits.progress_s
                     while True:
                         event = await _next_event(inbox, limit_s, name)
                         if isinstance(event, protocol.BarsReceived | protocol.QuoteReceived):
@@ -304,7 +318,7 @@ async def _next_event(inbox: Inbox, limit_s: float | None, name: str) -> protoco
         raise NoBarsError(f"{name}: no answer from the server within {max(limit_s or 0.0, 0.0):.1f} s") from None
 
 
-async def _open_socket(ws_url: str) -> ClientConnection:
+async def _open_socket(ws_url: str, open_limit_s: float) -> ClientConnection:
     """Open the WebSocket; every failure becomes one of ours, naming the host and never the query or a token."""
     host = _host(ws_url)
     try:
@@ -312,8 +326,8 @@ async def _open_socket(ws_url: str) -> ClientConnection:
             ws_url,
             origin=ORIGIN,
             max_size=MAX_MESSAGE_LENGTH,
-            open_timeout=OPEN_LIMIT_S,
-            close_timeout=CLOSE_LIMIT_S,
+            open_timeout=open_limit_s,
+            close_timeout=_CLOSE_LIMIT_S,
             proxy=None,
         )
     except InvalidURI:
@@ -323,7 +337,7 @@ async def _open_socket(ws_url: str) -> ClientConnection:
     except ssl.SSLError as error:
         raise _final(f"{host}: TLS failed: {error.reason}") from None
     except (asyncio.TimeoutError, TimeoutError):
-        raise ConnectionFailedError(f"{host}: no WebSocket within {OPEN_LIMIT_S:.0f} s") from None
+        raise ConnectionFailedError(f"{host}: no WebSocket within {open_limit_s:.0f} s") from None
     except OSError as error:
         raise ConnectionFailedError(f"{host}: {error.strerror or error}") from None
     except (WebSocketException, ValueError, EOFError) as error:
