@@ -203,6 +203,46 @@ def strace(tmp_path_factory: pytest.TempPathFactory) -> None:
         pytest.skip("strace is missing or may not trace here")
 
 
+@pytest.mark.usefixtures("strace")
+def test_nothing_is_relied_upon_before_it_is_synced(tmp_path: Path) -> None:
+    """What a power cut could undo: content and names that were not synced."""
+    base, log = tmp_path / "lake", tmp_path / "log"
+    assert traced(log, base, "new", "-y") == "acknowledged"
+    journal = base / ".tv_etl" / "1m" / "X" / "journal.json"
+    content: set[Path] = set()
+    names: set[Path] = set()
+    for name, paths in events(log, base):
+        path = paths[0]
+        if name in ("mkdir", "create") and path.name != "lock":
+            names.add(path)
+        elif name == "write":
+            content.add(path)
+        elif name == "fsync":
+            content.discard(path)
+            names = {each for each in names if each.parent != path}
+        elif name == "rename":
+            assert not content
+            assert names <= ({path} if paths[1] == journal else set((base / "ohlcv" / "X").iterdir()))
+            names = names - {path} | {paths[1]}
+        elif path == journal:
+            assert name == "unlink" and not names
+            names.add(path)
+    assert not content and not names
+
+
+def events(log: Path, base: Path) -> list[tuple[str, list[Path]]]:
+    found = []
+    for line in log.read_text().splitlines():
+        match = re.match(r"\d+\s+(\w+)\((.*)\) += \d", re.sub("AT_FDCWD<[^>]*>", "", line))
+        if match is None:
+            continue
+        name = "create" if match[1] == "openat" and "O_CREAT" in match[2] else match[1]
+        paths = [Path(text) for text in re.findall(r'[<"](/[^>"]*)[>"]', match[2])]
+        if name not in ("openat", "flock") and any(base in (path, *path.parents, path / base.name) for path in paths):
+            found.append((name, paths))
+    return found
+
+
 Outcome = tuple[tuple[str, int], str, list[bytes | None], Path]
 
 

@@ -1,0 +1,563 @@
+"""The store as its users see it: real files, other readers, real processes that are killed."""
+
+import fcntl
+import json
+import os
+import random
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tv_etl
+from tv_etl.bar_store import (
+    BAR_SCHEMA,
+    BadBarsError,
+    BarStore,
+    DamagedFileError,
+    NewerFormatError,
+    SettingsError,
+    StoreBusyError,
+    StoreReadError,
+    StoreWriteError,
+)
+from tv_etl.tradingview.errors import IntervalError, SymbolError
+from tv_etl.tradingview.intervals import Interval
+
+REPOSITORY = Path(tv_etl.__file__).parents[1]
+UTC = timezone.utc
+AAPL = "NASDAQ:AAPL"
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+MIDNIGHT = datetime(2026, 11, 1, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+CLOSED = {"forming_from": ""}
+
+
+def bars(
+    start: datetime,
+    count: int = 3,
+    *,
+    step: timedelta = MINUTE,
+    close: float = 10.0,
+    volume: float | None = 5.0,
+    facts: Mapping[str, str] = CLOSED,
+) -> pa.Table:
+    columns: dict[str, list[Any]] = {"timestamp": [start + step * number for number in range(count)]}
+    columns |= {name: [close] * count for name in ("open", "high", "low", "close")}
+    columns["volume"] = [volume] * count
+    metadata = {f"tv_etl.{key}": value for key, value in facts.items()}
+    return pa.table(columns, schema=BAR_SCHEMA.with_metadata(metadata))
+
+
+def tree(base: Path) -> dict[str, tuple[int, int]]:
+    """Inode and time of change of every file: a rewritten file differs."""
+    files = [path for path in sorted(base.rglob("*")) if path.is_file()]
+    return {path.relative_to(base).as_posix(): (path.stat().st_ino, path.stat().st_mtime_ns) for path in files}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> BarStore:
+    return BarStore(tmp_path / "lake", clock=lambda: NOON.timestamp())
+
+
+def test_the_layout_is_as_documented(store: BarStore) -> None:
+    commit = store.upsert(AAPL, "1", bars(MIDNIGHT - MINUTE))
+    store.upsert(AAPL, "60", bars(NOON - timedelta(days=9), step=timedelta(hours=1)))
+    store.upsert(AAPL, "1D", bars(NOON - timedelta(days=9), step=timedelta(days=1)))
+    store.upsert(AAPL, "10S", bars(NOON - timedelta(days=9), step=timedelta(seconds=10)))
+    data = "ohlcv/interval={}/symbol=NASDAQ%3AAAPL/{}.parquet"
+    meta = ".tv_etl/{}/NASDAQ%3AAAPL/{}"
+    assert sorted(tree(store.base)) == sorted(
+        [data.format("1m", "2026-10"), data.format("1m", "2026-11"), data.format("1h", "2026")]
+        + [data.format("1d", "all"), data.format("10s", "2026-11-11")]
+        + [meta.format(token, name) for token in ("1m", "1h", "1d", "10s") for name in ("lock", "series.json")]
+    )
+    assert commit.paths == tuple(store.path(AAPL, "1m") / f"2026-{month}.parquet" for month in (10, 11))
+    tokens = ["10s", "1m", "1h", "1d"]
+    assert store.series() == [(AAPL, Interval.parse(token)) for token in tokens]
+
+
+def test_nothing_is_created_before_the_first_upsert(store: BarStore) -> None:
+    assert store.read(AAPL, "1m").equals(BAR_SCHEMA.empty_table())
+    assert store.watermark(AAPL, "1m") is None
+    assert store.summary(AAPL, "1m").rows == 0
+    assert (store.series(), store.facts(AAPL, "1m")) == ([], {})
+    assert store.upsert(AAPL, "1m", bars(NOON, 0)).rows == 0
+    assert not store.base.exists()
+
+
+def test_what_was_stored_is_read_back(store: BarStore) -> None:
+    commit = store.upsert(AAPL, "1m", bars(MIDNIGHT - MINUTE, volume=None))
+    assert (commit.added, commit.changed, commit.unchanged, commit.forming, commit.rows) == (3, 0, 0, 0, 3)
+    assert (commit.first, commit.last) == (MIDNIGHT - MINUTE, MIDNIGHT + MINUTE)
+    table = store.read(AAPL, "1")
+    assert table.equals(bars(MIDNIGHT - MINUTE, volume=None))
+    assert table.schema.equals(BAR_SCHEMA)
+    assert store.watermark(AAPL, "1m") == MIDNIGHT + MINUTE
+    summary = store.summary(AAPL, "1m")
+    assert (summary.rows, summary.first, summary.last) == (3, MIDNIGHT - MINUTE, MIDNIGHT + MINUTE)
+    assert summary.bytes == sum(path.stat().st_size for path in commit.paths)
+
+
+def test_an_upsert_that_changes_nothing_writes_nothing(store: BarStore) -> None:
+    table = bars(MIDNIGHT - MINUTE, facts={"source": "tradingview", **CLOSED})
+    store.upsert(AAPL, "1m", table)
+    before = tree(store.base)
+    commit = store.upsert(AAPL, "1m", table)
+    assert (commit.unchanged, commit.added, commit.changed, commit.paths) == (3, 0, 0, ())
+    assert (commit.rows, commit.first, commit.last) == (3, MIDNIGHT - MINUTE, MIDNIGHT + MINUTE)
+    assert tree(store.base) == before
+
+
+def test_only_the_periods_that_differ_are_rewritten(store: BarStore) -> None:
+    store.upsert(AAPL, "1m", bars(MIDNIGHT - 2 * MINUTE, 4))
+    before = tree(store.base)
+    commit = store.upsert(AAPL, "1m", bars(MIDNIGHT - 2 * MINUTE, 5))
+    assert [path.name for path in commit.paths] == ["2026-11.parquet"]
+    assert (commit.added, commit.unchanged, commit.rows) == (1, 4, 5)
+    assert {name for name, state in tree(store.base).items() if before[name] != state} == {
+        "ohlcv/interval=1m/symbol=NASDAQ%3AAAPL/2026-11.parquet"
+    }
+
+
+@pytest.mark.parametrize("later", [{"close": 10.000000000000002}, {"volume": None}, {"volume": 0.0}])
+def test_a_closed_bar_that_differs_is_replaced_and_counted(store: BarStore, later: dict[str, Any]) -> None:
+    store.upsert(AAPL, "1m", bars(MIDNIGHT, 4, volume=5.0))
+    commit = store.upsert(AAPL, "1m", bars(MIDNIGHT + MINUTE, 1, **later))
+    assert (commit.added, commit.changed, commit.unchanged) == (0, 1, 0)
+    assert store.read(AAPL, "1m").slice(1, 1).equals(bars(MIDNIGHT + MINUTE, 1, **later))
+
+
+def test_older_bars_go_before_newer_ones(store: BarStore) -> None:
+    store.upsert(AAPL, "1m", bars(MIDNIGHT + 10 * MINUTE))
+    commit = store.upsert(AAPL, "1m", bars(MIDNIGHT - 10 * MINUTE, 21))
+    assert (commit.added, commit.unchanged, commit.rows) == (20, 1, 23)
+    assert store.read(AAPL, "1m").equals(bars(MIDNIGHT - 10 * MINUTE, 23))
+
+
+def test_reading_is_half_open_to_the_microsecond(store: BarStore) -> None:
+    store.upsert(AAPL, "1m", bars(MIDNIGHT - 5 * MINUTE, 10))
+    read = store.read(AAPL, "1m", MIDNIGHT - MINUTE, MIDNIGHT + MINUTE)
+    assert read.equals(bars(MIDNIGHT - MINUTE, 2))
+    instant = timedelta(microseconds=1)
+    read = store.read(AAPL, "1m", MIDNIGHT - MINUTE + instant, MIDNIGHT + MINUTE + instant)
+    assert read.equals(bars(MIDNIGHT, 2))
+    assert store.read(AAPL, "1m", MIDNIGHT + MINUTE, MIDNIGHT).num_rows == 0
+    tokyo = timezone(timedelta(hours=9))
+    assert store.read(AAPL, "1m", MIDNIGHT.astimezone(tokyo)).equals(bars(MIDNIGHT, 5))
+    with pytest.raises(ValueError, match="has no time zone"):
+        store.read(AAPL, "1m", datetime(2026, 11, 1))
+
+
+def test_bars_from_forming_from_on_are_refused(store: BarStore) -> None:
+    stated = {"forming_from": str(int((MIDNIGHT + 2 * MINUTE).timestamp()))}
+    commit = store.upsert(AAPL, "1m", bars(MIDNIGHT, 4, facts=stated))
+    assert (commit.added, commit.forming, commit.last) == (2, 2, MIDNIGHT + MINUTE)
+    assert store.facts(AAPL, "1m") == {}
+    commit = store.upsert(AAPL, "1m", bars(MIDNIGHT + 2 * MINUTE, 2, facts=stated))
+    assert (commit.added, commit.forming, commit.rows, commit.paths) == (0, 2, 2, ())
+
+
+@pytest.mark.parametrize(
+    ("interval", "width"), [("1m", MINUTE), ("4h", timedelta(hours=4)), ("1mo", timedelta(days=31))]
+)
+def test_without_a_word_the_clock_says_what_is_closed(store: BarStore, interval: str, width: timedelta) -> None:
+    commit = store.upsert(AAPL, interval, bars(NOON - width, 2, step=timedelta(seconds=1), facts={}))
+    assert (commit.added, commit.forming, commit.last) == (1, 1, NOON - width)
+
+
+def test_a_forming_from_that_is_no_time_is_refused(store: BarStore) -> None:
+    with pytest.raises(BadBarsError, match="forming_from 'soon'"):
+        store.upsert(AAPL, "1m", bars(MIDNIGHT, facts={"forming_from": "soon"}))
+
+
+def test_one_bad_bar_keeps_all_out(store: BarStore) -> None:
+    store.upsert(AAPL, "1m", bars(MIDNIGHT))
+    before = tree(store.base)
+    with pytest.raises(BadBarsError, match="column 'open', row 3: not a finite number"):
+        table = pa.concat_tables([bars(MIDNIGHT), bars(NOON, close=float("nan"))])
+        store.upsert(AAPL, "1m", table)
+    assert tree(store.base) == before
+
+
+def test_facts_are_kept_with_the_series_and_in_each_file(store: BarStore) -> None:
+    hours = json.dumps({"session": "24x7"})
+    facts = {"source": "tradingview", "adjustment": "splits", "session": "regular", "trading_hours": hours}
+    store.upsert(AAPL, "1m", bars(MIDNIGHT, facts=facts))
+    assert store.facts(AAPL, "1m") == facts
+    metadata = pq.read_schema(store.path(AAPL, "1m") / "2026-11.parquet").metadata
+    assert {key: value for key, value in metadata.items() if key.startswith(b"tv_etl.")} == {
+        b"tv_etl.source": b"tradingview",
+        b"tv_etl.adjustment": b"splits",
+        b"tv_etl.session": b"regular",
+        b"tv_etl.currency": b"unspecified",
+        b"tv_etl.backadjustment": b"unspecified",
+        b"tv_etl.time_zone": b"unspecified",
+        b"tv_etl.schema_version": b"1",
+        b"tv_etl.symbol": b"NASDAQ:AAPL",
+        b"tv_etl.interval": b"1m",
+    }
+
+
+def test_facts_that_are_not_given_stay_and_new_ones_join(store: BarStore) -> None:
+    store.upsert(AAPL, "1m", bars(MIDNIGHT, facts={"currency": "USD", "source": "a"}))
+    before = tree(store.base)
+    assert store.upsert(AAPL, "1m", bars(MIDNIGHT, facts={})).paths == ()
+    assert tree(store.base) == before
+    commit = store.upsert(AAPL, "1m", bars(MIDNIGHT, 0, facts={"source": "b", "time_zone": "Asia/Tokyo"}))
+    assert (commit.rows, commit.paths) == (3, ())
+    assert store.facts(AAPL, "1m") == {"currency": "USD", "source": "b", "time_zone": "Asia/Tokyo"}
+
+
+@pytest.mark.parametrize("setting", ["adjustment", "session", "currency", "backadjustment"])
+def test_other_settings_are_never_mixed_into_a_series(store: BarStore, setting: str) -> None:
+    store.upsert(AAPL, "1m", bars(MIDNIGHT, facts={setting: "this"}))
+    before = tree(store.base)
+    with pytest.raises(SettingsError, match=f"{AAPL} 1m is stored with {setting} 'this'.* 'that'"):
+        store.upsert(AAPL, "1m", bars(MIDNIGHT + MINUTE, facts={setting: "that"}))
+    assert tree(store.base) == before
+    (store.base / ".tv_etl/1m/NASDAQ%3AAAPL/series.json").unlink()
+    with pytest.raises(SettingsError):
+        store.upsert(AAPL, "1m", bars(MIDNIGHT + MINUTE, facts={setting: "that"}))
+
+
+def test_a_tree_copied_without_our_directory_is_whole(store: BarStore, tmp_path: Path) -> None:
+    facts = {"source": "tradingview", "adjustment": "splits"}
+    store.upsert(AAPL, "1m", bars(MIDNIGHT, facts=facts))
+    (tmp_path / "copy").mkdir()
+    (store.base / "ohlcv").rename(tmp_path / "copy" / "ohlcv")
+    copy = BarStore(tmp_path / "copy")
+    assert copy.read(AAPL, "1m").equals(bars(MIDNIGHT))
+    assert copy.facts(AAPL, "1m") == facts
+    assert copy.series() == [(AAPL, Interval.parse("1m"))]
+    assert not (copy.base / ".tv_etl").exists()
+    assert copy.upsert(AAPL, "1m", bars(MIDNIGHT + MINUTE)).rows == 4
+    assert copy.facts(AAPL, "1m") == facts
+
+
+def test_data_removed_by_hand_leave_no_settings_behind(store: BarStore) -> None:
+    store.upsert(AAPL, "1m", bars(MIDNIGHT, facts={"adjustment": "splits"}))
+    (store.path(AAPL, "1m") / "2026-11.parquet").unlink()
+    assert store.series() == []
+    store.upsert(AAPL, "1m", bars(MIDNIGHT, facts={"adjustment": "dividends"}))
+    assert store.facts(AAPL, "1m") == {"adjustment": "dividends"}
+
+
+@pytest.mark.parametrize("symbol", ["", "..", "A\x00B", "A\nB", "X:" + "A" * 300])
+def test_a_symbol_that_cannot_be_a_directory_is_refused(store: BarStore, symbol: str) -> None:
+    with pytest.raises(SymbolError):
+        store.upsert(symbol, "1m", bars(MIDNIGHT))
+    with pytest.raises(SymbolError):
+        store.read(symbol, "1m")
+    assert not store.base.exists()
+
+
+def test_symbols_that_differ_in_case_only_are_refused(store: BarStore) -> None:
+    store.upsert(AAPL, "1m", bars(MIDNIGHT))
+    with pytest.raises(SymbolError, match=r"nasdaq:aapl.* is stored as 'NASDAQ:AAPL' already"):
+        store.upsert("nasdaq:aapl", "1m", bars(MIDNIGHT))
+    assert store.series() == [(AAPL, Interval.parse("1m"))]
+
+
+@pytest.mark.parametrize("interval", ["100T", "10R", "1x"])
+def test_tick_and_range_bars_are_refused(store: BarStore, interval: str) -> None:
+    with pytest.raises(IntervalError):
+        store.upsert(AAPL, interval, bars(MIDNIGHT))
+
+
+def test_a_base_that_is_an_address_is_refused() -> None:
+    with pytest.raises(ValueError, match="directory of this host"):
+        BarStore("s3://bucket/lake")
+
+
+def test_somebody_elses_directories_are_no_series(store: BarStore) -> None:
+    store.upsert(AAPL, "1m", bars(MIDNIGHT))
+    for name in ("interval=60", "interval=100t", "interval=x", "interval=1m/symbol=", "interval=1m/symbol=EMPTY"):
+        (store.base / "ohlcv" / name).mkdir()
+    assert store.series() == [(AAPL, Interval.parse("1m"))]
+
+
+def test_damage_is_an_error_and_never_no_bars(store: BarStore) -> None:
+    store.upsert(AAPL, "1m", bars(MIDNIGHT - MINUTE))
+    path = store.path(AAPL, "1m") / "2026-11.parquet"
+    whole = path.read_bytes()
+    for content in (b"", whole[: len(whole) // 2], whole[:-1], whole[:100] + b"\xff\xff" + whole[102:]):
+        path.write_bytes(content)
+        with pytest.raises(DamagedFileError, match=str(path)):
+            store.read(AAPL, "1m")
+        with pytest.raises(DamagedFileError, match=str(path)):
+            store.upsert(AAPL, "1m", bars(MIDNIGHT, close=11.0))
+        assert path.read_bytes() == content
+    assert store.read(AAPL, "1m", end=MIDNIGHT).num_rows == 1, "the other month is whole"
+    path.write_bytes(b"")
+    for ask in (store.watermark, store.summary):
+        with pytest.raises(DamagedFileError):
+            ask(AAPL, "1m")
+
+
+def test_files_in_the_wrong_place_are_damage(store: BarStore) -> None:
+    path = store.upsert(AAPL, "1m", bars(MIDNIGHT)).paths[0]
+    path.rename(path.with_name("2026-10.parquet"))
+    with pytest.raises(DamagedFileError, match="holds bars outside 2026-10"):
+        store.read(AAPL, "1m")
+    path.with_name("2026-10.parquet").rename(path.with_name("part-0.parquet"))
+    with pytest.raises(DamagedFileError, match="part-0"):
+        store.read(AAPL, "1m")
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        ("", DamagedFileError),
+        ("{}", DamagedFileError),
+        ('{"schema_version": 1, "symbol": "X:Y", "interval": "1m", "facts": {}}', DamagedFileError),
+        ('{"schema_version": 2, "symbol": "NASDAQ:AAPL", "interval": "1m", "facts": {}}', NewerFormatError),
+    ],
+)
+def test_facts_that_cannot_be_read_are_an_error(store: BarStore, content: str, error: type) -> None:
+    store.upsert(AAPL, "1m", bars(MIDNIGHT))
+    (store.base / ".tv_etl/1m/NASDAQ%3AAAPL/series.json").write_text(content)
+    with pytest.raises(error, match=r"series\.json"):
+        store.facts(AAPL, "1m")
+    with pytest.raises(error, match=r"series\.json"):
+        store.upsert(AAPL, "1m", bars(NOON))
+
+
+def test_what_the_system_refuses_is_a_typed_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    store = BarStore(tmp_path / "file")
+    with pytest.raises(StoreReadError, match="Not a directory"):
+        store.read(AAPL, "1m")
+    with pytest.raises(StoreReadError, match="Not a directory"):
+        store.series()
+
+
+def test_a_busy_series_is_an_error_and_others_go_on(store: BarStore) -> None:
+    store.upsert(AAPL, "1m", bars(MIDNIGHT))
+    hasty = BarStore(store.base, lock_timeout_s=0.02)
+    with (store.base / ".tv_etl/1m/NASDAQ%3AAAPL/lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(StoreBusyError):
+            hasty.upsert(AAPL, "1m", bars(NOON))
+        with pytest.raises(StoreBusyError):
+            hasty.read(AAPL, "1m")
+        assert hasty.upsert("NASDAQ:MSFT", "1m", bars(NOON)).rows == 3
+
+
+SYMBOLS = [AAPL, "KRX:005930", "NSE:M&M", "A:B/C:D", "BME:ÉÑ", "COMEX:GC1!", "X:a=b c%3A", "TSE:日本"]
+
+
+@pytest.fixture(scope="module")
+def shared_lake(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[tuple[Any, ...]]]:
+    """Every symbol at a minute and at a day, and the rows that a reader must find."""
+    store = BarStore(tmp_path_factory.mktemp("lake"))
+    rows = []
+    for number, symbol in enumerate(SYMBOLS):
+        volume = None if number % 2 else 0.1 * number
+        for interval, start in (("1m", MIDNIGHT - MINUTE), ("1d", NOON)):
+            table = bars(start, close=0.1 + number, volume=volume)
+            store.upsert(symbol, interval, table)
+            rows += [(symbol, interval, *row.values()) for row in table.to_pylist()]
+    return store.base, sorted(rows, key=lambda row: row[:3])
+
+
+def test_duckdb_reads_the_tree(shared_lake: tuple[Path, list[tuple[Any, ...]]]) -> None:
+    base, rows = shared_lake
+    columns = "epoch_us(timestamp), open, high, low, close, volume"
+    with duckdb.connect() as connection:
+        glob = f"{base}/ohlcv/**/*.parquet"
+        query = f"select symbol, interval, {columns} from read_parquet(?, hive_partitioning=true) order by 1, 2, 3"
+        found = connection.execute(query, [glob]).fetchall()
+    expected = [(*row[:2], round(row[2].timestamp() * 1e6), *row[3:]) for row in rows]
+    assert sorted(found) == sorted(expected)
+
+
+@pytest.mark.parametrize("source", ["ohlcv", "ohlcv/**/*.parquet"])
+def test_polars_reads_the_tree(shared_lake: tuple[Path, list[tuple[Any, ...]]], source: str) -> None:
+    base, rows = shared_lake
+    frame = pl.scan_parquet(base / source, hive_partitioning=True).collect()
+    ordered = frame.select("symbol", "interval", *BAR_SCHEMA.names).sort("symbol", "interval", "timestamp")
+    assert ordered.rows() == rows
+
+
+def test_pyarrow_reads_the_tree(shared_lake: tuple[Path, list[tuple[Any, ...]]]) -> None:
+    base, rows = shared_lake
+    table = pq.read_table(base / "ohlcv", partitioning="hive")
+    found = [(row["symbol"], row["interval"], *list(row.values())[:6]) for row in table.to_pylist()]
+    assert sorted(found, key=lambda row: row[:3]) == rows
+
+
+TIMES = st.integers(-4, 4).map(lambda number: MIDNIGHT + number * timedelta(seconds=30))
+BAR = st.tuples(TIMES, st.sampled_from([1.0, 1.5, 2.0]), st.sampled_from([None, 0.0, 7.0]))
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    upserts=st.lists(st.lists(BAR, max_size=8), max_size=4),
+    interval=st.sampled_from(["1s", "1m", "1h", "1d"]),
+    forming_from=st.none() | TIMES,
+)
+def test_any_upserts_are_what_a_dict_does(
+    upserts: list[list[Any]], interval: str, forming_from: datetime | None
+) -> None:
+    oracle: dict[datetime, tuple[float, float | None]] = {}
+    with tempfile.TemporaryDirectory() as directory:
+        store = BarStore(directory)
+        for rows in upserts:
+            stated = "" if forming_from is None else str(int(forming_from.timestamp()))
+            given = {time: (price, volume) for time, price, volume in rows}
+            closed = {time: bar for time, bar in given.items() if forming_from is None or time < forming_from}
+            parts = [bars(time, 1, close=price, volume=volume) for time, price, volume in rows]
+            table = pa.concat_tables([bars(NOON, 0), *parts])
+            commit = store.upsert(AAPL, interval, table.replace_schema_metadata({"tv_etl.forming_from": stated}))
+            assert commit.added == len(closed.keys() - oracle.keys())
+            assert commit.unchanged == sum(oracle.get(time) == bar for time, bar in closed.items())
+            assert commit.added + commit.changed + commit.unchanged + commit.forming == len(given)
+            oracle |= closed
+            assert bool(commit.paths) == bool(commit.added + commit.changed)
+            assert (commit.rows, commit.last) == (len(oracle), max(oracle, default=None))
+            assert (commit.first, commit.last) == (min(oracle, default=None), store.watermark(AAPL, interval))
+        stored = store.read(AAPL, interval).to_pylist()
+    assert [(row["timestamp"], (row["close"], row["volume"])) for row in stored] == sorted(oracle.items())
+
+
+PROCESS = """
+import os, resource, sys
+sys.path.insert(0, sys.argv[1])
+from datetime import datetime, timedelta, timezone
+import pyarrow as pa
+from tv_etl.bar_store import BAR_SCHEMA, BarStore
+
+MIDNIGHT = datetime(2026, 11, 1, tzinfo=timezone.utc)
+store = BarStore(sys.argv[2])
+
+def bars(first, count, value):
+    times = [MIDNIGHT + timedelta(minutes=first + number) for number in range(count)]
+    columns = {"timestamp": times, **{name: [float(value)] * count for name in BAR_SCHEMA.names[1:]}}
+    metadata = {"tv_etl.forming_from": "", "tv_etl.trading_hours": str(value)}
+    return pa.table(columns, schema=BAR_SCHEMA.with_metadata(metadata))
+"""
+# Each commit changes both months and series.json; forked, because starting pyarrow takes longer than the test.
+ENDLESS_WRITER = """
+for line in sys.stdin:
+    symbol, value = line.split()
+    child = os.fork()
+    if not child:
+        os.write(1, f"{os.getpid()}\\n".encode())
+        while True:
+            value = int(value) + 1
+            store.upsert(symbol, "1m", bars(-500, 1000, value))
+            os.write(1, f"{value}\\n".encode())
+    os.waitpid(child, 0)
+    os.write(1, b"dead\\n")
+"""
+ONE_BAR_WRITER = """
+worker = int(sys.argv[3])
+for number in range(25):
+    store.upsert("X:ONE", "1m", bars(4 * number + worker - 50, 1, worker))
+"""
+# SIGXFSZ is ignored by Python, so that a file beyond the limit is EFBIG: a full disk as far as we are concerned.
+FULL_DISK_WRITER = """
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    store.upsert("X:FULL", "1m", bars(-500, 1000, 2))
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+def process(program: str, *arguments: object) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-c", PROCESS + program, str(REPOSITORY), *map(str, arguments)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+
+
+def lines_of(writer: "subprocess.Popen[bytes]") -> Iterator[bytes]:
+    assert writer.stdout is not None
+    return iter(writer.stdout.readline, b"")
+
+
+def kill_while_writing(writer: "subprocess.Popen[bytes]", order: str, dice: random.Random) -> int | None:
+    """Kill a writer at a random moment; the last commit it acknowledged."""
+    assert writer.stdin is not None and writer.stdout is not None
+    writer.stdin.write(order.encode())
+    lines = lines_of(writer)
+    child = int(next(lines))
+    acknowledged = [int(next(lines)) for _ in range(dice.randrange(2))]
+    select.select([writer.stdout], [], [], dice.uniform(0, 0.02))
+    os.kill(child, signal.SIGKILL)
+    acknowledged += [int(line) for line in iter(lambda: next(lines), b"dead\n")]
+    return acknowledged[-1] if acknowledged else None
+
+
+def test_a_writer_killed_at_random_moments_loses_and_breaks_nothing(tmp_path: Path) -> None:
+    dice = random.Random(20261122)
+    store = BarStore(tmp_path)
+    known = dict.fromkeys(("X:A", "X:B", "X:C", "X:D"), 0)
+    with process(ENDLESS_WRITER, tmp_path) as writer:
+        for round_number in range(20):
+            symbol = list(known)[round_number % 4]
+            acknowledged = kill_while_writing(writer, f"{symbol} {known[symbol]}\n", dice)
+            for path in tmp_path.glob("ohlcv/**/*.parquet"):
+                pq.read_table(path, partitioning=None)
+            table = store.read(symbol, "1m")
+            values = {value for name in BAR_SCHEMA.names[1:] for value in table.column(name).to_pylist()}
+            last = acknowledged or known[symbol]
+            if not values:
+                assert last == 0, "an acknowledged commit is lost"
+                continue
+            [value] = values  # both months are of one commit
+            assert table.num_rows == 1000
+            assert value >= last
+            assert store.facts(symbol, "1m") == {"trading_hours": str(int(value))}
+            known[symbol] = int(value)
+        assert writer.stdin is not None
+        writer.stdin.close()
+        assert writer.wait() == 0
+    assert all(known.values())
+    strangers = [path for path in tmp_path.glob("ohlcv/*/*/*") if path.suffix != ".parquet"]
+    assert strangers == []
+
+
+def test_writers_of_one_series_do_not_lose_each_others_bars(tmp_path: Path) -> None:
+    writers = [process(ONE_BAR_WRITER, tmp_path, worker) for worker in range(4)]
+    for writer in writers:
+        with writer:
+            assert writer.wait() == 0
+    table = BarStore(tmp_path).read("X:ONE", "1m")
+    assert table.num_rows == 100
+    assert sorted(table.column("close").to_pylist()) == sorted([0.0, 1.0, 2.0, 3.0] * 25)
+    left = sorted(path.name for path in (tmp_path / ".tv_etl/1m/X%3AONE").iterdir())
+    assert left == ["lock", "series.json"]
+
+
+def test_a_full_disk_is_a_typed_error_and_the_old_bars_stay(tmp_path: Path) -> None:
+    store = BarStore(tmp_path)
+    store.upsert("X:FULL", "1m", bars(MIDNIGHT - 500 * MINUTE, 1000, close=1.0))
+    before = tree(tmp_path)
+    with process(FULL_DISK_WRITER, tmp_path) as writer:
+        answer = b"".join(lines_of(writer)).decode()
+    assert answer.startswith("StoreWriteError")
+    assert "File too large" in answer
+    assert tree(tmp_path) == before
+    assert store.read("X:FULL", "1m").equals(bars(MIDNIGHT - 500 * MINUTE, 1000, close=1.0))
+
+
+def test_a_base_below_a_file_is_a_write_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "lake").mkdir()
+    (tmp_path / "lake" / ".tv_etl").write_bytes(b"")
+    with pytest.raises(StoreWriteError, match=r"\.tv_etl"):
+        BarStore(tmp_path / "lake").upsert(AAPL, "1m", bars(MIDNIGHT))
