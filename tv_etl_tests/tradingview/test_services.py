@@ -1,0 +1,323 @@
+"""The connection under a server that misbehaves: every wait ends, with an error that says what was missing."""
+
+import asyncio
+from http import HTTPStatus
+from typing import Any
+
+import pytest
+
+from tv_etl.tradingview import protocol
+from tv_etl.tradingview.errors import (
+    AuthError,
+    ConnectionFailedError,
+    FrameError,
+    NoBarsError,
+    SymbolError,
+    TradingViewError,
+)
+from tv_etl.tradingview.models import HistoryRequest
+from tv_etl.tradingview.paging import open_series
+from tv_etl.tradingview.services import Backoff, ConnectionService, Limits, MessageService
+from tv_etl_tests.scripted_server import (
+    NOW,
+    Line,
+    bars,
+    raw_server,
+    scripted_server,
+    series_completed,
+    series_loading,
+    symbol_resolved,
+)
+
+QUICK = Limits(open_s=0.3, silence_s=1.0, progress_s=0.3, retry_s=0.5, reconnect_s=5.0)
+REQUEST = HistoryRequest("NASDAQ:AAPL", "1D", bars_count=2)
+ROWS = ([float(NOW - 172_800), 1.0, 2.0, 0.5, 1.5, 10.0], [float(NOW - 86_400), 1.5, 2.0, 1.0, 1.0, 20.0])
+
+
+async def fetch(ws_url: str, limits: Limits = QUICK, request: HistoryRequest = REQUEST) -> Any:
+    async with ConnectionService(ws_url, limits=limits) as connection:
+        return await MessageService(connection).fetch(request)
+
+
+async def silent(line: Line, method: str, params: list[Any]) -> None:
+    """Take every command and say nothing."""
+
+
+async def whole(line: Line, method: str, params: list[Any]) -> None:
+    """Answer a series at once, as the live server does."""
+    if method == "create_series":
+        session = params[0]
+        await line.say(
+            series_loading(session), symbol_resolved(session), bars(session, *ROWS), series_completed(session)
+        )
+
+
+def test_a_series_arrives_and_its_session_is_deleted() -> None:
+    async def run() -> None:
+        async with scripted_server(whole) as server:
+            async with ConnectionService(server.url, limits=QUICK) as connection:
+                service = MessageService(connection)
+                history = await service.fetch(REQUEST)
+                assert history.rows == list(ROWS)
+                # The deletion is on its way; a second answer on the same connection proves that it was read.
+                await service.fetch(REQUEST)
+            assert len(server.lines) == 1
+            methods = server.methods()
+            assert methods[:5] == [
+                "set_auth_token", "set_locale", "chart_create_session", "resolve_symbol", "create_series"
+            ]  # fmt: skip
+            assert methods[5] == "chart_delete_session"
+
+    asyncio.run(run())
+
+
+def test_the_handshake_names_the_origin_and_sends_no_token_in_the_clear() -> None:
+    async def run() -> None:
+        async with scripted_server(whole) as server:
+            await fetch(server.url)
+            headers = server.requests[0].headers
+            assert headers["Origin"] == "https://www.tradingview.com"
+            assert "Authorization" not in headers
+
+    asyncio.run(run())
+
+
+def test_the_order_of_resolution_and_bars_does_not_matter() -> None:
+    async def late_resolution(line: Line, method: str, params: list[Any]) -> None:
+        if method == "create_series":
+            session = params[0]
+            await line.say("~h~1", bars(session, *ROWS), "~h~2", symbol_resolved(session, timezone="Asia/Tokyo"))
+            await line.say({"session_id": "late hello", "timestamp": NOW}, series_completed("cs_of_somebody_else"))
+            await line.say(series_completed(session))
+
+    async def run() -> None:
+        async with scripted_server(late_resolution) as server:
+            history = await fetch(server.url)
+            assert history.rows == list(ROWS)
+            assert history.info.time_zone == "Asia/Tokyo"
+            assert server.lines[0].heartbeats == ["~h~1", "~h~2"]
+
+    asyncio.run(run())
+
+
+def test_an_unreachable_server_is_named() -> None:
+    with pytest.raises(ConnectionFailedError, match=r"127\.0\.0\.1:1: ") as error:
+        asyncio.run(fetch("ws://127.0.0.1:1/socket.io/websocket"))
+    assert error.value.retryable
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1/", "127.0.0.1", "wss:///x"])
+def test_a_bad_address_is_named_and_not_tried_again(url: str) -> None:
+    with pytest.raises(ConnectionFailedError, match="ws_url") as error:
+        asyncio.run(fetch(url))
+    assert not error.value.retryable
+
+
+@pytest.mark.parametrize(
+    ("status", "expected", "retryable"),
+    [
+        (HTTPStatus.UNAUTHORIZED, AuthError, False),
+        (HTTPStatus.FORBIDDEN, AuthError, False),
+        (HTTPStatus.TOO_MANY_REQUESTS, ConnectionFailedError, True),
+        (HTTPStatus.BAD_GATEWAY, ConnectionFailedError, True),
+        (HTTPStatus.OK, ConnectionFailedError, False),
+        (HTTPStatus.NOT_FOUND, ConnectionFailedError, False),
+    ],
+)
+def test_an_http_refusal_says_its_status(status: HTTPStatus, expected: type[TradingViewError], retryable: bool) -> None:
+    async def run() -> None:
+        async with scripted_server(silent, status=status, headers={"Retry-After": "7"}) as server:
+            with pytest.raises(expected, match=str(int(status))) as error:
+                await fetch(server.url)
+            assert error.value.retryable is retryable
+            if status == HTTPStatus.TOO_MANY_REQUESTS:
+                assert isinstance(error.value, ConnectionFailedError)
+                assert error.value.retry_after_s == 7
+
+    asyncio.run(run())
+
+
+def test_a_server_that_accepts_and_never_shakes_hands_ends_in_time() -> None:
+    async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async def run() -> None:
+        async with raw_server(mute) as url:
+            with pytest.raises(ConnectionFailedError, match="no WebSocket within"):
+                await fetch(url)
+
+    asyncio.run(run())
+
+
+def test_something_else_on_the_port_is_no_websocket() -> None:
+    async def ssh(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"SSH-2.0-OpenSSH_9.2\r\n")
+        await writer.drain()
+
+    async def run() -> None:
+        async with raw_server(ssh) as url:
+            with pytest.raises(ConnectionFailedError, match=r"127\.0\.0\.1"):
+                await fetch(url)
+
+    asyncio.run(run())
+
+
+def test_a_silent_server_ends_the_request_by_name() -> None:
+    async def run() -> None:
+        async with scripted_server(silent) as server:
+            with pytest.raises(NoBarsError, match=r"NASDAQ:AAPL 1d: no answer .* within 0\.3 s"):
+                await fetch(server.url)
+
+    asyncio.run(run())
+
+
+def test_heartbeats_are_no_answer() -> None:
+    async def only_heartbeats(line: Line, method: str, params: list[Any]) -> None:
+        if method == "create_series":
+            for number in range(20):
+                await line.say(f"~h~{number}")
+                await asyncio.sleep(0.05)
+
+    async def run() -> None:
+        async with scripted_server(only_heartbeats) as server:
+            with pytest.raises(NoBarsError):
+                await fetch(server.url)
+
+    asyncio.run(run())
+
+
+def test_half_an_answer_is_no_answer() -> None:
+    async def half(line: Line, method: str, params: list[Any]) -> None:
+        if method == "create_series":
+            await line.say(series_loading(params[0]), bars(params[0], *ROWS))
+
+    async def run() -> None:
+        async with scripted_server(half) as server:
+            with pytest.raises(NoBarsError):
+                await fetch(server.url)
+
+    asyncio.run(run())
+
+
+def test_a_line_without_any_message_is_dead() -> None:
+    async def run() -> None:
+        async with scripted_server(silent) as server:
+            limits = Limits(silence_s=0.2, progress_s=5.0)
+            with pytest.raises(ConnectionFailedError, match="no message for"):
+                await fetch(server.url, limits)
+
+    asyncio.run(run())
+
+
+def test_a_connection_lost_in_mid_answer_is_an_error() -> None:
+    async def drop(line: Line, method: str, params: list[Any]) -> None:
+        if method == "create_series":
+            await line.say(series_loading(params[0]), bars(params[0], *ROWS))
+            await line.hang_up()
+
+    async def run() -> None:
+        async with scripted_server(drop) as server:
+            with pytest.raises(ConnectionFailedError, match="lost"):
+                await fetch(server.url)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("reason", "expected", "retryable"),
+    [
+        ("bad auth token", AuthError, False),
+        ("banned by ip", ConnectionFailedError, False),
+        ("user connections limit reached", ConnectionFailedError, True),
+    ],
+)
+def test_a_protocol_error_ends_the_connection_with_the_servers_words(
+    reason: str, expected: type[TradingViewError], retryable: bool
+) -> None:
+    async def refuse(line: Line, method: str, params: list[Any]) -> None:
+        if method == "set_auth_token":
+            await line.say({"m": "protocol_error", "p": [reason]})
+
+    async def run() -> None:
+        async with scripted_server(refuse) as server:
+            with pytest.raises(expected, match=reason) as error:
+                await fetch(server.url)
+            assert error.value.retryable is retryable
+
+    asyncio.run(run())
+
+
+def test_a_wrong_length_is_an_error_not_a_guess() -> None:
+    async def lie(line: Line, method: str, params: list[Any]) -> None:
+        if method == "create_series":
+            await line.say_text('~m~7~m~{"m":"series_loading"}')
+
+    async def run() -> None:
+        async with scripted_server(lie) as server:
+            with pytest.raises(FrameError):
+                await fetch(server.url)
+
+    asyncio.run(run())
+
+
+def test_an_error_of_one_session_leaves_the_others_alone() -> None:
+    async def answer(line: Line, method: str, params: list[Any]) -> None:
+        if method == "resolve_symbol" and "BAD" in params[2]:
+            await line.say({"m": "symbol_error", "p": [params[0], params[1], "invalid symbol"]})
+        await whole(line, method, params)
+
+    async def run() -> None:
+        async with (
+            scripted_server(answer) as server,
+            ConnectionService(server.url, limits=QUICK) as connection,
+        ):
+            service = MessageService(connection)
+            bad = HistoryRequest("NASDAQ:BAD", "1D", bars_count=2)
+            good, refused = await asyncio.gather(service.fetch(REQUEST), service.fetch(bad), return_exceptions=True)
+            assert not isinstance(good, BaseException)
+            assert good.rows == list(ROWS)
+            assert isinstance(refused, SymbolError)
+
+    asyncio.run(run())
+
+
+def test_a_subscription_is_sent_again_after_a_lost_connection() -> None:
+    async def drop_first(line: Line, method: str, params: list[Any]) -> None:
+        await whole(line, method, params)
+        if method == "create_series" and len(line.server.lines) == 1:
+            await line.hang_up()
+
+    async def run() -> None:
+        async with (
+            scripted_server(drop_first) as server,
+            ConnectionService(server.url, limits=QUICK) as connection,
+        ):
+            events = MessageService(connection).subscribe(
+                "NASDAQ:AAPL 1d",
+                "cs",
+                lambda session: open_series(session, "NASDAQ:AAPL", "1D", 2),
+                protocol.chart_delete_session,
+            )
+            snapshots = 0
+            async for event in events:
+                snapshots += isinstance(event, protocol.BarsReceived)
+                if snapshots == 2:
+                    break
+            await events.aclose()
+            created = [line.received[4] for line in server.lines]
+            assert len(created) == 2
+            assert created[0]["p"][1:] == created[1]["p"][1:]
+            assert created[0]["p"][0] != created[1]["p"][0]
+
+    asyncio.run(run())
+
+
+def test_backoff_grows_with_jitter_until_its_budget_is_spent() -> None:
+    backoff = Backoff(10.0)
+    delays = []
+    while (delay := backoff.next_delay_s()) is not None:
+        delays.append(delay)
+    assert sum(delays) <= 10.0
+    assert all(0.25 * 2**n <= delay <= 0.5 * 2**n for n, delay in enumerate(delays))
+    backoff.reset()
+    assert backoff.next_delay_s(3.0) == 3.0
