@@ -1,0 +1,424 @@
+"""One chart session: its commands, and the messages that answer them. Sans I/O.
+
+The order inside an answer is the recordings': series_loading, symbol_resolved, timescale_update, series_completed;
+an unknown symbol gives series_loading, symbol_error, series_error.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from inspect import signature
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+import numpy as np
+
+from tv_etl.market_server.faults import FAULTS
+from tv_etl.market_server.listings import symbol_info
+from tv_etl.market_server.market import BarSource, Floats
+from tv_etl.market_server.outbox import Outbox, Packet
+from tv_etl.market_server.ranges import InvalidParameters, Range, parse_range, parse_resolution
+from tv_etl.market_server.series import Series
+from tv_etl.market_server.studies import Study, study_points
+from tv_etl.market_server.timescale import BarsText, encode_marks, encode_points, joined
+from tv_etl.market_server.world import World
+from tv_etl.tradingview.errors import SymbolError
+from tv_etl.tradingview.intervals import Interval
+from tv_etl.tradingview.protocol import encode_message
+from tv_etl.tradingview.symbols import decode_spec
+
+# What needs a look at the data is answered a little later than what does not: a series_loading overtakes the
+# symbol_resolved of a resolve_symbol sent just before.
+WORK_S = 0.005
+
+_NO_NODE = "undefined"
+_IGNORED = frozenset({"set_future_tickmarks_mode", "request_data_problems", "get_first_bar_time"})
+
+
+def check_parameters(handler: Callable[..., None], params: Sequence[Any]) -> None:
+    """Raise InvalidParameters unless a handler can take the parameters: their number, and text where it says so."""
+    try:
+        bound = signature(handler).bind(*params)
+    except TypeError:
+        raise InvalidParameters from None
+    for name, value in bound.arguments.items():
+        if signature(handler).parameters[name].annotation is str and not isinstance(value, str):
+            raise InvalidParameters
+
+
+class CriticalError(ValueError):
+    """A command that the session answers with a critical_error of this reason."""
+
+
+@dataclass(frozen=True)
+class _Resolved:
+    symbol: str
+    source: BarSource | None
+    reason: str = ""
+
+
+class ChartSession:
+    """The server's side of one `cs_...`."""
+
+    def __init__(self, session: str, world: World, outbox: Outbox) -> None:
+        self.id = session
+        self._world = world
+        self._outbox = outbox
+        self._zone = "Etc/UTC"
+        self._symbols: dict[str, _Resolved] = {}
+        self._series: dict[str, Series] = {}
+        self._studies: dict[str, Study] = {}
+
+    def obey(self, method: str, params: Sequence[Any]) -> None:
+        """Carry out a command; `params` are those behind the session id."""
+        try:
+            if method in _IGNORED:
+                return
+            handler = getattr(self, f"_on_{method}", None)
+            if handler is None:
+                raise CriticalError("unsupported method")
+            check_parameters(handler, params)
+            handler(*params)
+        except InvalidParameters:
+            self._refuse("invalid parameters", method, params)
+        except CriticalError as error:
+            self._refuse(str(error), method, params)
+
+    def tick(self) -> None:
+        """Send what changed since the last time: du for a forming bar, timescale_update for a new one."""
+        now = self._world.clock.now()
+        for series in self._series.values():
+            if series.is_complete:
+                self._send_changes(series, now)
+
+    # --- commands ---------------------------------------------------------------------------------------------
+
+    def _on_switch_timezone(self, zone: str) -> None:
+        try:
+            ZoneInfo(zone)
+        except (KeyError, OSError, ValueError):  # not found; a folder's name; not a name at all
+            raise CriticalError("invalid timezone") from None
+        self._zone = zone
+        for series in self._series.values():
+            series.zone = zone
+            if series.source is not None and len(series.rows):
+                scale = {"index": series.first_index, "zoffset": -series.first_index, "changes": []}
+                scale |= {"marks": joined(series.marks())}
+                self._put([self._text("tickmark_update", [scale])])
+
+    def _on_resolve_symbol(self, symbol_id: str, spec: str) -> None:
+        if symbol_id in self._symbols:
+            raise CriticalError("duplicate id")
+        resolved, info = self._resolve(spec)
+        self._symbols[symbol_id] = resolved
+        if resolved.source is None:
+            self._put([self._text("symbol_error", [symbol_id, resolved.reason], is_timed=True)], WORK_S)
+        else:
+            self._put([self._text("symbol_resolved", [symbol_id, info], is_timed=True)], WORK_S)
+
+    def _on_create_series(
+        self, series_id: str, turnaround: str, symbol_id: str, resolution: str, count: Any, frame: str = ""
+    ) -> None:
+        interval = parse_resolution(resolution)
+        wanted = parse_range(count, frame, self._world.clock.now())
+        if series_id in self._series:
+            raise CriticalError("duplicate id")
+        if len(self._series) >= self._world.plan.series_per_session:
+            raise CriticalError("exceed limit of series in the session")
+        if symbol_id not in self._symbols:
+            raise InvalidParameters
+        self._series[series_id] = self._new_series(series_id, turnaround, symbol_id, interval)
+        self._answer_load(self._series[series_id], wanted, resolution)
+
+    def _on_modify_series(
+        self, series_id: str, turnaround: str, symbol_id: str, resolution: str, count: Any, frame: str = ""
+    ) -> None:
+        interval = parse_resolution(resolution)
+        wanted = parse_range(count, frame, self._world.clock.now())
+        series = self._series.get(series_id)
+        if series is None or symbol_id not in self._symbols:
+            raise InvalidParameters
+        is_same = series.symbol_id == symbol_id and series.interval == interval and series.source is not None
+        series.turnaround = turnaround
+        if is_same and wanted.frame:
+            self._answer_frame(series, wanted)
+            return
+        fresh = self._new_series(series_id, turnaround, symbol_id, interval)
+        self._series[series_id] = fresh
+        if not (wanted.count or wanted.frame or wanted.before or wanted.start):
+            wanted = Range(series.count or 300)
+        self._answer_load(fresh, wanted, resolution)
+
+    def _on_request_more_data(self, series_id: str, count: int) -> None:
+        series = self._series.get(series_id)
+        if series is None or not isinstance(count, int) or count < 1:
+            raise InvalidParameters
+        loading = [self._loading(series)]
+        older = series.load_older(self._world.plan, self._world.texts, self._world.clock.now(), count=count)
+        self._reload_studies(series)
+        update = [] if older is None else [self._older_update(series, older)]
+        self._answer(series, [*loading, *update, self._completed(series)])
+
+    def _on_request_more_tickmarks(self, series_id: str, count: int) -> None:
+        series = self._series.get(series_id)
+        if series is None or series.source is None or not isinstance(count, int) or not len(series.rows):
+            raise InvalidParameters
+        last = series.future[-1] if series.future else int(series.rows[-1, 0])
+        opens = series.source.calendar.opens_after(series.interval, last, max(count, 0))
+        index = series.end_index + len(series.future)
+        series.future += opens
+        times = np.array(opens, np.int64)
+        marks = encode_marks(series.source, series.interval, series.zone, times, index, last)
+        scale = {"index": index, "zoffset": 0, "changes": [float(moment) for moment in opens]}
+        scale |= {"marks": joined(marks), "index_diff": []}
+        self._put([self._text("timescale_update", [{}, scale], is_timed=True)], WORK_S)
+
+    def _on_remove_series(self, series_id: str) -> None:
+        if self._series.pop(series_id, None) is None:
+            raise InvalidParameters
+        self._put([self._text("series_deleted", [series_id], is_timed=True)])
+
+    def _on_create_study(self, study_id: str, turnaround: str, series_id: str, name: str, *inputs: Any) -> None:
+        if study_id in self._studies:
+            raise CriticalError("duplicate id")
+        self._studies[study_id] = Study(study_id, turnaround, series_id, name)
+        self._run_study(self._studies[study_id])
+
+    def _on_modify_study(self, study_id: str, turnaround: str, *inputs: Any) -> None:
+        if study_id not in self._studies:
+            raise InvalidParameters
+        self._studies[study_id].turnaround = turnaround
+        self._run_study(self._studies[study_id])
+
+    def _on_remove_study(self, study_id: str) -> None:
+        study = self._studies.pop(study_id, None)
+        if study is None:
+            raise InvalidParameters
+        self._put([self._text("study_deleted", [study_id, self._study_turnaround(study)], is_timed=True)])
+
+    # --- symbols ----------------------------------------------------------------------------------------------
+
+    def _resolve(self, spec: str) -> tuple[_Resolved, dict[str, Any]]:
+        try:
+            fields = decode_spec(spec)
+        except SymbolError:
+            return _Resolved(spec, None, "invalid symbol"), {}
+        symbol, session = fields["symbol"], fields.get("session")
+        source = self._world.find(symbol, session if isinstance(session, str) else "regular")
+        if source is None or _is_other_chart_type(spec):
+            return _Resolved(symbol, None, "invalid symbol"), {}
+        info = symbol_info(source.listing, str(session), has_volume=source.has_volume)
+        if fields.get("currency-id") not in (None, "", info["currency_id"], info["currency_code"]):
+            # Refused rather than answered in another currency than asked for.
+            return _Resolved(symbol, None, "invalid symbol"), {}
+        return _Resolved(symbol, source), info
+
+    # --- series -----------------------------------------------------------------------------------------------
+
+    def _new_series(self, series_id: str, turnaround: str, symbol_id: str, interval: Interval) -> Series:
+        resolved = self._symbols[symbol_id]
+        return Series(series_id, turnaround, symbol_id, resolved.symbol, interval, resolved.source, self._zone)
+
+    def _answer_load(self, series: Series, wanted: Range, resolution: str) -> None:
+        reason, node = self._refusal(series, resolution)
+        if reason:
+            self._fail(series, reason, node)
+            return
+        fault = FAULTS.get(series.symbol)
+        parts: list[BarsText] = []
+        if fault is None or fault.has_bars:
+            parts = series.load(wanted, self._world.plan, self._world.texts, self._world.clock.now())
+        answer = [self._loading(series)]
+        covers = wanted.frame and len(series.rows)
+        if covers:
+            answer.append(self._timeframe(series, wanted, (0, len(series.rows) - 1), is_loaded=False))
+        if len(series.rows):
+            answer.append(self._first_update(series, parts))
+        if covers:
+            answer.append(self._timeframe(series, wanted, series.frame_indexes(wanted), is_loaded=True))
+        self._answer(series, [*answer, self._completed(series)])
+        series.is_complete = True
+        self._reload_studies(series)
+
+    def _answer_frame(self, series: Series, wanted: Range) -> None:
+        """The same series with another time frame: bars it has are not sent again."""
+        answer, update = [self._loading(series)], []
+        series.reached = ""
+        start = series.start_of(wanted)
+        if len(series.rows) and start is not None and start < series.rows[0, 0]:
+            older = series.load_older(self._world.plan, self._world.texts, self._world.clock.now(), start=start)
+            update = [] if older is None else [self._older_update(series, older)]
+        if len(series.rows):
+            indexes = series.frame_indexes(wanted)
+            answer.append(self._timeframe(series, wanted, indexes, is_loaded=False))
+            answer += [*update, self._timeframe(series, wanted, indexes, is_loaded=True)]
+        self._answer(series, [*answer, self._completed(series)])
+        if update:
+            self._reload_studies(series)
+
+    def _refusal(self, series: Series, resolution: str) -> tuple[str, str]:
+        """The reason and the node of the series_error that a new series gets, ("", "") if it is served."""
+        refusal = self._world.plan.refusal(series.interval)
+        fault = FAULTS.get(series.symbol)
+        if series.source is None:
+            return "resolve error", self._world.node_name
+        if refusal is not None:
+            return refusal, _NO_NODE
+        if fault is not None and fault.reason:
+            return fault.reason, self._world.node_name
+        if not series.source.supports(series.interval):
+            return f"unsupported resolution: {series.symbol}, {resolution}", self._world.node_name
+        return "", ""
+
+    def _fail(self, series: Series, reason: str, node: str) -> None:
+        series.source = None
+        self._put([self._loading(series)])
+        params = [series.id, series.turnaround, reason, node]
+        self._put([self._text("series_error", params, is_timed=True)], WORK_S)
+        for study in self._studies.values():
+            if study.series_id == series.id:
+                self._run_study(study)
+
+    def _answer(self, series: Series, answer: list[str]) -> None:
+        """Send an answer, the series_loading at its head at once and the rest after the work; or as a fault has it."""
+        fault = FAULTS.get(series.symbol)
+        if fault is None:
+            self._put(answer[:1])
+            self._put(answer[1:], WORK_S)
+        else:
+            self._outbox.put(self.id, fault.damage(answer), self._world.wall(), WORK_S + fault.delay_s)
+
+    def _send_changes(self, series: Series, now: float) -> None:
+        known = series.end_index
+        rows, first_index = series.changed_rows(now)
+        for position in range(len(rows)):
+            bar, index = rows[position : position + 1], first_index + position
+            is_marked = bool(series.future) and series.future[0] <= bar[0, 0]
+            series.future = [moment for moment in series.future if moment > bar[0, 0]]
+            if index < known or is_marked:
+                entry = {"s": joined(encode_points(bar, index)), "ns": {"d": "", "indexes": "nochange"}}
+                entry |= {"t": series.turnaround, "lbs": self._last_bar_status(series)}
+                self._put([self._text("du", [{series.id: entry}])], WORK_S)
+            else:
+                self._put([self._new_bar_update(series, bar, index)], WORK_S)
+
+    # --- texts ------------------------------------------------------------------------------------------------
+
+    def _loading(self, series: Series) -> str:
+        return self._text("series_loading", [series.id, series.turnaround], is_timed=True)
+
+    def _timeframe(self, series: Series, wanted: Range, indexes: tuple[int, int], *, is_loaded: bool) -> str:
+        return self._text("series_timeframe", [series.id, series.turnaround, *indexes, wanted.frame, is_loaded])
+
+    def _first_update(self, series: Series, parts: list[BarsText]) -> str:
+        scale = {
+            "index": 0,
+            "zoffset": 0,
+            "changes": joined(*(part.changes for part in parts)),
+            "marks": joined(*(part.marks for part in parts)),
+            "index_diff": [],
+        }
+        if series.source is not None and series.source.listing.extended is not None:
+            scale["last_session_switches"] = {series.id: {"market": series.end_index - 1}}
+        return self._bars_update(series, joined(*(part.points for part in parts)), scale)
+
+    def _older_update(self, series: Series, older: BarsText) -> str:
+        scale = {
+            "index": series.first_index,
+            "zoffset": -series.first_index,
+            "changes": joined(older.changes),
+            "marks": joined(series.marks()),
+            "index_diff": [],
+        }
+        return self._bars_update(series, joined(older.points), scale)
+
+    def _new_bar_update(self, series: Series, bar: Floats, index: int) -> str:
+        assert series.source is not None
+        times = bar[:, 0].astype(np.int64)
+        previous = int(series.rows[index - series.first_index - 1, 0])
+        marks = encode_marks(series.source, series.interval, series.zone, times, index, previous)
+        scale = {
+            "index": index,
+            "zoffset": 0,
+            "changes": [float(bar[0, 0])],
+            "marks": joined(marks),
+            "index_diff": [],
+        }
+        return self._bars_update(series, joined(encode_points(bar, index)), scale)
+
+    def _bars_update(self, series: Series, points: msgspec.Raw, scale: dict[str, Any]) -> str:
+        entry = {
+            "node": self._world.node_name,
+            "s": points,
+            "ns": {"d": "", "indexes": []},
+            "t": series.turnaround,
+            "lbs": self._last_bar_status(series),
+        }
+        return self._text("timescale_update", [{series.id: entry}, scale], is_timed=True)
+
+    def _last_bar_status(self, series: Series) -> dict[str, int]:
+        assert series.source is not None
+        return {"bar_close_time": series.source.calendar.bar_close(series.interval, int(series.rows[-1, 0]))}
+
+    def _completed(self, series: Series) -> str:
+        extra: dict[str, Any] = {"rt_update_period": self._world.plan.rt_update_period}
+        if series.reached:
+            extra["data_completed"] = series.reached
+        return self._text("series_completed", [series.id, "streaming", series.turnaround, extra], is_timed=True)
+
+    # --- studies ----------------------------------------------------------------------------------------------
+
+    def _reload_studies(self, series: Series) -> None:
+        for study in self._studies.values():
+            if study.series_id == series.id:
+                self._run_study(study)
+
+    def _run_study(self, study: Study) -> None:
+        """Answer a study once its series has bars, never before."""
+        series = self._series.get(study.series_id)
+        key = [study.id, self._study_turnaround(study)]
+        if series is None or series.source is None:
+            error = [*key, "check study unexpected error", self._world.node_name]
+            self._put([self._text("study_error", error, is_timed=True)], WORK_S)
+            return
+        if not series.is_complete or series.symbol in FAULTS:
+            return
+        points = study_points(study.name, series.rows, series.first_index)
+        entry = {"node": self._world.node_name, "st": points, "ns": {"d": "", "indexes": []}, "t": key[1]}
+        self._put([self._text("study_loading", key, is_timed=True)])
+        update = self._text("du", [{study.id: entry}])
+        self._put([update, self._text("study_completed", key, is_timed=True)], WORK_S)
+
+    def _study_turnaround(self, study: Study) -> str:
+        series = self._series.get(study.series_id)
+        return f"{series.turnaround}_{study.turnaround}" if series is not None else study.turnaround
+
+    # --- sending ----------------------------------------------------------------------------------------------
+
+    def _text(self, method: str, params: list[Any], *, is_timed: bool = False) -> str:
+        time_ms = self._world.time_ms() if is_timed else None
+        return encode_message(method, [self.id, *params], time_ms=time_ms)
+
+    def _put(self, texts: Sequence[str], delay_s: float = 0.0) -> None:
+        self._outbox.put(
+            self.id if delay_s else f"{self.id} at once", [Packet(text) for text in texts], self._world.wall(), delay_s
+        )
+
+    def _refuse(self, reason: str, method: str, params: Sequence[Any]) -> None:
+        shown = ", ".join(_shown(value) for value in params)
+        self._put([self._text("critical_error", [reason, f'method: {method}. args: "[{shown}]"'])])
+
+
+def _shown(value: Any) -> str:
+    """A parameter as the live server prints it in a critical_error: text unquoted, null as nothing."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, separators=(", ", ": ")).replace('"', "")
+
+
+def _is_other_chart_type(spec: str) -> bool:
+    """True for a spec of Renko bricks and the like, which are no bars of the market."""
+    if not spec.startswith("="):
+        return False
+    return "type" in json.loads(spec[1:])

@@ -1,0 +1,208 @@
+"""Trading days of an instrument: which there are, when each opens and closes, which bars it is cut into.
+
+A *trading day* is the date a session belongs to; an overnight session opens on the evening before. Pure.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import numpy.typing as npt
+
+from tv_etl.tradingview.intervals import Interval
+
+Integers = npt.NDArray[np.int64]
+
+DAY_S = 86_400
+DAY_MINUTES = 1_440
+ROUND_THE_CLOCK = "24x7"
+
+_EPOCH = datetime(1970, 1, 1)
+_WEEKDAYS = frozenset(range(5))
+_ALL_DAYS = frozenset(range(7))
+_LAST_YEAR = 2035
+
+
+@dataclass(frozen=True)
+class Hours:
+    """The segments of one trading day, in minutes after the day's local midnight; negative on the evening before."""
+
+    segments: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def parse(cls, text: str) -> "Hours":
+        """Read `0930-1600`, `1700-1700` (overnight), `0900-1130,1230-1530` or `24x7`."""
+        if text == ROUND_THE_CLOCK:
+            return cls(((0, DAY_MINUTES),))
+        segments = []
+        for part in text.split(","):
+            start, end = (int(clock[:2]) * 60 + int(clock[2:]) for clock in part.split("-"))
+            segments.append((start - DAY_MINUTES if start >= end else start, end))
+        return cls(tuple(segments))
+
+    @property
+    def minutes(self) -> int:
+        """How many minutes are traded."""
+        return sum(end - start for start, end in self.segments)
+
+    def bar_starts(self, width: int) -> Integers:
+        """Which traded minutes (counted from 0) begin a bar: every `width`th of each segment."""
+        starts, first = [], 0
+        for start, end in self.segments:
+            starts.append(np.arange(first, first + end - start, width, dtype=np.int64))
+            first += end - start
+        return np.concatenate(starts)
+
+    def clock_minutes(self) -> Integers:
+        """Where each traded minute lies, in minutes after local midnight."""
+        return np.concatenate([np.arange(start, end, dtype=np.int64) for start, end in self.segments])
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Trading hours in TradingView's spelling: what `symbol_resolved` shows and what the bars obey.
+
+    `corrections` maps other hours, or `dayoff`, to the days (`YYYYMMDD`) that have them.
+    """
+
+    session: str
+    time_zone: str
+    holidays: tuple[str, ...] = ()
+    corrections: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+
+    @property
+    def correction_text(self) -> str:
+        """`0930-1300:20190703,20191129;dayoff:20250109`, or "" without corrections."""
+        return ";".join(f"{hours}:{','.join(days)}" for hours, days in sorted(self.corrections.items()) if days)
+
+
+class Calendar:
+    """The trading days of a schedule from a first day on, as arrays.
+
+    `days` counts days since 1970-01-01; `opens` and `closes` are UTC seconds; `kinds` indexes `hours`.
+    """
+
+    def __init__(self, schedule: Schedule, first_day: int) -> None:
+        self.is_round_the_clock = schedule.session == ROUND_THE_CLOCK
+        weekdays = _ALL_DAYS if self.is_round_the_clock else _WEEKDAYS
+        days = np.arange(first_day, _day_number(f"{_LAST_YEAR}1231") + 1, dtype=np.int64)
+        days = days[np.isin((days + 3) % 7, list(weekdays))]
+        closed = [*schedule.holidays, *schedule.corrections.get("dayoff", ())]
+        self.days: Integers = days[~np.isin(days, [_day_number(text) for text in closed])]
+        self.hours = [Hours.parse(schedule.session)]
+        self.kinds: Integers = np.zeros(len(self.days), np.int64)
+        for text, dates in schedule.corrections.items():
+            if text != "dayoff":
+                self.kinds[np.isin(self.days, [_day_number(day) for day in dates])] = len(self.hours)
+                self.hours.append(Hours.parse(text))
+        self.midnights: Integers = self.days * DAY_S - _utc_offsets(schedule.time_zone, self.days)
+        self.opens: Integers = self.midnights + 60 * self._per_kind([h.segments[0][0] for h in self.hours])
+        self.closes: Integers = self.midnights + 60 * self._per_kind([h.segments[-1][1] for h in self.hours])
+        self.minutes: Integers = self._per_kind([h.minutes for h in self.hours])
+
+    def _per_kind(self, values: list[int]) -> Integers:
+        return np.array(values, np.int64)[self.kinds]
+
+    def last_opened(self, moment: float) -> int:
+        """Index of the last trading day that opened at or before the moment, -1 if none did."""
+        return int(np.searchsorted(self.opens, moment, side="right")) - 1
+
+    def is_open(self, moment: float) -> bool:
+        """True while the instrument trades; a break between two segments counts as open."""
+        index = self.last_opened(moment)
+        return index >= 0 and moment < self.closes[index]
+
+    def bar_opens(self, index: int, interval: Interval) -> Integers:
+        """UTC opens of the bars of one trading day, for an intraday interval."""
+        hours = self.hours[self.kinds[index]]
+        starts = hours.bar_starts(interval.count)
+        return np.asarray(self.midnights[index] + 60 * hours.clock_minutes()[starts], np.int64)
+
+    def groups(self, interval: Interval) -> Integers:
+        """A number per trading day that is equal for the days of one daily, weekly or monthly bar."""
+        if interval.unit == "d":
+            return np.arange(len(self.days), dtype=np.int64) // interval.count
+        if interval.unit == "w":
+            return (self.days + 3) // 7 // interval.count
+        months = self.days.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
+        return np.asarray(months // interval.count, np.int64)
+
+    def days_back(self, interval: Interval, last: int, count: int) -> int:
+        """Index of the trading day to begin with so that `count` bars end in the day with index `last`."""
+        if interval.is_intraday:
+            total = self._bars_until(interval, last)
+            before_last = total[last] - len(self.bar_opens(last, interval))
+            # The newest day may hold only its first bar by now.
+            return int(np.searchsorted(total, before_last - count, side="right"))
+        groups = self.groups(interval)
+        return int(np.searchsorted(groups, groups[last] - count + 1))
+
+    def open_back(self, interval: Interval, now: float, count: int) -> int | None:
+        """The open of the `count`th newest intraday bar, None if there are fewer."""
+        last = self.last_opened(now)
+        if last < 0:
+            return None
+        total = self._bars_until(interval, last)
+        newest = self.bar_opens(last, interval)
+        opened = int(np.searchsorted(newest, now, side="right"))
+        place = int(total[last]) - len(newest) + opened - count
+        if place < 0:
+            return None
+        day = int(np.searchsorted(total, place, side="right"))
+        return int(self.bar_opens(day, interval)[place - (int(total[day - 1]) if day else 0)])
+
+    def _bars_until(self, interval: Interval, last: int) -> Integers:
+        """How many intraday bars there are up to the end of each day."""
+        per_kind = np.array([len(hours.bar_starts(interval.count)) for hours in self.hours], np.int64)
+        return np.cumsum(per_kind[self.kinds[: last + 1]])
+
+    def bar_close(self, interval: Interval, bar_open: int) -> int:
+        """The `bar_close_time` of the bar with this open: one second less where it ends with its session."""
+        index = self.last_opened(bar_open)
+        if index < 0 or bar_open >= self.closes[index]:
+            return bar_open + interval.seconds
+        if interval.is_intraday:
+            hours = self.hours[self.kinds[index]]
+            ends = [int(self.midnights[index]) + 60 * end for _, end in hours.segments]
+            session_end = next(end for end in ends if bar_open < end)
+            bar_end = bar_open + interval.seconds
+        else:
+            groups = self.groups(interval)
+            last = int(np.searchsorted(groups, groups[index], side="right")) - 1
+            session_end = bar_end = int(self.closes[last])
+        ends_with_session = bar_end >= session_end and not self.is_round_the_clock
+        return int(min(bar_end, session_end)) - int(ends_with_session)
+
+    def opens_after(self, interval: Interval, bar_open: int, count: int) -> list[int]:
+        """The opens of the next bars to come, as far as the calendar reaches."""
+        index = max(self.last_opened(bar_open), 0)
+        if not interval.is_intraday:
+            groups = self.groups(interval)
+            firsts = np.flatnonzero(np.diff(groups, prepend=-1))
+            later = firsts[self.opens[firsts] > bar_open][:count]
+            return [int(moment) for moment in self.opens[later]]
+        opens: list[int] = []
+        while len(opens) < count and index < len(self.days):
+            opens += [int(moment) for moment in self.bar_opens(index, interval) if moment > bar_open]
+            index += 1
+        return opens[:count]
+
+
+@lru_cache(maxsize=256)
+def calendar_of(schedule: Schedule, first_day: int) -> Calendar:
+    """The calendar of a schedule from `first_day` (days since 1970-01-01) on; equal ones are shared."""
+    return Calendar(schedule, first_day)
+
+
+def _day_number(text: str) -> int:
+    return (datetime.strptime(text, "%Y%m%d") - _EPOCH).days
+
+
+def _utc_offsets(time_zone: str, days: Integers) -> Integers:
+    # Noon stands for the whole session: no session is open while its own zone changes the clock.
+    noon = _EPOCH.replace(hour=12, tzinfo=ZoneInfo(time_zone))
+    offsets = [(noon + timedelta(days=day)).utcoffset() or timedelta() for day in days.tolist()]
+    return np.array([offset.total_seconds() for offset in offsets], np.int64)

@@ -1,0 +1,45 @@
+"""What all connections of a server share: the market, its clock, the account's plan, the texts of closed bars."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from tv_etl.market_server.clock import MarketClock
+from tv_etl.market_server.faults import FAULTS
+from tv_etl.market_server.listings import Listing, plain_listing
+from tv_etl.market_server.market import BarSource
+from tv_etl.market_server.plans import ANONYMOUS, Plan
+from tv_etl.market_server.timescale import BarsTexts
+
+
+class AnyMarket(Protocol):
+    """A synthetic or a replayed market."""
+
+    def find(self, symbol: str, session: str = "regular") -> BarSource | None:
+        """The bars of a symbol, None if the symbol is unknown."""
+
+    def source_of(self, listing: Listing, session: str = "regular") -> BarSource:
+        """The bars of a listing that the market need not know."""
+
+
+@dataclass
+class World:
+    """The server's side of every conversation; `wall` reads the clock that delays are measured by."""
+
+    market: AnyMarket
+    clock: MarketClock
+    wall: Callable[[], float]
+    plan: Plan = ANONYMOUS
+    latency_s: float = 0.0
+    node_name: str = "tvetl-charts-free-1-series-1"
+    texts: BarsTexts = field(default_factory=BarsTexts)
+
+    def find(self, symbol: str, session: str = "regular") -> BarSource | None:
+        """The bars of a symbol; a fault's are those of a plain instrument."""
+        if symbol in FAULTS:
+            return self.market.source_of(plain_listing(symbol))
+        return self.market.find(symbol, session)
+
+    def time_ms(self) -> int:
+        """The market's time in milliseconds."""
+        return int(self.clock.now() * 1000)
