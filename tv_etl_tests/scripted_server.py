@@ -125,7 +125,7 @@ def series_loading(session: str) -> Message:
     return {"m": "series_loading", "p": [session, "sds_1", "s1"], "t": NOW, "t_ms": NOW_MS}
 
 
-def symbol_resolved(session: str, **info: Any) -> Message:
+def symbol_resolved(session: str, /, **info: Any) -> Message:
     return {"m": "symbol_resolved", "p": [session, "sds_sym_1", info], "t": NOW, "t_ms": NOW_MS}
 
 
@@ -140,12 +140,12 @@ def bars(
     return {"m": method, "p": [session, {"sds_1": series}, changes], "t": NOW, "t_ms": NOW_MS}
 
 
-def series_completed(session: str, **extra: Any) -> Message:
+def series_completed(session: str, /, **extra: Any) -> Message:
     info = {"rt_update_period": 5, **extra}
     return {"m": "series_completed", "p": [session, "sds_1", "streaming", "s1", info], "t": NOW, "t_ms": NOW_MS}
 
 
-def qsd(session: str, symbol: str, status: str = "ok", errmsg: str = "", **fields: Any) -> Message:
+def qsd(session: str, symbol: str, status: str = "ok", errmsg: str = "", /, **fields: Any) -> Message:
     quote = {"n": symbol, "s": status, "v": fields}
     return {"m": "qsd", "p": [session, {**quote, "errmsg": errmsg} if errmsg else quote]}
 

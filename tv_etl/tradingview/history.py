@@ -120,8 +120,8 @@ class _Batch:
         backoff = Backoff(self._service.connection.limits.retry_s)
         while True:
             try:
-                await self._open()
                 await self._pace.wait()
+                await self._open()
                 history = await self._service.fetch(request, timeout_s=SERIES_LIMIT_S)
                 self._pace.speed_up()
                 return to_table(history)

@@ -5,7 +5,7 @@ Works in scripts, in Dagster assets and sensors, and in notebooks whose own loop
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Coroutine, Generator
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, TypeVar
@@ -39,7 +39,7 @@ class LoopThread:
             future.cancel()  # the waiting thread was interrupted: do not leave the work running
             raise
 
-    def iterate(self, items: AsyncGenerator[T, None]) -> Iterator[T]:
+    def iterate(self, items: AsyncGenerator[T, None]) -> Generator[T, None, None]:
         """Iterate over an async generator; it is closed when the iteration ends, early or not."""
         try:
             with suppress(StopAsyncIteration):

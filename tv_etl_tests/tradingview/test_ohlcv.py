@@ -1,0 +1,243 @@
+"""The documented client against a scripted server."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+from websockets.exceptions import WebSocketException
+
+from tv_etl.tradingview.errors import EntitlementError, NoBarsError, SymbolError
+from tv_etl.tradingview.ohlcv import OHLCV
+from tv_etl.tradingview.services import DEFAULT_WS_URL, Limits
+from tv_etl_tests.scripted_server import (
+    NOW,
+    Answer,
+    Line,
+    Script,
+    bars,
+    qsd,
+    quote_completed,
+    scripted_server,
+    series_completed,
+    symbol_resolved,
+)
+
+QUICK = Limits(open_s=0.3, silence_s=1.0, progress_s=0.3, retry_s=0.5, reconnect_s=5.0)
+MINUTES = [[float(NOW // 60 * 60 - 60 * ago), 1.0, 2.0, 0.5, 1.5, 10.25] for ago in (4, 3, 2, 1, 0)]
+NEWEST = MINUTES[-1][0]
+
+
+@asynccontextmanager
+async def client_of(answer: Answer) -> AsyncIterator[tuple[OHLCV, Script]]:
+    async with scripted_server(answer) as server, OHLCV(server.url, limits=QUICK, timeout_s=1.0) as client:
+        yield client, server
+
+
+def run(answer: Answer, test: Callable[[OHLCV, Script], Awaitable[None]]) -> None:
+    async def main() -> None:
+        async with client_of(answer) as (client, server):
+            await test(client, server)
+
+    asyncio.run(main())
+
+
+async def live(line: Line, method: str, params: list[Any]) -> None:
+    """Five bars, though fewer were asked for, then the last one again, then a new one, then an old one late."""
+    if method == "create_series":
+        session = params[0]
+        await line.say(symbol_resolved(session), bars(session, *MINUTES, close=NOW + 60), series_completed(session))
+        await line.say(bars(session, [NEWEST, 1.0, 3.0, 0.5, 2.5, 11.0], first=4, method="du"))
+        await line.say(bars(session, [NEWEST + 60, 2.5, 2.5, 2.5, 2.5, 0.5], first=5))
+        await line.say(bars(session, [NEWEST - 60, 9.0, 9.0, 9.0, 9.0, 9.0], first=3, method="du"))
+        await line.say(bars(session, [NEWEST + 60, 2.5, 2.6, 2.5, 2.6, 0.75], first=5, method="du"))
+
+
+async def quotes(line: Line, method: str, params: list[Any]) -> None:
+    if method == "quote_add_symbols":
+        session, *symbols = params
+        for symbol in symbols:
+            if "BAD" in symbol:
+                await line.say(qsd(session, symbol, "error", "no_such_symbol"), quote_completed(session, symbol))
+                continue
+            await line.say(qsd(session, symbol, description=symbol), qsd(session, symbol, lp=100.0, volume=1e100))
+            await line.say(qsd(session, symbol, ch=-1.5, chp=-1.48), quote_completed(session, symbol))
+            await line.say(qsd(session, symbol, lp=101.0))
+
+
+def test_history_is_sorted_and_typed() -> None:
+    async def test(client: OHLCV, server: Script) -> None:
+        got = await client.get_historical_ohlcv("BINANCE:BTCUSDT", "1", 3)
+        assert [bar.timestamp for bar in got] == [int(row[0]) for row in MINUTES[-3:]]
+        assert got[0].volume == 10.25
+
+    run(live, test)
+
+
+def test_a_range_is_cut_on_our_side() -> None:
+    async def test(client: OHLCV, server: Script) -> None:
+        start, end = (datetime.fromtimestamp(row[0], tz=timezone.utc) for row in (MINUTES[1], MINUTES[3]))
+        got = await client.get_historical_ohlcv("BINANCE:BTCUSDT", "1m", start=start, end=end)
+        assert [bar.timestamp for bar in got] == [int(row[0]) for row in MINUTES[1:3]]
+
+    run(live, test)
+
+
+def test_live_bars_follow_history_and_forming_bars_come_again() -> None:
+    async def test(client: OHLCV, server: Script) -> None:
+        got = []
+        async for bar in client.get_ohlcv("BINANCE:BTCUSDT", "1", bars_count=2):
+            got.append((bar.timestamp - int(NEWEST), bar.close))
+            if len(got) == 5:
+                break
+        assert got == [(-60, 1.5), (0, 1.5), (0, 2.5), (60, 2.5), (60, 2.6)]
+
+    run(live, test)
+
+
+def test_leaving_a_stream_closes_its_session_on_the_server() -> None:
+    async def test(client: OHLCV, server: Script) -> None:
+        stream = client.get_ohlcv("BINANCE:BTCUSDT", "1")
+        await stream.__anext__()
+        await stream.aclose()
+        await client.get_historical_ohlcv("BINANCE:BTCUSDT", "1", 2)
+        assert "chart_delete_session" in server.methods()
+        assert len(server.lines) == 1
+
+    run(live, test)
+
+
+def test_a_stream_goes_on_after_a_lost_connection_without_repeating_old_bars() -> None:
+    async def drop_once(line: Line, method: str, params: list[Any]) -> None:
+        if method != "create_series":
+            return
+        session = params[0]
+        later = [*MINUTES[2:], [NEWEST + 60, 1.5, 1.5, 1.5, 1.5, 1.0]]
+        is_first = len(line.server.lines) == 1
+        await line.say(bars(session, *(MINUTES if is_first else later), close=NOW + 60), series_completed(session))
+        if is_first:
+            await line.hang_up()
+
+    async def test(client: OHLCV, server: Script) -> None:
+        got = []
+        async for bar in client.get_ohlcv("BINANCE:BTCUSDT", "1", bars_count=5):
+            got.append(bar.timestamp - int(NEWEST))
+            if got[-1] == 60:
+                break
+        assert got == [-240, -180, -120, -60, 0, 0, 60]
+
+    run(drop_once, test)
+
+
+def test_quotes_keep_what_was_seen_once() -> None:
+    async def test(client: OHLCV, server: Script) -> None:
+        got = []
+        async for quote in client.get_quote_data("NASDAQ:AAPL"):
+            got.append((quote.current_price, quote.change, quote.volume))
+            if quote.current_price == 101.0:
+                break
+        assert got == [(None, None, None), (100.0, None, None), (100.0, -1.5, None), (101.0, -1.5, None)]
+        assert quote.symbol_info["description"] == "NASDAQ:AAPL"
+
+    run(quotes, test)
+
+
+def test_trade_info_of_many_symbols_reads_as_the_document_has_it() -> None:
+    async def test(client: OHLCV, server: Script) -> None:
+        last: dict[str, Any] = {}
+        async for trade_info in client.get_latest_trade_info(["NASDAQ:AAPL", "NASDAQ:BAD", "FX:EURUSD"]):
+            if trade_info.get("m") == "qsd":
+                data = trade_info.get("p", [{}])[1]
+                last[data.get("n", "Unknown")] = data
+            if last.get("FX:EURUSD", {}).get("lp") == 101.0:
+                break
+        assert (last["NASDAQ:AAPL"]["lp"], last["NASDAQ:AAPL"]["ch"], last["NASDAQ:AAPL"]["v"]) == (
+            101.0,
+            -1.5,
+            {"lp": 101.0},
+        )
+        assert (last["NASDAQ:BAD"]["s"], last["NASDAQ:BAD"]["errmsg"]) == ("error", "no_such_symbol")
+
+    run(quotes, test)
+
+
+def test_current_quotes_come_once_with_errors_in_place() -> None:
+    async def test(client: OHLCV, server: Script) -> None:
+        got = await client.get_quotes(["NASDAQ:AAPL", "NASDAQ:BAD"])
+        quote, refused = got["NASDAQ:AAPL"], got["NASDAQ:BAD"]
+        assert not isinstance(quote, SymbolError)
+        assert quote.change == -1.5
+        assert quote.current_price in (100.0, 101.0)  # the next trade may be in already
+        assert isinstance(refused, SymbolError)
+
+    run(quotes, test)
+
+
+def test_an_unknown_symbol_ends_a_quote_stream_by_name() -> None:
+    async def test(client: OHLCV, server: Script) -> None:
+        with pytest.raises(ValueError, match=r"NASDAQ:BAD.*no_such_symbol"):
+            async for _ in client.get_quote_data("NASDAQ:BAD"):
+                pass
+
+    run(quotes, test)
+
+
+def test_several_calls_at_once_share_the_connection() -> None:
+    async def test(client: OHLCV, server: Script) -> None:
+        calls = [client.get_historical_ohlcv("BINANCE:BTCUSDT", "1", count) for count in (1, 2, 3, 4)]
+        assert [len(got) for got in await asyncio.gather(*calls)] == [1, 2, 3, 4]
+        assert len(server.lines) == 1
+
+    run(live, test)
+
+
+def test_a_refused_stream_raises_the_servers_reason() -> None:
+    async def refuse(line: Line, method: str, params: list[Any]) -> None:
+        if method == "create_series":
+            await line.say({"m": "series_error", "p": [params[0], "sds_1", "s1", "seconds_not_entitled", "undefined"]})
+
+    async def test(client: OHLCV, server: Script) -> None:
+        with pytest.raises(EntitlementError, match="seconds_not_entitled"):
+            async for _ in client.get_ohlcv("BINANCE:BTCUSDT", "10S"):
+                pass
+
+    run(refuse, test)
+
+
+def test_the_documented_exceptions_are_raised() -> None:
+    async def silent(line: Line, method: str, params: list[Any]) -> None:
+        """Say nothing."""
+
+    async def test(client: OHLCV, server: Script) -> None:
+        with pytest.raises(RuntimeError):
+            await client.get_historical_ohlcv("NASDAQ:AAPL", "1D", 30)
+        with pytest.raises(ValueError, match="'AAPL'"):
+            await client.get_historical_ohlcv("AAPL", "1D", 30)
+        with pytest.raises(ValueError, match="'15m5'"):
+            await client.get_historical_ohlcv("NASDAQ:AAPL", "15m5", 30)
+        with pytest.raises(ValueError, match="at least one"):
+            await client.get_latest_trade_info([]).__anext__()
+
+    run(silent, test)
+    with pytest.raises(WebSocketException):
+        asyncio.run(OHLCV("ws://127.0.0.1:1/").get_historical_ohlcv("NASDAQ:AAPL", "1D", 30))
+
+
+def test_an_empty_range_is_said_to_be_empty() -> None:
+    async def test(client: OHLCV, server: Script) -> None:
+        start = datetime.fromtimestamp(NEWEST + 3600, tz=timezone.utc)
+        with pytest.raises(NoBarsError) as error:
+            await client.get_historical_ohlcv("BINANCE:BTCUSDT", "1", start=start)
+        assert error.value.is_empty_answer
+
+    run(live, test)
+
+
+def test_the_address_comes_from_the_argument_then_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TV_ETL_WS_URL", raising=False)
+    assert OHLCV().ws_url == DEFAULT_WS_URL
+    monkeypatch.setenv("TV_ETL_WS_URL", "ws://127.0.0.1:8765/socket.io/websocket")
+    assert OHLCV().ws_url == "ws://127.0.0.1:8765/socket.io/websocket"
+    assert OHLCV("ws://localhost:1/").ws_url == "ws://localhost:1/"
