@@ -7,7 +7,7 @@ an unknown symbol gives series_loading, symbol_error, series_error.
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from inspect import signature
+from inspect import Parameter, signature
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -43,7 +43,9 @@ def check_parameters(handler: Callable[..., None], params: Sequence[Any]) -> Non
     except TypeError:
         raise InvalidParameters from None
     for name, value in bound.arguments.items():
-        if signature(handler).parameters[name].annotation is str and not isinstance(value, str):
+        parameter = signature(handler).parameters[name]
+        values = value if parameter.kind is Parameter.VAR_POSITIONAL else (value,)
+        if parameter.annotation is str and not all(isinstance(item, str) for item in values):
             raise InvalidParameters
 
 
@@ -156,9 +158,10 @@ class ChartSession:
             raise InvalidParameters
         loading = [self._loading(series)]
         older = series.load_older(self._world.plan, self._world.texts, self._world.clock.now(), count=count)
-        self._reload_studies(series)
         update = [] if older is None else [self._older_update(series, older)]
         self._answer(series, [*loading, *update, self._completed(series)])
+        if older is not None:
+            self._reload_studies(series)
 
     def _on_request_more_tickmarks(self, series_id: str, count: int) -> None:
         series = self._series.get(series_id)
@@ -287,7 +290,7 @@ class ChartSession:
             self._put(answer[:1])
             self._put(answer[1:], WORK_S)
         else:
-            self._outbox.put(self.id, fault.damage(answer), self._world.wall(), WORK_S + fault.delay_s)
+            self._outbox.put(self.id, fault.damage(answer), WORK_S + fault.delay_s)
 
     def _send_changes(self, series: Series, now: float) -> None:
         known = series.end_index
@@ -401,9 +404,9 @@ class ChartSession:
         return encode_message(method, [self.id, *params], time_ms=time_ms)
 
     def _put(self, texts: Sequence[str], delay_s: float = 0.0) -> None:
-        self._outbox.put(
-            self.id if delay_s else f"{self.id} at once", [Packet(text) for text in texts], self._world.wall(), delay_s
-        )
+        # What needs no work does not wait behind what does.
+        channel = self.id if delay_s else f"{self.id} at once"
+        self._outbox.put(channel, [Packet(text) for text in texts], delay_s)
 
     def _refuse(self, reason: str, method: str, params: Sequence[Any]) -> None:
         shown = ", ".join(_shown(value) for value in params)

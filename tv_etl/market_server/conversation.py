@@ -6,7 +6,7 @@ take_due()             the WebSocket messages to send now, and perhaps the end o
 next_due()             when to come back
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -46,10 +46,12 @@ class Conversation:
             "chart_create_session": self._create_chart_session,
             "quote_create_session": self._create_quote_session,
         }
-        self._send([encode_packet(msgspec.json.encode(_hello(world, number)).decode())])
+        self._outbox.put(_CONNECTION, [Packet(encode_packet(msgspec.json.encode(_hello(world, number)).decode()))])
+        self._outbox.stamp(world.wall(), world.wall())
 
     def receive_text(self, text: str) -> None:
         """Carry out the commands of one WebSocket message."""
+        began = self._world.wall()
         try:
             self._protocol.receive_text(text)
         except ProtocolError:
@@ -57,22 +59,21 @@ class Conversation:
         for command in self._protocol.commands_received():
             if not self._is_over:
                 self._obey(command)
+        self._outbox.stamp(began, self._world.wall())
 
     def advance(self) -> None:
         """Send the heartbeat and the changes of the market that are due."""
         now = self._world.wall()
-        if now >= self._next_heartbeat and not self._is_over:
+        if self._is_over:
+            return
+        if now >= self._next_heartbeat:
             self._next_heartbeat = now + self._heartbeat_s
-            if self._heartbeats - self._protocol.heartbeats_received >= MAX_UNANSWERED_HEARTBEATS:
-                self._is_over = True
-                self._outbox.put(_CONNECTION, [Hangup()], now)
-                return
-            self._heartbeats += 1
-            self._send([encode_packet(f"~h~{self._heartbeats}")])
+            self._beat()
         if now >= self._next_update and not self._is_over:
             self._next_update = now + self._update_s
             for session in self._sessions.values():
                 session.tick()
+        self._outbox.stamp(now, self._world.wall())
 
     def take_due(self) -> list[str | Hangup]:
         """The WebSocket messages that are due, and perhaps a Hangup behind them."""
@@ -83,6 +84,14 @@ class Conversation:
         waiting = self._outbox.next_due()
         deadline = min(self._next_heartbeat, self._next_update)
         return deadline if waiting is None else min(deadline, waiting)
+
+    def _beat(self) -> None:
+        if self._heartbeats - self._protocol.heartbeats_received >= MAX_UNANSWERED_HEARTBEATS:
+            self._is_over = True
+            self._outbox.put(_CONNECTION, [Hangup()])
+            return
+        self._heartbeats += 1
+        self._outbox.put(_CONNECTION, [Packet(encode_packet(f"~h~{self._heartbeats}"))])
 
     def _obey(self, command: Command) -> None:
         method, params = command.method, command.params
@@ -96,7 +105,6 @@ class Conversation:
             self._end(f"{{unknown_session_id,{','.join(_erlang(value) for value in (method, *params))}}}")
         elif method in ("chart_delete_session", "quote_delete_session"):
             del self._sessions[params[0]]
-            self._outbox.forget(params[0])
         else:
             self._sessions[params[0]].obey(method, params[1:])
 
@@ -110,14 +118,11 @@ class Conversation:
     def _create_quote_session(self, session: str, *rest: Any) -> None:
         self._sessions[session] = QuoteSession(session, self._world, self._outbox)
 
-    def _send(self, texts: Sequence[str]) -> None:
-        self._outbox.put(_CONNECTION, [Packet(text) for text in texts], self._world.wall())
-
     def _end(self, reason: str) -> None:
         """Tell the client why, then hang up."""
         self._is_over = True
         parcels: list[Parcel] = [Packet(encode_message("protocol_error", [reason])), Hangup()]
-        self._outbox.put(_CONNECTION, parcels, self._world.wall())
+        self._outbox.put(_CONNECTION, parcels)
 
 
 def _hello(world: World, number: int) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from tv_etl.market_server.outbox import Hangup, Packet, Parcel
 
-PREFIX = "FAULT:"
 SLOW_S = 3.0
 
 # The packets of a whole answer: series_loading first, then timescale_update, series_completed last.

@@ -1,7 +1,7 @@
 """What one connection must send, and when: packets in order per channel, several to a WebSocket message."""
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -26,22 +26,29 @@ Parcel = Packet | Hangup
 class Outbox:
     """Parcels wait here until they are due; those of one channel keep their order.
 
-    `latency_s` delays everything alike.
+    What is put is stamped by `stamp`: with the time work on it began, or, if it takes a while, with the time the
+    work ended and that while. `latency_s` delays everything alike.
     """
 
     def __init__(self, latency_s: float = 0.0) -> None:
         self._latency_s = latency_s
+        self._unstamped: list[tuple[str, float, Parcel]] = []
         self._waiting: list[tuple[float, int, Parcel]] = []
         self._count = 0
         self._last_due: dict[str, float] = {}
 
-    def put(self, channel: str, parcels: Sequence[Parcel], now: float, delay_s: float = 0.0) -> None:
-        """Send parcels `delay_s` from now at the earliest."""
-        due = max(now + self._latency_s + delay_s, self._last_due.get(channel, 0.0))
-        self._last_due[channel] = due
-        for parcel in parcels:
+    def put(self, channel: str, parcels: Iterable[Parcel], delay_s: float = 0.0) -> None:
+        """Send parcels, after `delay_s` at the earliest."""
+        self._unstamped.extend((channel, delay_s, parcel) for parcel in parcels)
+
+    def stamp(self, began: float, ended: float) -> None:
+        """Decide when all that was put is due."""
+        for channel, delay_s, parcel in self._unstamped:
+            due = self._latency_s + (ended + delay_s if delay_s else began)
+            self._last_due[channel] = due = max(due, self._last_due.get(channel, 0.0))
             self._count += 1
             heapq.heappush(self._waiting, (due, self._count, parcel))
+        self._unstamped.clear()
 
     def next_due(self) -> float | None:
         """When the next parcel is due, None if none waits."""
@@ -63,7 +70,3 @@ class Outbox:
         if shared:
             messages.append("".join(shared))
         return messages
-
-    def forget(self, channel: str) -> None:
-        """The channel is used no more."""
-        self._last_due.pop(channel, None)

@@ -52,6 +52,7 @@ class QuoteSession:
         try:
             if handler is None:
                 raise InvalidParameters
+            # A trailing {"flags": ["force_permission"]} was accepted until 2023; this is the answer of 2024.
             check_parameters(handler, params)
             handler(*params)
         except InvalidParameters:
@@ -68,20 +69,20 @@ class QuoteSession:
             self._send(name, changed)
 
     def _on_quote_set_fields(self, *names: str) -> None:
-        self._fields = frozenset(_texts(names))
+        self._fields = frozenset(names)
 
     def _on_quote_add_symbols(self, *names: str) -> None:
-        for name in _texts(names):
+        for name in names:
             self._subscribe(name)
 
     def _on_quote_remove_symbols(self, *names: str) -> None:
-        for name in _texts(names):
+        for name in names:
             self._sources.pop(name, None)
             self._sent.pop(name, None)
             self._fast.discard(name)
 
     def _on_quote_fast_symbols(self, *names: str) -> None:
-        self._fast = set(_texts(names))
+        self._fast = set(names)
         for name in names:
             self._subscribe(name)
 
@@ -120,7 +121,7 @@ class QuoteSession:
         self._put([encode_message("qsd", [self.id, quote])], WORK_S)
 
     def _put(self, texts: Sequence[str], delay_s: float = 0.0) -> None:
-        self._outbox.put(self.id, [Packet(text) for text in texts], self._world.wall(), delay_s)
+        self._outbox.put(self.id, [Packet(text) for text in texts], delay_s)
 
 
 def moving_values(source: BarSource, now: float) -> dict[str, Any]:
@@ -180,10 +181,3 @@ def _current_session(source: BarSource, now: float) -> str:
     opened = source.calendar.last_opened(now)
     is_today = now - source.calendar.opens[opened] < DAY_S / 2
     return "post_market" if is_today else "pre_market"
-
-
-def _texts(names: Sequence[Any]) -> Sequence[str]:
-    # A trailing {"flags": ["force_permission"]} was accepted until 2023 (recording: kotlin2024-critical_error).
-    if not all(isinstance(name, str) for name in names):
-        raise InvalidParameters
-    return names

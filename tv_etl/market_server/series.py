@@ -54,7 +54,9 @@ class Series:
         """The tick marks of the whole scale, those to come included."""
         assert self.source is not None
         scale = np.concatenate([self.times, np.array(self.future, np.int64)])
-        return encode_marks(self.source, self.interval, self.zone, scale, self.first_index, None)
+        before = self.source.bars(self.interval, scale[0], count=1, before=int(scale[0])).times
+        previous = int(before[0]) if len(before) else None
+        return encode_marks(self.source, self.interval, self.zone, scale, self.first_index, previous)
 
     def load(self, wanted: Range, plan: Plan, texts: BarsTexts, now: float) -> list[BarsText]:
         """Hold the bars of a range and nothing else; returns their text in parts, ascending."""
