@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -27,7 +27,7 @@ base, content = Path(sys.argv[2]), sys.argv[3].encode()
 group = CommitGroup(base, base / ".tv_etl" / "1m" / "X")
 try:
     with group.writing() as transaction:
-        for name in ("one.parquet", "two.parquet") if content else ():
+        for name in sys.argv[4:]:
             transaction.stage(base / "ohlcv" / "X" / name, content)
         transaction.publish()
     answer = "acknowledged"
@@ -35,6 +35,7 @@ except Exception as error:
     answer = type(error).__name__
 print(answer, flush=True)
 """
+BOTH = ("one.parquet", "two.parquet")
 STATE_CHANGING = ("openat", "mkdir", "rename", "unlink", "write", "fsync", "flock")
 
 
@@ -44,13 +45,13 @@ def group_in(base: Path, lock_timeout_s: float = 5) -> CommitGroup:
 
 def write_both(base: Path, content: bytes) -> None:
     with group_in(base).writing() as transaction:
-        for name in ("one.parquet", "two.parquet"):
+        for name in BOTH:
             transaction.stage(base / "ohlcv" / "X" / name, content)
         transaction.publish()
 
 
 def seen(base: Path) -> list[bytes | None]:
-    files = [base / "ohlcv" / "X" / name for name in ("one.parquet", "two.parquet")]
+    files = [base / "ohlcv" / "X" / name for name in BOTH]
     return [path.read_bytes() if path.exists() else None for path in files]
 
 
@@ -158,10 +159,10 @@ def leave_journal(base: Path, content: bytes) -> None:
     (directory / "journal.json").write_text(json.dumps({"version": 1, "moves": moves}))
 
 
-def traced(log: Path, base: Path, content: str, *options: str) -> str:
+def traced(log: Path, base: Path, names: Sequence[str], *options: str) -> str:
     """Run the writer under strace; what it printed."""
     command = ["strace", "-f", "-o", str(log), "-e", f"trace={','.join(STATE_CHANGING)}", *options]
-    program = [sys.executable, "-I", "-S", "-B", "-c", WRITER, str(REPOSITORY), str(base), content]
+    program = [sys.executable, "-I", "-S", "-B", "-c", WRITER, str(REPOSITORY), str(base), "new", *names]
     return subprocess.run([*command, *program], capture_output=True, text=True, check=False).stdout.strip()
 
 
@@ -199,15 +200,16 @@ def old_and_journal(base: Path) -> None:
 @pytest.fixture(scope="module")
 def strace(tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("strace")
-    if shutil.which("strace") is None or traced(path / "log", path / "lake", "new") != "acknowledged":
+    if shutil.which("strace") is None or traced(path / "log", path / "lake", BOTH) != "acknowledged":
         pytest.skip("strace is missing or may not trace here")
 
 
 @pytest.mark.usefixtures("strace")
-def test_nothing_is_relied_upon_before_it_is_synced(tmp_path: Path) -> None:
+@pytest.mark.parametrize("files", [BOTH, BOTH[:1]])
+def test_nothing_is_relied_upon_before_it_is_synced(tmp_path: Path, files: Sequence[str]) -> None:
     """What a power cut could undo: content and names that were not synced."""
     base, log = tmp_path / "lake", tmp_path / "log"
-    assert traced(log, base, "new", "-y") == "acknowledged"
+    assert traced(log, base, files, "-y") == "acknowledged"
     journal = base / ".tv_etl" / "1m" / "X" / "journal.json"
     content: set[Path] = set()
     names: set[Path] = set()
@@ -222,7 +224,8 @@ def test_nothing_is_relied_upon_before_it_is_synced(tmp_path: Path) -> None:
             names = {each for each in names if each.parent != path}
         elif name == "rename":
             assert not content
-            assert names <= ({path} if paths[1] == journal else set((base / "ohlcv" / "X").iterdir()))
+            alone = paths[1] == journal or len(files) == 1
+            assert names <= ({path} if alone else set((base / "ohlcv" / "X").iterdir()))
             names = names - {path} | {paths[1]}
         elif path == journal:
             assert name == "unlink" and not names
@@ -246,11 +249,13 @@ def events(log: Path, base: Path) -> list[tuple[str, list[Path]]]:
 Outcome = tuple[tuple[str, int], str, list[bytes | None], Path]
 
 
-def run_with_each_call(tmp_path: Path, prepare: Callable[[Path], None], content: str, fault: str) -> list[Outcome]:
+def run_with_each_call(
+    tmp_path: Path, prepare: Callable[[Path], None], files: Sequence[str], fault: str
+) -> list[Outcome]:
     """For each call of a commit: run one with the fault injected there; what it printed and left."""
     rehearsal = tmp_path / "rehearsal"
     prepare(rehearsal)
-    assert traced(tmp_path / "log", rehearsal, content) == "acknowledged"
+    assert traced(tmp_path / "log", rehearsal, files) == "acknowledged"
     calls = calls_of_commit(tmp_path / "log", rehearsal)
     assert len(calls) > 10
 
@@ -258,7 +263,7 @@ def run_with_each_call(tmp_path: Path, prepare: Callable[[Path], None], content:
         base = tmp_path / f"{call[0]}{call[1]}"
         prepare(base)
         inject = f"inject={call[0]}:{fault}:when={call[1]}"
-        printed = traced(tmp_path / f"{base.name}.log", base, content, "-e", inject)
+        printed = traced(tmp_path / f"{base.name}.log", base, files, "-e", inject)
         return call, printed, seen(base), base
 
     with ThreadPoolExecutor(2) as pool:
@@ -272,7 +277,7 @@ def test_killed_before_any_system_call_leaves_old_or_new(tmp_path: Path, prepare
     is_recovery = prepare is old_and_journal
     before = [None, None] if prepare is nothing else [b"old", b"old"]
     allowed = [[b"new", b"new"]] if is_recovery else [before, [b"new", b"new"]]
-    outcomes = run_with_each_call(tmp_path, prepare, "" if is_recovery else "new", "signal=SIGKILL")
+    outcomes = run_with_each_call(tmp_path, prepare, () if is_recovery else BOTH, "signal=SIGKILL")
     recovered = [read_both(base) for _, _, _, base in outcomes]
     for (call, printed, _, base), state in zip(outcomes, recovered, strict=True):
         assert printed == "", call
@@ -290,7 +295,7 @@ def test_any_refused_system_call_is_a_typed_error_and_leaves_old_or_new(
     tmp_path: Path, prepare: Callable[[Path], None], errno: str
 ) -> None:
     before = [None, None] if prepare is nothing else [b"old", b"old"]
-    outcomes = run_with_each_call(tmp_path, prepare, "new", f"error={errno}")
+    outcomes = run_with_each_call(tmp_path, prepare, BOTH, f"error={errno}")
     answers = []
     for call, answer, _, base in outcomes:
         state = read_both(base)
