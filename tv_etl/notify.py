@@ -176,22 +176,22 @@ class _Courier:
 
     def run(self, destinations: Sequence[Webhook]) -> None:
         _is_delivering.set(True)
-        addresses = _resolve_all(destinations, min(self._ends_at, time.monotonic() + _CONNECT_TIMEOUT_S))
         try:
-            asyncio.run(self._serve_all(destinations, addresses))
+            asyncio.run(self._serve_all(destinations))
         except OutboxError as error:
             self.failure = error
         except Exception as error:  # a bug, but its text and its chain may hold the URL
             self.failure = OutboxError(f"delivery broke off: {type(error).__name__}")
 
-    async def _serve_all(self, destinations: Sequence[Webhook], addresses: Mapping[str, "Sequence[str] | str"]) -> None:
+    async def _serve_all(self, destinations: Sequence[Webhook]) -> None:
         limits = httpx.Limits(max_keepalive_connections=len(destinations))
         async with httpx.AsyncClient(
             verify=_tls_context(), trust_env=False, follow_redirects=False, timeout=CALL_DEADLINE_S, limits=limits
         ) as client:
-            await asyncio.gather(*(self._serve(client, one, addresses[one.key]) for one in destinations))
+            await asyncio.gather(*(self._serve(client, one) for one in destinations))
 
-    async def _serve(self, client: httpx.AsyncClient, destination: Webhook, found: "Sequence[str] | str") -> None:
+    async def _serve(self, client: httpx.AsyncClient, destination: Webhook) -> None:
+        found = await _resolve_soon(destination, min(self._ends_at - time.monotonic(), _CONNECT_TIMEOUT_S))
         while (left_s := self._ends_at - time.monotonic()) > 0:
             group = self._outbox.take_group(self._now, destination.key, GROUP_ABOVE)
             if not group:
@@ -362,22 +362,28 @@ def _tls_context() -> ssl.SSLContext:
     return context
 
 
-def _resolve_all(destinations: Sequence[Webhook], deadline: float) -> dict[str, "Sequence[str] | str"]:
-    """Addresses per destination, or why there are none.
+async def _resolve_soon(destination: Webhook, deadline_s: float) -> "Sequence[str] | str":
+    """Addresses of the destination, or why there are none.
 
-    In threads that nobody has to wait for: a look-up cannot be cancelled, and may take half a minute.
+    In a thread that nobody has to wait for: a look-up cannot be cancelled, and may take half a minute.
     """
-    found: dict[str, Sequence[str] | str] = {}
+    loop = asyncio.get_running_loop()
+    found: asyncio.Future[Sequence[str] | str] = loop.create_future()
 
-    def resolve(destination: Webhook) -> None:
-        found[destination.key] = _resolve(destination)
+    def settle(result: "Sequence[str] | str") -> None:
+        if not found.done():
+            found.set_result(result)
 
-    threads = [threading.Thread(target=resolve, args=(one,), daemon=True) for one in destinations]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
-    return {one.key: found.get(one.key, "no address in time") for one in destinations}
+    def resolve() -> None:
+        result = _resolve(destination)
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(settle, result)
+
+    threading.Thread(target=resolve, name="tv_etl-resolve", daemon=True).start()
+    try:
+        return await asyncio.wait_for(found, deadline_s)
+    except asyncio.TimeoutError:
+        return "no address in time"
 
 
 def _resolve(destination: Webhook) -> "Sequence[str] | str":

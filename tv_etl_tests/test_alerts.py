@@ -374,6 +374,38 @@ def test_above_and_below_fire_at_once_if_the_price_is_there(kind: Kind, price: f
     assert evaluate([rule], state, {}, quotes, START + 30)[0] == []
 
 
+def test_a_new_crossing_rule_fires_only_when_its_arming_was_saved() -> None:
+    rule = make_rule()
+    bars = {SYMBOL: [flat(0, 9), flat(1, 11)]}
+    alerts, state = evaluate([rule], AlertState(), bars, {}, START + 65.0, grace_s=0.0)
+    assert alerts == []
+    assert len(evaluate([rule], state, bars, {}, START + 95.0, grace_s=0.0)[0]) == 1
+
+
+def test_a_quote_from_before_the_arming_close_is_no_touch() -> None:
+    rule = make_rule()
+    state = state_after(rule, flat(0, 9), flat(5, 9))
+    stale = {SYMBOL: QuoteNow(11, START + 30)}
+    assert evaluate([rule], state, {}, stale, START + 600)[0] == []
+    rearmed = commit(rule, state, bar(6, 9, 11, 9, 9))[1]
+    assert evaluate([rule], rearmed, {}, {SYMBOL: QuoteNow(11, START + 390)}, START + 600)[0] == []
+
+
+def test_an_open_minute_from_before_the_rule_is_no_touch() -> None:
+    rule = make_rule("above")
+    bars = {SYMBOL: [bar(9, 9, 11, 9, 9)]}
+    alerts, state = evaluate([rule], AlertState(), bars, {}, START + 605.0)
+    assert alerts == []
+    assert evaluate([rule], state, bars, {SYMBOL: QuoteNow(11, START + 599)}, START + 635.0)[0] == []
+
+
+def test_a_crossing_before_the_rule_existed_does_not_spend_it() -> None:
+    rule = make_rule(once=True)
+    bars = [flat(0, 9), flat(1, 11), flat(2, 9)]
+    _, state = evaluate([rule], AlertState(), {SYMBOL: bars}, {}, START + 600.0)
+    assert is_armed(rule, state)
+
+
 def test_below_mirrors_above() -> None:
     rule = make_rule("below", hysteresis=1.0)
     _, state = evaluate([rule], AlertState(), {SYMBOL: [flat(0, 12)]}, {}, START)
@@ -392,6 +424,15 @@ def test_a_cooldown_keeps_the_next_crossings_silent_but_follows_them() -> None:
     swings = [flat(minute, 11 if minute % 2 else 9) for minute in range(10)]
     alerts, _ = commit(rule, state_after(rule), *swings)
     assert [(a.touched_at or 0) - START for a in alerts] == [60, 420]
+
+
+def test_a_rule_that_expires_is_silent_from_that_minute_on() -> None:
+    expires_at = datetime.fromtimestamp(START + 120, timezone.utc)
+    rule = make_rule(expires_at=expires_at)
+    state = state_after(rule, *ARMED)
+    for minute, fires in ((1, 1), (2, 0)):
+        young = flat(minute, 11)
+        assert len(evaluate([rule], state, {SYMBOL: [young]}, {}, young.timestamp + 10)[0]) == fires
 
 
 def test_an_expired_rule_is_silent() -> None:

@@ -459,7 +459,7 @@ for number in range(int(sys.argv[3]), 10_000_000):
 def test_kills_in_the_middle_of_adding_and_delivering_lose_nothing(tmp_path: Path, server: HookServer) -> None:
     path, url = tmp_path / "outbox.sqlite", server.url("/200")
     acknowledged: list[str] = []
-    for kill in range(4):
+    for kill in range(3):
         command = [sys.executable, "-c", SENDER, str(path), url, str(kill * 1_000_000)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent.parent) as sender:
             assert sender.stdout is not None
@@ -472,4 +472,4 @@ def test_kills_in_the_middle_of_adding_and_delivering_lose_nothing(tmp_path: Pat
     assert outbox.stats.pending == outbox.stats.dead == 0
     assert set(acknowledged) <= set(server.keys)
     assert len(set(server.keys)) == outbox.stats.delivered
-    assert len(server.keys) - len(set(server.keys)) <= 4  # at most the one that was on its way, per kill
+    assert len(server.keys) - len(set(server.keys)) <= 3  # at most the one that was on its way, per kill
