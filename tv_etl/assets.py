@@ -1,7 +1,8 @@
 """The `bars` assets: every series of a watchlist group, fetched over one connection, stored as it arrives."""
 
 import time
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import dagster as dg
@@ -54,28 +55,33 @@ def build_bars_asset(group: Group) -> dg.AssetsDefinition:
     """The asset of one group."""
     partitions = series_partitions(group)
 
-    @dg.asset(
-        name=group.name,
-        partitions_def=partitions,
-        backfill_policy=dg.BackfillPolicy.single_run(),
-        output_required=False,
-        pool=POOL,
-        kinds={"parquet"},
-        retry_policy=dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.FULL),
-        metadata={"dagster/column_schema": _COLUMNS},
-        description=(
-            f"OHLCV bars of {len(group.symbols)} symbols at {', '.join(group.intervals)}, closed bars only, UTC. "
-            "A run fetches what is new since the watermark of each selected series over one connection; "
-            "a series that fails is named, and the others stay materialized."
-        ),
-    )
-    def bars(
-        context: dg.AssetExecutionContext,
-        config: BarsConfig,
-        tradingview: TradingViewResource,
-        bar_store: BarStoreResource,
-    ) -> None:
-        _Run(context, config, group, bar_store.store()).fetch_all(tradingview)
+    with warnings.catch_warnings():
+        # Beta in Dagster 1.13, and the only way to give one run many partitions.
+        warnings.filterwarnings("ignore", "Parameter `backfill_policy`", dg.BetaWarning)
+
+        @dg.asset(
+            name=group.name,
+            partitions_def=partitions,
+            backfill_policy=dg.BackfillPolicy.single_run(),
+            output_required=False,
+            pool=POOL,
+            kinds={"parquet"},
+            retry_policy=dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.FULL),
+            metadata={"dagster/column_schema": _COLUMNS},
+            description=(
+                f"OHLCV bars of {len(group.symbols)} symbols at {', '.join(group.intervals)}, closed bars only, UTC. "
+                "A run fetches what is new since the watermark of each selected series over one connection; "
+                "a series that fails is named, and the others stay materialized."
+            ),
+        )
+        def bars(
+            context: dg.AssetExecutionContext,
+            config: BarsConfig,
+            tradingview: TradingViewResource,
+            bar_store: BarStoreResource,
+        ) -> Iterator[dg.AssetMaterialization]:
+            # Yielded one by one, each is durable at once, and no output remains to claim the partitions that failed.
+            yield from _Run(context, config, group, bar_store.store()).fetch_all(tradingview)
 
     return bars
 
@@ -92,12 +98,12 @@ class _Run:
         self._failed: dict[str, str] = {}
         self._can_retry = False
 
-    def fetch_all(self, tradingview: TradingViewResource) -> None:
-        """Fetch, store and report each series; raise Failure naming those that failed."""
+    def fetch_all(self, tradingview: TradingViewResource) -> Iterator[dg.AssetMaterialization]:
+        """Fetch and store each series and yield its materialization; raise Failure naming those that failed."""
         requests = [self._request(*series_of(key)) for key in self._keys]
         started = reported = time.monotonic()
         for done, (request, result) in enumerate(tradingview.fetch(requests), start=1):
-            self._finish(request, result, time.monotonic() - started)
+            yield from self._finish(request, result, time.monotonic() - started)
             now = time.monotonic()
             if done % PROGRESS_EVERY == 0 or now - reported > PROGRESS_EVERY_S or done == len(requests):
                 reported = now
@@ -146,12 +152,14 @@ class _Run:
         overlap = timedelta(seconds=OVERLAP_BARS * Interval.parse(interval).seconds)
         return HistoryRequest(symbol, interval, start=watermark - overlap, settings=settings)
 
-    def _finish(self, request: HistoryRequest, result: "pa.Table | TradingViewError", elapsed_s: float) -> None:
+    def _finish(
+        self, request: HistoryRequest, result: "pa.Table | TradingViewError", elapsed_s: float
+    ) -> Iterator[dg.AssetMaterialization]:
         key = partition_key(request.symbol, request.width.token)
         if isinstance(result, pa.Table):
             facts = {name.decode(): text.decode() for name, text in (result.schema.metadata or {}).items()}
-            if facts["tv_etl.rejected"] != "0":
-                result = ProtocolError(f"{request}: {facts['tv_etl.rejected']} rows of the answer were no bars")
+            if facts["fetch.rejected"] != "0":
+                result = ProtocolError(f"{request}: {facts['fetch.rejected']} rows of the answer were no bars")
         if isinstance(result, TradingViewError):
             self._fail(key, result, retryable=result.retryable)
             return
@@ -160,12 +168,10 @@ class _Run:
         except BarStoreError as error:
             self._fail(key, error, retryable=error.retryable)
             return
-        self._context.log_event(
-            dg.AssetMaterialization(
-                asset_key=self._context.asset_key,
-                partition=key,
-                metadata=self._metadata(request, commit, facts, elapsed_s),
-            )
+        yield dg.AssetMaterialization(
+            asset_key=self._context.asset_key,
+            partition=key,
+            metadata=self._metadata(request, commit, facts, elapsed_s),
         )
 
     def _fail(self, key: str, error: Exception, *, retryable: bool) -> None:
@@ -180,8 +186,8 @@ class _Run:
             "rows added": commit.added,
             "rows revised": commit.changed,
             "rows in overlap": commit.unchanged,
-            "reach": facts["tv_etl.reach"],
-            "requests": int(facts["tv_etl.requests"]),
+            "reach": facts["fetch.reach"],
+            "requests": int(facts["fetch.requests"]),
             "seconds into the run": round(elapsed_s, 2),
             "dagster/partition_row_count": commit.rows,
             "dagster/uri": str(self._store.path(request.symbol, request.width).absolute()),

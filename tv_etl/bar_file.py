@@ -16,8 +16,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tv_etl.bar_table import BAR_SCHEMA, Bars
+from tv_etl.bar_table import Bars
 from tv_etl.store_errors import DamagedFileError, NewerFormatError, StoreReadError
+from tv_etl.tradingview.bar_schema import BAR_SCHEMA
 
 SCHEMA_VERSION = 1
 PREFIX = "tv_etl."

@@ -31,7 +31,7 @@ from tv_etl.bar_file import (
     read_footer,
 )
 from tv_etl.bar_layout import is_period, path_segment, period_labels, period_range
-from tv_etl.bar_table import BAR_SCHEMA, Bars, check_bars, merge
+from tv_etl.bar_table import Bars, check_bars, merge
 from tv_etl.commit import LOCK_TIMEOUT_S, CommitGroup, Transaction, locked_directory
 from tv_etl.store_errors import (
     BadBarsError,
@@ -43,6 +43,7 @@ from tv_etl.store_errors import (
     StoreReadError,
     StoreWriteError,
 )
+from tv_etl.tradingview.bar_schema import BAR_SCHEMA
 from tv_etl.tradingview.errors import IntervalError, SymbolError
 from tv_etl.tradingview.intervals import Interval
 

@@ -14,16 +14,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tv_etl.store_errors import BadBarsError
+from tv_etl.tradingview.bar_schema import BAR_SCHEMA
 
 PRICES = ("open", "high", "low", "close")
-# A bar without a price is no bar; a bar without volume is one of an index or of most FX symbols.
-BAR_SCHEMA = pa.schema(
-    [
-        pa.field("timestamp", pa.timestamp("us", tz="UTC"), nullable=False),
-        *(pa.field(name, pa.float64(), nullable=False) for name in PRICES),
-        pa.field("volume", pa.float64()),
-    ]
-)
 
 _PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 _EARLIEST_S = int(datetime(1, 1, 1, tzinfo=timezone.utc).timestamp())

@@ -69,7 +69,9 @@ def run_demo(directory: Path, console: Console) -> None:
         watchlist = _write_watchlist(directory / "watchlist.yaml", ws_url)
         definitions = build_definitions(watchlist, directory / "lake", ws_url=ws_url)
         with dg.DagsterInstance.get() as instance:
-            first = _materialize(definitions, watchlist, instance, console, "First run: all of history asked for")
+            first = _materialize(
+                definitions, watchlist, instance, console, f"First run: {INITIAL_BARS:,} bars of each series"
+            )
             time.sleep(PAUSE_S)
             second = _materialize(definitions, watchlist, instance, console, "Second run: only what is new")
             if not 0 < second.added < first.added:
@@ -213,7 +215,7 @@ def _watch_alerts(
     console: Console,
 ) -> None:
     """Evaluate the sensor tick after tick until each rule's alert has arrived at the webhook."""
-    sensor = definitions.get_sensor_def("quote_alerts")
+    sensor = definitions.resolve_sensor_def("quote_alerts")
     wanted = {rule.name for rule in watchlist.alerts.rules}
     deadline = time.monotonic() + ALERT_LIMIT_S
     cursor: str | None = None
@@ -221,7 +223,7 @@ def _watch_alerts(
         while not wanted <= {alert["rule"] for alert in received}:
             if time.monotonic() > deadline:
                 raise DemoError(f"no alert from {', '.join(sorted(wanted))} within {ALERT_LIMIT_S:.0f} s")
-            with dg.build_sensor_context(instance=instance, cursor=cursor, definitions=definitions) as context:
+            with dg.build_sensor_context(instance=instance, cursor=cursor, resources=definitions.resources) as context:
                 tick = sensor.evaluate_tick(context)
             cursor = tick.cursor
             status.update(f"Alert sensor: {tick.skip_message}")
@@ -236,7 +238,7 @@ def _report(directory: Path, console: Console, first: _Run, second: _Run, receiv
         f"First run: {first.added:,} bars of {first.series} series in {first.seconds:.1f} s; "
         f"second run: {second.added:,} new bars in {second.seconds:.1f} s."
     )
-    alerts = Table(title="Alerts delivered to the webhook")
+    alerts = Table(title="Alerts delivered to the webhook", box=None)
     for column in ("rule", "text", "event id"):
         alerts.add_column(column)
     for alert in received:
@@ -247,8 +249,16 @@ def _report(directory: Path, console: Console, first: _Run, second: _Run, receiv
         f"FROM read_parquet('{lake}/ohlcv/**/*.parquet', hive_partitioning=true) GROUP BY ALL ORDER BY ALL"
     )
     console.print("\nThe lake is plain Parquet; read it with anything:", highlight=False)
-    console.print(f'  python -c "import duckdb; duckdb.sql(\\"{query}\\").show()"', soft_wrap=True, highlight=False)
+    console.print(
+        f'  {_tool("python")} -c "import duckdb; duckdb.sql(\\"{query}\\").show()"', soft_wrap=True, highlight=False
+    )
     names = ("DAGSTER_HOME", "TV_ETL_LAKE", "TV_ETL_WATCHLIST")
     settings = " ".join(f"{name}={os.environ[name]}" for name in names)
     console.print("\nOpen the same instance in the Dagster UI (http://127.0.0.1:3000):", highlight=False)
-    console.print(f"  env {settings} dagster dev -m tv_etl.definitions", soft_wrap=True, highlight=False)
+    console.print(f"  env {settings} {_tool('dagster')} dev -m tv_etl.definitions", soft_wrap=True, highlight=False)
+
+
+def _tool(name: str) -> str:
+    """How to call a program of this environment from the current directory."""
+    path = Path(sys.executable).with_name(name)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

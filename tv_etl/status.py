@@ -10,11 +10,11 @@ from tv_etl.coverage import completeness
 
 def series_table(store: BarStore) -> Table:
     """One row per stored series: bars, first and last bar (UTC), completeness within its trading hours, gaps."""
-    table = Table(title="Series in the lake")
+    table = Table(title="Series in the lake", box=None)
     for column in ("symbol", "interval"):
-        table.add_column(column)
+        table.add_column(column, no_wrap=True)
     for column in ("bars", "first bar", "last bar", "complete", "gaps"):
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     for symbol, interval in store.series():
         summary = store.summary(symbol, interval)
         measured = completeness(store, symbol, interval)

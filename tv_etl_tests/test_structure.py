@@ -64,7 +64,7 @@ def test_websockets_is_imported_in_two_places_only() -> None:
 
 
 def test_pyarrow_is_imported_where_bars_are_tables() -> None:
-    assert importers_of("pyarrow") <= {f"{CLIENT}.history", *STORE, *DAGSTER}
+    assert importers_of("pyarrow") <= {f"{CLIENT}.bar_schema", f"{CLIENT}.history", *STORE, *DAGSTER}
 
 
 def test_dagster_is_imported_by_the_dagster_side_only() -> None:

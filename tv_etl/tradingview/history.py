@@ -1,34 +1,23 @@
 """Many series at once over one connection, each as an Arrow table.
 
 A table's columns are `timestamp` (bar open, microseconds UTC), `open high low close volume` (float64, volume null
-where the instrument has none). Its schema metadata tells where the bars come from, under `tv_etl.` keys: source,
-symbol, interval, adjustment, session, backadjustment, currency, time_zone, trading_hours (JSON of the server's own
-session fields), reach (complete | exhausted | limited), forming_from (UTC seconds of the first bar that is not closed,
-or empty), update_mode, requests, rejected.
+where the instrument has none). Its schema metadata holds the facts of the series under `tv_etl.` keys: source, symbol,
+interval, adjustment, session, backadjustment, currency, time_zone, trading_hours (JSON of the server's own session
+fields) and forming_from (UTC seconds of the first bar that is not closed, or empty); and what is true of this one
+answer under `fetch.` keys: reach (complete | exhausted | limited), requests, rejected, update_mode.
 """
 
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Iterable, Iterator
-from typing import Final
 
 import pyarrow as pa
 
+from tv_etl.tradingview.bar_schema import BAR_SCHEMA
 from tv_etl.tradingview.errors import AuthError, ConnectionFailedError, ProtocolError, TradingViewError
 from tv_etl.tradingview.models import HistoryRequest, SeriesHistory, SymbolInfo, row_volume
 from tv_etl.tradingview.paging import is_pace_refusal
 from tv_etl.tradingview.services import Backoff, ConnectionService, Limits, MessageService
-
-BAR_SCHEMA: Final = pa.schema(
-    [
-        pa.field("timestamp", pa.timestamp("us", tz="UTC"), nullable=False),
-        pa.field("open", pa.float64(), nullable=False),
-        pa.field("high", pa.float64(), nullable=False),
-        pa.field("low", pa.float64(), nullable=False),
-        pa.field("close", pa.float64(), nullable=False),
-        pa.field("volume", pa.float64()),
-    ]
-)
 
 # Series in flight together on one connection, each with a chart session of its own.
 WINDOW = 8
@@ -187,28 +176,27 @@ def to_table(history: SeriesHistory) -> pa.Table:
     arrays = [timestamps.cast(BAR_SCHEMA.field("timestamp").type)]
     arrays += [pa.array(column, pa.float64()) for column in columns[1:]]
     arrays.append(pa.array([row_volume(row) for row in rows], pa.float64()))
-    return pa.Table.from_arrays(arrays, schema=BAR_SCHEMA.with_metadata(_facts(history)))
+    return pa.Table.from_arrays(arrays, schema=BAR_SCHEMA.with_metadata(_metadata(history)))
 
 
-def _facts(history: SeriesHistory) -> dict[str, str]:
+def _metadata(history: SeriesHistory) -> dict[str, str]:
     request, settings, info = history.request, history.request.settings, history.info
-    facts = {
-        "source": "tradingview",
-        "symbol": request.symbol,
-        "interval": request.width.token,
-        "adjustment": settings.adjustment,
-        "session": settings.session,
-        "backadjustment": str(settings.backadjustment).lower(),
-        "currency": settings.currency or info.currency,
-        "time_zone": info.time_zone,
-        "trading_hours": _trading_hours(info),
-        "reach": history.reach,
-        "forming_from": "" if history.forming_from is None else str(history.forming_from),
-        "update_mode": history.update_mode,
-        "requests": str(history.requests),
-        "rejected": str(history.rejected),
+    return {
+        "tv_etl.source": "tradingview",
+        "tv_etl.symbol": request.symbol,
+        "tv_etl.interval": request.width.token,
+        "tv_etl.adjustment": settings.adjustment,
+        "tv_etl.session": settings.session,
+        "tv_etl.backadjustment": str(settings.backadjustment).lower(),
+        "tv_etl.currency": settings.currency or info.currency,
+        "tv_etl.time_zone": info.time_zone,
+        "tv_etl.trading_hours": _trading_hours(info),
+        "tv_etl.forming_from": "" if history.forming_from is None else str(history.forming_from),
+        "fetch.reach": history.reach,
+        "fetch.requests": str(history.requests),
+        "fetch.rejected": str(history.rejected),
+        "fetch.update_mode": history.update_mode,
     }
-    return {f"tv_etl.{key}": value for key, value in facts.items()}
 
 
 def _trading_hours(info: SymbolInfo) -> str:

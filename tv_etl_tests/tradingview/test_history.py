@@ -9,8 +9,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from tv_etl.tradingview.bar_schema import BAR_SCHEMA
 from tv_etl.tradingview.errors import AuthError, ConnectionFailedError, NoBarsError, SymbolError, TradingViewError
-from tv_etl.tradingview.history import BAR_SCHEMA, fetch_history
+from tv_etl.tradingview.history import fetch_history
 from tv_etl.tradingview.models import HistoryRequest
 from tv_etl.tradingview.services import Limits
 from tv_etl_tests.scripted_server import (
@@ -87,7 +88,7 @@ def test_a_table_holds_the_wires_values_and_where_they_come_from() -> None:
     assert facts["tv_etl.source"] == "tradingview"
     assert (facts["tv_etl.symbol"], facts["tv_etl.interval"]) == ("X:A", "1m")
     assert (facts["tv_etl.time_zone"], facts["tv_etl.currency"]) == ("America/New_York", "USD")
-    assert (facts["tv_etl.reach"], facts["tv_etl.forming_from"]) == ("complete", str(NOW))
+    assert (facts["fetch.reach"], facts["tv_etl.forming_from"]) == ("complete", str(NOW))
     assert json.loads(facts["tv_etl.trading_hours"]) == {"session": "0930-1600", "timezone": "America/New_York"}
 
 

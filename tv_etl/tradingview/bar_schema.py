@@ -1,0 +1,18 @@
+"""The columns of a table of bars, on the wire's side and in the lake alike."""
+
+from typing import Final
+
+import pyarrow as pa
+
+# `timestamp` is the open of the bar. A bar without a price is no bar; one without volume is of an index or a
+# currency pair.
+BAR_SCHEMA: Final = pa.schema(
+    [
+        pa.field("timestamp", pa.timestamp("us", tz="UTC"), nullable=False),
+        pa.field("open", pa.float64(), nullable=False),
+        pa.field("high", pa.float64(), nullable=False),
+        pa.field("low", pa.float64(), nullable=False),
+        pa.field("close", pa.float64(), nullable=False),
+        pa.field("volume", pa.float64()),
+    ]
+)
