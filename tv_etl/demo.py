@@ -238,7 +238,7 @@ def _report(directory: Path, console: Console, first: _Run, second: _Run, receiv
         f"First run: {first.added:,} bars of {first.series} series in {first.seconds:.1f} s; "
         f"second run: {second.added:,} new bars in {second.seconds:.1f} s."
     )
-    alerts = Table(title="Alerts delivered to the webhook", box=None)
+    alerts = Table(title="Alerts delivered to the webhook", box=None, padding=(0, 1, 0, 0))
     for column in ("rule", "text", "event id"):
         alerts.add_column(column)
     for alert in received:

@@ -10,7 +10,7 @@ from tv_etl.coverage import completeness
 
 def series_table(store: BarStore) -> Table:
     """One row per stored series: bars, first and last bar (UTC), completeness within its trading hours, gaps."""
-    table = Table(title="Series in the lake", box=None)
+    table = Table(title="Series in the lake", box=None, padding=(0, 1, 0, 0))
     for column in ("symbol", "interval"):
         table.add_column(column, no_wrap=True)
     for column in ("bars", "first bar", "last bar", "complete", "gaps"):
