@@ -14,6 +14,7 @@ from typing import Any
 from tv_etl.market_server import holidays
 from tv_etl.market_server.sessions import ROUND_THE_CLOCK, Schedule
 
+_LOCAL_KINDS = frozenset({"stock", "fund", "index"})  # those that have a country and a language
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 
 
@@ -105,9 +106,10 @@ def symbol_info(listing: Listing, session: str = "regular", *, has_volume: bool 
     }
     if listing.base_currency:
         info |= {"base_currency_id": _currency_id(listing.base_currency), "base_currency": listing.base_currency}
-    info |= {"currency_id": _currency_id(listing.currency), "pro_perm": ""}
-    if source.country and listing.kind in ("stock", "fund", "index"):
+    info["currency_id"] = _currency_id(listing.currency)
+    if listing.kind in _LOCAL_KINDS:
         info["country"] = source.country
+    info["pro_perm"] = ""
     if with_volume and listing.base_currency:
         info["volume_type"] = "base" if listing.volume_decimals else "tick"
     info |= {
@@ -115,8 +117,9 @@ def symbol_info(listing: Listing, session: str = "regular", *, has_volume: bool 
         "allowed_adjustment": "any" if listing.kind in ("stock", "fund") else "none",
         "short_description": listing.description,
         "variable_tick_size": "",
-        "language": "en",
     }
+    if listing.kind in _LOCAL_KINDS:
+        info["language"] = "en"
     if listing.local_description:
         info["local_description"] = listing.local_description
     info |= {

@@ -182,13 +182,26 @@ class SyntheticBars:
         # What has begun by `now` is in the newest bar, even if only older bars were asked for.
         end = int(np.searchsorted(groups, groups[last], side="right"))
         last = min(end - 1, self.calendar.last_opened(now))
-        days = self._path.days(first, last + 1)
+        days = self._whole_days(np.arange(first, last + 1, dtype=np.int64))
         if now < self.calendar.closes[last]:
             _, minutes = self._forming_day(last, now)
             today = minutes.merged(np.zeros(1, np.int64))
             days = Ticks(*(np.append(column[:-1], new) for column, new in zip(days, today, strict=True)))
         starts = np.flatnonzero(np.diff(groups[first : last + 1], prepend=-1))
         return self.calendar.opens[first : last + 1][starts], days.merged(starts)
+
+    def _whole_days(self, index: Integers) -> Ticks:
+        days = self._path.days(index)
+        if not self._is_extended:
+            return days
+        before, after = self._path.outside_hours(index, "pre"), self._path.outside_hours(index, "post")
+        return Ticks(
+            before.open,
+            np.maximum(np.maximum(before.high, days.high), after.high),
+            np.minimum(np.minimum(before.low, days.low), after.low),
+            after.close,
+            before.volume + days.volume + after.volume,
+        )
 
     def _intraday(self, width: int, first: int, last: int, now: float) -> tuple[Integers, Ticks]:
         times: list[Integers] = []
@@ -269,13 +282,9 @@ class _PricePath:
         self._tick = listing.minmov / listing.pricescale
         self._level_at_reference = float(self._wander(np.array([_REFERENCE_DAY]))[0])
 
-    def days(self, first: int, end: int) -> Ticks:
-        """The whole trading days [first, end), by index."""
-        return self._days(np.arange(first, end, dtype=np.int64))
-
     def minutes(self, days: Integers, block: str, length: int) -> Ticks:
         """The minutes of a block (`pre`, `regular`, `post`) of some days, one row a day."""
-        bars = self._days(days) if block == "regular" else self._outside_hours(days, block)
+        bars = self.days(days) if block == "regular" else self.outside_hours(days, block)
         keys = _mix(self._key(block) ^ self.calendar.days[days].astype(np.uint64))
         return _cut(Ticks(*(column[:, None] for column in bars)), keys[:, None], length)
 
@@ -310,7 +319,8 @@ class _PricePath:
     def _closes(self, days: Integers) -> Floats:
         return self.listing.price * np.exp(self._wander(days) - self._level_at_reference)
 
-    def _days(self, index: Integers) -> Ticks:
+    def days(self, index: Integers) -> Ticks:
+        """The regular sessions of whole trading days, by index."""
         numbers = self.calendar.days[index]
         previous = np.where(index > 0, self.calendar.days[np.maximum(index - 1, 0)], numbers - 1)
         wick = self.listing.volatility * _DAY_WICK
@@ -324,9 +334,10 @@ class _PricePath:
             opens, np.maximum(highs, highest), np.minimum(lows, lowest), closes, self._volumes(numbers, "regular")
         )
 
-    def _outside_hours(self, index: Integers, block: str) -> Ticks:
+    def outside_hours(self, index: Integers, block: str) -> Ticks:
+        """What trades before (`pre`) or after (`post`) the regular sessions of some days."""
         numbers = self.calendar.days[index]
-        days = self._days(index)
+        days = self.days(index)
         if block == "pre":
             opens, closes = self._post_close(np.maximum(index - 1, 0)), days.open
         else:
