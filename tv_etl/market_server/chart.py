@@ -289,8 +289,12 @@ class ChartSession:
         if fault is None:
             self._put(answer[:1])
             self._put(answer[1:], WORK_S)
-        else:
-            self._outbox.put(self.id, fault.damage(answer), WORK_S + fault.delay_s)
+            return
+        parcels = fault.damage(answer)
+        if parcels[:1] == [Packet(answer[0])]:
+            self._put(answer[:1])
+            parcels = parcels[1:]
+        self._outbox.put(self.id, parcels, WORK_S + fault.delay_s)
 
     def _send_changes(self, series: Series, now: float) -> None:
         known = series.end_index

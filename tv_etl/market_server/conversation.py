@@ -146,4 +146,6 @@ def _erlang(value: Any) -> str:
         return f'<<"{value}">>'
     if isinstance(value, list):
         return f"[{','.join(_erlang(item) for item in value)}]"
-    return str(value).lower() if value is None or isinstance(value, bool | int | float) else "#{}"
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool | int | float) else "#{}"

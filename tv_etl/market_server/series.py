@@ -65,7 +65,9 @@ class Series:
         self.is_live = wanted.before is None and not wanted.is_forward
         last = self.source.bars(self.interval, now, count=1, before=wanted.before).rows
         parts: list[BarsText] = []
-        if len(last):
+        if len(last) and last[0, 0] < self._floor(plan, now):
+            self.reached = "limit"
+        elif len(last):
             closed = self._closed_part(wanted, int(last[0, 0]), plan, texts, now)
             if wanted.is_forward and len(closed.rows) >= wanted.count:
                 rows = closed.rows[: wanted.count]

@@ -57,8 +57,8 @@ def test_every_listing_has_a_symbol_and_a_tick(symbol: str) -> None:
 
 def test_the_promised_instruments_exist() -> None:
     promised = """NASDAQ:AAPL NASDAQ:GOOGL NASDAQ:MSFT NYSE:JNJ NASDAQ:TSLA AMEX:SPY BINANCE:BTCUSDT BINANCE:ETHUSDT
-        BITSTAMP:BTCUSD FX:EURUSD FOREX:EURUSD FX_IDC:USDCAD OANDA:XAUUSD SP:SPX TVC:NDX NASDAQ:NDX COMEX:GC1! NYMEX:CL1!
-        KRX:005930 NSE:M&M"""
+        BITSTAMP:BTCUSD FX:EURUSD FOREX:EURUSD FX_IDC:USDCAD OANDA:XAUUSD SP:SPX TVC:NDX NASDAQ:NDX COMEX:GC1!
+        NYMEX:CL1! KRX:005930 NSE:M&M"""
     assert set(promised.split()) <= set(listings())
     assert symbol_info(listings()["KRX:005930"])["local_description"] == "삼성전자"
 

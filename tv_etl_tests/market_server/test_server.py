@@ -1,0 +1,203 @@
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from websockets.asyncio.client import connect as connect_async
+from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Origin
+
+from tv_etl.market_server.clock import MarketClock
+from tv_etl.market_server.market import Market
+from tv_etl.market_server.server import MarketServer, serve_in_thread
+from tv_etl.tradingview import protocol
+from tv_etl.tradingview.frames import PacketDecoder, encode_packet
+from tv_etl.tradingview.intervals import Interval
+from tv_etl.tradingview.protocol import (
+    BarsReceived,
+    ClientProtocol,
+    Command,
+    Event,
+    Heartbeat,
+    QuoteReceived,
+    SeriesCompleted,
+    SeriesFailed,
+    SymbolResolved,
+)
+from tv_etl_tests.market_server.talk import FRIDAY_NOON
+
+ORIGIN = Origin("https://www.tradingview.com")
+
+
+class Client:
+    """ClientProtocol on a real socket."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self.socket = socket
+        self.protocol = ClientProtocol()
+        self.events: list[Event] = []
+
+    def send(self, *commands: Command) -> None:
+        self.protocol.send(*commands)
+        self._flush()
+
+    def wait_for(self, kind: type[Event]) -> Event:
+        while not any(isinstance(event, kind) for event in self.events):
+            self.protocol.receive_text(str(self.socket.recv(timeout=10)))
+            self.events += self.protocol.events_received()
+            self._flush()
+        return next(event for event in self.events if isinstance(event, kind))
+
+    def _flush(self) -> None:
+        for text in self.protocol.text_to_send():
+            self.socket.send(text)
+
+
+@contextmanager
+def client_of(url: str) -> Iterator[Client]:
+    with connect(url, origin=ORIGIN, max_size=None) as socket:
+        yield Client(socket)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[MarketServer]:
+    clock = MarketClock(FRIDAY_NOON)
+    with serve_in_thread(Market(7), clock=clock, heartbeat_s=0.2, update_ms=100) as running:
+        yield running
+
+
+def open_series(client: Client, symbol: str, interval: str, count: int) -> None:
+    client.send(
+        protocol.set_auth_token(protocol.ANONYMOUS_TOKEN),
+        protocol.chart_create_session("cs_1"),
+        protocol.resolve_symbol("cs_1", "sym_1", symbol),
+        protocol.create_series("cs_1", "sds_1", "sym_1", interval, count),
+    )
+
+
+def test_our_protocol_gets_the_markets_bars(server: MarketServer) -> None:
+    with client_of(server.url) as client:
+        open_series(client, "NASDAQ:AAPL", "1D", 300)
+        completed = client.wait_for(SeriesCompleted)
+        received = client.wait_for(BarsReceived)
+        resolved = client.wait_for(SymbolResolved)
+    assert isinstance(received, BarsReceived) and isinstance(resolved, SymbolResolved)
+    source = Market(7).find("NASDAQ:AAPL")
+    assert source is not None
+    expected = source.bars(Interval.parse("1D"), FRIDAY_NOON, count=300).rows.tolist()
+    assert received.rows[:-1] == expected[:-1] and received.rows[-1][:2] == expected[-1][:2]
+    assert completed == SeriesCompleted("cs_1", "sds_1", "streaming", "")
+    assert resolved.info.symbol == "NASDAQ:AAPL"
+
+
+def test_a_large_answer_comes_in_one_message(server: MarketServer) -> None:
+    with client_of(server.url) as client:
+        open_series(client, "BINANCE:BTCUSDT", "1D", 5_000)
+        received = client.wait_for(BarsReceived)
+    assert isinstance(received, BarsReceived) and len(received.rows) == 5_000
+
+
+def test_live_bars_quotes_and_heartbeats_flow(server: MarketServer) -> None:
+    with client_of(server.url) as client:
+        open_series(client, "BINANCE:BTCUSDT", "1", 3)
+        client.send(protocol.quote_create_session("qs_1"), protocol.quote_add_symbols("qs_1", "BINANCE:BTCUSDT"))
+        for kind in (Heartbeat, QuoteReceived, SeriesCompleted):
+            client.wait_for(kind)
+        client.events.clear()
+        live = client.wait_for(BarsReceived)
+    assert isinstance(live, BarsReceived) and not live.is_snapshot
+
+
+def test_query_strings_and_subdomains_are_accepted(server: MarketServer) -> None:
+    address = f"{server.url}?from=chart%2F&date=2026-11-22&type=chart"
+    with connect(address, origin=Origin("https://data.tradingview.com")) as socket:
+        assert "session_id" in str(socket.recv(timeout=10))
+        assert socket.response is not None and socket.response.headers["Server"] == "tv"
+        assert "Sec-WebSocket-Extensions" not in socket.response.headers
+
+
+@pytest.mark.parametrize("origin", [None, "https://example.com", "https://tradingview.com.example.com", "null"])
+def test_a_foreign_origin_is_forbidden(server: MarketServer, origin: str | None) -> None:
+    with (
+        pytest.raises(InvalidStatus, match="403"),
+        connect(server.url, origin=None if origin is None else Origin(origin)),
+    ):
+        pass
+
+
+def test_another_path_is_not_found(server: MarketServer) -> None:
+    with (
+        pytest.raises(InvalidStatus, match="404"),
+        connect(server.url.replace("socket.io", "x"), origin=ORIGIN),
+    ):
+        pass
+
+
+def test_a_bad_token_is_answered_and_closed(server: MarketServer) -> None:
+    with connect(server.url, origin=ORIGIN) as socket:
+        socket.send(encode_packet('{"m":"set_auth_token","p":["bad"]}'))
+        texts = []
+        with pytest.raises(ConnectionClosedOK):
+            while True:
+                texts.append(str(socket.recv(timeout=10)))
+    assert texts[-1].endswith('{"m":"protocol_error","p":["bad auth token"]}')
+
+
+def test_binary_messages_are_read_as_text(server: MarketServer) -> None:
+    with connect(server.url, origin=ORIGIN) as socket:
+        socket.send(encode_packet('{"m":"set_auth_token","p":["bad"]}').encode())
+        with pytest.raises(ConnectionClosedOK):
+            while True:
+                socket.recv(timeout=10)
+
+
+def test_the_drop_fault_cuts_the_socket(server: MarketServer) -> None:
+    with client_of(server.url) as client:
+        open_series(client, "FAULT:DROP", "1", 50)
+        with pytest.raises(ConnectionClosedError):
+            client.wait_for(SeriesCompleted)
+    assert any(isinstance(event, BarsReceived) for event in client.events)
+
+
+def test_the_split_frame_fault_is_joined_again(server: MarketServer) -> None:
+    with client_of(server.url) as client:
+        open_series(client, "FAULT:SPLIT_FRAME", "1", 50)
+        client.wait_for(SeriesCompleted)
+
+
+def test_a_refused_series_reaches_the_client(server: MarketServer) -> None:
+    with client_of(server.url) as client:
+        open_series(client, "NASDAQ:NOPE", "1D", 5)
+        assert client.wait_for(SeriesFailed) == SeriesFailed("cs_1", "sds_1", "resolve error")
+
+
+def test_a_server_lives_inside_an_event_loop_too() -> None:
+    async def first_payload() -> str:
+        async with (
+            MarketServer(clock=MarketClock(FRIDAY_NOON)) as running,
+            connect_async(running.url, origin=ORIGIN) as socket,
+        ):
+            return PacketDecoder().feed(str(await socket.recv()))[0]
+
+    assert json.loads(asyncio.run(first_payload()))["timestamp"] == FRIDAY_NOON
+
+
+def test_a_closing_server_takes_its_connections_along() -> None:
+    before = threading.active_count()
+    with serve_in_thread(Market(7)) as running:
+        socket_context = connect(running.url, origin=ORIGIN)
+        socket = socket_context.__enter__()
+        socket.recv(timeout=10)
+    with pytest.raises(ConnectionClosedOK):
+        socket.recv(timeout=10)
+    socket_context.__exit__(None, None, None)
+    assert threading.active_count() == before
+
+
+def test_a_taken_port_is_an_error_for_the_caller(server: MarketServer) -> None:
+    port = int(server.url.split(":")[2].split("/")[0])
+    with pytest.raises(OSError, match=r"[Aa]ddress"), serve_in_thread(Market(7), port=port):
+        pass
