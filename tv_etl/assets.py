@@ -100,7 +100,7 @@ class _Run:
 
     def fetch_all(self, tradingview: TradingViewResource) -> Iterator[dg.AssetMaterialization]:
         """Fetch and store each series and yield its materialization; raise Failure naming those that failed."""
-        requests = [self._request(*series_of(key)) for key in self._keys]
+        requests = [request for key in self._keys if (request := self._request(key)) is not None]
         started = reported = time.monotonic()
         for done, (request, result) in enumerate(tradingview.fetch(requests), start=1):
             yield from self._finish(request, result, time.monotonic() - started)
@@ -114,7 +114,7 @@ class _Run:
                 )
         if self._failed:
             raise dg.Failure(
-                f"{len(self._failed)} of {len(requests)} series failed: {', '.join(sorted(self._failed))}",
+                f"{len(self._failed)} of {len(self._keys)} series failed: {', '.join(sorted(self._failed))}",
                 metadata={key: dg.MetadataValue.text(reason) for key, reason in sorted(self._failed.items())},
                 allow_retries=self._can_retry,
             )
@@ -142,11 +142,17 @@ class _Run:
         events = [record.event_log_entry.asset_materialization for record in records]
         return {event.partition for event in events if event is not None and event.partition is not None}
 
-    def _request(self, symbol: str, interval: str) -> HistoryRequest:
+    def _request(self, key: str) -> HistoryRequest | None:
+        """What to ask for the series; None if the store cannot say, which fails the series alone."""
+        symbol, interval = series_of(key)
         settings = self._group.settings
         if self._start is not None or self._end is not None:
             return HistoryRequest(symbol, interval, start=self._start, end=self._end, settings=settings)
-        watermark = self._store.watermark(symbol, interval)
+        try:
+            watermark = self._store.watermark(symbol, interval)
+        except BarStoreError as error:
+            self._fail(key, error, retryable=error.retryable)
+            return None
         if watermark is None:
             return HistoryRequest(symbol, interval, bars_count=self._group.initial_bars, settings=settings)
         overlap = timedelta(seconds=OVERLAP_BARS * Interval.parse(interval).seconds)

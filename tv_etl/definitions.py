@@ -28,6 +28,8 @@ def build_definitions(watchlist: Watchlist, lake: str | Path = "lake", *, ws_url
         jobs=[build_job(group) for group in watchlist.groups],
         schedules=[schedule for group in watchlist.groups for schedule in build_schedules(group)],
         sensors=[build_quote_alerts(watchlist.alerts)] if watchlist.alerts.rules else [],
+        # A process per step would triple the seconds that every run costs.
+        executor=dg.in_process_executor,
         resources={
             "tradingview": TradingViewResource(ws_url=ws_url, auth_token=token),
             "bar_store": BarStoreResource(base=str(base)),

@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from tv_etl.partitions import partition_key, range_tags, series_partitions
+from tv_etl.partitions import partition_key, range_tags
 from tv_etl.watchlist import Group
 
 
@@ -15,13 +15,10 @@ def job_name(group: Group) -> str:
 
 
 def build_job(group: Group) -> Any:  # Dagster does not export the type of what define_asset_job makes
-    """The job that the schedules of a group launch: any of its partitions, in one process."""
+    """The job that the schedules of a group launch: any of its partitions."""
     return dg.define_asset_job(
         job_name(group),
         selection=dg.AssetSelection.assets(group.name),
-        partitions_def=series_partitions(group),
-        # A process per step would triple the seconds that every run costs.
-        executor_def=dg.in_process_executor,
     )
 
 

@@ -1,0 +1,28 @@
+"""Markets that stand still, so that every run sees the same bars."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from tv_etl.market_server.clock import MarketClock
+from tv_etl.market_server.market import Market
+from tv_etl.market_server.server import serve_in_thread
+
+# A Wednesday, 10:00:30 in New York: every market trades, and the last bar of each is forming.
+NOW = datetime(2026, 11, 18, 15, 0, 30, tzinfo=timezone.utc)
+LATER = NOW + timedelta(minutes=5)
+
+
+@pytest.fixture(scope="session")
+def market_url() -> Iterator[str]:
+    """The address of a market at NOW."""
+    with serve_in_thread(Market(7), clock=MarketClock(NOW.timestamp(), speed=0), update_ms=50) as server:
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def later_market_url() -> Iterator[str]:
+    """The address of the same market five minutes later."""
+    with serve_in_thread(Market(7), clock=MarketClock(LATER.timestamp(), speed=0), update_ms=50) as server:
+        yield server.url
