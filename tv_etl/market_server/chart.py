@@ -221,7 +221,11 @@ class ChartSession:
 
     def _new_series(self, series_id: str, turnaround: str, symbol_id: str, interval: Interval) -> Series:
         resolved = self._symbols[symbol_id]
-        return Series(series_id, turnaround, symbol_id, resolved.symbol, interval, resolved.source, self._zone)
+        source = resolved.source
+        if source is not None and not interval.is_intraday:
+            # Days and wider bars are those of the regular session, whatever session was asked for.
+            source = self._world.find(resolved.symbol)
+        return Series(series_id, turnaround, symbol_id, resolved.symbol, interval, source, self._zone)
 
     def _answer_load(self, series: Series, wanted: Range, resolution: str) -> None:
         reason, node = self._refusal(series, resolution)

@@ -382,6 +382,14 @@ def test_bars_of_the_extended_session_begin_at_four() -> None:
     assert [row[0] % 86_400 // 3_600 for row in rows[-10:]] == [9, 10, 11, 12, 13, 14, 15, 16, 17, 18]
 
 
+def test_days_of_the_extended_session_are_those_of_the_regular_one() -> None:
+    updates = [
+        only(Talk().open_chart(f'={{"symbol":"NASDAQ:AAPL","session":"{session}"}}', "1D", 5), "timescale_update")
+        for session in ("extended", "regular")
+    ]
+    assert updates[0] == updates[1]
+
+
 def test_only_the_named_messages_carry_the_servers_time() -> None:
     talk = Talk()
     talk.open_chart("BINANCE:BTCUSDT", "1", 5, "1")

@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 
+from tv_etl.market_server.listings import listings
 from tv_etl.market_server.market import Market
 from tv_etl.market_server.timescale import BarsTexts, encode_marks, joined, mark_weights
 from tv_etl.tradingview.intervals import Interval
@@ -10,8 +11,7 @@ from tv_etl_tests.market_server.samples import recorded_marks
 from tv_etl_tests.market_server.talk import FRIDAY_NOON
 
 DAY, MINUTE = Interval.parse("1D"), Interval.parse("1")
-SOURCE = Market(7).find("NASDAQ:AAPL")
-assert SOURCE is not None
+SOURCE = Market(7).source_of(listings()["NASDAQ:AAPL"])
 
 
 @pytest.mark.parametrize("name", recorded_marks())
