@@ -81,54 +81,17 @@ class Listing:
 
 def symbol_info(listing: Listing, session: str = "regular", *, has_volume: bool | None = None) -> dict[str, Any]:
     """The third parameter of `symbol_resolved`. `has_volume` overrides the listing, for replayed bars."""
-    is_extended = session == "extended" and listing.extended is not None
     schedule = listing.schedule_of(session)
     with_volume = listing.daily_volume is not None if has_volume is None else has_volume
-    source = listing.source
-    source_symbol = f"{source.id}:{listing.ticker}"
-    info: dict[str, Any] = {
-        "source2": {
-            "country": source.country,
-            "description": source.name,
-            "exchange-type": "exchange",
-            "id": source.id,
-            "name": source.name,
-            "url": source.url,
-        },
-        "currency_code": listing.currency,
-        "source_id": source.id,
-    }
-    if schedule.holidays:
-        info["session_holidays"] = ",".join(schedule.holidays)
-    info |= {
-        "subsession_id": "extended" if is_extended else "regular",
-        "provider_id": source.provider,
-    }
-    if listing.base_currency:
-        info |= {"base_currency_id": _currency_id(listing.base_currency), "base_currency": listing.base_currency}
-    info["currency_id"] = _currency_id(listing.currency)
-    if listing.kind in _LOCAL_KINDS:
-        info["country"] = source.country
-    info["pro_perm"] = ""
-    if with_volume and listing.base_currency:
-        info["volume_type"] = "base" if listing.volume_decimals else "tick"
-    info |= {
-        "measure": "price",
-        "allowed_adjustment": "any" if listing.kind in ("stock", "fund") else "none",
-        "short_description": listing.description,
-        "variable_tick_size": "",
-    }
-    if listing.kind in _LOCAL_KINDS:
-        info["language"] = "en"
-    if listing.local_description:
-        info["local_description"] = listing.local_description
-    info |= {
+    subsession = "extended" if session == "extended" and listing.extended is not None else "regular"
+    source_symbol = f"{listing.source.id}:{listing.ticker}"
+    return _origin_fields(listing, schedule, subsession, with_volume) | {
         "name": listing.ticker,
         "full_name": source_symbol,
         "pro_name": listing.symbol,
         "base_name": [listing.symbol],
         "description": listing.description,
-        "exchange": source.name,
+        "exchange": listing.source.name,
         "pricescale": listing.pricescale,
         "pointvalue": 1.0,
         "minmov": listing.minmov,
@@ -157,6 +120,47 @@ def symbol_info(listing: Listing, session: str = "regular", *, has_volume: bool 
         "exchange_listed_name": listing.exchange,
         **listing.extras,
     }
+
+
+def _origin_fields(listing: Listing, schedule: Schedule, subsession: str, has_volume: bool) -> dict[str, Any]:
+    """The first half of `symbol_info`: where the data comes from, its money and its holidays."""
+    source = listing.source
+    info: dict[str, Any] = {
+        "source2": {
+            "country": source.country,
+            "description": source.name,
+            "exchange-type": "exchange",
+            "id": source.id,
+            "name": source.name,
+            "url": source.url,
+        },
+        "currency_code": listing.currency,
+        "source_id": source.id,
+    }
+    if schedule.holidays:
+        info["session_holidays"] = ",".join(schedule.holidays)
+    info |= {
+        "subsession_id": subsession,
+        "provider_id": source.provider,
+    }
+    if listing.base_currency:
+        info |= {"base_currency_id": _currency_id(listing.base_currency), "base_currency": listing.base_currency}
+    info["currency_id"] = _currency_id(listing.currency)
+    if listing.kind in _LOCAL_KINDS:
+        info["country"] = source.country
+    info["pro_perm"] = ""
+    if has_volume and listing.base_currency:
+        info["volume_type"] = "base" if listing.volume_decimals else "tick"
+    info |= {
+        "measure": "price",
+        "allowed_adjustment": "any" if listing.kind in ("stock", "fund") else "none",
+        "short_description": listing.description,
+        "variable_tick_size": "",
+    }
+    if listing.kind in _LOCAL_KINDS:
+        info["language"] = "en"
+    if listing.local_description:
+        info["local_description"] = listing.local_description
     return info
 
 

@@ -128,19 +128,27 @@ def test_volume_is_whole_for_stocks_fractional_for_crypto_and_absent_for_an_inde
     assert symbol_info(listings()["TVC:NDX"])["visible_plots_set"] == "ohlc"
 
 
+# The week of Thanksgiving with its half day, and the weeks around a change of the clocks.
+SPANS = {
+    "intraday": [(utc(2025, 11, 24), utc(2025, 12, 2)), (utc(2026, 3, 3), utc(2026, 3, 12))],
+    "daily": [(utc(2025, 1, 1), utc(2026, 10, 1))],
+}
+
+
 @pytest.mark.parametrize("interval", ["1", "60", "1D", "1W", "1M"])
-@pytest.mark.parametrize("session", ["regular", "extended"])
-@pytest.mark.parametrize("symbol", sorted(listings()))
+@pytest.mark.parametrize(
+    ("symbol", "session"),
+    [*((symbol, "regular") for symbol in sorted(listings())), ("NASDAQ:AAPL", "extended"), ("AMEX:SPY", "extended")],
+)
 def test_bars_stand_where_the_announced_hours_want_them(symbol: str, session: str, interval: str) -> None:
     """The store's own reader of session texts, written apart from the market, must expect the same bars."""
     source, width = source_of(symbol, session), Interval.parse(interval)
-    start, end = (utc(2026, 3, 1), utc(2026, 4, 7)) if width.is_intraday else (utc(2025, 1, 1), utc(2026, 10, 1))
-    name = session if source.listing.extended is not None else "regular"
-    hours = TradingHours.of_symbol(symbol_info(source.listing, session), name)
-    expected = hours.expected(width, start, end).tolist()
-    got = source.bars(width, FRIDAY_NOON, start=int(start.timestamp()), before=int(end.timestamp())).times.tolist()
-    # The group that `start` lies in belongs to neither's range for certain.
-    assert [opened for opened in got if opened >= start.timestamp()] == expected
+    hours = TradingHours.of_symbol(symbol_info(source.listing, session), session)
+    for since, until in SPANS["intraday" if width.is_intraday else "daily"]:
+        start, end = int(since.timestamp()), int(until.timestamp())
+        times = source.bars(width, FRIDAY_NOON, start=start, before=end).times
+        # A week or month that began before `start` belongs to neither's range for certain.
+        assert times[times >= start].tolist() == hours.expected(width, since, until).tolist()
 
 
 def test_days_of_the_extended_session_hold_the_regular_session_unchanged() -> None:

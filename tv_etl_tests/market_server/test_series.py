@@ -19,7 +19,7 @@ def series(interval: str = "60", symbol: str = "NASDAQ:AAPL") -> Series:
     return Series("sds_1", "s1", "sym_1", symbol, Interval.parse(interval), MARKET.find(symbol))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(first=st.integers(1, 80), pages=st.lists(st.integers(1, 90), max_size=6))
 def test_pages_join_to_the_window_whatever_their_sizes(first: int, pages: list[int]) -> None:
     paged, whole = series(), series()
