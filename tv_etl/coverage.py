@@ -42,10 +42,13 @@ def completeness(
     stored = _seconds(store.read(symbol, interval, start, end))
     if not facts.get("trading_hours") or len(stored) == 0:
         return None
-    hours = TradingHours.of_symbol(json.loads(facts["trading_hours"]), facts.get("session") or "regular")
+    width = Interval.parse(interval)
+    # A day is the regular session's whatever hours the series was asked for.
+    session = facts.get("session", "regular") if width.is_intraday else "regular"
+    hours = TradingHours.of_symbol(json.loads(facts["trading_hours"]), session)
     first = datetime.fromtimestamp(int(stored[0]), tz=timezone.utc)
     last = datetime.fromtimestamp(int(stored[-1]), tz=timezone.utc)
-    expected = hours.expected(Interval.parse(interval), first, last + timedelta(seconds=1))
+    expected = hours.expected(width, first, last + timedelta(seconds=1))
     gaps = gap_runs(expected, stored)
     return Completeness(expected=len(expected), missing=sum(gap.bars for gap in gaps), gaps=gaps)
 

@@ -8,8 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from tv_etl.bar_file import Owner, encode_bars, read_bars, read_footer
-from tv_etl.bar_table import BAR_SCHEMA, Bars
+from tv_etl.bar_table import Bars
 from tv_etl.store_errors import DamagedFileError, NewerFormatError, StoreReadError
+from tv_etl.tradingview.bar_schema import BAR_SCHEMA
 
 AAPL = Owner("NASDAQ:AAPL", "1m")
 FACTS = {"source": "tradingview", "adjustment": "splits"}

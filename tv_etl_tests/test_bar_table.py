@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tv_etl.bar_table import BAR_SCHEMA, Bars, check_bars, merge
+from tv_etl.bar_table import Bars, check_bars, merge
 from tv_etl.store_errors import BadBarsError
+from tv_etl.tradingview.bar_schema import BAR_SCHEMA
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=timezone.utc)
 GOOD: dict[str, Any] = {
