@@ -61,7 +61,9 @@ def period_range(period: str, interval: Interval) -> tuple[int | None, int | Non
     if unit is None:
         return None, None
     start = np.datetime64(period, unit)
-    first, after = (int(each.astype("datetime64[s]").astype(np.int64)) for each in (start, start + 1))
+    first, after = (
+        int(each.astype("datetime64[s]").astype(np.int64)) for each in (start, start + np.timedelta64(1, unit))
+    )
     return first, after
 
 

@@ -420,7 +420,7 @@ def test_the_secret_is_nowhere(
     hooks = [local(server.url(path)) for path in paths]
     hooks += [local(server.url("/200"), "slack"), local(f"http://127.0.0.1:{closed_port()}/{SECRET}")]
     hooks += [local(f"https://user:{SECRET}@127.0.0.1:{server.server_port}/"), local(f"http://no.invalid/{SECRET}")]
-    report = send(outbox, *hooks, budget_s=1.0)
+    report = send(outbox, *hooks, budget_s=2.5)
     assert (report.sent, report.dead, report.retried) == (2, 1, 9)
     output = capfd.readouterr()
     shown = [caplog.text, output.out, output.err, repr(report), repr(hooks), str(outbox.dead_letters())]

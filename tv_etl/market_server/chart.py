@@ -91,7 +91,8 @@ class ChartSession:
         """Send what changed since the last time: du for a forming bar, timescale_update for a new one."""
         now = self._world.clock.now()
         for series in self._series.values():
-            if series.is_complete:
+            fault = FAULTS.get(series.symbol)
+            if series.is_complete and (fault is None or fault.is_live):
                 self._send_changes(series, now)
 
     # --- commands ---------------------------------------------------------------------------------------------

@@ -20,13 +20,15 @@ class Fault:
     """What becomes of an answer.
 
     `damage` turns the packets of a good answer into what is sent; `delay_s` passes before. `has_bars` is false if the
-    answer is made without any; with `reason`, a `series_error` with that reason is made instead of one.
+    answer is made without any; with `reason`, a `series_error` with that reason is made instead of one. Live updates
+    follow only if `is_live`.
     """
 
     effect: str
     damage: Callable[[Answer], list[Parcel]]
     delay_s: float = 0.0
     has_bars: bool = True
+    is_live: bool = True
     reason: str = ""
 
 
@@ -54,11 +56,11 @@ def _wrong_length(answer: Answer) -> list[Parcel]:
 
 
 FAULTS: dict[str, Fault] = {
-    "FAULT:SILENT": Fault("create_series is never answered; heartbeats go on", _nothing),
+    "FAULT:SILENT": Fault("create_series is never answered; heartbeats go on", _nothing, is_live=False),
     "FAULT:DROP": Fault("the socket is cut before series_completed", _hang_up_in_the_middle),
     "FAULT:SPLIT_FRAME": Fault("one packet lies in two WebSocket messages", _split),
     "FAULT:BAD_FRAME": Fault("a packet's length is wrong", _wrong_length),
     "FAULT:SERIES_ERROR": Fault("the series is refused", _unharmed, reason="internal error"),
     "FAULT:SLOW": Fault(f"the answer takes {SLOW_S:g} seconds", _unharmed, delay_s=SLOW_S),
-    "FAULT:EMPTY": Fault("the series completes without bars", _unharmed, has_bars=False),
+    "FAULT:EMPTY": Fault("the series completes without bars", _unharmed, has_bars=False, is_live=False),
 }

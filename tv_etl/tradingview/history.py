@@ -41,9 +41,10 @@ async def fetch_history(
 ) -> AsyncGenerator[HistoryResult, None]:
     """Fetch many series over one connection and yield `(request, table or error)` in the order they finish.
 
-    A series that fails yields its error and no other is harmed. A lost connection is opened again and the series in
-    flight are asked for anew; if that fails for `limits.retry_s`, every series left yields the same error. Requests
-    are taken from the iterable as they can be sent, and a finished series is handed over and forgotten.
+    A series that fails yields its error and no other is harmed. After a lost connection the series that were in
+    flight are asked for again, at the end and one by one; if none can be opened for `limits.retry_s`, every series left
+    yields the same error. Requests are taken from the iterable as they can be sent, and a finished series is handed
+    over and forgotten.
     """
     connection = ConnectionService(ws_url, auth_token=auth_token, limits=limits)
     results: asyncio.Queue[HistoryResult | None] = asyncio.Queue(maxsize=WINDOW)
@@ -66,6 +67,7 @@ class _Batch:
         self._requests = requests
         self._results = results
         self._pace = _Pace()
+        self._suspects: list[HistoryRequest] = []
         self._opening = asyncio.Lock()
         self._gave_up: TradingViewError | None = None
         self._runner: asyncio.Task[None] | None = None
@@ -89,6 +91,10 @@ class _Batch:
         workers = [asyncio.create_task(self._work()) for _ in range(WINDOW)]
         try:
             await asyncio.gather(*workers)
+            for request in self._suspects:
+                result = await self._fetch(request, is_alone=True)
+                if result is not None:
+                    await self._results.put((request, result))
         except asyncio.CancelledError:
             raise  # the consumer left: nobody waits for the end
         except Exception:
@@ -103,9 +109,18 @@ class _Batch:
 
     async def _work(self) -> None:
         for request in self._requests:
-            await self._results.put((request, await self._fetch(request)))
+            result = await self._fetch(request, is_alone=False)
+            if result is None:
+                self._suspects.append(request)
+            else:
+                await self._results.put((request, result))
 
-    async def _fetch(self, request: HistoryRequest) -> "pa.Table | TradingViewError":
+    async def _fetch(self, request: HistoryRequest, *, is_alone: bool) -> "pa.Table | TradingViewError | None":
+        """Fetch one series; None if the connection broke while others were in flight.
+
+        What broke it may be any of them: each is tried once more when it is alone, so that the guilty one gets its
+        own error and the innocent ones their bars.
+        """
         backoff = Backoff(self._service.connection.limits.retry_s)
         while True:
             try:
@@ -115,16 +130,20 @@ class _Batch:
                 self._pace.speed_up()
                 return to_table(history)
             except TradingViewError as error:
-                if is_pace_refusal(error):
-                    self._pace.slow_down()
-                elif isinstance(error, AuthError) or (_is_connection(error) and not error.retryable):
+                if error is self._gave_up:
+                    return error
+                is_connection = isinstance(error, ConnectionFailedError)
+                if isinstance(error, AuthError) or (is_connection and not error.retryable):
                     self._gave_up = error  # the same would await every other series
                     return error
-                # A frame that breaks the connection harms every series in flight; most of them are innocent.
-                elif error is self._gave_up or not (_is_connection(error) or isinstance(error, ProtocolError)):
+                if is_pace_refusal(error):
+                    self._pace.slow_down()
+                elif not (is_connection or isinstance(error, ProtocolError)):
                     return error
+                elif not is_alone:
+                    return None
                 delay_s = backoff.next_delay_s()
-                if delay_s is None:
+                if delay_s is None or isinstance(error, ProtocolError):
                     return error
                 await asyncio.sleep(delay_s)
 
@@ -144,10 +163,6 @@ class _Batch:
                         self._gave_up = error
                     else:
                         await asyncio.sleep(delay_s)
-
-
-def _is_connection(error: TradingViewError) -> bool:
-    return isinstance(error, ConnectionFailedError)
 
 
 class _Pace:

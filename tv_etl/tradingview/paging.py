@@ -34,6 +34,7 @@ class SeriesPager:
 
     `now_s` is the server's time as far as known; it only sizes the first page and judges the newest bar until the
     server states its own time. After each `receive`, `history` or `error` may be set: then the pager is done.
+    `progress` counts what brought the answer nearer; live updates of a series that is never completed do not.
     """
 
     def __init__(self, request: HistoryRequest, session: str, *, now_s: float) -> None:
@@ -41,6 +42,7 @@ class SeriesPager:
         self.session = session
         self.history: SeriesHistory | None = None
         self.error: TradingViewError | None = None
+        self.progress = 0
         self._clock_s = now_s
         self._info = SymbolInfo({})
         self._rows: dict[int, list[float]] = {}
@@ -63,6 +65,7 @@ class SeriesPager:
     def receive(self, event: protocol.Event) -> list[protocol.Command]:
         """Take an event of this session; return what to ask next."""
         if isinstance(event, protocol.SymbolResolved):
+            self.progress += 1
             self._info = event.info
         elif isinstance(event, protocol.BarsReceived) and event.series == SERIES_ID:
             self._take(event)
@@ -78,6 +81,9 @@ class SeriesPager:
             self._clock_s = event.time_ms / 1000
         if not event.rows:
             return
+        oldest = min(row[0] for row in event.rows)
+        if not self._rows or oldest < min(self._rows):
+            self.progress += 1
         self._rows.update((int(row[0]), row) for row in event.rows)
         newest = int(max(row[0] for row in event.rows))
         if self._newest is None or newest >= self._newest:
@@ -88,6 +94,7 @@ class SeriesPager:
             self._is_forming = close_time > self._clock_s
 
     def _next_page(self, event: protocol.SeriesCompleted) -> list[protocol.Command]:
+        self.progress += 1
         oldest = min(self._rows, default=None)
         if self._is_satisfied(oldest):
             self._finish("complete", event.update_mode)

@@ -225,18 +225,25 @@ class MessageService:
     async def fetch(self, request: HistoryRequest, *, timeout_s: float = ANSWER_LIMIT_S) -> SeriesHistory:
         """Fetch one series over a chart session of its own, paging as deep as the request wants.
 
-        Raises NoBarsError if nothing of this series comes for `limits.progress_s` or if it is not whole after
-        `timeout_s`, and whatever the server refuses.
+        Raises NoBarsError if the answer makes no progress for `limits.progress_s` or is not whole after `timeout_s`,
+        and whatever the server refuses.
         """
         deadline = time.monotonic() + timeout_s
+        limit_s = self.connection.limits.progress_s
         await self.connection.connect()
         async with self._session("cs", protocol.chart_delete_session) as (session, inbox):
             pager = SeriesPager(request, session, now_s=self.connection.server_now())
             await self.connection.send(*pager.start())
+            progressed_at, progress = time.monotonic(), pager.progress
             while not pager.is_done:
-                limit_s = min(self.connection.limits.progress_s, deadline - time.monotonic())
-                event = await _next_event(inbox, limit_s, str(request))
+                try:
+                    event = await inbox.next(min(progressed_at + limit_s, deadline) - time.monotonic())
+                except asyncio.TimeoutError:
+                    waited_s = time.monotonic() - progressed_at if time.monotonic() < deadline else timeout_s
+                    raise NoBarsError(f"{request}: no whole answer from the server within {waited_s:.1f} s") from None
                 commands = pager.receive(event)
+                if pager.progress != progress:
+                    progressed_at, progress = time.monotonic(), pager.progress
                 if commands:
                     await self.connection.send(*commands)
         if pager.history is None:

@@ -10,7 +10,14 @@ import pyarrow as pa
 import pytest
 
 from tv_etl.tradingview.bar_schema import BAR_SCHEMA
-from tv_etl.tradingview.errors import AuthError, ConnectionFailedError, NoBarsError, SymbolError, TradingViewError
+from tv_etl.tradingview.errors import (
+    AuthError,
+    ConnectionFailedError,
+    FrameError,
+    NoBarsError,
+    SymbolError,
+    TradingViewError,
+)
 from tv_etl.tradingview.history import fetch_history
 from tv_etl.tradingview.models import HistoryRequest
 from tv_etl.tradingview.services import Limits
@@ -104,6 +111,20 @@ def test_a_lost_connection_is_opened_again_and_nothing_is_missing() -> None:
     got, server = fetch(drop_twice, *"ABCDEFGHIJ")
     assert {name: table.num_rows for name, table in got.items()} == dict.fromkeys("ABCDEFGHIJ", 2)
     assert len(server.lines) == 3
+
+
+@pytest.mark.parametrize("fault", ["HANGUP", "NOISE"])
+def test_a_series_that_breaks_the_connection_gets_its_own_error_and_the_others_their_bars(fault: str) -> None:
+    async def break_off(line: Line, method: str, params: list[Any]) -> None:
+        if method == "create_series" and fault in symbol_of(line, params[0]):
+            await (line.hang_up() if fault == "HANGUP" else line.say_text("no packet at all"))
+        else:
+            await answer_all(line, method, params)
+
+    got, _ = fetch(break_off, *"ABC", fault, *"DEFGHIJ")
+    error = got.pop(fault)
+    assert isinstance(error, ConnectionFailedError if fault == "HANGUP" else FrameError)
+    assert {name: table.num_rows for name, table in got.items()} == dict.fromkeys("ABCDEFGHIJ", 2)
 
 
 def test_a_server_that_wants_patience_gets_it() -> None:

@@ -165,7 +165,7 @@ def test_something_else_on_the_port_is_no_websocket() -> None:
 def test_a_silent_server_ends_the_request_by_name() -> None:
     async def run() -> None:
         async with scripted_server(silent) as server:
-            with pytest.raises(NoBarsError, match=r"NASDAQ:AAPL 1d: no answer .* within 0\.3 s"):
+            with pytest.raises(NoBarsError, match=r"NASDAQ:AAPL 1d: no whole answer .* within 0\.3 s"):
                 await fetch(server.url)
 
     asyncio.run(run())
@@ -182,6 +182,38 @@ def test_heartbeats_are_no_answer() -> None:
         async with scripted_server(only_heartbeats) as server:
             with pytest.raises(NoBarsError):
                 await fetch(server.url)
+
+    asyncio.run(run())
+
+
+def test_live_updates_of_a_series_that_is_never_completed_are_no_answer() -> None:
+    async def only_updates(line: Line, method: str, params: list[Any]) -> None:
+        if method == "create_series":
+            for _ in range(20):
+                await line.say(bars(params[0], *ROWS, method="du"))
+                await asyncio.sleep(0.05)
+
+    async def run() -> None:
+        async with scripted_server(only_updates) as server:
+            with pytest.raises(NoBarsError):
+                await fetch(server.url)
+
+    asyncio.run(run())
+
+
+def test_a_long_answer_may_take_its_time_while_it_grows() -> None:
+    async def slowly(line: Line, method: str, params: list[Any]) -> None:
+        count = params[5] if method == "create_series" else params[2] if method == "request_more_data" else 0
+        if count:
+            page = sum(message["m"] in ("create_series", "request_more_data") for message in line.received)
+            row = [float(NOW - 86_400 * page), 1.0, 2.0, 0.5, 1.5, 10.0]
+            await asyncio.sleep(0.15)
+            await line.say(bars(params[0], row, first=-page), series_completed(params[0]))
+
+    async def run() -> None:
+        async with scripted_server(slowly) as server:
+            history = await fetch(server.url, request=HistoryRequest("NASDAQ:AAPL", "1D", bars_count=5))
+            assert (len(history.rows), history.requests) == (5, 5)
 
     asyncio.run(run())
 
