@@ -18,8 +18,9 @@ from tv_etl.alerts import MinuteBar
 from tv_etl.bar_store import BarStore
 from tv_etl.notify import Webhook
 from tv_etl.outbox import Outbox
+from tv_etl.tradingview.blocking import fetch_history
 from tv_etl.tradingview.errors import NoBarsError, SymbolError, TradingViewError
-from tv_etl.tradingview.history import WINDOW, HistoryResult, fetch_history
+from tv_etl.tradingview.history import WINDOW, HistoryResult
 from tv_etl.tradingview.loop_thread import LoopThread
 from tv_etl.tradingview.models import HistoryRequest, QuoteSymbolData
 from tv_etl.tradingview.ohlcv import OHLCV
@@ -45,10 +46,7 @@ class TradingViewResource(dg.ConfigurableResource):  # type: ignore[type-arg]  #
 
     def fetch(self, requests: Iterable[HistoryRequest]) -> Iterator[HistoryResult]:
         """Fetch many series over one connection; yields `(request, table or error)` as each one finishes."""
-        with LoopThread() as loop:
-            yield from loop.iterate(
-                fetch_history(requests, ws_url=self.ws_url or None, auth_token=self.auth_token or None)
-            )
+        return fetch_history(requests, ws_url=self.ws_url or None, auth_token=self.auth_token or None)
 
     def alert_inputs(self, since_by_symbol: Mapping[str, int | None]) -> "AlertInputs":
         """The quote of each symbol now, and its one-minute bars from the given UTC second on (None: the last few).

@@ -4,7 +4,6 @@ Alerts are stored before the cursor is, and delivered from the store: a tick tha
 finds the same alerts under the same ids again, and nobody is told twice or not at all.
 """
 
-import re
 import time
 from collections.abc import Mapping
 
@@ -16,7 +15,7 @@ from tv_etl.notify import deliver
 from tv_etl.outbox import OutboxBusy
 from tv_etl.resources import AlertInputs, NotifierResource, TradingViewResource
 from tv_etl.tradingview.errors import TradingViewError
-from tv_etl.tradingview.models import QuoteSymbolData
+from tv_etl.tradingview.models import feed_delay_s
 from tv_etl.watchlist import Alerts
 
 # How far back to look for crossings when the cursor is lost.
@@ -101,19 +100,13 @@ def _sort_out(
             bars[symbol] = minutes
             if quote is not None and quote.current_price is not None:
                 quotes[symbol] = QuoteNow(quote.current_price, _trade_time(quote.symbol_info))
-                delays_s[symbol] = _feed_delay_s(quote)
+                delays_s[symbol] = feed_delay_s(str(quote.symbol_info.get("update_mode", ""))) or 0.0
     return bars, quotes, delays_s, problems
 
 
 def _trade_time(fields: Mapping[str, object]) -> float | None:
     value = fields.get("lp_time")
     return float(value) if isinstance(value, int | float) else None
-
-
-def _feed_delay_s(quote: QuoteSymbolData) -> float:
-    """Seconds by which the feed lags: `delayed_streaming_900` says so itself."""
-    match = re.fullmatch(r"delayed_streaming_(\d+)", str(quote.symbol_info.get("update_mode", "")))
-    return float(match[1]) if match else 0.0
 
 
 def _observation(alert: Alert) -> dg.AssetObservation:

@@ -4,10 +4,15 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 
 import pytest
+from hypothesis import settings
 
 from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.market import Market
 from tv_etl.market_server.server import serve_in_thread
+
+# A slow machine is no bug: properties have no deadline, whole tests do (pytest-timeout).
+settings.register_profile("tv_etl", deadline=None)
+settings.load_profile("tv_etl")
 
 # A Wednesday, 10:00:30 in New York: every market trades, and the last bar of each is forming.
 NOW = datetime(2026, 11, 18, 15, 0, 30, tzinfo=timezone.utc)

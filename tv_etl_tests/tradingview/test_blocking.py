@@ -1,0 +1,47 @@
+"""The client without await, on the market server."""
+
+import asyncio
+
+import pyarrow as pa
+import pytest
+
+from tv_etl.tradingview.blocking import BlockingOHLCV, fetch_history
+from tv_etl.tradingview.errors import SymbolError
+from tv_etl.tradingview.models import HistoryRequest
+
+
+def test_every_call_returns_its_result(market_url: str) -> None:
+    with BlockingOHLCV(market_url) as client:
+        assert len(client.get_historical_ohlcv("NASDAQ:AAPL", "1D", bars_count=30)) == 30
+        assert isinstance(client.get_quotes(["NASDAQ:NOPE"])["NASDAQ:NOPE"], SymbolError)
+        assert client.symbol_info("NASDAQ:AAPL").time_zone == "America/New_York"
+        assert client.validate_symbols(["NASDAQ:AAPL", "FX:EURUSD"])
+        with pytest.raises(SymbolError):
+            client.validate_symbols("NASDAQ:NOPE")
+
+
+def test_streams_are_generators(market_url: str) -> None:
+    with BlockingOHLCV(market_url) as client:
+        bars = client.get_ohlcv("BINANCE:BTCUSDT", "1", bars_count=3)
+        assert len([next(bars) for _ in range(3)]) == 3
+        bars.close()
+        quotes = client.get_quote_data("BINANCE:BTCUSDT")
+        assert next(quotes).symbol == "BINANCE:BTCUSDT"
+        quotes.close()
+        trades = client.get_latest_trade_info(["BINANCE:BTCUSDT"])
+        assert next(trades)["m"] == "qsd"
+        trades.close()
+
+
+def test_it_works_where_a_loop_is_running(market_url: str) -> None:
+    async def notebook() -> int:
+        with BlockingOHLCV(market_url) as client:
+            return len(client.get_historical_ohlcv("NASDAQ:AAPL", "1D", bars_count=5))
+
+    assert asyncio.run(notebook()) == 5
+
+
+def test_many_series_come_as_tables(market_url: str) -> None:
+    requests = [HistoryRequest(symbol, "1d", bars_count=5) for symbol in ("NASDAQ:AAPL", "FX:EURUSD")]
+    tables = [table for _, table in fetch_history(requests, ws_url=market_url)]
+    assert all(isinstance(table, pa.Table) and table.num_rows == 5 for table in tables)
