@@ -9,7 +9,10 @@
     │   └── EntitlementError             ... because the account may not have it
     ├── AuthError                        the token or the connection's origin was rejected
     ├── ConnectionFailedError (WebSocketException)   retryable
-    └── NoBarsError (RuntimeError)       nothing came before the deadline; retryable
+    ├── NoBarsError (RuntimeError)       nothing came before the deadline; retryable
+    ├── ScannerError                     the screener refused, or did not answer; says which by `retryable`
+    ├── ExportError                      bars could not be written
+    └── MissingExtraError (ImportError)  a library that tv_etl does not install by itself
 
 The second bases keep `except ValueError`, `except WebSocketException` and `except RuntimeError` true,
 which the documented examples use. `retryable` says whether the same call may succeed later.
@@ -99,3 +102,26 @@ class NoBarsError(TradingViewError, RuntimeError):
     def __init__(self, message: str, *, is_empty_answer: bool = False) -> None:
         super().__init__(message)
         self.is_empty_answer = is_empty_answer
+
+
+class ScannerError(TradingViewError):
+    """The screener refused a scan, did not answer it in time, or answered something else.
+
+    `status` is the HTTP status of a refusal; `retry_after_s` is the server's own wish, where it expressed one.
+    """
+
+    def __init__(
+        self, message: str, *, status: int | None = None, retryable: bool = False, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retryable = retryable
+        self.retry_after_s = retry_after_s
+
+
+class ExportError(TradingViewError):
+    """Bars could not be exported; the message names the file, or says what is wrong with the bars."""
+
+
+class MissingExtraError(TradingViewError, ImportError):
+    """A library is missing that belongs to an extra of tv-etl; the message says how to install it."""

@@ -15,6 +15,9 @@ TREE = {
     "AuthError": ("TradingViewError", None, False),
     "ConnectionFailedError": ("TradingViewError", WebSocketException, True),
     "NoBarsError": ("TradingViewError", RuntimeError, True),
+    "ScannerError": ("TradingViewError", None, False),
+    "ExportError": ("TradingViewError", None, False),
+    "MissingExtraError": ("TradingViewError", ImportError, False),
 }
 
 
