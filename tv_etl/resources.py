@@ -5,6 +5,7 @@ Each is a synchronous face: the event loop of the client runs in a thread of its
 
 import asyncio
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -14,20 +15,20 @@ from typing import Any
 import dagster as dg
 from pydantic import Field, SecretStr
 
-from tv_etl.alerts import MinuteBar
 from tv_etl.bar_store import BarStore
 from tv_etl.notify import Webhook
 from tv_etl.outbox import Outbox
 from tv_etl.tradingview.blocking import fetch_history
-from tv_etl.tradingview.errors import NoBarsError, SymbolError, TradingViewError
+from tv_etl.tradingview.errors import SymbolError, TradingViewError
 from tv_etl.tradingview.history import WINDOW, HistoryResult
 from tv_etl.tradingview.loop_thread import LoopThread
-from tv_etl.tradingview.models import HistoryRequest, QuoteSymbolData
+from tv_etl.tradingview.models import HistoryRequest, QuoteSymbolData, SeriesHistory
 from tv_etl.tradingview.ohlcv import OHLCV
 from tv_etl.watchlist import WebhookTarget
 
-# A sensor evaluation must end within 60 s whatever the server does.
+# Dagster gives up a sensor evaluation after 60 s and loses its cursor; delivery needs its share, too.
 ALERT_INPUT_LIMIT_S = 20.0
+ALERT_QUOTE_LIMIT_S = 8.0
 # A rule seen for the first time looks back so far to learn on which side of its level the price is.
 FIRST_MINUTES = 10
 
@@ -51,22 +52,34 @@ class TradingViewResource(dg.ConfigurableResource):  # type: ignore[type-arg]  #
     def alert_inputs(self, since_by_symbol: Mapping[str, int | None]) -> "AlertInputs":
         """The quote of each symbol now, and its one-minute bars from the given UTC second on (None: the last few).
 
-        All over one connection and within 20 s; a symbol that fails has its error in place of data.
+        All over one connection and within 20 s, the longest unseen first; a symbol that fails, or is not reached in
+        time, has its error in place of bars. Raises TradingViewError if there is no connection or no quote at all.
         """
         with LoopThread() as loop:
             return loop.run(self._alert_inputs(since_by_symbol))
 
     async def _alert_inputs(self, since_by_symbol: Mapping[str, int | None]) -> "AlertInputs":
-        client = OHLCV(self.ws_url or None, auth_token=self.auth_token or None, timeout_s=ALERT_INPUT_LIMIT_S)
+        ends_at = time.monotonic() + ALERT_INPUT_LIMIT_S
+        client = OHLCV(self.ws_url or None, auth_token=self.auth_token or None, timeout_s=ALERT_QUOTE_LIMIT_S)
         async with client:
             quotes = await client.get_quotes(list(since_by_symbol))
             now = client.server_now()
-            # One window for all: a market open for an hour costs sixty bars, and answers come in parallel.
+            service = await client._setup_services()
             window = asyncio.Semaphore(WINDOW)
-            minutes = await asyncio.gather(
-                *(_minutes(client, window, symbol, since, now) for symbol, since in since_by_symbol.items())
-            )
-        return AlertInputs(now, quotes, dict(zip(since_by_symbol, minutes, strict=True)))
+
+            async def fetch(symbol: str, since: int | None) -> tuple[str, SeriesHistory | TradingViewError]:
+                start_s = now - FIRST_MINUTES * 60 if since is None else since
+                start = datetime.fromtimestamp(start_s, tz=timezone.utc)
+                async with window:
+                    try:
+                        request = HistoryRequest(symbol, "1m", start=start)
+                        return symbol, await service.fetch(request, timeout_s=ends_at - time.monotonic())
+                    except TradingViewError as error:
+                        return symbol, error
+
+            oldest_first = sorted(since_by_symbol.items(), key=lambda item: item[1] or 0)
+            minutes = dict(await asyncio.gather(*(fetch(symbol, since) for symbol, since in oldest_first)))
+        return AlertInputs(now, quotes, minutes)
 
 
 @dataclass(frozen=True)
@@ -75,7 +88,7 @@ class AlertInputs:
 
     now: float
     quotes: dict[str, QuoteSymbolData | SymbolError]
-    minutes: dict[str, list[MinuteBar] | TradingViewError]
+    minutes: dict[str, SeriesHistory | TradingViewError]
 
 
 class BarStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -104,21 +117,6 @@ class NotifierResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     def webhooks(self) -> list[Webhook]:
         """Raises ValueError naming the environment variable that is not set."""
         return [_webhook(WebhookTarget.model_validate(target)) for target in self.targets]
-
-
-async def _minutes(
-    client: OHLCV, window: asyncio.Semaphore, symbol: str, since: int | None, now: float
-) -> list[MinuteBar] | TradingViewError:
-    start = datetime.fromtimestamp(now - FIRST_MINUTES * 60 if since is None else since, tz=timezone.utc)
-    async with window:
-        try:
-            bars = await client.get_historical_ohlcv(symbol, "1", start=start)
-        except NoBarsError as error:
-            # A closed market has no new minutes; an answer that did not come is another matter.
-            return [] if error.is_empty_answer else error
-        except TradingViewError as error:
-            return error
-    return [MinuteBar(bar.timestamp, bar.open, bar.high, bar.low, bar.close) for bar in bars]
 
 
 def _webhook(target: WebhookTarget) -> Webhook:

@@ -48,7 +48,7 @@ def build_quote_alerts(alerts: Alerts) -> dg.SensorDefinition:
         if report.retried or report.dead:
             summary += f", {report.retried} to be retried, {report.dead} given up"
         if problems:
-            summary += f"; {len(problems)} symbols failed: {problems[0]}"
+            summary += f"; {len(problems)} problems: {problems[0]}"
         return dg.SensorResult(
             skip_reason=summary, cursor=state.encode(), asset_events=[_observation(alert) for alert in found]
         )
@@ -97,7 +97,9 @@ def _sort_out(
         elif isinstance(quote, TradingViewError):
             problems.append(str(quote))
         else:
-            bars[symbol] = minutes
+            bars[symbol] = [MinuteBar(int(row[0]), *row[1:5]) for row in minutes.rows]
+            if minutes.reach == "limited":
+                problems.append(f"{symbol}: the server's one-minute bars begin too late; what was before is unseen")
             if quote is not None and quote.current_price is not None:
                 quotes[symbol] = QuoteNow(quote.current_price, _trade_time(quote.symbol_info))
                 delays_s[symbol] = feed_delay_s(str(quote.symbol_info.get("update_mode", ""))) or 0.0

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from tv_etl.resources import TradingViewResource
 from tv_etl.tradingview.errors import SymbolError
-from tv_etl.tradingview.models import HistoryRequest, QuoteSymbolData
+from tv_etl.tradingview.models import HistoryRequest, QuoteSymbolData, SeriesHistory
 from tv_etl_tests.conftest import NOW
 
 REQUESTS = [HistoryRequest("NASDAQ:AAPL", "1d", bars_count=10), HistoryRequest("NASDAQ:NOPE", "1d", bars_count=10)]
@@ -36,7 +36,7 @@ def test_alert_inputs_hold_quotes_minutes_and_the_servers_clock(market_url: str)
     assert isinstance(inputs.quotes["BINANCE:BTCUSDT"], QuoteSymbolData)
     assert isinstance(inputs.quotes["NASDAQ:NOPE"], SymbolError)
     minutes = inputs.minutes["BINANCE:BTCUSDT"]
-    assert isinstance(minutes, list)
-    assert [bar.timestamp for bar in minutes] == [since, since + 60, since + 120, since + 180]
-    assert isinstance(inputs.minutes["FX:EURUSD"], list)
+    assert isinstance(minutes, SeriesHistory)
+    assert [row[0] for row in minutes.rows] == [since, since + 60, since + 120, since + 180]
+    assert isinstance(inputs.minutes["FX:EURUSD"], SeriesHistory)
     assert isinstance(inputs.minutes["NASDAQ:NOPE"], SymbolError)
