@@ -15,7 +15,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from tv_etl.tradingview import protocol
-from tv_etl.tradingview.errors import NoBarsError, SymbolError
+from tv_etl.tradingview.errors import NoBarsError, SeriesError, SymbolError
 from tv_etl.tradingview.models import (
     ANSWER_LIMIT_S,
     Gap,
@@ -190,6 +190,7 @@ class OHLCV:
             waiting = set(exchange_symbol)
             async with aclosing(await self._quote_events(exchange_symbol)) as events:
                 async for event in events:
+                    _raise_quote_failure(exchange_symbol, event)
                     if isinstance(event, protocol.QuoteReceived) and event.status != "ok":
                         quotes[event.symbol] = SymbolError(event.symbol, event.reason or event.status)
                     elif isinstance(event, protocol.QuoteReceived):
@@ -272,6 +273,7 @@ class OHLCV:
         session, seen_at = "", 0.0
         async with aclosing(await self._quote_events(symbols)) as events:
             async for event in events:
+                _raise_quote_failure(symbols, event)
                 if isinstance(event, protocol.QuoteReceived):
                     if session and event.session != session:
                         for symbol in symbols:
@@ -340,6 +342,11 @@ def merge_fields(known: dict[str, Any], changed: Mapping[str, Any]) -> None:
             merge_fields(known[name], value)
         else:
             known[name] = value
+
+
+def _raise_quote_failure(symbols: Sequence[str], event: protocol.Event) -> None:
+    if isinstance(event, protocol.SessionFailed):
+        raise SeriesError(", ".join(symbols), "quotes", f"{event.reason}, {event.info}")
 
 
 async def validate_symbols(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from websockets.exceptions import WebSocketException
 
-from tv_etl.tradingview.errors import EntitlementError, NoBarsError, SymbolError
+from tv_etl.tradingview.errors import EntitlementError, NoBarsError, SeriesError, SymbolError
 from tv_etl.tradingview.models import Gap
 from tv_etl.tradingview.ohlcv import OHLCV, merge_fields, validate_symbols
 from tv_etl.tradingview.services import DEFAULT_WS_URL, Limits
@@ -227,6 +227,20 @@ def test_symbols_are_validated_by_form_and_then_by_the_server() -> None:
         assert await validate_symbols("NASDAQ:AAPL", ws_url=server.url)
 
     run(answer, test)
+
+
+def test_a_refused_quote_session_is_an_error_with_the_servers_words() -> None:
+    async def refuse(line: Line, method: str, params: list[Any]) -> None:
+        if method == "quote_add_symbols":
+            await line.say({"m": "critical_error", "p": [params[0], "invalid_parameters", "quote_add_symbols"]})
+
+    async def test(client: OHLCV, server: Script) -> None:
+        with pytest.raises(SeriesError, match="invalid_parameters, quote_add_symbols"):
+            await client.get_quotes(["NASDAQ:AAPL"])
+        with pytest.raises(SeriesError, match="invalid_parameters"):
+            await client.get_quote_data("NASDAQ:AAPL").__anext__()
+
+    run(refuse, test)
 
 
 def test_nested_quote_fields_are_merged_deeply() -> None:
