@@ -16,7 +16,7 @@ from tv_etl.market_server.server import serve_in_thread
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until told to stop; the address is the only line on stdout."""
+    """Serve until told to stop; stdout has two lines: the WebSocket's address, and that for plain HTTP requests."""
     parser = _parser()
     options = parser.parse_args(arguments)
     stop = threading.Event()
@@ -33,8 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             latency_ms=options.latency_ms,
             heartbeat_s=options.heartbeat_s,
             update_ms=options.update_ms,
+            http_port=options.http_port,
+            http_busy=options.http_busy,
         ) as server:
-            print(server.url, flush=True)
+            print(server.url, server.http_url, sep="\n", flush=True)
             stop.wait()
     except (OSError, ReplayError) as error:
         print(f"market server: {error}", file=sys.stderr)
@@ -50,6 +52,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     parser.add_argument("--port", type=int, default=8765, help="port, 0 for a free one (%(default)s)")
+    parser.add_argument("--http-port", type=int, default=0, help="port of the screener, 0 for a free one (%(default)s)")
+    parser.add_argument("--http-busy", type=int, default=0, help="answer 429 to so many of the first HTTP requests")
     parser.add_argument("--seed", type=int, default=0, help="which market: the same seed gives the same bars")
     parser.add_argument("--now", type=_moment, help="ISO 8601 time the market's clock starts at (this machine's)")
     parser.add_argument("--speed", type=_not_negative, default=1.0, help="how fast the market's clock runs (1)")

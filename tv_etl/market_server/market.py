@@ -105,6 +105,10 @@ class Market:
         self.seed = seed
         self._sources: dict[tuple[str, str], SyntheticBars] = {}
 
+    def listed(self) -> list[str]:
+        """Every symbol, in the listings' order."""
+        return list(listings())
+
     def find(self, symbol: str, session: str = "regular") -> BarSource | None:
         """The bars of a symbol in its regular or extended session, None if the symbol is unknown."""
         listing = listings().get(symbol)

@@ -45,6 +45,10 @@ class ReplayMarket:
         """The replayed symbols."""
         return sorted(self._sources)
 
+    def listed(self) -> list[str]:
+        """Every symbol: the synthetic ones, then those that only a file has."""
+        return list(dict.fromkeys([*self._market.listed(), *self.symbols]))
+
     def find(self, symbol: str, session: str = "regular") -> BarSource | None:
         """The bars of a symbol, None if the symbol is unknown. Replayed bars have one session."""
         return self._sources.get(symbol) or self._market.find(symbol, session)

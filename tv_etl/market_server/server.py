@@ -1,4 +1,4 @@
-"""The market behind a WebSocket: the only file here that knows sockets."""
+"""The market behind a WebSocket, and behind the HTTP server that goes with it."""
 
 import asyncio
 import logging
@@ -16,9 +16,11 @@ from websockets.http11 import Request, Response
 
 from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.conversation import Conversation
+from tv_etl.market_server.http import HttpServer, Route
 from tv_etl.market_server.market import Market
 from tv_etl.market_server.outbox import Hangup
 from tv_etl.market_server.plans import ANONYMOUS, Plan
+from tv_etl.market_server.screener import scan_route
 from tv_etl.market_server.world import AnyMarket, World
 from tv_etl.tradingview.frames import MAX_MESSAGE_LENGTH
 
@@ -33,7 +35,8 @@ class MarketServer:
     """A market that listens on a loopback address while its context is open.
 
     `port` 0 takes a free one; `url` names it. `update_ms` is how often live series and quotes are looked at, in real
-    time; everything else follows `clock`.
+    time; everything else follows `clock`. `http_port` and `http_url` are the same for plain requests (the screener),
+    the first `http_busy` of which are answered with HTTP 429 and `Retry-After: http_retry_after_s`.
     """
 
     def __init__(
@@ -47,6 +50,9 @@ class MarketServer:
         latency_ms: float = 0.0,
         heartbeat_s: float = 10.0,
         update_ms: float = 1_000.0,
+        http_port: int = 0,
+        http_busy: int = 0,
+        http_retry_after_s: int = 1,
     ) -> None:
         self.clock = clock or MarketClock()
         self._market = market or Market()
@@ -54,6 +60,8 @@ class MarketServer:
         self._latency_s = latency_ms / 1_000
         self._heartbeat_s, self._update_s = heartbeat_s, update_ms / 1_000
         self._host, self._port = host, port
+        self._http_port, self._http_busy, self._http_retry_after_s = http_port, http_busy, http_retry_after_s
+        self._http: HttpServer | None = None
         self._server: Server | None = None
         self._world: World | None = None
         self._connections = 0
@@ -63,8 +71,14 @@ class MarketServer:
         """The address for clients, once the server listens."""
         return f"ws://{self._host}:{self._port}{PATH}"
 
+    @property
+    def http_url(self) -> str:
+        """The address for plain requests, once the server listens."""
+        assert self._http is not None
+        return self._http.url
+
     async def start(self) -> None:
-        """Listen. Raises OSError where the address is taken."""
+        """Listen. Raises OSError where an address is taken."""
         loop = asyncio.get_running_loop()
         self._world = World(self._market, self.clock, loop.time, self._plan, self._latency_s)
         self._server = await serve(
@@ -78,9 +92,24 @@ class MarketServer:
             server_header="tv",
         )
         self._port = self._server.sockets[0].getsockname()[1]
+        self._http = HttpServer(
+            _routes(self._world),
+            host=self._host,
+            port=self._http_port,
+            latency_s=self._latency_s,
+            busy_answers=self._http_busy,
+            retry_after_s=self._http_retry_after_s,
+        )
+        try:
+            await self._http.start()
+        except OSError:
+            await self.stop()
+            raise
 
     async def stop(self) -> None:
         """Close all connections and listen no more."""
+        if self._http is not None:
+            await self._http.stop()
         if self._server is not None:
             self._server.close()
             await self._server.wait_closed()
@@ -115,6 +144,11 @@ class MarketServer:
             writer.cancel()
             with suppress(asyncio.CancelledError, ConnectionClosed):
                 await writer
+
+
+def _routes(world: World) -> list[Route]:
+    """Every path that is answered over plain HTTP."""
+    return [Route("POST", "/(?P<market>[^/]+)/scan", scan_route(world))]
 
 
 async def _write(connection: ServerConnection, conversation: Conversation, wake: asyncio.Event) -> None:

@@ -15,6 +15,9 @@ from tv_etl.market_server.timescale import BarsTexts
 class AnyMarket(Protocol):
     """A synthetic or a replayed market."""
 
+    def listed(self) -> list[str]:
+        """Every symbol that a screener finds; no faults."""
+
     def find(self, symbol: str, session: str = "regular") -> BarSource | None:
         """The bars of a symbol, None if the symbol is unknown."""
 

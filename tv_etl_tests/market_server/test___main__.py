@@ -1,9 +1,11 @@
 import json
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -31,12 +33,37 @@ def test_it_prints_its_address_serves_and_ends_cleanly(number: signal.Signals) -
     with running("--seed", "7", "--now", "2026-11-20T18:00:00Z", "--speed", "0") as (line, process):
         url = line.removesuffix("\n")
         assert url.startswith("ws://127.0.0.1:") and url.endswith("/socket.io/websocket")
+        assert process.stdout is not None
+        http_url = process.stdout.readline()
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+\n", http_url)
         with connect(url, origin=Origin("https://www.tradingview.com")) as socket:
             hello = json.loads(PacketDecoder().feed(str(socket.recv(timeout=10)))[0])
             process.send_signal(number)
             output, errors = process.communicate(timeout=10)
     assert hello["timestamp"] == 1_795_197_600
     assert (process.returncode, output, errors) == (0, "", "")
+
+
+def test_the_second_address_is_the_screeners_which_can_be_busy() -> None:
+    with running("--http-busy", "1") as (_, process):
+        assert process.stdout is not None
+        http = HTTPConnection(process.stdout.readline().strip().removeprefix("http://"), timeout=10)
+        statuses = []
+        for _ in range(2):
+            http.request("POST", "/crypto/scan", b"{}")
+            response = http.getresponse()
+            statuses.append((response.status, response.getheader("Retry-After")))
+            response.read()
+        http.close()
+    assert statuses == [(429, "1"), (200, None)]
+
+
+def test_a_taken_http_port_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with running() as (_, process):
+        assert process.stdout is not None
+        port = process.stdout.readline().strip().rpartition(":")[2]
+        assert main(["--port", "0", "--http-port", port]) == 1
+    assert "address already in use" in capsys.readouterr().err
 
 
 def test_a_folder_without_bars_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
