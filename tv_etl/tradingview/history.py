@@ -92,9 +92,7 @@ class _Batch:
         try:
             await asyncio.gather(*workers)
             for request in self._suspects:
-                result = await self._fetch(request, is_alone=True)
-                if result is not None:
-                    await self._results.put((request, result))
+                await self._deliver(request, is_alone=True)
         except asyncio.CancelledError:
             raise  # the consumer left: nobody waits for the end
         except Exception:
@@ -109,11 +107,16 @@ class _Batch:
 
     async def _work(self) -> None:
         for request in self._requests:
-            result = await self._fetch(request, is_alone=False)
-            if result is None:
+            if not await self._deliver(request, is_alone=False):
                 self._suspects.append(request)
-            else:
-                await self._results.put((request, result))
+
+    async def _deliver(self, request: HistoryRequest, *, is_alone: bool) -> bool:
+        """Fetch one series and hand it over, keeping nothing of it; False if it must be tried alone."""
+        result = await self._fetch(request, is_alone=is_alone)
+        if result is None:
+            return False
+        await self._results.put((request, result))
+        return True
 
     async def _fetch(self, request: HistoryRequest, *, is_alone: bool) -> "pa.Table | TradingViewError | None":
         """Fetch one series; None if the connection broke while others were in flight.

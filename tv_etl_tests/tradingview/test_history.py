@@ -1,7 +1,9 @@
 """Many series over one connection: each ends on its own, as a table or as an error."""
 
 import asyncio
+import gc
 import json
+import weakref
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
 from typing import Any
@@ -156,6 +158,23 @@ def test_a_rejected_token_is_not_tried_again_for_each_series() -> None:
     got, server = fetch(reject, *"ABCDEFGHIJKLMNOPQRST")
     assert {type(error) for error in got.values()} == {AuthError}
     assert len(server.lines) <= 2
+
+
+def test_a_series_that_was_handed_over_is_forgotten() -> None:
+    async def run() -> int:
+        most, handed_over = 0, []
+        async with scripted_server(answer_all) as server:
+            wanted = requests(*(f"S{number}" for number in range(60)))
+            async for _, table in fetch_history(wanted, ws_url=server.url, limits=QUICK):
+                handed_over.append(weakref.ref(table))
+                del table
+                gc.collect()
+                most = max(most, sum(each() is not None for each in handed_over))
+        assert len(handed_over) == 60
+        return most
+
+    # The generator frame may hold the one it has just yielded.
+    assert asyncio.run(run()) <= 2
 
 
 def test_leaving_early_cancels_what_is_in_flight() -> None:
