@@ -32,7 +32,9 @@ class PacketDecoder:
     """
 
     def __init__(self) -> None:
-        self._pending = ""
+        self._pending: list[str] = []
+        self._pending_units = 0
+        self._wanted_units = 0
 
     @property
     def has_pending(self) -> bool:
@@ -41,8 +43,15 @@ class PacketDecoder:
 
     def feed(self, text: str) -> list[str]:
         """Return the payloads that are now complete. Raises FrameError where the text is no packet."""
-        text = self._pending + text
+        if self._pending:
+            # Joining only what is whole keeps a packet in a thousand pieces linear.
+            self._pending.append(text)
+            self._pending_units += utf16_length(text)
+            if self._pending_units < self._wanted_units:
+                return []
+            text = "".join(self._pending)
         payloads: list[str] = []
+        self._wanted_units = 0
         position = 0
         while position < len(text):
             header = _read_header(text, position)
@@ -51,10 +60,13 @@ class PacketDecoder:
             start, length = header
             end = _advance(text, start, length)
             if end is None:
+                self._wanted_units = start - position + length
                 break
             payloads.append(text[start:end])
             position = end
-        self._pending = text[position:]
+        rest = text[position:]
+        self._pending = [rest] if rest else []
+        self._pending_units = utf16_length(rest)
         return payloads
 
 

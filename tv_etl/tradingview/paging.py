@@ -3,8 +3,19 @@
 A request opens a chart session of its own (anonymous accounts may have one series in each), loads the newest bars
 and asks for older ones until it holds what was wanted, the server says that there is no more, or no older bar came.
 Everything runs up to now, because TradingView trims an answer only at its old end; the range is cut here.
+
+After a lost connection `resume` goes on in a new session and does not ask again for what whole pages have brought:
+
+    NEWEST   the newest bars, then page by page what is older        every request begins so
+    OLDER    from the oldest bar held into the past                  what the lost session still owed
+    GAP      from now back to the newest bar held                    what closed or formed since
+
+OLDER and GAP are a series each, hence a session each: between them `wants_session` is true. A new session must
+bring a bar that is held already, or nobody could know that the two join. Where it does not, or where the server does
+not understand what it is asked, everything is fetched afresh.
 """
 
+import enum
 import math
 
 from tv_etl.tradingview import protocol
@@ -16,6 +27,7 @@ from tv_etl.tradingview.errors import (
     SymbolError,
     TradingViewError,
 )
+from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.models import HistoryRequest, Reach, SeriesHistory, SymbolInfo
 from tv_etl.tradingview.symbols import encode_spec
 
@@ -29,11 +41,22 @@ _ENTITLEMENT_REASONS = ("entitled", "custom_resolution", "permission denied")
 _PACE_REASONS = ("max sessions rate reached", "exceed limit of series")
 
 
+# A server under load was seen to answer empty, and some complete an answer twice: one page without news is no end.
+_EMPTY_PAGES = 2
+
+
+class _Leg(enum.Enum):
+    NEWEST = enum.auto()
+    OLDER = enum.auto()
+    GAP = enum.auto()
+
+
 class SeriesPager:
-    """Fetches one series over one chart session.
+    """Fetches one series, over one chart session at a time.
 
     `now_s` is the server's time as far as known; it only sizes the first page and judges the newest bar until the
-    server states its own time. After each `receive`, `history` or `error` may be set: then the pager is done.
+    server states its own time. After each `receive`, `history` or `error` may be set: then the pager is done. Or
+    `wants_session` is: then call `resume` with a new session, as after a lost connection.
     `progress` counts what brought the answer nearer; live updates of a series that is never completed do not.
     """
 
@@ -42,15 +65,33 @@ class SeriesPager:
         self.session = session
         self.history: SeriesHistory | None = None
         self.error: TradingViewError | None = None
+        self.wants_session = False
         self.progress = 0
         self._clock_s = now_s
+        self._start_s = -math.inf if request.start is None else request.start.timestamp()
+        self._end_s = math.inf if request.end is None else request.end.timestamp()
         self._info = SymbolInfo({})
-        self._rows: dict[int, list[float]] = {}
-        self._newest: int | None = None
-        self._is_forming = False
-        self._oldest_before: int | None = None
         self._requests = 0
+        self._can_join = True
+        self._forget()
+
+    def _forget(self) -> None:
+        self._bars = _Bars()
+        self._leg = _Leg.NEWEST
+        self._reach: Reach | None = None
+        self._update_mode = ""
         self._rejected = 0
+        # Whole pages have brought every bar from `_settled` to `_newest_held`, which counts after a lost connection.
+        self._settled: float | None = None
+        self._newest_held = math.inf
+        # The held bar that a resumed session has still to bring.
+        self._joint: float | None = None
+        self._enter_session()
+
+    def _enter_session(self) -> None:
+        self._oldest_seen = math.inf
+        self._oldest_before = math.inf
+        self._empty_pages = 0
 
     @property
     def is_done(self) -> bool:
@@ -58,98 +99,167 @@ class SeriesPager:
 
     def start(self) -> list[protocol.Command]:
         """The commands that open the session and ask for the newest bars."""
-        self._requests = 1
-        spec = encode_spec(self.request.symbol, self.request.settings)
-        return open_series(self.session, spec, self.request.width.wire, self._first_count())
+        return self._open(self._first_count())
+
+    def resume(self, session: str, *, now_s: float) -> list[protocol.Command]:
+        """The commands that go on in a new session, after the old one was lost or `wants_session` was true."""
+        self.session, self._clock_s, self.wants_session = session, now_s, False
+        if self._settled is None or not self._can_join:
+            self._forget()
+            return self.start()
+        self._enter_session()
+        if self._leg is _Leg.NEWEST:
+            self._newest_held = self._bars.first_unsure()
+        # An answer that was cut short may have holes.
+        self._bars.drop_before(self._settled)
+        if self._reach is not None:
+            self._leg, self._joint = _Leg.GAP, self._newest_held
+            return self._open(min(self._bars_between(self._newest_held, now_s), PAGE_BARS))
+        self._leg, self._joint = _Leg.OLDER, self._settled
+        # Whether the server counts the moment itself in or not, the oldest bar held comes again.
+        moment = int(self._bars.second_oldest())
+        return self._open(("bar_count", moment, min(self._missing_count() + 2, PAGE_BARS)))
 
     def receive(self, event: protocol.Event) -> list[protocol.Command]:
         """Take an event of this session; return what to ask next."""
+        if self.is_done or self.wants_session or event.session != self.session:
+            return []
         if isinstance(event, protocol.SymbolResolved):
             self.progress += 1
             self._info = event.info
-        elif isinstance(event, protocol.BarsReceived) and event.series == SERIES_ID:
-            self._take(event)
-        elif isinstance(event, protocol.SeriesCompleted) and event.series == SERIES_ID:
-            return self._next_page(event)
+        elif isinstance(event, protocol.BarsReceived):
+            if event.series == SERIES_ID:
+                self._take(event)
+        elif isinstance(event, protocol.SeriesCompleted):
+            if event.series == SERIES_ID:
+                return self._complete_page(event)
         else:
-            self.error = failure_of(self.request, event)
+            self._fail(failure_of(self.request, event))
         return []
+
+    def _start_afresh(self) -> None:
+        self._can_join = False
+        self.wants_session = True
+
+    def _open(self, span: "int | protocol.BarsUpTo") -> list[protocol.Command]:
+        self._requests += 1
+        spec = encode_spec(self.request.symbol, self.request.settings)
+        return open_series(self.session, spec, self.request.width.wire, span)
+
+    def _request_more(self) -> list[protocol.Command]:
+        self._requests += 1
+        count = self._missing_count() if self._joint is None else PAGE_BARS
+        return [protocol.request_more_data(self.session, SERIES_ID, count)]
+
+    def _fail(self, error: TradingViewError | None) -> None:
+        is_refused = isinstance(error, SeriesError | IntervalError) and not is_pace_refusal(error)
+        if self._leg is _Leg.OLDER and is_refused:
+            self._start_afresh()  # the same series was served before: it is the moment that is not understood
+        else:
+            self.error = error
 
     def _take(self, event: protocol.BarsReceived) -> None:
         self._rejected += event.rejected
         if event.time_ms is not None:
             self._clock_s = event.time_ms / 1000
-        if not event.rows:
+        page = {row[0]: row for row in event.rows}
+        if not event.is_snapshot and not math.isinf(self._oldest_seen):
+            # A late update of a bar that no page has brought yet would leave a hole behind it.
+            page = {moment: row for moment, row in page.items() if moment >= self._oldest_seen}
+        if self._leg is _Leg.OLDER:
+            # The live bars of this session would stand beyond the gap.
+            page = {moment: row for moment, row in page.items() if moment <= self._newest_held}
+        if not page:
             return
-        oldest = min(row[0] for row in event.rows)
-        if not self._rows or oldest < min(self._rows):
+        oldest = min(page)
+        if oldest < self._oldest_seen:
             self.progress += 1
-        self._rows.update((int(row[0]), row) for row in event.rows)
-        newest = int(max(row[0] for row in event.rows))
-        if self._newest is None or newest >= self._newest:
-            self._newest = newest
-            # Without the server's word a bar ends its width after its open; tick bars have none and stay open.
-            width_s = self.request.width.seconds if self.request.width.is_time_based else math.inf
-            close_time = newest + width_s if event.close_time is None else event.close_time
-            self._is_forming = close_time > self._clock_s
+            self._oldest_seen = oldest
+        if self._joint in page:
+            if self._leg is _Leg.OLDER and page[self._joint] != self._bars.rows[self._joint]:
+                self._start_afresh()  # the history was adjusted meanwhile: its old and new rows do not mix
+                return
+            self._joint = None
+        self._bars.add(page, event.close_time, self._clock_s)
 
-    def _next_page(self, event: protocol.SeriesCompleted) -> list[protocol.Command]:
+    def _complete_page(self, event: protocol.SeriesCompleted) -> list[protocol.Command]:
         self.progress += 1
-        oldest = min(self._rows, default=None)
-        if self._is_satisfied(oldest):
-            self._finish("complete", event.update_mode)
-        elif event.data_completed:
-            self._finish("exhausted" if event.data_completed == "end" else "limited", event.update_mode)
-        elif oldest is None:
-            self.error = NoBarsError(f"{self.request}: the server completed the series without a bar")
-        elif oldest == self._oldest_before:
-            self._finish("limited", event.update_mode)
+        self._empty_pages = self._empty_pages + 1 if self._oldest_seen == self._oldest_before else 0
+        self._oldest_before = self._oldest_seen
+        if self._joint is not None:
+            if not event.data_completed and self._empty_pages < _EMPTY_PAGES:
+                return self._request_more()
+            self._start_afresh()
+        elif self._leg is _Leg.GAP:
+            self._finish()
+        elif not self._bars.rows and not event.data_completed:
+            damage = f": {self._rejected} rows were no bars" if self._rejected else ""
+            self.error = NoBarsError(f"{self.request}: the server completed the series without a bar{damage}")
         else:
-            self._oldest_before = oldest
-            self._requests += 1
-            return [protocol.request_more_data(self.session, SERIES_ID, self._missing_count(oldest))]
+            self._settled = self._bars.oldest
+            self._update_mode = event.update_mode
+            self._reach = self._reach_of(event.data_completed)
+            if self._reach is None:
+                return self._request_more()
+            if math.isinf(self._newest_held) or self._newest_held >= self._end_s:
+                self._finish()
+            else:
+                self.wants_session = True
         return []
 
-    def _is_satisfied(self, oldest: int | None) -> bool:
+    def _reach_of(self, data_completed: str) -> Reach | None:
+        """How far the bars reach, None while more are to be asked for."""
+        if self._is_satisfied():
+            return "complete"
+        if data_completed:
+            return "exhausted" if data_completed == "end" else "limited"
+        return "limited" if self._empty_pages >= _EMPTY_PAGES else None
+
+    def _is_satisfied(self) -> bool:
         if self.request.bars_count is not None:
-            return sum(map(self._is_wanted, self._rows)) >= self.request.bars_count
-        return self.request.start is not None and oldest is not None and oldest <= self.request.start.timestamp()
+            return self._wanted_count() >= self.request.bars_count
+        return self._bars.oldest <= self._start_s
 
-    def _is_wanted(self, timestamp: int) -> bool:
-        start, end = self.request.start, self.request.end
-        return (start is None or timestamp >= start.timestamp()) and (end is None or timestamp < end.timestamp())
-
-    def _finish(self, reach: Reach, update_mode: str) -> None:
-        rows = [self._rows[timestamp] for timestamp in sorted(self._rows) if self._is_wanted(timestamp)]
+    def _finish(self) -> None:
+        rows = [self._bars.rows[moment] for moment in sorted(self._bars.rows) if self._start_s <= moment < self._end_s]
         if self.request.bars_count is not None:
             rows = rows[-self.request.bars_count :]
         self.history = SeriesHistory(
             request=self.request,
             info=self._info,
             rows=rows,
-            reach=reach,
-            forming_from=self._newest if self._is_forming else None,
-            update_mode=update_mode,
+            reach="complete" if self._reach is None or self._is_satisfied() else self._reach,
+            forming_from=self._bars.forming_from(_longest_s(self.request.width) + _delay_s(self._update_mode)),
+            update_mode=self._update_mode,
             requests=self._requests,
             rejected=self._rejected,
         )
 
+    def _wanted_count(self) -> int:
+        if math.isinf(self._end_s):
+            return len(self._bars.rows)
+        return sum(moment < self._end_s for moment in self._bars.rows)
+
     def _first_count(self) -> int:
         wanted = self.request.bars_count or 0
         if self.request.bars_count is not None and self.request.end is not None:
-            wanted += self._bars_between(self.request.end.timestamp(), self._clock_s)
+            wanted += self._bars_between(self._end_s, self._clock_s)
         elif self.request.start is not None:
-            wanted = self._bars_between(self.request.start.timestamp(), self._clock_s)
+            wanted = self._bars_between(self._start_s, self._clock_s)
         elif self.request.bars_count is None:
             wanted = PAGE_BARS
         return min(wanted, PAGE_BARS)
 
-    def _missing_count(self, oldest: int) -> int:
+    def _missing_count(self) -> int:
+        """How many bars to ask for beyond the oldest one held."""
+        missing = PAGE_BARS
         if self.request.bars_count is not None:
-            return min(self.request.bars_count - sum(map(self._is_wanted, self._rows)), PAGE_BARS)
-        if self.request.start is not None:
-            return min(self._bars_between(self.request.start.timestamp(), oldest), PAGE_BARS)
-        return PAGE_BARS
+            missing = self.request.bars_count - self._wanted_count()
+            if self._bars.oldest > self._end_s:
+                missing += self._bars_between(self._end_s, self._bars.oldest)
+        elif self.request.start is not None:
+            missing = self._bars_between(self._start_s, self._bars.oldest)
+        return min(missing, PAGE_BARS)
 
     def _bars_between(self, start_s: float, end_s: float) -> int:
         """At most so many bars lie between: a market that never closes; two more for the edges."""
@@ -158,12 +268,70 @@ class SeriesPager:
         return max(math.ceil((end_s - start_s) / self.request.width.seconds), 0) + 2
 
 
-def open_series(session: str, spec: str, resolution: str, count: int) -> list[protocol.Command]:
+class _Bars:
+    """The last version of each bar held, and what is known of those that were the newest when they came."""
+
+    def __init__(self) -> None:
+        self.rows: dict[float, list[float]] = {}
+        self.oldest = math.inf
+        self.newest = -math.inf
+        self._heads: dict[float, tuple[float | None, float]] = {}
+
+    def add(self, page: dict[float, list[float]], close_time: float | None, clock_s: float) -> None:
+        """Hold a page that came at `clock_s`; `close_time` is the server's word on the end of its newest bar."""
+        self.rows.update(page)
+        newest = max(page)
+        self.oldest = min(self.oldest, min(page))
+        # What comes again beside or after a newer bar is final.
+        self._heads = {moment: word for moment, word in self._heads.items() if moment not in page}
+        if newest >= self.newest:
+            self.newest = newest
+            is_plausible = close_time is not None and close_time > newest
+            self._heads[newest] = (close_time if is_plausible else None, clock_s)
+
+    def drop_before(self, moment: float) -> None:
+        self.rows = {each: row for each, row in self.rows.items() if each >= moment}
+        self.oldest = min(self.rows)
+
+    def second_oldest(self) -> float:
+        return sorted(self.rows)[:2][-1]
+
+    def first_unsure(self) -> float:
+        """The first bar whose version here need not be its last, be it by any clock."""
+        return min(self._heads)
+
+    def forming_from(self, width_s: float) -> int | None:
+        """Open of the first bar whose version here may not be its last; None if all are closed.
+
+        A bar is closed if it came when the server's clock was past its end; without the server's word that is
+        `width_s` after its open.
+        """
+        ends = (
+            (moment, clock_s, moment + width_s if end_s is None else end_s)
+            for moment, (end_s, clock_s) in self._heads.items()
+        )
+        return min((int(moment) for moment, clock_s, end_s in ends if end_s > clock_s), default=None)
+
+
+def _longest_s(width: Interval) -> float:
+    """How long a bar may last: a month up to 31 days, a tick or range bar until the next one."""
+    if not width.is_time_based:
+        return math.inf
+    return width.count * 31 * 86_400 if width.unit == "mo" else width.seconds
+
+
+def _delay_s(update_mode: str) -> float:
+    """How late a feed is, from e.g. `delayed_streaming_900`."""
+    delay = update_mode.rpartition("_")[2]
+    return float(delay) if update_mode.startswith("delayed") and delay.isdecimal() else 0.0
+
+
+def open_series(session: str, spec: str, resolution: str, span: "int | protocol.BarsUpTo") -> list[protocol.Command]:
     """The commands that open a chart session with one series in it."""
     return [
         protocol.chart_create_session(session),
         protocol.resolve_symbol(session, SYMBOL_ID, spec),
-        protocol.create_series(session, SERIES_ID, SYMBOL_ID, resolution, count),
+        protocol.create_series(session, SERIES_ID, SYMBOL_ID, resolution, span),
     ]
 
 

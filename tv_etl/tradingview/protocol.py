@@ -16,8 +16,9 @@ What is ugly, and why it is so:
 * Bars older than what was loaded come with negative indices, and indices shift. The time of a bar is its only
   identity; indices are not decoded.
 * A row has five values where the instrument has no volume. Rows that are no bars (nulls, text, a missing value, a
-  time between two seconds) are dropped and counted, never repaired.
+  time between two seconds, a price of 1e+100, which means "none") are dropped and counted, never repaired.
 * Which packets carry the server's time differs (`du` and `qsd` do not): `server_time_ms` holds the newest one seen.
+* What nobody reads may be missing or of any type; a message is malformed only where what it says cannot be known.
 * An error's scope is in its method: `symbol_error` and `series_error` end one series, `critical_error` one session,
   `protocol_error` the connection.
 
@@ -26,7 +27,7 @@ This module never awaits, sleeps, logs or reads a clock. Source: PROTOCOL.md §2
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -38,6 +39,11 @@ ANONYMOUS_TOKEN = "unauthorized_user_token"
 
 _HEARTBEAT = "~h~"
 _LEGACY_JSON = "~j~"
+
+# The server prints 1e+100 where it has no value: in `volume` and in studies, never yet in a price (PROTOCOL.md §2).
+_NO_VALUE = 1e100
+# The moments that a datetime can hold, in UTC seconds: what lies outside is no time, whatever it is.
+_FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +243,10 @@ class ServerProtocol:
         return "".join(outgoing)
 
 
+# `("bar_count", moment, count)`: so many bars up to a moment in UTC seconds, which create_series takes for a count.
+BarsUpTo = tuple[Literal["bar_count"], int, int]
+
+
 # --- commands -------------------------------------------------------------------------------------------------
 
 
@@ -260,8 +270,8 @@ def resolve_symbol(session: str, symbol_id: str, spec: str) -> Command:
     return Command("resolve_symbol", (session, symbol_id, spec))
 
 
-def create_series(session: str, series: str, symbol_id: str, resolution: str, count: int) -> Command:
-    return Command("create_series", (session, series, "s1", symbol_id, resolution, count, ""))
+def create_series(session: str, series: str, symbol_id: str, resolution: str, span: "int | BarsUpTo") -> Command:
+    return Command("create_series", (session, series, "s1", symbol_id, resolution, span, ""))
 
 
 def request_more_data(session: str, series: str, count: int) -> Command:
@@ -317,7 +327,7 @@ class _Envelope(msgspec.Struct):
 
 
 class _Point(msgspec.Struct):
-    v: list[float]
+    v: Annotated[list[Annotated[float, msgspec.Meta(lt=_NO_VALUE)]], msgspec.Meta(min_length=5, max_length=6)]
 
 
 class _LastBarStatus(msgspec.Struct):
@@ -331,9 +341,9 @@ class _Series(msgspec.Struct):
 
 class _Quote(msgspec.Struct):
     n: str
-    s: str = "ok"
-    v: dict[str, Any] | None = None
-    errmsg: str = ""
+    s: Any = "ok"
+    v: Any = None
+    errmsg: Any = ""
 
 
 _envelope = msgspec.json.Decoder(_Envelope)
@@ -349,18 +359,40 @@ def decode_event(payload: str) -> tuple[list[Event], int | None]:
     if payload.startswith(_LEGACY_JSON):
         payload = payload[len(_LEGACY_JSON) :]
     try:
-        envelope = _envelope.decode(payload)
+        envelope = _decode_envelope(payload)
         if envelope.m is None:
             return _decode_hello(payload)
-        time_ms = _time_ms(envelope)
+        time_ms = _time_ms(envelope.t_ms, envelope.t)
         decode = _DECODERS.get(envelope.m)
         if decode is None:
-            return [Ignored(_optional_text(envelope.p, 0), envelope.m)], time_ms
+            return [Ignored(_text(envelope.p, 0), envelope.m)], time_ms
         return decode(_Params(envelope.m, envelope.p, time_ms)), time_ms
     except RecursionError:
         raise ProtocolError("a message is nested too deeply") from None
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeEncodeError) as error:
         raise ProtocolError(f"a message is malformed: {error}") from None
+
+
+def _decode_envelope(payload: str) -> _Envelope:
+    try:
+        return _envelope.decode(payload)
+    except msgspec.ValidationError:
+        return _decode_odd_envelope(payload)
+
+
+def _decode_odd_envelope(payload: str) -> _Envelope:
+    """The slow way, for a time that is no number, or parameters that are no list in a message nobody reads."""
+    message = _loose.decode(payload)
+    if not isinstance(message, dict) or not isinstance(message.get("m"), str | None):
+        raise ProtocolError("a message is neither a method with parameters nor a hello")
+    method, params = message.get("m"), message.get("p")
+    if not isinstance(params, list):
+        if method in _DECODERS:
+            raise ProtocolError(f"{method}: the parameters are not a list")
+        params = []
+    raw = [msgspec.Raw(msgspec.json.encode(value)) for value in params]
+    times = {key: message[key] for key in ("t", "t_ms") if _is_number(message.get(key))}
+    return _Envelope(method, raw, **times)
 
 
 class _Params:
@@ -381,26 +413,35 @@ class _Params:
         return _loose.decode(self.raw[index]) if index < len(self.raw) else default
 
     def reason(self, index: int) -> str:
-        """A reason is text, or an object that holds one; its further parameters belong to it."""
-        parts = [self.value(i) for i in range(index, len(self.raw))]
-        return ", ".join(part if isinstance(part, str) else msgspec.json.encode(part).decode() for part in parts)
+        """The reason, and the parameters behind it, which belong to it."""
+        return ", ".join(_reason(self.value(i)) for i in range(index, len(self.raw)))
 
 
 def _decode_hello(payload: str) -> tuple[list[Event], int | None]:
     fields = _loose.decode(payload)
-    time_ms = fields.get("timestampMs", 0)
-    return [Hello("", fields)], int(time_ms) if isinstance(time_ms, int | float) and time_ms > 0 else None
+    return [Hello("", fields)], _time_ms(fields.get("timestampMs"), fields.get("timestamp"))
 
 
-def _time_ms(envelope: _Envelope) -> int | None:
-    if envelope.t_ms is not None:
-        return int(envelope.t_ms)
-    return None if envelope.t is None else int(envelope.t * 1000)
+def _time_ms(milliseconds: Any, seconds: Any) -> int | None:
+    """The server's time, from whichever it told."""
+    if _is_number(milliseconds) and 0 < milliseconds <= _LAST_SECOND * 1000:
+        return int(milliseconds)
+    return int(seconds * 1000) if _is_number(seconds) and 0 < seconds <= _LAST_SECOND else None
 
 
-def _optional_text(raw: list[msgspec.Raw], index: int) -> str:
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _text(raw: list[msgspec.Raw], index: int) -> str:
+    """A parameter that may be missing: "" unless it is text."""
     value = _loose.decode(raw[index]) if index < len(raw) else ""
     return value if isinstance(value, str) else ""
+
+
+def _reason(value: Any) -> str:
+    """A reason is text, or an object that holds one."""
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def _decode_bars(params: _Params) -> list[Event]:
@@ -419,7 +460,7 @@ def _decode_bars(params: _Params) -> list[Event]:
         rows_by_id, close_times = _decode_damaged_series(params)
     events: list[Event] = []
     for series_id, rows in rows_by_id.items():
-        good = rows if _are_bars(rows) else [row for row in rows if _are_bars([row])]
+        good = rows if _have_times(rows) else [row for row in rows if row and _have_times([row])]
         status = close_times.get(series_id)
         events.append(
             BarsReceived(
@@ -435,11 +476,14 @@ def _decode_bars(params: _Params) -> list[Event]:
     return events or [Ignored(session, params.method)]
 
 
-def _are_bars(rows: list[list[float]]) -> bool:
+def _have_times(rows: list[list[float]]) -> bool:
     try:
-        return {len(row) for row in rows} <= {5, 6} and all(row[0].is_integer() for row in rows)
-    except (TypeError, AttributeError):
+        times = [row[0] for row in rows]
+    except IndexError:
         return False
+    return not times or (
+        min(times) >= _FIRST_SECOND and max(times) <= _LAST_SECOND and all(map(float.is_integer, times))
+    )
 
 
 def _decode_damaged_series(
@@ -457,18 +501,21 @@ def _decode_damaged_series(
         rows_by_id[series_id] = [_row(point) for point in series["s"]]
         status = series.get("lbs")
         close_time = status.get("bar_close_time") if isinstance(status, dict) else None
-        close_times[series_id] = _LastBarStatus(close_time if isinstance(close_time, int | float) else None)
+        close_times[series_id] = _LastBarStatus(close_time if _is_number(close_time) else None)
     return rows_by_id, close_times
 
 
 def _row(point: Any) -> list[float]:
-    """The values of a point as floats; an empty row, which is no bar, where one is not a number."""
+    """The values of a point as floats; an empty row where they are no bar."""
     values = point.get("v") if isinstance(point, dict) else None
     if not isinstance(values, list):
         return []
-    if any(isinstance(value, bool) or not isinstance(value, int | float) for value in values):
+    if len(values) == 6 and values[5] is None:
+        values = values[:5]  # no volume is legal, no price is not
+    if len(values) not in (5, 6) or not all(map(_is_number, values)):
         return []
-    return [float(value) for value in values]
+    row = [float(value) for value in values]
+    return row if max(row[:5]) < _NO_VALUE else []
 
 
 def _decode_quote(params: _Params) -> list[Event]:
@@ -476,17 +523,20 @@ def _decode_quote(params: _Params) -> list[Event]:
     if len(params.raw) < 2:
         raise ProtocolError("qsd: parameter 1 is missing")
     quote = _quote.decode(params.raw[1])
-    return [QuoteReceived(session, quote.n, quote.s, quote.v or {}, quote.errmsg)]
+    status = quote.s if isinstance(quote.s, str) else "error"
+    fields = quote.v if isinstance(quote.v, dict) else {}
+    return [QuoteReceived(session, quote.n, status, fields, _reason(quote.errmsg or ""))]
 
 
 def _decode_completed(params: _Params) -> list[Event]:
-    extra = params.value(4)
+    # Three to five parameters have been seen; the object stands last, wherever that is.
+    extra = params.value(len(params.raw) - 1) if params.raw else None
     data_completed = extra.get("data_completed") if isinstance(extra, dict) else None
     return [
         SeriesCompleted(
             session=params.text(0),
             series=params.text(1),
-            update_mode=_optional_text(params.raw, 2),
+            update_mode=_text(params.raw, 2),
             data_completed=data_completed if isinstance(data_completed, str) else "",
         )
     ]
@@ -500,21 +550,21 @@ def _decode_resolved(params: _Params) -> list[Event]:
 
 
 def _decode_series_failed(params: _Params) -> list[Event]:
-    reason = params.value(3, "")
-    text = reason if isinstance(reason, str) else msgspec.json.encode(reason).decode()
-    return [SeriesFailed(params.text(0), params.text(1), text)]
+    # [session, series, turnaround, reason, node]; the short form has neither turnaround nor node.
+    reason = params.value(min(3, len(params.raw) - 1), "") if len(params.raw) > 2 else ""
+    return [SeriesFailed(params.text(0), params.text(1), _reason(reason))]
 
 
 _DECODERS: dict[str, Callable[[_Params], list[Event]]] = {
     "timescale_update": _decode_bars,
     "du": _decode_bars,
-    "series_loading": lambda p: [SeriesLoading(p.text(0), p.text(1))],
+    "series_loading": lambda p: [SeriesLoading(p.text(0), _text(p.raw, 1))],
     "symbol_resolved": _decode_resolved,
     "symbol_error": lambda p: [SymbolFailed(p.text(0), p.text(1), p.reason(2))],
     "series_completed": _decode_completed,
     "series_error": _decode_series_failed,
     "qsd": _decode_quote,
     "quote_completed": lambda p: [QuoteCompleted(p.text(0), p.text(1))],
-    "critical_error": lambda p: [SessionFailed(p.text(0), _optional_text(p.raw, 1), p.reason(2))],
+    "critical_error": lambda p: [SessionFailed(p.text(0), _reason(p.value(1, "")), p.reason(2))],
     "protocol_error": lambda p: [ConnectionRefused("", p.reason(0))],
 }

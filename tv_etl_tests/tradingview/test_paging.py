@@ -1,10 +1,11 @@
 """The pager against a scripted server: it asks for what is missing and says how far the answer reaches."""
 
+import math
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tv_etl.tradingview import protocol
@@ -16,10 +17,13 @@ from tv_etl.tradingview.errors import (
     SymbolError,
     TradingViewError,
 )
-from tv_etl.tradingview.models import HistoryRequest, SeriesHistory
+from tv_etl.tradingview.models import HistoryRequest, Reach, SeriesHistory
 from tv_etl.tradingview.paging import SERIES_ID, SYMBOL_ID, SeriesPager, is_pace_refusal
+from tv_etl_tests.tradingview.legal_server import Habits, LegalServer, Market
 
 MINUTE = 60
+
+Truth = dict[int, list[float]]  # the market's bars by their opens
 NOW = 1_000_000 * MINUTE
 
 
@@ -103,7 +107,7 @@ def test_the_plans_window_is_said() -> None:
 
 def test_a_server_that_just_stops_is_not_taken_for_the_start_of_history() -> None:
     history = fetch(ScriptedServer(999_990, 1_000_000, says_end=False), bars_count=50)
-    assert (len(history.rows), history.reach, history.requests) == (11, "limited", 2)
+    assert (len(history.rows), history.reach, history.requests) == (11, "limited", 3)
 
 
 def test_without_limits_everything_is_fetched() -> None:
@@ -139,7 +143,8 @@ COMPLETED = protocol.SeriesCompleted("cs_1", SERIES_ID, "streaming", "")
         (NOW + 60, NOW + 59, NOW),  # the server says when the bar ends
         (NOW + 60, NOW + 60, None),
         (NOW + 960, NOW + 100, NOW),  # a delayed feed ends its bars later
-        (NOW - 1, NOW, None),  # the session has ended
+        (NOW + 59, NOW + 59, None),  # the last bar of a session ends a second early
+        (NOW, NOW + 59, NOW),  # the end of the bar before is no word on this one
         (None, NOW + 59, NOW),  # without the server's word the width decides
         (None, NOW + 60, None),
         (NOW + 60, None, NOW),  # without the server's clock ours decides
@@ -200,3 +205,125 @@ def test_a_server_that_wants_patience_is_not_refusing_the_series() -> None:
     assert pager.error is not None
     assert is_pace_refusal(pager.error)
     assert pager.error.retryable
+
+
+# --- whatever the protocol leaves open -------------------------------------------------------------------------
+
+habits = st.builds(
+    Habits,
+    page=st.integers(1, 12),
+    extra=st.integers(0, 5),
+    window=st.integers(1, 40) | st.just(1_000),
+    says_end=st.booleans(),
+    chatter=st.sampled_from([0.0, 0.3, 0.6]),
+    liveliness=st.sampled_from([0.0, 0.3, 0.6]),
+    **{name: st.sampled_from(get_args(kind)) for name, kind in get_type_hints(Habits).items() if get_args(kind)},
+    late_updates=st.booleans(),
+)
+
+
+def converse(market: Market, habits: Habits, request: HistoryRequest, losses: list[int]) -> tuple[SeriesPager, Truth]:
+    """Play a fetch to its end; each number in `losses` lets so many WebSocket messages through before a line breaks.
+
+    Returns the pager and the market's bars when the pager finished.
+    """
+    pager = SeriesPager(request, "cs_0", now_s=market.clock)
+    commands = pager.start()
+    for number in range(1, 1_000):
+        server, client = LegalServer(market, habits), protocol.ClientProtocol()
+        left = losses.pop(0) if losses else 10**9
+        completed = 0
+        is_lost = False
+        client.send(*commands)
+        while not (pager.is_done or is_lost):
+            for text in client.text_to_send():
+                server.receive(text)
+            messages = server.messages()
+            assert messages, "both ends wait for each other"
+            for message in messages[:left]:
+                client.receive_text(message)
+                for event in client.events_received():
+                    if not pager.is_done:
+                        completed += isinstance(event, protocol.SeriesCompleted) and is_ours(event)
+                        client.send(*pager.receive(event))
+                if pager.wants_session:
+                    old = pager.session
+                    commands = pager.resume(f"{old}_", now_s=market.clock)
+                    client.send(protocol.chart_delete_session(old), *commands)
+            left -= len(messages)
+            is_lost = left <= 0
+        if pager.is_done:
+            return pager, server.completed[completed - 1]
+        for _ in range(number % 4):
+            market.go_on()
+        commands = pager.resume(f"cs_{number}", now_s=market.clock)
+    raise AssertionError("the pager does not come to an end")
+
+
+def is_ours(event: protocol.SeriesCompleted) -> bool:
+    return event.series == SERIES_ID and event.session != "cs_other"
+
+
+def check(pager: SeriesPager, habits: Habits, market: Market, bars: Truth) -> None:
+    """The answer is the market's, bar for bar, and says truly how far it reaches and what may still change."""
+    request, history = pager.request, pager.history
+    assert history is not None, pager.error
+    floor = max(market.held - habits.window, 0)
+    start = -math.inf if request.start is None else request.start.timestamp()
+    end = math.inf if request.end is None else request.end.timestamp()
+    served = [time for time in market.times[floor : len(bars)] if time < end]
+    if request.bars_count is not None:
+        is_complete, wanted = len(served) >= request.bars_count, served[-request.bars_count :]
+    else:
+        is_complete, wanted = market.times[floor] <= start, [time for time in served if time >= start]
+    assert [int(row[0]) for row in history.rows] == wanted
+    word: Reach = "exhausted" if habits.says_end and not floor else "limited"
+    assert history.reach == ("complete" if is_complete else word)
+    for row in history.rows:
+        time = int(row[0])
+        if history.forming_from is None or time < history.forming_from:
+            assert row == market.row(time), "a bar is called closed and is not what it became"
+            assert time + 60 <= market.clock
+        elif not habits.late_updates:
+            assert row == bars[time]
+
+
+requests = st.one_of(
+    st.builds(lambda count: {"bars_count": count}, st.integers(1, 50)),
+    st.builds(lambda count, end: {"bars_count": count, "end": end}, st.integers(1, 20), st.integers(0, 100)),
+    st.builds(lambda start: {"start": start}, st.integers(0, 100)),
+    st.builds(lambda start, length: {"start": start, "end": start + length}, st.integers(0, 80), st.integers(1, 50)),
+    st.just({}),
+)
+
+
+def request_in(market: Market, wish: dict[str, int]) -> HistoryRequest:
+    """A request whose moments are percentages of the market's life."""
+    first, last = market.times[0] - 600, market.times[-1]
+    moments = {
+        name: datetime.fromtimestamp(first + (last - first) * value // 100, tz=timezone.utc)
+        for name, value in wish.items()
+        if name != "bars_count"
+    }
+    return HistoryRequest("X:Y", "1m", moments.get("start"), moments.get("end"), wish.get("bars_count"))
+
+
+markets = st.builds(Market, st.integers(0, 10**6), st.integers(2, 40), st.integers(0, 20), has_volume=st.booleans())
+
+
+@settings(max_examples=200, deadline=None)
+@given(markets, habits, requests)
+def test_any_legal_conversation_ends_in_exactly_the_markets_bars(
+    market: Market, habits: Habits, wish: dict[str, int]
+) -> None:
+    pager, truth = converse(market, habits, request_in(market, wish), [])
+    check(pager, habits, market, truth)
+
+
+@settings(max_examples=200, deadline=None)
+@given(markets, habits, requests, st.lists(st.integers(0, 30), min_size=1, max_size=6))
+def test_lost_connections_change_nothing_in_the_answer(
+    market: Market, habits: Habits, wish: dict[str, int], losses: list[int]
+) -> None:
+    pager, truth = converse(market, habits, request_in(market, wish), losses)
+    check(pager, habits, market, truth)
