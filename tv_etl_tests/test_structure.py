@@ -58,7 +58,7 @@ def importers_of(package: str) -> set[str]:
 def test_websockets_is_imported_in_two_places_only() -> None:
     assert importers_of("websockets") == {
         f"{CLIENT}.errors",
-        f"{CLIENT}.services",
+        f"{CLIENT}.websocket",
         "tv_etl.market_server.server",
     }
 
@@ -72,7 +72,7 @@ def test_dagster_is_imported_by_the_dagster_side_only() -> None:
 
 
 def test_httpx_is_imported_by_the_notifier_only() -> None:
-    assert importers_of("httpx") == {"tv_etl.notify"}
+    assert importers_of("httpx") == {"tv_etl.notify", f"{CLIENT}.accounts"}
 
 
 @pytest.mark.parametrize("name", MODULES)

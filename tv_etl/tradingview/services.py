@@ -1,8 +1,8 @@
 """The two services under the client: one WebSocket, and the sessions that live on it.
 
-`ConnectionService` owns the socket: it answers heartbeats, notices a dead line and routes events by session.
+`ConnectionService` owns the connection: it signs in, answers heartbeats and routes events by session.
 `MessageService` opens sessions on a connection, runs history requests and keeps live subscriptions going over
-reconnects. Both translate every foreign exception into the tree of `errors`, once, here.
+reconnects. What a network can do wrong has become one of `errors` below them, in `websocket`.
 """
 
 import asyncio
@@ -10,19 +10,14 @@ import logging
 import os
 import random
 import secrets
-import ssl
 import string
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
-from urllib.parse import urlsplit
-
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI, WebSocketException
-from websockets.typing import Origin
 
 from tv_etl.tradingview import protocol
+from tv_etl.tradingview.accounts import Account, AuthToken, is_private
 from tv_etl.tradingview.errors import (
     AuthError,
     ConnectionFailedError,
@@ -30,20 +25,19 @@ from tv_etl.tradingview.errors import (
     ProtocolError,
     TradingViewError,
 )
-from tv_etl.tradingview.frames import MAX_MESSAGE_LENGTH
 from tv_etl.tradingview.models import ANSWER_LIMIT_S, HistoryRequest, SeriesHistory
 from tv_etl.tradingview.paging import SeriesPager
+from tv_etl.tradingview.websocket import WebSocket, final, host_of, open_websocket
 
 DEFAULT_WS_URL = "wss://data.tradingview.com/socket.io/websocket?from=screener%2F"
+# Serves what a paid plan includes (PROTOCOL.md §1.8).
+PAID_WS_URL = DEFAULT_WS_URL.replace("//data.", "//prodata.")
 WS_URL_VARIABLE = "TV_ETL_WS_URL"
 
-# The server refuses connections without an origin of its own (PROTOCOL.md §1.1).
-ORIGIN = Origin("https://www.tradingview.com")
-
-# Events kept for a consumer that is slower than the market: an hour of updates, once a second.
+# Kept for a consumer that is slower than the market: an hour of updates, once a second; several long answers.
 INBOX_EVENTS = 4_096
+INBOX_ROWS = 200_000
 
-_CLOSE_LIMIT_S = 2.0
 _BACKOFF_FIRST_S = 0.5
 _BACKOFF_LAST_S = 30.0
 
@@ -54,13 +48,16 @@ _log = logging.getLogger(__name__)
 class Limits:
     """How long is waited for what, in seconds; the defaults suit TradingView over an ordinary line.
 
-    `open_s` for a connection. `silence_s` without any message ends a connection: the official client gives up after
-    20 s, and the server sends a heartbeat every 10. `progress_s` without an event of its own ends a request:
-    heartbeats prove a line, not an answer. `retry_s` of delays in all are spent on a connection that cannot be opened
-    or breaks, `reconnect_s` on restoring a live subscription.
+    `open_s` for a connection, and for the token of a session. `alive_s` without a sign of life ends a connection: no
+    message, no answer to a ping, and less of a long message than 1,000 bytes a second. `silence_s` without any message
+    ends it as well: the official client gives up after 20 s, and the server sends a heartbeat every 10. `progress_s`
+    without an event of its own ends a request: heartbeats prove a line, not an answer; a long message coming in stops
+    this clock. `retry_s` of delays in all are spent on a connection that cannot be opened or breaks, `reconnect_s` on
+    restoring live subscriptions.
     """
 
     open_s: float = 5.0
+    alive_s: float = 10.0
     silence_s: float = 20.0
     progress_s: float = 10.0
     retry_s: float = 20.0
@@ -68,51 +65,65 @@ class Limits:
 
 
 class Inbox:
-    """The events of one session, in order, until the connection fails."""
+    """The events of one session, in order, until it or the connection fails."""
 
     def __init__(self) -> None:
-        self._queue: asyncio.Queue[protocol.Event | TradingViewError] = asyncio.Queue(INBOX_EVENTS)
+        self._queue: asyncio.Queue[protocol.Event | TradingViewError] = asyncio.Queue()
         self._failure: TradingViewError | None = None
+        self._rows = 0
 
     def put(self, event: protocol.Event) -> None:
-        try:
-            self._queue.put_nowait(event)
-        except asyncio.QueueFull:
-            self.fail(ConnectionFailedError(f"the consumer is {INBOX_EVENTS} events behind"))
+        """Append an event; a consumer too far behind gets an error instead of it and all later ones."""
+        if self._failure is not None:
+            return
+        if self._queue.qsize() >= INBOX_EVENTS or self._rows + _row_count(event) > INBOX_ROWS:
+            self.fail(ConnectionFailedError(f"the consumer is {self._queue.qsize()} events behind"))
+            return
+        self._rows += _row_count(event)
+        self._queue.put_nowait(event)
 
     def fail(self, error: TradingViewError) -> None:
         """End the inbox: what is queued is still delivered, then the error is raised for ever."""
         if self._failure is None:
             self._failure = error
-            with suppress(asyncio.QueueFull):
-                self._queue.put_nowait(error)
+            self._queue.put_nowait(error)
 
     async def next(self, timeout_s: float | None = None) -> protocol.Event:
-        """The next event. Raises asyncio.TimeoutError, or the error that ended the connection."""
+        """The next event. Raises asyncio.TimeoutError, or the error that ended the session."""
         if self._failure is not None and self._queue.empty():
-            raise self._failure
+            raise self._failure.with_traceback(None)
         item = await asyncio.wait_for(self._queue.get(), timeout_s)
         if isinstance(item, TradingViewError):
-            raise item
+            raise item.with_traceback(None)
+        self._rows -= _row_count(item)
         return item
 
 
 class ConnectionService:
     """One WebSocket to TradingView, or to anything that speaks its protocol.
 
-    The address is `ws_url`, else the environment's TV_ETL_WS_URL, else TradingView's. Without a token the
-    connection is anonymous. Use it as an async context manager, or call `connect` and `close`.
+    The address is `ws_url`, else the environment's TV_ETL_WS_URL, else TradingView's, which is another one for
+    accounts with a paid plan. The connection is anonymous without an `auth_token` or an `account`. Use it as an async
+    context manager, or call `connect` and `close`.
     """
 
     def __init__(
-        self, ws_url: str | None = None, *, auth_token: str | None = None, limits: Limits | None = None
+        self,
+        ws_url: str | None = None,
+        *,
+        auth_token: str | None = None,
+        account: Account | None = None,
+        limits: Limits | None = None,
     ) -> None:
+        if auth_token and account is not None:
+            raise AuthError("give an auth_token or an account, not both")
         self.limits = limits or Limits()
         self.ws_url = ws_url or os.environ.get(WS_URL_VARIABLE) or DEFAULT_WS_URL
-        self._auth_token = auth_token or protocol.ANONYMOUS_TOKEN
+        self._account = account or Account(auth_token)
+        self._token = AuthToken(protocol.ANONYMOUS_TOKEN)
         self._protocol = protocol.ClientProtocol()
-        self._socket: ClientConnection | None = None
-        self._reader: asyncio.Task[None] | None = None
+        self._socket: WebSocket | None = None
+        self._reader: asyncio.Task[TradingViewError] | None = None
         self._inboxes: dict[str, Inbox] = {}
         self._opening = asyncio.Lock()
         self._clock_read_at = 0.0
@@ -128,6 +139,16 @@ class ConnectionService:
     def is_open(self) -> bool:
         return self._socket is not None
 
+    @property
+    def receiving_at(self) -> float:
+        """When a long message was last seen coming in, by the monotonic clock; -inf if not open."""
+        return self._socket.receiving_at if self._socket else float("-inf")
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since the connection was opened; 0 if it is not open."""
+        return time.monotonic() - self._socket.opened_at if self._socket else 0.0
+
     def server_now(self) -> float:
         """The server's time in UTC seconds; this machine's until the server has told its own."""
         if self._protocol.server_time_ms is None:
@@ -140,25 +161,42 @@ class ConnectionService:
             if self._socket is not None:
                 return
             await self._stop_reader()
-            socket = await _open_socket(self.ws_url, self.limits.open_s)
+            self._token = await self._account.token(self.limits.open_s)
+            if self._token.has_plan and self.ws_url == DEFAULT_WS_URL:
+                self.ws_url = PAID_WS_URL
+            if not self._token.is_anonymous and not is_private(self.ws_url, "wss"):
+                raise AuthError(f"{host_of(self.ws_url)}: an account's token is sent over wss:// only")
+            limits = self.limits
+            socket = await open_websocket(
+                self.ws_url, open_s=limits.open_s, alive_s=limits.alive_s, silence_s=limits.silence_s
+            )
             self._protocol = protocol.ClientProtocol()
             self._socket = socket
             self._reader = asyncio.create_task(self._read(socket))
-        await self.send(protocol.set_auth_token(self._auth_token), protocol.set_locale())
+            await self.send(protocol.set_auth_token(self._token.reveal()), protocol.set_locale())
 
     async def close(self) -> None:
         """Close the connection; open inboxes end with ConnectionFailedError."""
-        socket, self._socket = self._socket, None
-        if socket is not None:
-            await socket.close()
-        await self._stop_reader()
+        async with self._opening:
+            socket = self._socket
+            if socket is not None:
+                # Nobody may take this for a loss and connect again.
+                self._lose(socket, final(f"{socket.host}: the connection was closed"))
+                await self._stop_reader()
+                await socket.close()
 
     async def send(self, *commands: protocol.Command) -> None:
-        """Send commands. Raises ConnectionFailedError if the connection is not open or just broke."""
-        if self._socket is None:
-            raise ConnectionFailedError(f"{_host(self.ws_url)}: the connection is not open")
+        """Send commands. Raises ConnectionFailedError if the connection is not open, or what ended it."""
+        socket, reader = self._socket, self._reader
+        if socket is None or reader is None:
+            raise ConnectionFailedError(f"{host_of(self.ws_url)}: the connection is not open")
         self._protocol.send(*commands)
-        await self._flush(self._socket)
+        try:
+            await self._flush(socket)
+        except ConnectionFailedError as failure:
+            # What arrived before the loss may say why, such as a rejected token: the reader has the last word.
+            await asyncio.wait({reader})
+            raise (failure if reader.cancelled() else reader.result()) from None
 
     @contextmanager
     def inbox(self, session: str) -> Iterator[Inbox]:
@@ -175,45 +213,56 @@ class ConnectionService:
             reader.cancel()
             await asyncio.gather(reader, return_exceptions=True)
 
-    async def _flush(self, socket: ClientConnection) -> None:
-        try:
-            for text in self._protocol.text_to_send():
-                await socket.send(text)
-        except ConnectionClosed as closed:
-            raise _lost(self.ws_url, closed) from None
+    async def _flush(self, socket: WebSocket) -> None:
+        for text in self._protocol.text_to_send():
+            await socket.send(text)
 
-    async def _read(self, socket: ClientConnection) -> None:
-        failure: TradingViewError = ConnectionFailedError(f"{_host(self.ws_url)}: the connection was closed")
+    async def _read(self, socket: WebSocket) -> TradingViewError:
+        """Read until the connection ends; return why."""
+        failure: TradingViewError = final(f"{socket.host}: the connection was closed")
         try:
             while True:
-                message = await asyncio.wait_for(socket.recv(), self.limits.silence_s)
-                self._receive(message if isinstance(message, str) else message.decode())
-                await self._flush(socket)
-        except asyncio.TimeoutError:
-            failure = ConnectionFailedError(f"{_host(self.ws_url)}: no message for {self.limits.silence_s:.0f} s")
-        except ConnectionClosed as closed:
-            failure = _lost(self.ws_url, closed)
-        except UnicodeDecodeError:
-            failure = ProtocolError(f"{_host(self.ws_url)}: a binary message is not UTF-8")
+                self._receive(await socket.receive())
+                with suppress(ConnectionFailedError):  # reading on shows how the connection ended
+                    await self._flush(socket)
         except TradingViewError as error:
             failure = error
+        except Exception as bug:
+            # A message that broke our decoding: whoever waits for an answer must hear of it.
+            failure = ProtocolError(f"{socket.host}: a message could not be read: {type(bug).__name__}")
+            failure.__cause__ = bug
         finally:
-            if self._socket is socket:
-                self._socket = None
+            self._lose(socket, failure)
+            await socket.close()
+        return failure
+
+    def _lose(self, socket: WebSocket, failure: TradingViewError) -> None:
+        if self._socket is socket:
+            self._socket = None
             for inbox in self._inboxes.values():
                 inbox.fail(failure)
-            # Also on cancellation; a server that does not answer the close must not hold us up.
-            await socket.close()
 
     def _receive(self, text: str) -> None:
+        if not self._token.is_anonymous:
+            # A server that quotes our token must not get it into our errors.
+            text = self._token.hide_in(text)
         self._protocol.receive_text(text)
         self._clock_read_at = time.monotonic()
         for event in self._protocol.events_received():
             if isinstance(event, protocol.ConnectionRefused):
-                raise _refused(self.ws_url, event.reason)
+                raise self._refused(event.reason)
             inbox = self._inboxes.get(event.session)
             if inbox is not None:
                 inbox.put(event)
+
+    def _refused(self, reason: str) -> TradingViewError:
+        host = host_of(self.ws_url)
+        if "auth token" in reason:
+            self._account.reject(self._token)
+            return AuthError(f"{host}: {reason}")
+        if "connections limit" in reason:
+            return ConnectionFailedError(f"{host}: {reason}")
+        return final(f"{host}: {reason}")
 
 
 class MessageService:
@@ -221,6 +270,8 @@ class MessageService:
 
     def __init__(self, connection: ConnectionService) -> None:
         self.connection = connection
+        self._backoff = Backoff(connection.limits.reconnect_s)
+        self._restoring = asyncio.Lock()
 
     async def fetch(self, request: HistoryRequest, *, timeout_s: float = ANSWER_LIMIT_S) -> SeriesHistory:
         """Fetch one series over a chart session of its own, paging as deep as the request wants.
@@ -229,7 +280,6 @@ class MessageService:
         and whatever the server refuses.
         """
         deadline = time.monotonic() + timeout_s
-        limit_s = self.connection.limits.progress_s
         await self.connection.connect()
         async with self._session("cs", protocol.chart_delete_session) as (session, inbox):
             pager = SeriesPager(request, session, now_s=self.connection.server_now())
@@ -237,7 +287,7 @@ class MessageService:
             progressed_at, progress = time.monotonic(), pager.progress
             while not pager.is_done:
                 try:
-                    event = await inbox.next(min(progressed_at + limit_s, deadline) - time.monotonic())
+                    event = await self._next_event(inbox, progressed_at, deadline)
                 except asyncio.TimeoutError:
                     waited_s = time.monotonic() - progressed_at if time.monotonic() < deadline else timeout_s
                     raise NoBarsError(f"{request}: no whole answer from the server within {waited_s:.1f} s") from None
@@ -260,29 +310,63 @@ class MessageService:
         """Yield the events of one session for as long as the caller listens.
 
         After a lost connection the same commands are sent again in a new session, with jittered exponential
-        backoff, until `limits.reconnect_s` went by without data; the consumer sees the server's fresh snapshot
-        then. `name` stands in errors. Raises NoBarsError if the first answer is late.
+        backoff that all subscriptions of this service share, until `limits.reconnect_s` of delays brought no data; the
+        consumer sees the server's fresh snapshot then. `name` stands in errors. Raises NoBarsError if the first answer
+        is late.
         """
-        backoff = Backoff(self.connection.limits.reconnect_s)
         has_data = False
         while True:
             try:
                 await self.connection.connect()
                 async with self._session(kind, close_command) as (session, inbox):
                     await self.connection.send(*open_commands(session))
-                    limit_s: float | None = self.connection.limits.progress_s
+                    is_answered = False
+                    sent_at = time.monotonic()
                     while True:
-                        event = await _next_event(inbox, limit_s, name)
+                        try:
+                            event = await (inbox.next() if is_answered else self._next_event(inbox, sent_at))
+                        except asyncio.TimeoutError:
+                            waited_s = self.connection.limits.progress_s
+                            raise NoBarsError(f"{name}: no answer from the server within {waited_s:.1f} s") from None
                         if isinstance(event, protocol.BarsReceived | protocol.QuoteReceived):
-                            has_data, limit_s = True, None
-                            backoff.reset()
+                            has_data = is_answered = True
+                            # Data of a connection that does not last are no reason to hurry again.
+                            self._backoff.reset(keep_pace=self.connection.age_s < self.connection.limits.alive_s)
                         yield event
-            except ConnectionFailedError as error:
-                delay_s = backoff.next_delay_s() if has_data and error.retryable else None
-                if delay_s is None:
+            except (ConnectionFailedError, NoBarsError) as error:
+                if not has_data or not error.retryable:
                     raise
-                _log.warning("%s: %s; reconnecting in %.1f s", name, error, delay_s)
+                await self._restore(name, error)
+
+    async def _restore(self, name: str, error: ConnectionFailedError | NoBarsError) -> None:
+        """Wait, and open the connection unless another subscription has; raise the error if that took too long."""
+        async with self._restoring:
+            while isinstance(error, NoBarsError) or not self.connection.is_open:
+                wish_s = error.retry_after_s if isinstance(error, ConnectionFailedError) else None
+                delay_s = self._backoff.next_delay_s(wish_s or 0.0)
+                if delay_s is None:
+                    raise error
+                _log.warning("%s: %s; trying again in %.1f s", name, error, delay_s)
                 await asyncio.sleep(delay_s)
+                if isinstance(error, NoBarsError):
+                    return
+                try:
+                    await self.connection.connect()
+                except ConnectionFailedError as failure:
+                    if not failure.retryable:
+                        raise
+                    error = failure
+
+    async def _next_event(self, inbox: Inbox, progressed_at: float, deadline: float = float("inf")) -> protocol.Event:
+        """The next event, waited for until the deadline, or until nothing came in for `limits.progress_s`."""
+        limit_s = self.connection.limits.progress_s
+        while True:
+            ends_at = min(max(progressed_at, self.connection.receiving_at) + limit_s, deadline)
+            try:
+                return await inbox.next(ends_at - time.monotonic())
+            except asyncio.TimeoutError:
+                if ends_at >= min(self.connection.receiving_at + limit_s, deadline):
+                    raise
 
     @asynccontextmanager
     async def _session(
@@ -305,10 +389,11 @@ class Backoff:
         self._budget_s = budget_s
         self.reset()
 
-    def reset(self) -> None:
-        """Start over: the last try brought data."""
+    def reset(self, *, keep_pace: bool = False) -> None:
+        """Start over: the last try brought data. With `keep_pace` the delays stay as long as they are."""
         self._left_s = self._budget_s
-        self._ceiling_s = _BACKOFF_FIRST_S
+        if not keep_pace:
+            self._ceiling_s = _BACKOFF_FIRST_S
 
     def next_delay_s(self, at_least_s: float = 0.0) -> float | None:
         """How long to wait now, or None if the budget is spent."""
@@ -318,72 +403,8 @@ class Backoff:
         return delay_s if self._left_s >= 0 else None
 
 
-async def _next_event(inbox: Inbox, limit_s: float | None, name: str) -> protocol.Event:
-    try:
-        return await inbox.next(limit_s)
-    except asyncio.TimeoutError:
-        raise NoBarsError(f"{name}: no answer from the server within {max(limit_s or 0.0, 0.0):.1f} s") from None
-
-
-async def _open_socket(ws_url: str, open_limit_s: float) -> ClientConnection:
-    """Open the WebSocket; every failure becomes one of ours, naming the host and never the query or a token."""
-    host = _host(ws_url)
-    try:
-        return await connect(
-            ws_url,
-            origin=ORIGIN,
-            max_size=MAX_MESSAGE_LENGTH,
-            open_timeout=open_limit_s,
-            close_timeout=_CLOSE_LIMIT_S,
-            proxy=None,
-        )
-    except InvalidURI:
-        raise _final(f"ws_url {ws_url.split('?')[0]!r}: expected ws://host/path or wss://host/path") from None
-    except InvalidStatus as refusal:
-        raise _bad_status(host, refusal) from None
-    except ssl.SSLError as error:
-        raise _final(f"{host}: TLS failed: {error.reason}") from None
-    except (asyncio.TimeoutError, TimeoutError):
-        raise ConnectionFailedError(f"{host}: no WebSocket within {open_limit_s:.0f} s") from None
-    except OSError as error:
-        raise ConnectionFailedError(f"{host}: {error.strerror or error}") from None
-    except (WebSocketException, ValueError, EOFError) as error:
-        raise _final(f"{host}: no WebSocket handshake: {error}") from None
-
-
-def _bad_status(host: str, refusal: InvalidStatus) -> TradingViewError:
-    status = refusal.response.status_code
-    if status in (401, 403):
-        return AuthError(f"{host}: refused the connection with HTTP {status} (origin {ORIGIN})")
-    if status == 429 or status >= 500:
-        wish = refusal.response.headers.get("Retry-After", "")
-        retry_after_s = float(wish) if wish.isdigit() else None
-        return ConnectionFailedError(f"{host}: HTTP {status} instead of a WebSocket", retry_after_s=retry_after_s)
-    return _final(f"{host}: HTTP {status} instead of a WebSocket")
-
-
-def _refused(ws_url: str, reason: str) -> TradingViewError:
-    if "auth token" in reason:
-        return AuthError(f"{_host(ws_url)}: {reason}")
-    if "connections limit" in reason:
-        return ConnectionFailedError(f"{_host(ws_url)}: {reason}")
-    return _final(f"{_host(ws_url)}: {reason}")
-
-
-def _lost(ws_url: str, closed: ConnectionClosed) -> ConnectionFailedError:
-    how = f"code {closed.rcvd.code}" if closed.rcvd else "no close frame"
-    return ConnectionFailedError(f"{_host(ws_url)}: the connection was lost ({how})")
-
-
-def _final(message: str) -> ConnectionFailedError:
-    error = ConnectionFailedError(message)
-    error.retryable = False
-    return error
-
-
-def _host(ws_url: str) -> str:
-    parts = urlsplit(ws_url)
-    return f"{parts.hostname or ws_url}{f':{parts.port}' if parts.port else ''}"
+def _row_count(event: protocol.Event) -> int:
+    return len(event.rows) if isinstance(event, protocol.BarsReceived) else 0
 
 
 def _random_name(length: int) -> str:

@@ -1,0 +1,286 @@
+"""Whose rights a connection has: nobody's, a token's, or those of a browser session.
+
+A token is what the chart server takes. A session cookie is exchanged for one at the site, as its own pages do, and
+again when the token has expired. Secrets stand in no repr, log or error; nothing here falls back to anonymous.
+"""
+
+import asyncio
+import base64
+import binascii
+import contextvars
+import ipaddress
+import json
+import logging
+import os
+import re
+import time
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from tv_etl.tradingview.errors import AuthError, ConnectionFailedError, TradingViewError
+from tv_etl.tradingview.protocol import ANONYMOUS_TOKEN
+from tv_etl.tradingview.retry_after import read_retry_after
+
+TOKEN_VARIABLE = "TV_ETL_AUTH_TOKEN"
+SESSION_VARIABLE = "TV_ETL_SESSION_ID"
+SESSION_SIGN_VARIABLE = "TV_ETL_SESSION_ID_SIGN"
+
+SITE_URL = "https://www.tradingview.com/"
+
+# The site's page is about 1 MB; the token stands in its first tenth.
+MAX_PAGE_BYTES = 8 * 1024 * 1024
+MAX_TOKEN_LENGTH = 8_192
+
+# A token that ends so soon may end on its way.
+_EXPIRY_MARGIN_S = 30.0
+
+_AUTH_TOKEN = re.compile(rb'"auth_token"\s*:\s*"([^"\\]{1,%d})"' % MAX_TOKEN_LENGTH)
+_MARK_LENGTH = len('"auth_token" : ""') + 64
+_SECRET_TEXT = re.compile(r"[!#-+\--:<-\[\]-~]+")  # RFC 6265 §4.1.1: what a cookie's value may hold
+
+_is_exchanging = contextvars.ContextVar("_is_exchanging", default=False)
+
+
+class _DropWhileExchanging(logging.Filter):
+    # httpcore logs the headers of an answer at DEBUG, and a cookie may be in them; other users keep their logs.
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not _is_exchanging.get()
+
+
+for _name in ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy"):
+    logging.getLogger(_name).addFilter(_DropWhileExchanging())
+
+
+class Secret:
+    """A text that shows itself only to who calls `reveal`; it cannot be pickled either."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        return self._text
+
+    def hide_in(self, text: str) -> str:
+        """The text with as many asterisks wherever it quotes the secret, so that its length stays."""
+        return text.replace(self._text, "*" * len(self._text))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}('***')"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a secret is not pickled")
+
+
+class AuthToken(Secret):
+    """What `set_auth_token` takes; most are JWTs, whose claims are read and not verified."""
+
+    __slots__ = ("expires_at", "has_plan")
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        claims = _claims(text)
+        expires_at = claims.get("exp")
+        is_number = isinstance(expires_at, int | float) and not isinstance(expires_at, bool)
+        self.expires_at: float | None = expires_at if is_number else None
+        self.has_plan = bool(claims.get("plan"))
+
+    @property
+    def is_anonymous(self) -> bool:
+        return self._text == ANONYMOUS_TOKEN
+
+    def lasts(self, until: float) -> bool:
+        """True unless the token is known to have expired by then (UTC seconds)."""
+        return self.expires_at is None or self.expires_at > until
+
+    def check(self, now: float) -> None:
+        """Raise AuthError if the token has expired at `now`."""
+        if self.expires_at is not None and not self.lasts(now):
+            raise AuthError(f"the account's token expired {_moment(self.expires_at)}: get a new one")
+
+
+class Account:
+    """Anonymous, or whom `auth_token` or the cookie `session_id` (`sessionid` on the site) stands for.
+
+    `session_id_sign` is the cookie `sessionid_sign`, which the site wants beside the other for some accounts. Raises
+    AuthError where both a token and a session are given, or a value holds what no token and no cookie can.
+    """
+
+    def __init__(
+        self,
+        auth_token: str | None = None,
+        *,
+        session_id: str | None = None,
+        session_id_sign: str | None = None,
+        site_url: str = SITE_URL,
+    ) -> None:
+        if auth_token and session_id:
+            raise AuthError("give an account's token or its session, not both")
+        if session_id_sign and not session_id:
+            raise AuthError("session_id_sign without a session_id")
+        if session_id and not is_private(site_url, "https"):
+            raise AuthError(f"{_host(site_url)}: a session is sent over https only")
+        self._token = AuthToken(_checked("auth_token", auth_token)) if auth_token else None
+        self._session_id = Secret(_checked("session_id", session_id)) if session_id else None
+        self._sign = Secret(_checked("session_id_sign", session_id_sign)) if session_id_sign else None
+        self._site_url = site_url
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Account":
+        """The account of TV_ETL_AUTH_TOKEN, or of TV_ETL_SESSION_ID (and TV_ETL_SESSION_ID_SIGN); else anonymous."""
+        return cls(
+            environment.get(TOKEN_VARIABLE),
+            session_id=environment.get(SESSION_VARIABLE),
+            session_id_sign=environment.get(SESSION_SIGN_VARIABLE),
+        )
+
+    def __repr__(self) -> str:
+        kind = "session" if self._session_id else "anonymous" if self.is_anonymous else "token"
+        return f"Account({kind})"
+
+    @property
+    def is_anonymous(self) -> bool:
+        return self._session_id is None and (self._token is None or self._token.is_anonymous)
+
+    async def token(self, limit_s: float) -> AuthToken:
+        """The token to connect with now; a session is exchanged for one when there is none that lasts.
+
+        Raises AuthError if the token has expired or the site does not know the session, ConnectionFailedError if the
+        site does not answer within `limit_s`.
+        """
+        now = time.time()
+        if self._session_id is None:
+            token = self._token or AuthToken(ANONYMOUS_TOKEN)
+            token.check(now)
+            return token
+        if self._token is None or not self._token.lasts(now + _EXPIRY_MARGIN_S):
+            self._token = await self._exchange(limit_s)
+            self._token.check(now)
+        return self._token
+
+    def reject(self, token: AuthToken) -> None:
+        """The server did not take this token: a session must be exchanged anew."""
+        if self._session_id is not None and self._token is token:
+            self._token = None
+
+    async def _exchange(self, limit_s: float) -> AuthToken:
+        host = _host(self._site_url)
+        reset = _is_exchanging.set(True)
+        try:
+            return await asyncio.wait_for(self._read_token(host), limit_s)
+        except (asyncio.TimeoutError, httpx.TimeoutException):
+            raise ConnectionFailedError(f"{host}: no token for the session within {limit_s:g} s") from None
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as error:
+            # Its text and its chain may quote what was sent.
+            raise ConnectionFailedError(f"{host}: no token for the session: {type(error).__name__}") from None
+        finally:
+            _is_exchanging.reset(reset)
+
+    async def _read_token(self, host: str) -> AuthToken:
+        assert self._session_id is not None
+        cookie = f"sessionid={self._session_id.reveal()}"
+        if self._sign is not None:
+            cookie += f"; sessionid_sign={self._sign.reveal()}"
+        # Identity: a compressed page could grow without bound while it is unpacked.
+        headers = {"Cookie": cookie, "Accept-Encoding": "identity", "User-Agent": "tv-etl"}
+        async with (
+            httpx.AsyncClient(verify=_tls_context(), trust_env=False, follow_redirects=False, timeout=None) as client,
+            client.stream("GET", self._site_url, headers=headers) as response,
+        ):
+            if response.status_code != 200:
+                raise _refusal(host, response)
+            return await _find_token(host, response)
+
+
+def is_private(url: str, *secure_schemes: str) -> bool:
+    """True if nobody between can read what is sent to the address: it is encrypted, or stays on this machine."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        return False
+    if parts.scheme in secure_schemes or host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+async def _find_token(host: str, response: httpx.Response) -> AuthToken:
+    tail, received = b"", 0
+    async for chunk in response.aiter_raw():
+        received += len(chunk)
+        tail += chunk
+        found = _AUTH_TOKEN.search(tail)
+        if found is not None:
+            return _page_token(host, found[1])
+        if received > MAX_PAGE_BYTES:
+            break
+        tail = tail[-(MAX_TOKEN_LENGTH + _MARK_LENGTH) :]
+    raise AuthError(f"{host}: the session was not accepted: the page holds no token; sign in again")
+
+
+def _page_token(host: str, found: bytes) -> AuthToken:
+    text = found.decode("latin-1")
+    if text == ANONYMOUS_TOKEN:
+        raise AuthError(f"{host}: the session was not accepted: the page is nobody's; sign in again")
+    if not _SECRET_TEXT.fullmatch(text):
+        raise AuthError(f"{host}: what the page has for a token is none")
+    return AuthToken(text)
+
+
+def _refusal(host: str, response: httpx.Response) -> TradingViewError:
+    status = response.status_code
+    if status in (401, 403):
+        return AuthError(f"{host}: refused the session with HTTP {status}")
+    error = ConnectionFailedError(
+        f"{host}: HTTP {status} instead of a token for the session",
+        retry_after_s=read_retry_after(response.headers.get("Retry-After", ""), response.headers.get("Date", "")),
+    )
+    error.retryable = status in (408, 425, 429) or status >= 500
+    return error
+
+
+def _tls_context() -> Any:
+    context = httpx.create_ssl_context(trust_env=False)  # with authorities: a slim container has none
+    context.load_default_certs()  # the system's, a company's own included
+    return context
+
+
+def _checked(name: str, text: str) -> str:
+    text = text.strip()
+    if not _SECRET_TEXT.fullmatch(text) or len(text) > MAX_TOKEN_LENGTH:
+        raise AuthError(f"{name}: it is empty, too long, or holds a character that none can have")
+    return text
+
+
+def _claims(token: str) -> dict[str, Any]:
+    """The payload of a JWT; empty where the token is none, which the server may accept all the same."""
+    parts = token.split(".")
+    if len(parts) != 3:
+        return {}
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except (ValueError, RecursionError, binascii.Error):
+        return {}
+    return claims if isinstance(claims, dict) else {}
+
+
+def _moment(seconds: float) -> str:
+    try:
+        return f"at {datetime.fromtimestamp(seconds, tz=timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
+    except (OverflowError, OSError, ValueError):
+        return "long ago"
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).netloc.rpartition("@")[2] or "the site"
+    except ValueError:
+        return "the site"
