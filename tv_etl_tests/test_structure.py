@@ -26,7 +26,8 @@ PURE = {
     "tv_etl.trading_hours",
 }
 DAGSTER = {
-    f"tv_etl.{name}" for name in ("assets", "definitions", "demo", "partitions", "resources", "schedules", "sensors")
+    f"tv_etl.{name}"
+    for name in ("assets", "definitions", "demo", "partitions", "resources", "schedules", "sensors", "symbol_sensors")
 }
 STORE = {
     f"tv_etl.{name}"
@@ -71,8 +72,8 @@ def test_dagster_is_imported_by_the_dagster_side_only() -> None:
     assert importers_of("dagster") <= DAGSTER
 
 
-def test_httpx_is_imported_by_the_notifier_only() -> None:
-    assert importers_of("httpx") == {"tv_etl.notify", f"{CLIENT}.accounts"}
+def test_httpx_is_imported_where_plain_requests_are_made() -> None:
+    assert importers_of("httpx") == {"tv_etl.notify", f"{CLIENT}.accounts", f"{CLIENT}.scanner"}
 
 
 @pytest.mark.parametrize("name", MODULES)

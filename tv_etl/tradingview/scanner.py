@@ -1,0 +1,303 @@
+"""TradingView's HTTP screener as a source of symbols: `POST {base}/{market}/scan`.
+
+    request = ScanRequest(market="america", columns=("close", "volume"), sort=ScanSort(by="volume", order="desc"))
+    async for row in ScannerService().scan(request):
+        print(row.symbol, row.values["close"])
+
+Asks page by page, so that any number of rows costs the memory of one page. The screener has no version and promises
+nothing: the format is what its public clients use (TradingView-Screener, tvkit).
+"""
+
+import asyncio
+import logging
+import os
+import time
+import zlib
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import httpx
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field
+
+from tv_etl.tradingview.errors import ScannerError
+from tv_etl.tradingview.retry_after import read_retry_after
+from tv_etl.tradingview.services import Backoff
+
+DEFAULT_BASE_URL = "https://scanner.tradingview.com"
+BASE_URL_VARIABLE = "TV_ETL_SCANNER_URL"
+
+# The answer with all of America's 20,000 listings and ten columns is about 3 MB.
+MAX_BODY_BYTES = 16 * 1024 * 1024
+PAGE_ROWS = 1_000
+
+_MAX_REASON_LENGTH = 300
+_GZIP = 31  # zlib's window bits that mean a gzip header
+
+_log = logging.getLogger(__name__)
+
+Operation = Literal[
+    "greater", "egreater", "less", "eless", "equal", "nequal", "in_range", "not_in_range", "empty", "nempty", "match",
+    "nmatch", "smatch", "has", "has_none_of", "crosses", "crosses_above", "crosses_below", "above%", "below%",
+    "in_range%", "not_in_range%", "in_day_range", "in_week_range", "in_month_range",
+]  # fmt: skip
+Value = str | int | float | bool | None
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ScanFilter(_Frozen):
+    """One condition; all conditions of a request must hold.
+
+    `right` is a value, the name of another column to compare with, or a list: two bounds for numbers, or the
+    alternatives for `in_range` of texts and for `has`. `empty` and `nempty` need none.
+    """
+
+    left: str
+    operation: Operation
+    right: Value | tuple[Value, ...] = None
+
+
+class ScanSort(_Frozen):
+    """The column to sort by; rows without a value come last."""
+
+    by: str
+    order: Literal["asc", "desc"] = "asc"
+
+
+class ScanRequest(_Frozen):
+    """What to look for. `market` is a country such as `america`, or `crypto`, `forex`, `futures`, `cfd`, `global`, ...
+
+    `limit` None means every row that there is.
+    """
+
+    market: str = Field(default="america", pattern=r"^[a-z0-9_-]+$")
+    columns: tuple[str, ...] = ("name", "description", "type", "exchange", "currency")
+    filters: tuple[ScanFilter, ...] = ()
+    sort: ScanSort | None = None
+    limit: int | None = Field(default=50, ge=1)
+
+    def body(self, first: int, end: int) -> bytes:
+        """The JSON that asks for the rows from `first` up to `end`."""
+        sort = {} if self.sort is None else {"sort": {"sortBy": self.sort.by, "sortOrder": self.sort.order}}
+        wanted = {
+            "filter": [each.model_dump() for each in self.filters],
+            "options": {"lang": "en"},
+            "markets": [self.market],
+            "symbols": {"query": {"types": []}, "tickers": []},
+            "columns": self.columns,
+            **sort,
+            "range": [first, end],
+        }
+        return msgspec.json.encode(wanted)
+
+
+@dataclass(frozen=True)
+class ScanRow:
+    """One symbol that was found, with the value of each column that was asked for."""
+
+    symbol: str
+    values: Mapping[str, Any]
+
+
+class ScannerService:
+    """A client of the screener.
+
+    The address is `base_url`, else the environment's TV_ETL_SCANNER_URL, else TradingView's. Each try for a page ends
+    after `try_s`; what is worth it is tried again, after what the server wishes or a growing delay, until `retry_s` of
+    delays are spent on a page; a scan waits `timeout_s` in all for its answers, whatever its consumer takes.
+    Raises ScannerError for an address that is none.
+    """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        *,
+        page_rows: int = PAGE_ROWS,
+        try_s: float = 10.0,
+        retry_s: float = 20.0,
+        timeout_s: float = 60.0,
+    ) -> None:
+        self.base_url = _checked(base_url or os.environ.get(BASE_URL_VARIABLE) or DEFAULT_BASE_URL)
+        self._page_rows = page_rows
+        self._try_s, self._retry_s, self._timeout_s = try_s, retry_s, timeout_s
+
+    async def scan(self, request: ScanRequest) -> AsyncGenerator[ScanRow, None]:
+        """Yield each symbol that is found once, in the server's order.
+
+        The server sorts anew for every page: a symbol that moves between pages meanwhile is not yielded twice, but
+        may be missed. Raises ScannerError: for a refusal, with the server's reason; if no whole answer came in time;
+        and if the pages end before the rows that they announce.
+        """
+        asked, seen, left_s = 0, set[str](), self._timeout_s
+        async with self._client() as client:
+            while request.limit is None or len(seen) < request.limit:
+                rows = self._page_rows if request.limit is None else min(self._page_rows, request.limit - len(seen))
+                started = time.monotonic()
+                page = await self._page(client, request, asked, asked + rows, started + left_s)
+                left_s -= time.monotonic() - started
+                asked += len(page.data or ())
+                found = [row for row in page.data or () if row.s not in seen]
+                if asked < page.total_count and not found:
+                    raise ScannerError(f"{self._host}: no new row after {asked} of {page.total_count}")
+                for row in found[:rows]:
+                    if row.s not in seen:
+                        seen.add(row.s)
+                        yield ScanRow(row.s, dict(zip(request.columns, row.d, strict=True)))
+                if asked >= page.total_count:
+                    return
+
+    async def symbols(self, request: ScanRequest) -> list[str]:
+        """The symbols that are found, in the server's order. Raises what `scan` does."""
+        async with aclosing(self.scan(request.model_copy(update={"columns": ("name",)}))) as rows:
+            return [row.symbol async for row in rows]
+
+    @property
+    def _host(self) -> str:
+        return httpx.URL(self.base_url).netloc.decode()
+
+    def _client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(verify=_tls_context(self.base_url), trust_env=False, follow_redirects=False)
+
+    async def _page(
+        self, client: httpx.AsyncClient, request: ScanRequest, first: int, end: int, deadline: float
+    ) -> "_Page":
+        backoff = Backoff(self._retry_s)
+        while True:
+            try:
+                try_s = min(self._try_s, deadline - time.monotonic())
+                if try_s <= 0:
+                    raise ScannerError(f"{self._host}: no whole scan within {self._timeout_s:.0f} s", retryable=True)
+                return await self._try(client, request, request.body(first, end), try_s)
+            except ScannerError as error:
+                delay_s = backoff.next_delay_s(error.retry_after_s or 0.0) if error.retryable else None
+                if delay_s is None or time.monotonic() + delay_s >= deadline:
+                    raise
+                _log.warning("%s; trying again in %.1f s", error, delay_s)
+            await asyncio.sleep(delay_s)
+
+    async def _try(self, client: httpx.AsyncClient, request: ScanRequest, body: bytes, try_s: float) -> "_Page":
+        url = f"{self.base_url}/{request.market}/scan"
+        # httpx asks for brotli and zstd too where they are installed; what is unpacked here is bounded.
+        headers = {"Content-Type": "application/json", "Accept-Encoding": "gzip", "User-Agent": "tv-etl"}
+        wanted = client.build_request("POST", url, content=body, headers=headers, timeout=try_s)
+        try:
+            # One deadline for the whole: per-read time-outs would let a dripping server go on for ever.
+            status, answer_headers, answer = await asyncio.wait_for(_exchange(client, wanted), try_s)
+        except (asyncio.TimeoutError, httpx.TimeoutException):
+            raise ScannerError(f"{self._host}: no whole answer within {try_s:.1f} s", retryable=True) from None
+        except httpx.TransportError as error:
+            name = type(error).__name__
+            raise ScannerError(f"{self._host}: {name}: {str(error)[:_MAX_REASON_LENGTH]}", retryable=True) from None
+        if status != httpx.codes.OK:
+            raise _refusal(self._host, status, answer_headers, answer)
+        return _read_page(self._host, answer, len(request.columns))
+
+
+# --- answers --------------------------------------------------------------------------------------------------
+
+
+class _Row(msgspec.Struct):
+    s: str
+    d: list[Any]
+
+
+class _Page(msgspec.Struct, rename="camel"):
+    total_count: int
+    data: list[_Row] | None = None
+    error: str | None = None
+
+
+class _Refusal(msgspec.Struct):
+    error: str
+
+
+def _read_page(host: str, answer: bytes, columns: int) -> _Page:
+    try:
+        page = msgspec.json.decode(answer, type=_Page)
+    except msgspec.DecodeError as error:
+        raise ScannerError(f"{host}: the answer is no scan: {error}") from None
+    if page.error is not None:
+        raise ScannerError(f"{host}: the screener refused: {page.error[:_MAX_REASON_LENGTH]}")
+    if any(len(row.d) != columns for row in page.data or ()):
+        raise ScannerError(f"{host}: the answer has rows of other than {columns} columns")
+    return page
+
+
+def _refusal(host: str, status: int, headers: httpx.Headers, answer: bytes) -> ScannerError:
+    try:
+        reason = msgspec.json.decode(answer, type=_Refusal).error
+    except msgspec.DecodeError:
+        reason = ""
+    return ScannerError(
+        f"{host}: HTTP {status}{': ' if reason else ''}{reason[:_MAX_REASON_LENGTH]}",
+        status=status,
+        retryable=status == httpx.codes.TOO_MANY_REQUESTS or status >= 500,
+        retry_after_s=read_retry_after(headers.get("Retry-After", ""), headers.get("Date", "")),
+    )
+
+
+# --- the wire -------------------------------------------------------------------------------------------------
+
+
+async def _exchange(client: httpx.AsyncClient, request: httpx.Request) -> tuple[int, httpx.Headers, bytes]:
+    """Status, headers and the unpacked body. Raises ScannerError for a body that is too long or cannot be unpacked."""
+    host = request.url.netloc.decode()
+    response = await client.send(request, stream=True)
+    try:
+        body = bytearray()
+        async for chunk in response.aiter_raw():
+            body += chunk
+            if len(body) > MAX_BODY_BYTES:
+                raise _too_long(host)
+    finally:
+        await response.aclose()
+    encoding = response.headers.get("Content-Encoding", "identity").lower()
+    if encoding == "identity":
+        return response.status_code, response.headers, bytes(body)
+    if encoding != "gzip":
+        raise ScannerError(f"{host}: the answer is packed with {encoding!r}, which was not asked for")
+    return response.status_code, response.headers, _unpack(host, bytes(body))
+
+
+def _unpack(host: str, body: bytes) -> bytes:
+    # A few kilobytes of gzip can unpack to gigabytes: never more than the limit is unpacked.
+    packer = zlib.decompressobj(_GZIP)
+    try:
+        unpacked = packer.decompress(body, MAX_BODY_BYTES + 1)
+    except zlib.error as error:
+        raise ScannerError(f"{host}: the answer cannot be unpacked: {error}") from None
+    if len(unpacked) > MAX_BODY_BYTES:
+        raise _too_long(host)
+    if not packer.eof:
+        raise ScannerError(f"{host}: the packed answer is cut off", retryable=True)
+    return unpacked
+
+
+def _too_long(host: str) -> ScannerError:
+    return ScannerError(f"{host}: the answer is longer than {MAX_BODY_BYTES // 1024**2} MiB")
+
+
+def _tls_context(base_url: str) -> Any:
+    if not base_url.startswith("https:"):
+        return False
+    context = httpx.create_ssl_context(trust_env=False)  # with authorities: a slim container has none
+    context.load_default_certs()  # the system's, a company's own included
+    return context
+
+
+def _checked(text: str) -> str:
+    """The base address without a slash at its end; a secret in it would end up in logs, so that there may be none."""
+    try:
+        url = httpx.URL(text)
+    except (httpx.InvalidURL, UnicodeError, ValueError):
+        raise ScannerError("the scanner's address is not a URL") from None
+    if url.scheme not in ("https", "http") or not url.host:
+        raise ScannerError("the scanner's address: expected https://host")
+    if url.userinfo or url.query or url.fragment:
+        raise ScannerError(f"the scanner's address: expected https://{url.host} without password, query and fragment")
+    return text.rstrip("/")
