@@ -69,7 +69,7 @@ def build_bars_asset(group: Group) -> dg.AssetsDefinition:
             retry_policy=dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.FULL),
             metadata={"dagster/column_schema": _COLUMNS},
             description=(
-                f"OHLCV bars of {len(group.symbols)} symbols at {', '.join(group.intervals)}, closed bars only, UTC. "
+                f"OHLCV bars of {_symbols_text(group)} at {', '.join(group.intervals)}, closed bars only, UTC. "
                 "A run fetches what is new since the watermark of each selected series over one connection; "
                 "a series that fails is named, and the others stay materialized."
             ),
@@ -121,7 +121,7 @@ class _Run:
 
     def _selected_keys(self, only: Sequence[str]) -> list[str]:
         context = self._context
-        known = series_partitions(self._group).get_partition_keys()
+        known = series_partitions(self._group).get_partition_keys(dynamic_partitions_store=context.instance)
         unknown = sorted(set(only) - set(known))
         if unknown:
             raise dg.Failure(f"only: {', '.join(unknown)} is no partition of {self._group.name}", allow_retries=False)
@@ -205,6 +205,10 @@ class _Run:
             metadata["completeness"] = round(measured.ratio, 6)
             metadata["gaps"] = len(measured.gaps)
         return metadata
+
+
+def _symbols_text(group: Group) -> str:
+    return "the symbols that the scanner finds" if group.scanner else f"{len(group.symbols)} symbols"
 
 
 def _moment(name: str, text: str | None) -> datetime | None:

@@ -1,7 +1,7 @@
 """The code location: everything that Dagster sees, built from the watchlist.
 
 TV_ETL_WATCHLIST names the watchlist file (watchlist.yaml), TV_ETL_LAKE the lake's directory (lake), TV_ETL_WS_URL
-another server than TradingView's, TV_ETL_AUTH_TOKEN a token of an account.
+another server than TradingView's, TV_ETL_SCANNER_URL another screener, TV_ETL_AUTH_TOKEN a token of an account.
 """
 
 import os
@@ -10,16 +10,19 @@ from pathlib import Path
 import dagster as dg
 
 from tv_etl.assets import build_bars_asset
-from tv_etl.resources import BarStoreResource, NotifierResource, TradingViewResource
+from tv_etl.resources import BarStoreResource, NotifierResource, ScannerResource, TradingViewResource
 from tv_etl.schedules import build_job, build_schedules
 from tv_etl.sensors import build_quote_alerts
+from tv_etl.symbol_sensors import build_symbols_sensor
 from tv_etl.watchlist import Watchlist, load_watchlist
 
 
-def build_definitions(watchlist: Watchlist, lake: str | Path = "lake", *, ws_url: str = "") -> dg.Definitions:
+def build_definitions(
+    watchlist: Watchlist, lake: str | Path = "lake", *, ws_url: str = "", scanner_url: str = ""
+) -> dg.Definitions:
     """Assets, jobs, schedules, sensors and resources for a watchlist and a lake.
 
-    `ws_url` is for a server other than the environment's or TradingView's.
+    `ws_url` and `scanner_url` are for servers other than the environment's or TradingView's.
     """
     base = Path(lake)
     token = dg.EnvVar("TV_ETL_AUTH_TOKEN") if "TV_ETL_AUTH_TOKEN" in os.environ else ""
@@ -27,11 +30,15 @@ def build_definitions(watchlist: Watchlist, lake: str | Path = "lake", *, ws_url
         assets=[build_bars_asset(group) for group in watchlist.groups],
         jobs=[build_job(group) for group in watchlist.groups],
         schedules=[schedule for group in watchlist.groups for schedule in build_schedules(group)],
-        sensors=[build_quote_alerts(watchlist.alerts)] if watchlist.alerts.rules else [],
+        sensors=[
+            *([build_quote_alerts(watchlist.alerts)] if watchlist.alerts.rules else []),
+            *(build_symbols_sensor(group, watchlist.groups) for group in watchlist.groups if group.scanner),
+        ],
         # A process per step would triple the seconds that every run costs.
         executor=dg.in_process_executor,
         resources={
             "tradingview": TradingViewResource(ws_url=ws_url, auth_token=token),
+            "scanner": ScannerResource(base_url=scanner_url),
             "bar_store": BarStoreResource(base=str(base)),
             "notifier": NotifierResource(
                 outbox_path=str(base / ".tv_etl" / "outbox.sqlite"),

@@ -11,13 +11,28 @@ INTERVAL = "interval"
 
 
 def series_partitions(group: Group) -> dg.MultiPartitionsDefinition:
-    """Every series of the group; keys read `1d|NASDAQ:AAPL`, since Dagster orders the dimensions by name."""
+    """Every series of the group; keys read `1d|NASDAQ:AAPL`, since Dagster orders the dimensions by name.
+
+    The symbols of a group that a scanner feeds are known to the Dagster instance only.
+    """
     return dg.MultiPartitionsDefinition(
         {
             INTERVAL: dg.StaticPartitionsDefinition(group.intervals),
-            SYMBOL: dg.StaticPartitionsDefinition(group.symbols),
+            SYMBOL: found_symbols(group) if group.scanner else dg.StaticPartitionsDefinition(group.symbols),
         }
     )
+
+
+def found_symbols(group: Group) -> dg.DynamicPartitionsDefinition:
+    """The symbols that a scanner has found for the group, the newest last."""
+    return dg.DynamicPartitionsDefinition(name=f"{group.name}_symbols")
+
+
+def symbols_of(group: Group, instance: dg.DagsterInstance) -> list[str]:
+    """The symbols of the group now: those listed in the watchlist, or those found so far."""
+    if group.scanner is None:
+        return group.symbols
+    return list(found_symbols(group).get_partition_keys(dynamic_partitions_store=instance))
 
 
 def partition_key(symbol: str, interval: str) -> str:

@@ -24,11 +24,13 @@ from tv_etl.tradingview.history import WINDOW, HistoryResult
 from tv_etl.tradingview.loop_thread import LoopThread
 from tv_etl.tradingview.models import HistoryRequest, QuoteSymbolData, SeriesHistory
 from tv_etl.tradingview.ohlcv import OHLCV
+from tv_etl.tradingview.scanner import ScannerService, ScanRequest
 from tv_etl.watchlist import WebhookTarget
 
 # Dagster gives up a sensor evaluation after 60 s and loses its cursor; delivery needs its share, too.
 ALERT_INPUT_LIMIT_S = 20.0
 ALERT_QUOTE_LIMIT_S = 8.0
+SCAN_LIMIT_S = 30.0
 # A rule seen for the first time looks back so far to learn on which side of its level the price is.
 FIRST_MINUTES = 10
 
@@ -89,6 +91,21 @@ class AlertInputs:
     now: float
     quotes: dict[str, QuoteSymbolData | SymbolError]
     minutes: dict[str, SeriesHistory | TradingViewError]
+
+
+class ScannerResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """TradingView's screener, or anything that speaks its protocol."""
+
+    base_url: str = Field(
+        default="",
+        description="Address of the screener; empty means the environment's TV_ETL_SCANNER_URL, else TradingView's.",
+    )
+
+    def symbols(self, request: ScanRequest) -> list[str]:
+        """The symbols that are found, in the server's order, within 30 s. Raises ScannerError."""
+        service = ScannerService(self.base_url or None, timeout_s=SCAN_LIMIT_S)
+        with LoopThread() as loop:
+            return loop.run(service.symbols(request))
 
 
 class BarStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]

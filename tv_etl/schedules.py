@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from tv_etl.partitions import partition_key, range_tags
+from tv_etl.partitions import partition_key, range_tags, symbols_of
 from tv_etl.watchlist import Group
 
 
@@ -29,6 +29,7 @@ def build_schedules(group: Group) -> list[dg.ScheduleDefinition]:
 
 
 def _build_schedule(group: Group, interval: str, cron: str) -> dg.ScheduleDefinition:
+    count = f"{len(group.symbols)} " if group.symbols else ""
     name = re.sub(r"[^A-Za-z0-9_]", "_", f"{group.name}_{interval}")
 
     @dg.schedule(
@@ -36,10 +37,13 @@ def _build_schedule(group: Group, interval: str, cron: str) -> dg.ScheduleDefini
         cron_schedule=cron,
         job_name=job_name(group),
         execution_timezone="UTC",
-        description=f"Fetch what is new at {interval} for the {len(group.symbols)} symbols of {group.name}.",
+        description=f"Fetch what is new at {interval} for the {count}symbols of {group.name}.",
     )
-    def increment() -> dg.RunRequest:
-        keys = [partition_key(symbol, interval) for symbol in group.symbols]
-        return dg.RunRequest(tags=range_tags(keys))
+    def increment(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        # Without an instance a schedule can still be evaluated where all symbols are listed.
+        symbols = group.symbols or symbols_of(group, context.instance)
+        if not symbols:
+            return dg.SkipReason(f"no symbols yet: the sensor {group.name}_symbols has found none")
+        return dg.RunRequest(tags=range_tags(partition_key(symbol, interval) for symbol in symbols))
 
     return increment

@@ -9,10 +9,20 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasPath,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from tv_etl.alerts import AlertRule
 from tv_etl.tradingview.intervals import Interval
+from tv_etl.tradingview.scanner import ScanRequest
 from tv_etl.tradingview.symbols import Adjustment, SeriesSettings, SessionKind, check_symbol
 
 _CRON_BY_UNIT = {"s": "* * * * *", "m": "*/5 * * * *", "d": "20 * * * *", "w": "40 */6 * * *", "mo": "50 */6 * * *"}
@@ -34,6 +44,16 @@ def _variable_name(value: str) -> str:
     return value
 
 
+def _listed_symbols(value: object) -> object:
+    # `symbols: {scanner: ...}` lists none: the fields below read what the mapping holds.
+    if not isinstance(value, dict):
+        return value
+    unknown = sorted(str(key) for key in set(value) - {"scanner", "interval_s"})
+    if unknown or "scanner" not in value:
+        raise ValueError(f"expected a list, or scanner and interval_s{': not ' if unknown else ''}{', '.join(unknown)}")
+    return []
+
+
 Symbol = Annotated[str, AfterValidator(check_symbol)]
 IntervalToken = Annotated[str, BeforeValidator(_interval_token)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
@@ -46,12 +66,16 @@ class _Model(BaseModel):
 class Group(_Model):
     """Symbols that are collected at the same intervals with the same settings: one Dagster asset.
 
+    `symbols` is a list, or `{scanner: {market: ..., filters: [...], sort: ..., limit: ...}, interval_s: 3600}`: what
+    the screener finds, asked at that interval. A symbol that was found once is collected from then on.
     `initial_bars` limits the first fetch of a series; without it everything the server still has is fetched.
     `schedules` maps an interval to a cron expression (UTC) or to null for none; intervals left out get a default.
     """
 
     name: Name = "bars"
-    symbols: list[Symbol] = Field(min_length=1)
+    symbols: Annotated[list[Symbol], BeforeValidator(_listed_symbols)]
+    scanner: ScanRequest | None = Field(default=None, validation_alias=AliasPath("symbols", "scanner"))
+    scan_interval_s: int = Field(default=3_600, ge=60, validation_alias=AliasPath("symbols", "interval_s"))
     intervals: list[IntervalToken] = Field(min_length=1)
     adjustment: Adjustment = "splits"
     session: SessionKind = "regular"
@@ -62,6 +86,8 @@ class Group(_Model):
 
     @model_validator(mode="after")
     def _check(self) -> "Group":
+        if not self.symbols and self.scanner is None:
+            raise ValueError("symbols: name at least one, or a scanner that finds them")
         for field, values in (("symbols", self.symbols), ("intervals", self.intervals)):
             twice = sorted({value for value in values if values.count(value) > 1})
             if twice:

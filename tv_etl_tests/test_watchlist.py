@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tv_etl.tradingview.scanner import ScanFilter, ScanRequest, ScanSort
 from tv_etl.tradingview.symbols import SeriesSettings
 from tv_etl.watchlist import Group, Watchlist, WatchlistError, load_watchlist
 
@@ -39,6 +40,39 @@ def test_every_interval_has_a_schedule_unless_it_is_refused() -> None:
     assert group.cron("1mo") is not None
 
 
+def test_a_scanner_may_stand_where_symbols_are_listed(tmp_path: Path) -> None:
+    text = """
+        groups:
+          - name: liquid
+            symbols:
+              scanner:
+                market: crypto
+                filters:
+                  - {left: volume, operation: greater, right: 1000}
+                  - {left: type, operation: in_range, right: [spot]}
+                sort: {by: volume, order: desc}
+                limit: 20
+              interval_s: 600
+            intervals: [1d]
+          - name: listed
+            symbols: ["A:B"]
+            intervals: [1d]
+    """
+    liquid, listed = load(tmp_path, text).groups
+    assert liquid.symbols == []
+    assert liquid.scanner == ScanRequest(
+        market="crypto",
+        filters=(
+            ScanFilter(left="volume", operation="greater", right=1000),
+            ScanFilter(left="type", operation="in_range", right=("spot",)),
+        ),
+        sort=ScanSort(by="volume", order="desc"),
+        limit=20,
+    )
+    assert liquid.scan_interval_s == 600
+    assert (listed.symbols, listed.scanner) == (["A:B"], None)
+
+
 def test_settings_reach_the_series() -> None:
     group = Group(symbols=["A:B"], intervals=["1d"], adjustment="dividends", session="extended", currency="EUR")
     assert group.settings == SeriesSettings("dividends", "extended", "EUR")
@@ -52,6 +86,14 @@ def test_settings_reach_the_series() -> None:
         ({"groups": []}, "groups"),
         ({"groups": [{**GROUP, "symbols": ["AAPL"]}]}, "groups.0.symbols.0: .*'AAPL'"),
         ({"groups": [{**GROUP, "symbols": ["A:B", "A:B"]}]}, "A:B stands there twice"),
+        ({"groups": [{**GROUP, "symbols": []}]}, "groups.0: .*name at least one"),
+        ({"groups": [{"intervals": ["1d"]}]}, "groups.0.symbols: Field required"),
+        ({"groups": [{**GROUP, "symbols": {}}]}, "groups.0.symbols: .*expected a list, or scanner"),
+        ({"groups": [{**GROUP, "symbols": {"scaner": {}}}]}, "groups.0.symbols: .*not scaner"),
+        ({"groups": [{**GROUP, "symbols": {"scanner": {"limit": 0}}}]}, "groups.0.symbols.scanner.limit"),
+        ({"groups": [{**GROUP, "symbols": {"scanner": {"sort": "x"}}}]}, "groups.0.symbols.scanner.sort"),
+        ({"groups": [{**GROUP, "symbols": {"scanner": {}, "interval_s": 5}}]}, "groups.0.symbols.interval_s"),
+        ({"groups": [{**GROUP, "scanner": {}}]}, "groups.0.scanner"),
         ({"groups": [{**GROUP, "intervals": ["1x"]}]}, "groups.0.intervals.0: .*'1x'"),
         ({"groups": [{**GROUP, "intervals": ["1d", "D"]}]}, "1d stands there twice"),
         ({"groups": [{**GROUP, "intervals": ["100T"]}]}, "no width in time"),
