@@ -166,9 +166,6 @@ class SeriesPager:
         if not event.is_snapshot and not math.isinf(self._oldest_seen):
             # A late update of a bar that no page has brought yet would leave a hole behind it.
             page = {moment: row for moment, row in page.items() if moment >= self._oldest_seen}
-        if self._leg is _Leg.OLDER:
-            # The live bars of this session would stand beyond the gap.
-            page = {moment: row for moment, row in page.items() if moment <= self._newest_held}
         if not page:
             return
         oldest = min(page)

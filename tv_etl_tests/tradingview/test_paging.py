@@ -1,6 +1,7 @@
 """The pager against a scripted server: it asks for what is missing and says how far the answer reaches."""
 
 import math
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import Any, get_args, get_type_hints
 
@@ -87,6 +88,14 @@ def test_more_bars_than_a_page_are_paged() -> None:
     history = fetch(server, bars_count=12_000)
     assert len(history.rows) == 12_000
     assert (history.reach, server.asked) == ("complete", [5_000, 5_000, 2_000])
+    assert history.forming_from == NOW
+
+
+def test_few_bars_of_long_ago_are_reached_in_whole_pages() -> None:
+    server = ScriptedServer(900_000, 1_000_000)
+    history = fetch(server, bars_count=3, end=at(960_000))
+    assert minutes(history) == [959_997, 959_998, 959_999]
+    assert history.requests <= 9
 
 
 def test_a_range_is_half_open_and_exact() -> None:
@@ -205,6 +214,149 @@ def test_a_server_that_wants_patience_is_not_refusing_the_series() -> None:
     assert pager.error is not None
     assert is_pace_refusal(pager.error)
     assert pager.error.retryable
+
+
+# --- a new session after a lost one ----------------------------------------------------------------------------
+
+
+def held_and_lost(*pages: Sequence[protocol.Event], **request: Any) -> SeriesPager:
+    """A pager that has received some pages when its connection breaks."""
+    pager = pager_for(**request)
+    for page in pages:
+        for event in page:
+            pager.receive(event)
+    return pager
+
+
+def snapshot(session: str, first: int, last: int, *, price: float = 1.0, now: float = NOW) -> protocol.BarsReceived:
+    rows = [[minute * 60.0, price, price, price, price] for minute in range(first, last + 1)]
+    return protocol.BarsReceived(session, SERIES_ID, True, rows, rows[-1][0] + 60, int(now * 1000), 0)
+
+
+def completed(session: str, word: str = "") -> protocol.SeriesCompleted:
+    return protocol.SeriesCompleted(session, SERIES_ID, "streaming", word)
+
+
+def asked_span(commands: list[protocol.Command]) -> Any:
+    (create,) = (command for command in commands if command.method == "create_series")
+    return create.params[5]
+
+
+def test_what_whole_pages_brought_is_not_asked_for_again() -> None:
+    first = [snapshot("cs_1", 999_901, 1_000_000), completed("cs_1")]
+    cut_short = [snapshot("cs_1", 999_850, 999_870)]
+    pager = held_and_lost(first, cut_short, bars_count=300)
+    assert asked_span(pager.resume("cs_2", now_s=NOW + 130)) == ("bar_count", 999_902 * 60, 202)
+    pager.receive(completed("cs_1", "end"))  # a late answer of the old session
+    pager.receive(snapshot("cs_2", 999_601, 999_902))
+    pager.receive(completed("cs_2"))
+    assert (pager.wants_session, pager.is_done) == (True, False)
+    assert asked_span(pager.resume("cs_3", now_s=NOW + 130)) == 5
+    pager.receive(snapshot("cs_3", 999_998, 1_000_002, price=2.0, now=NOW + 130))
+    pager.receive(completed("cs_3"))
+    assert pager.history is not None
+    assert minutes(pager.history) == list(range(999_703, 1_000_003))
+    assert [row[1] for row in pager.history.rows[-6:]] == [1, 2, 2, 2, 2, 2]
+    assert (pager.history.reach, pager.history.forming_from, pager.history.requests) == ("complete", NOW + 120, 4)
+
+
+def test_what_came_behind_the_last_whole_page_is_forgotten() -> None:
+    pager = held_and_lost([snapshot("cs_1", 999_901, 1_000_000)], bars_count=300)
+    assert asked_span(pager.resume("cs_2", now_s=NOW)) == 300
+    pager.receive(snapshot("cs_2", 999_990, 1_000_000))
+    pager.receive(completed("cs_2", "limit"))
+    assert pager.history is not None
+    assert minutes(pager.history) == list(range(999_990, 1_000_001))
+
+
+def test_half_a_page_leaves_no_hole() -> None:
+    pager = held_and_lost(
+        [snapshot("cs_1", 999_901, 1_000_000), completed("cs_1")], [snapshot("cs_1", 999_801, 999_810)], bars_count=300
+    )
+    pager.resume("cs_2", now_s=NOW)
+    pager.receive(snapshot("cs_2", 999_890, 999_902))
+    pager.receive(completed("cs_2", "limit"))
+    pager.resume("cs_3", now_s=NOW)
+    pager.receive(snapshot("cs_3", 999_999, 1_000_000))
+    pager.receive(completed("cs_3"))
+    assert pager.history is not None
+    assert minutes(pager.history) == list(range(999_890, 1_000_001))
+
+
+def test_a_bar_that_may_have_changed_unseen_is_fetched_again() -> None:
+    # The last update of bar 1,000,000 is of its 30th second; then the next bar opens and the line breaks.
+    pager = held_and_lost(
+        [snapshot("cs_1", 999_901, 1_000_000, now=NOW + 30), completed("cs_1")],
+        [snapshot("cs_1", 1_000_001, 1_000_001, now=NOW + 61)],
+        bars_count=200,
+    )
+    pager.resume("cs_2", now_s=NOW + 70)
+    pager.receive(snapshot("cs_2", 999_801, 999_902))
+    pager.receive(completed("cs_2"))
+    pager.resume("cs_3", now_s=NOW + 70)
+    pager.receive(snapshot("cs_3", 1_000_001, 1_000_001, now=NOW + 70))
+    assert pager.receive(completed("cs_3")) == [protocol.request_more_data("cs_3", SERIES_ID, 5_000)]
+    pager.receive(snapshot("cs_3", 1_000_000, 1_000_000, price=9.0, now=NOW + 70))
+    pager.receive(completed("cs_3"))
+    assert pager.history is not None
+    assert [row[1] for row in pager.history.rows[-3:]] == [1, 9, 1]
+    assert pager.history.forming_from == NOW + 60
+
+
+def test_an_adjusted_history_is_fetched_afresh() -> None:
+    pager = held_and_lost([snapshot("cs_1", 999_901, 1_000_000), completed("cs_1")], bars_count=200)
+    pager.resume("cs_2", now_s=NOW)
+    pager.receive(snapshot("cs_2", 999_801, 999_902, price=0.5))
+    assert pager.wants_session
+    assert asked_span(pager.resume("cs_3", now_s=NOW)) == 200
+    pager.receive(snapshot("cs_3", 999_801, 1_000_000, price=0.5))
+    pager.receive(completed("cs_3"))
+    assert pager.history is not None
+    assert {row[1] for row in pager.history.rows} == {0.5}
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        protocol.SessionFailed("cs_2", "invalid parameters", "method: create_series"),
+        protocol.SeriesFailed("cs_2", SERIES_ID, "unsupported range"),
+    ],
+)
+def test_a_server_that_knows_no_moments_is_asked_in_the_plain_way(refusal: protocol.Event) -> None:
+    pager = held_and_lost([snapshot("cs_1", 999_901, 1_000_000), completed("cs_1")], bars_count=200)
+    pager.resume("cs_2", now_s=NOW)
+    pager.receive(refusal)
+    assert (pager.wants_session, pager.error) == (True, None)
+    assert asked_span(pager.resume("cs_3", now_s=NOW)) == 200
+    # Asked in vain once: the next loss begins from the start, too.
+    pager.receive(snapshot("cs_3", 999_901, 1_000_000))
+    pager.receive(completed("cs_3"))
+    assert asked_span(pager.resume("cs_4", now_s=NOW)) == 200
+
+
+def test_a_refusal_of_the_symbol_itself_is_an_error_in_a_resumed_session_too() -> None:
+    pager = held_and_lost([snapshot("cs_1", 999_901, 1_000_000), completed("cs_1")], bars_count=200)
+    pager.resume("cs_2", now_s=NOW)
+    pager.receive(protocol.SymbolFailed("cs_2", SYMBOL_ID, "invalid symbol"))
+    assert isinstance(pager.error, SymbolError)
+
+
+def test_a_session_that_does_not_join_is_not_trusted() -> None:
+    pager = held_and_lost([snapshot("cs_1", 999_901, 1_000_000), completed("cs_1")], bars_count=200)
+    pager.resume("cs_2", now_s=NOW)
+    pager.receive(snapshot("cs_2", 999_700, 999_899))
+    pager.receive(completed("cs_2", "limit"))
+    assert pager.wants_session
+    assert asked_span(pager.resume("cs_3", now_s=NOW)) == 200
+
+
+def test_a_range_that_ended_before_the_loss_needs_no_newer_bars() -> None:
+    pager = held_and_lost([snapshot("cs_1", 999_901, 1_000_000), completed("cs_1")], start=at(999_800), end=at(999_950))
+    pager.resume("cs_2", now_s=NOW + 600)
+    pager.receive(snapshot("cs_2", 999_700, 999_902))
+    pager.receive(completed("cs_2"))
+    assert pager.history is not None
+    assert minutes(pager.history) == list(range(999_800, 999_950))
 
 
 # --- whatever the protocol leaves open -------------------------------------------------------------------------
