@@ -8,7 +8,7 @@ from hypothesis import settings
 
 from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.market import Market
-from tv_etl.market_server.server import serve_in_thread
+from tv_etl.market_server.server import MarketServer, serve_in_thread
 
 # A slow machine is no bug: properties have no deadline, whole tests do (pytest-timeout).
 settings.register_profile("tv_etl", deadline=None)
@@ -20,10 +20,22 @@ LATER = NOW + timedelta(minutes=5)
 
 
 @pytest.fixture(scope="session")
-def market_url() -> Iterator[str]:
-    """The address of a market at NOW."""
+def market_server() -> Iterator[MarketServer]:
+    """A market at NOW."""
     with serve_in_thread(Market(7), clock=MarketClock(NOW.timestamp(), speed=0), update_ms=50) as server:
-        yield server.url
+        yield server
+
+
+@pytest.fixture(scope="session")
+def market_url(market_server: MarketServer) -> str:
+    """The address of a market at NOW."""
+    return market_server.url
+
+
+@pytest.fixture(scope="session")
+def scanner_url(market_server: MarketServer) -> str:
+    """The address of the same market's screener."""
+    return market_server.http_url
 
 
 @pytest.fixture(scope="session")

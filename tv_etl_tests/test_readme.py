@@ -9,10 +9,12 @@ from pathlib import Path
 
 import duckdb
 import pytest
+import yaml
 
 from tv_etl.bar_store import BarStore
-from tv_etl.resources import TradingViewResource
+from tv_etl.resources import ScannerResource, TradingViewResource
 from tv_etl.tradingview.models import HistoryRequest
+from tv_etl.watchlist import Group
 
 CHECKOUT = Path(__file__).parent.parent
 README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
@@ -32,8 +34,8 @@ def directory(tmp_path_factory: pytest.TempPathFactory, market_url: str) -> Path
 
 
 @pytest.mark.parametrize("code", blocks("python"))
-def test_python_blocks_run(code: str, directory: Path, market_url: str) -> None:
-    environment = {**os.environ, "TV_ETL_WS_URL": market_url}
+def test_python_blocks_run(code: str, directory: Path, market_url: str, scanner_url: str) -> None:
+    environment = {**os.environ, "TV_ETL_WS_URL": market_url, "TV_ETL_SCANNER_URL": scanner_url}
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         cwd=directory,
@@ -44,6 +46,13 @@ def test_python_blocks_run(code: str, directory: Path, market_url: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout
+
+
+@pytest.mark.parametrize("text", blocks("yaml"))
+def test_yaml_blocks_are_part_of_a_group(text: str, scanner_url: str) -> None:
+    group = Group.model_validate({**yaml.safe_load(text), "intervals": ["1d"]})
+    assert group.scanner is not None
+    assert ScannerResource(base_url=scanner_url).symbols(group.scanner)
 
 
 @pytest.mark.parametrize("query", blocks("sql"))

@@ -11,7 +11,6 @@ import pytest
 
 from tv_etl.bar_store import BarStore
 from tv_etl.definitions import build_definitions
-from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.market import Market
 from tv_etl.market_server.server import MarketServer, serve_in_thread
 from tv_etl.partitions import found_symbols, partition_key, series_partitions, symbols_of
@@ -19,17 +18,10 @@ from tv_etl.schedules import build_schedules
 from tv_etl.tradingview.errors import ScannerError
 from tv_etl.tradingview.loop_thread import LoopThread
 from tv_etl.watchlist import Group, Watchlist
-from tv_etl_tests.conftest import NOW
 from tv_etl_tests.tradingview.lying_screener import Liar, page
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 CRYPTO = ["BINANCE:BTCUSDT", "BINANCE:ETHUSDT", "BITSTAMP:BTCUSD", "COINBASE:ETHUSD"]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[MarketServer]:
-    with serve_in_thread(Market(7), clock=MarketClock(NOW.timestamp(), speed=0)) as running:
-        yield running
 
 
 @pytest.fixture
@@ -66,14 +58,14 @@ def selected(instance: dg.DagsterInstance, group: Group, tags: dict[str, str]) -
 
 
 def test_found_symbols_are_registered_and_fetched_in_one_run(
-    instance: dg.DagsterInstance, tmp_path: Path, server: MarketServer
+    instance: dg.DagsterInstance, tmp_path: Path, market_server: MarketServer
 ) -> None:
     group = group_of(2)
-    sensor, result = tick(instance, server.http_url, group)
+    sensor, result = tick(instance, market_server.http_url, group)
     assert (sensor.minimum_interval_seconds, sensor.job_name) == (600, "crypto_job")
     (request,) = result.run_requests
     assert symbols_of(group, instance) == CRYPTO[:2]
-    definitions = build_definitions(Watchlist(groups=[group]), tmp_path, ws_url=server.url)
+    definitions = build_definitions(Watchlist(groups=[group]), tmp_path, ws_url=market_server.url)
     run = definitions.resolve_job_def("crypto_job").execute_in_process(
         instance=instance, tags=request.tags, run_config=QUIET, raise_on_error=False
     )
@@ -84,31 +76,31 @@ def test_found_symbols_are_registered_and_fetched_in_one_run(
 
 
 def test_only_what_is_new_is_requested_and_nothing_is_ever_removed(
-    instance: dg.DagsterInstance, server: MarketServer
+    instance: dg.DagsterInstance, market_server: MarketServer
 ) -> None:
-    tick(instance, server.http_url, group_of(2))
+    tick(instance, market_server.http_url, group_of(2))
     more = group_of(4)
-    (request,) = tick(instance, server.http_url, more)[1].run_requests
+    (request,) = tick(instance, market_server.http_url, more)[1].run_requests
     assert selected(instance, more, request.tags) == [
         partition_key(symbol, interval) for interval in ("1d", "1h") for symbol in CRYPTO[2:]
     ]
     for group in (more, group_of(1)):
-        _, result = tick(instance, server.http_url, group)
+        _, result = tick(instance, market_server.http_url, group)
         assert not result.run_requests
         assert "none of them new" in result.skip_message
     assert symbols_of(more, instance) == CRYPTO
 
 
 def test_what_another_group_collects_at_the_same_interval_stays_there(
-    instance: dg.DagsterInstance, server: MarketServer
+    instance: dg.DagsterInstance, market_server: MarketServer
 ) -> None:
     same = Group(name="same", symbols=[CRYPTO[0]], intervals=["1h"])
     other = Group(name="other", symbols=[CRYPTO[1]], intervals=["1w"])
     first = group_of(3)
-    tick(instance, server.http_url, first, same, other)
+    tick(instance, market_server.http_url, first, same, other)
     assert symbols_of(first, instance) == CRYPTO[1:3]
     second = group_of(name="second")
-    tick(instance, server.http_url, second, same, other, first)
+    tick(instance, market_server.http_url, second, same, other, first)
     assert symbols_of(second, instance) == CRYPTO[3:]
 
 
@@ -119,10 +111,10 @@ def test_a_screener_that_does_not_answer_is_a_skipped_tick(instance: dg.DagsterI
     assert symbols_of(group_of(), instance) == []
 
 
-def test_a_scan_that_is_refused_is_a_failed_tick(instance: dg.DagsterInstance, server: MarketServer) -> None:
+def test_a_scan_that_is_refused_is_a_failed_tick(instance: dg.DagsterInstance, market_server: MarketServer) -> None:
     wrong = group_of(filters=[{"left": "change.5", "operation": "nempty"}])
     with pytest.raises(ScannerError, match=r'Unknown field "change\.5"'):
-        tick(instance, server.http_url, wrong)
+        tick(instance, market_server.http_url, wrong)
 
 
 @contextmanager
@@ -141,7 +133,9 @@ def test_symbols_that_can_be_no_partition_are_passed_over(instance: dg.DagsterIn
     assert symbols_of(group_of(), instance) == ["A:B", "NSE:M&M", "KRX:삼성"]
 
 
-def test_schedules_follow_the_symbols_that_were_found(instance: dg.DagsterInstance, server: MarketServer) -> None:
+def test_schedules_follow_the_symbols_that_were_found(
+    instance: dg.DagsterInstance, market_server: MarketServer
+) -> None:
     group = group_of(3)
     (daily, _) = build_schedules(group)
     moment = datetime(2026, 11, 18, tzinfo=timezone.utc)
@@ -151,17 +145,17 @@ def test_schedules_follow_the_symbols_that_were_found(instance: dg.DagsterInstan
             return daily.evaluate_tick(context)
 
     assert "crypto_symbols has found none" in str(evaluate().skip_message)
-    tick(instance, server.http_url, group)
+    tick(instance, market_server.http_url, group)
     (request,) = evaluate().run_requests
     assert selected(instance, group, request.tags) == [partition_key(symbol, "1d") for symbol in CRYPTO[:3]]
 
 
 def test_some_series_of_what_was_found_can_be_fetched_alone(
-    instance: dg.DagsterInstance, tmp_path: Path, server: MarketServer
+    instance: dg.DagsterInstance, tmp_path: Path, market_server: MarketServer
 ) -> None:
     group = group_of(2)
-    tick(instance, server.http_url, group)
-    job = build_definitions(Watchlist(groups=[group]), tmp_path, ws_url=server.url).resolve_job_def("crypto_job")
+    tick(instance, market_server.http_url, group)
+    job = build_definitions(Watchlist(groups=[group]), tmp_path, ws_url=market_server.url).resolve_job_def("crypto_job")
     for key, is_known in (("1d|BINANCE:ETHUSDT", True), ("1d|COINBASE:ETHUSD", False)):
         config = {**QUIET, "ops": {"crypto": {"config": {"only": [key]}}}}
         assert job.execute_in_process(instance=instance, run_config=config, raise_on_error=False).success is is_known
