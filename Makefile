@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check constraints clean
+.PHONY: demo test check fuzz constraints clean
 
 demo: .venv/installed
 	$(BIN)/tv-etl demo
@@ -14,6 +14,16 @@ check: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Not in the dev extra: atheris has wheels for some platforms only.
+FUZZ_SECONDS := 60
+
+fuzz: .venv/installed
+	@$(BIN)/python -c "import atheris" 2>/dev/null || \
+	if command -v uv >/dev/null 2>&1; then uv pip install --quiet --python $(BIN)/python atheris; \
+	else $(BIN)/python -m pip install --quiet atheris; fi
+	$(BIN)/python -m tv_etl_tests.fuzz.fuzz_protocol -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=1024 -timeout=5 \
+	  -print_final_stats=1 -verbosity=0 -artifact_prefix=.venv/
 
 .venv/installed: pyproject.toml constraints.txt
 	@if command -v uv >/dev/null 2>&1; then \

@@ -17,6 +17,7 @@ not understand what it is asked, everything is fetched afresh.
 
 import enum
 import math
+from bisect import bisect_left
 
 from tv_etl.tradingview import protocol
 from tv_etl.tradingview.errors import (
@@ -218,13 +219,14 @@ class SeriesPager:
         return self._bars.oldest <= self._start_s
 
     def _finish(self) -> None:
-        rows = [self._bars.rows[moment] for moment in sorted(self._bars.rows) if self._start_s <= moment < self._end_s]
+        moments = sorted(self._bars.rows)
+        moments = moments[bisect_left(moments, self._start_s) : bisect_left(moments, self._end_s)]
         if self.request.bars_count is not None:
-            rows = rows[-self.request.bars_count :]
+            moments = moments[-self.request.bars_count :]
         self.history = SeriesHistory(
             request=self.request,
             info=self._info,
-            rows=rows,
+            rows=[self._bars.rows[moment] for moment in moments],
             reach="complete" if self._reach is None or self._is_satisfied() else self._reach,
             forming_from=self._bars.forming_from(_longest_s(self.request.width) + _delay_s(self._update_mode)),
             update_mode=self._update_mode,
