@@ -25,7 +25,7 @@ from tv_etl.tradingview.models import (
     SymbolInfo,
 )
 from tv_etl.tradingview.paging import PAGE_BARS, SERIES_ID, SYMBOL_ID, failure_of, open_series
-from tv_etl.tradingview.services import ConnectionService, Limits, MessageService
+from tv_etl.tradingview.services import ConnectionService, Limits, MessageService, close_chart
 from tv_etl.tradingview.symbols import Adjustment, SeriesSettings, SessionKind, check_symbol, encode_spec
 
 # What the documented models and a trade monitor read; without a list the server sends 80 KB per symbol.
@@ -136,7 +136,7 @@ class OHLCV:
         def open_commands(session_id: str) -> list[protocol.Command]:
             return open_series(session_id, spec, request.width.wire, seen.count_wanted(self.server_now()))
 
-        events = service.subscribe(str(request), "cs", open_commands, protocol.chart_delete_session)
+        events = service.subscribe(str(request), "cs", open_commands, close_chart)
         async with aclosing(events):
             async for event in events:
                 error = failure_of(request, event)
@@ -163,6 +163,37 @@ class OHLCV:
                 if event.status != "ok":
                     raise SymbolError(event.symbol, event.reason or event.status)
                 yield QuoteSymbolData.from_fields(event.symbol, fields)
+
+    async def get_ohlcv_raw(
+        self, exchange_symbol: str, interval: str = "1", bars_count: int = 10
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """Stream what the server sends for one symbol, chart and quote, as decoded JSON and otherwise as it comes.
+
+        Also what concerns the whole connection: heartbeats as `{"m": "~h~", "p": ["7"]}`, and a late hello, without
+        `m`. Errors are messages here and end nothing. `messages` has typed views of what is yielded.
+        """
+        request = HistoryRequest(exchange_symbol, interval, bars_count=bars_count)
+        service = await self._setup_services()
+        spec = encode_spec(request.symbol, request.settings)
+
+        def open_commands(session: str) -> list[protocol.Command]:
+            chart = open_series(session, spec, request.width.wire, bars_count)
+            return [*chart, *_open_quotes(_quote_twin(session), [request.symbol])]
+
+        def close_commands(session: str) -> list[protocol.Command]:
+            return [*close_chart(session), protocol.quote_delete_session(_quote_twin(session))]
+
+        events = service.subscribe(
+            str(request),
+            "cs",
+            open_commands,
+            close_commands,
+            raw_sessions=lambda session: ("", session, _quote_twin(session)),
+        )
+        async with aclosing(events):
+            async for event in events:
+                if isinstance(event, protocol.RawReceived):
+                    yield protocol.decode_payload(event.payload)
 
     async def get_latest_trade_info(self, exchange_symbol: list[str]) -> AsyncGenerator[dict[str, Any], None]:
         """Stream the quotes of many symbols over one session as messages `{"m": "qsd", "p": [session, quote]}`.
@@ -242,7 +273,7 @@ class OHLCV:
                 protocol.chart_create_session(session),
                 protocol.resolve_symbol(session, SYMBOL_ID, encode_spec(symbol, request.settings)),
             ],
-            protocol.chart_delete_session,
+            close_chart,
         )
         async with aclosing(events):
             async for event in events:
@@ -292,12 +323,8 @@ class OHLCV:
         return service.subscribe(
             ", ".join(symbols),
             "qs",
-            lambda session: [
-                protocol.quote_create_session(session),
-                protocol.quote_set_fields(session, *QUOTE_FIELDS),
-                protocol.quote_add_symbols(session, *symbols),
-            ],
-            protocol.quote_delete_session,
+            lambda session: _open_quotes(session, symbols),
+            lambda session: [protocol.quote_delete_session(session)],
         )
 
 
@@ -342,6 +369,19 @@ def merge_fields(known: dict[str, Any], changed: Mapping[str, Any]) -> None:
             merge_fields(known[name], value)
         else:
             known[name] = value
+
+
+def _open_quotes(session: str, symbols: Sequence[str]) -> list[protocol.Command]:
+    return [
+        protocol.quote_create_session(session),
+        protocol.quote_set_fields(session, *QUOTE_FIELDS),
+        protocol.quote_add_symbols(session, *symbols),
+    ]
+
+
+def _quote_twin(chart_session: str) -> str:
+    """The quote session that goes with a chart session."""
+    return f"qs_{chart_session[3:]}"
 
 
 def _raise_quote_failure(symbols: Sequence[str], event: protocol.Event) -> None:

@@ -173,10 +173,18 @@ class Ignored(Event):
     method: str
 
 
-class ClientProtocol:
-    """The client's end of one connection."""
+@dataclass(frozen=True, slots=True)
+class RawReceived(Event):
+    """A payload as it came, before the events that it decodes into."""
 
-    def __init__(self) -> None:
+    payload: str
+
+
+class ClientProtocol:
+    """The client's end of one connection; with `keeps_raw` each payload also comes as it is."""
+
+    def __init__(self, *, keeps_raw: bool = False) -> None:
+        self.keeps_raw = keeps_raw
         self._packets = PacketDecoder()
         self._events: list[Event] = []
         self._outgoing: list[str] = []
@@ -190,6 +198,8 @@ class ClientProtocol:
                 self.server_time_ms = time_ms
             if events and isinstance(events[0], Heartbeat):
                 self._outgoing.append(encode_packet(payload))
+            if self.keeps_raw and events:
+                self._events.append(RawReceived(events[0].session, payload))
             self._events.extend(events)
 
     def events_received(self) -> list[Event]:
@@ -350,6 +360,14 @@ _envelope = msgspec.json.Decoder(_Envelope)
 _series_by_id = msgspec.json.Decoder(dict[str, _Series])
 _loose = msgspec.json.Decoder()
 _quote = msgspec.json.Decoder(_Quote)
+
+
+def decode_payload(payload: str) -> dict[str, Any]:
+    """A payload that `decode_event` accepts, as the JSON object it is; a heartbeat as `{"m": "~h~", "p": [number]}`."""
+    if payload.startswith(_HEARTBEAT):
+        return {"m": _HEARTBEAT, "p": [payload[len(_HEARTBEAT) :]]}
+    message = _loose.decode(payload.removeprefix(_LEGACY_JSON))
+    return message if isinstance(message, dict) else {}
 
 
 def decode_event(payload: str) -> tuple[list[Event], int | None]:

@@ -4,7 +4,7 @@ import asyncio
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from datetime import datetime, timezone
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 from websockets.exceptions import WebSocketException
 
 from tv_etl.tradingview.errors import EntitlementError, NoBarsError, SeriesError, SymbolError
+from tv_etl.tradingview.messages import OHLCVResponse
 from tv_etl.tradingview.models import Gap
 from tv_etl.tradingview.ohlcv import OHLCV, merge_fields, validate_symbols
 from tv_etl.tradingview.services import DEFAULT_WS_URL, Limits
@@ -241,6 +242,45 @@ def test_a_refused_quote_session_is_an_error_with_the_servers_words() -> None:
             await client.get_quote_data("NASDAQ:AAPL").__anext__()
 
     run(refuse, test)
+
+
+def test_raw_messages_come_as_the_server_sent_them() -> None:
+    hello = {"session_id": "late", "timestamp": NOW}
+
+    async def chatty(line: Line, method: str, params: list[Any]) -> None:
+        if method == "create_series":
+            await line.say("~h~7", hello, symbol_resolved(params[0], type="spot"), bars(params[0], MINUTES[0]))
+            await line.say({"m": "study_completed", "p": ["cs_of_somebody_else"]})
+        if method == "quote_add_symbols" and params[1] == "BINANCE:BTCUSDT":
+            await line.say(qsd(params[0], params[1], lp=1.0), {"m": "critical_error", "p": [params[0], "no", "x"]})
+
+    async def test(client: OHLCV, server: Script) -> None:
+        got = []
+        async with aclosing(client.get_ohlcv_raw("BINANCE:BTCUSDT", "1", 1)) as messages:
+            async for message in messages:
+                got.append(message)
+                if message.get("m") == "critical_error":
+                    break
+        (chart,) = {m["p"][0] for m in server.lines[0].received if m["m"] == "create_series"}
+        (quote,) = {m["p"][0] for m in server.lines[0].received if m["m"] == "quote_add_symbols"}
+        assert got == [
+            {"m": "~h~", "p": ["7"]},
+            hello,
+            symbol_resolved(chart, type="spot"),
+            bars(chart, MINUTES[0]),
+            qsd(quote, "BINANCE:BTCUSDT", lp=1.0),
+            {"m": "critical_error", "p": [quote, "no", "x"]},
+        ]
+        assert OHLCVResponse.model_validate(got[3]).ohlcv_bars[0].timestamp == MINUTES[0][0]
+        await client.get_quotes(["NASDAQ:AAPL"])
+        assert {"chart_delete_session", "quote_delete_session"} <= set(server.methods())
+
+    async def answer(line: Line, method: str, params: list[Any]) -> None:
+        await chatty(line, method, params)
+        if method == "quote_add_symbols" and params[1] == "NASDAQ:AAPL":
+            await line.say(quote_completed(params[0], params[1]))
+
+    run(answer, test)
 
 
 def test_nested_quote_fields_are_merged_deeply() -> None:

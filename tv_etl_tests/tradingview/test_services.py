@@ -12,12 +12,21 @@ from tv_etl.tradingview.errors import (
     ConnectionFailedError,
     FrameError,
     NoBarsError,
+    ProtocolError,
     SymbolError,
     TradingViewError,
 )
 from tv_etl.tradingview.models import HistoryRequest
 from tv_etl.tradingview.paging import open_series
-from tv_etl.tradingview.services import Backoff, ConnectionService, Limits, MessageService
+from tv_etl.tradingview.services import (
+    INBOX_EVENTS,
+    INBOX_ROWS,
+    Backoff,
+    ConnectionService,
+    Inbox,
+    Limits,
+    MessageService,
+)
 from tv_etl_tests.scripted_server import (
     NOW,
     Line,
@@ -328,7 +337,7 @@ def test_a_subscription_is_sent_again_after_a_lost_connection() -> None:
                 "NASDAQ:AAPL 1d",
                 "cs",
                 lambda session: open_series(session, "NASDAQ:AAPL", "1D", 2),
-                protocol.chart_delete_session,
+                lambda session: [protocol.chart_delete_session(session)],
             )
             snapshots = 0
             async for event in events:
@@ -353,3 +362,157 @@ def test_backoff_grows_with_jitter_until_its_budget_is_spent() -> None:
     assert all(0.25 * 2**n <= delay <= 0.5 * 2**n for n, delay in enumerate(delays))
     backoff.reset()
     assert backoff.next_delay_s(3.0) == 3.0
+
+
+def test_backoff_may_keep_its_pace_while_its_budget_is_restored() -> None:
+    backoff = Backoff(10.0)
+    for number in range(4):
+        delay = backoff.next_delay_s()
+        assert delay is not None
+        assert delay >= 0.25 * 2**number
+        backoff.reset(keep_pace=number < 3)
+    delay = backoff.next_delay_s()
+    assert delay is not None
+    assert delay <= 0.5
+
+
+# --- several callers on one connection --------------------------------------------------------------------------
+
+
+def received(session: str = "cs_1", rows: int = 1) -> protocol.BarsReceived:
+    return protocol.BarsReceived(session, "sds_1", False, [list(ROWS[0])] * rows, None, None, 0)
+
+
+@pytest.mark.parametrize("rows", [1, INBOX_ROWS // 10])
+def test_an_inbox_keeps_so_much_and_then_ends_without_a_hole(rows: int) -> None:
+    async def run() -> None:
+        inbox, kept = Inbox(), min(INBOX_EVENTS, INBOX_ROWS // rows)
+        for _ in range(kept + 5):
+            inbox.put(received(rows=rows))
+        await inbox.next()
+        inbox.put(received(rows=rows))  # there is room again, but events are missing in between
+        for _ in range(kept - 1):
+            await inbox.next(0.1)
+        for _ in range(2):
+            with pytest.raises(ConnectionFailedError, match="events behind"):
+                await inbox.next(0.1)
+
+    asyncio.run(run())
+
+
+def test_an_inbox_that_is_emptied_takes_any_number() -> None:
+    async def run() -> None:
+        inbox = Inbox()
+        for _ in range(12):
+            inbox.put(received(rows=INBOX_ROWS // 10))
+            await inbox.next()
+        with pytest.raises(asyncio.TimeoutError):
+            await inbox.next(0.0)
+
+    asyncio.run(run())
+
+
+def test_a_consumer_that_does_not_keep_up_loses_its_own_session_only() -> None:
+    async def flood(line: Line, method: str, params: list[Any]) -> None:
+        await whole(line, method, params)
+        if method == "create_series" and line.received[-2]["p"][2] == "SLOW":
+            for _ in range(INBOX_EVENTS // 64 + 1):
+                await line.say(*[bars(params[0], *ROWS, method="du")] * 64)
+
+    async def run() -> None:
+        async with (
+            scripted_server(flood) as server,
+            ConnectionService(server.url, limits=QUICK) as connection,
+        ):
+            service = MessageService(connection)
+            with connection.inbox("cs_slow") as inbox:
+                await connection.send(*open_series("cs_slow", "SLOW", "1D", 2))
+                # The line is served in order: when this is answered, the flood has been read.
+                assert (await service.fetch(REQUEST)).rows == list(ROWS)
+                with pytest.raises(ConnectionFailedError, match="events behind"):
+                    while True:
+                        await inbox.next(0.1)
+            assert (await service.fetch(REQUEST)).rows == list(ROWS)
+            assert len(server.lines) == 1
+
+    asyncio.run(run())
+
+
+def test_calls_at_once_share_the_connection_they_open() -> None:
+    async def run() -> None:
+        async with scripted_server(whole) as server:
+            connection = ConnectionService(server.url, limits=QUICK)
+            service = MessageService(connection)
+            await asyncio.gather(*(service.fetch(REQUEST) for _ in range(20)))
+            await connection.close()
+            assert len(server.lines) == 1
+            assert [each["m"] for each in server.lines[0].received[:2]] == ["set_auth_token", "set_locale"]
+            assert server.methods().count("set_auth_token") == 1
+
+    asyncio.run(run())
+
+
+def test_closing_ends_streams_and_opens_nothing_again() -> None:
+    async def run() -> None:
+        async with scripted_server(whole) as server:
+            connection = ConnectionService(server.url, limits=QUICK)
+            events = MessageService(connection).subscribe(
+                "NASDAQ:AAPL 1d",
+                "cs",
+                lambda session: open_series(session, "NASDAQ:AAPL", "1D", 2),
+                lambda session: [protocol.chart_delete_session(session)],
+            )
+
+            async def listen() -> None:
+                async for event in events:
+                    if isinstance(event, protocol.SeriesCompleted):
+                        answered.set()
+
+            answered = asyncio.Event()
+            listening = asyncio.create_task(listen())
+            await answered.wait()
+            await connection.close()
+            with pytest.raises(ConnectionFailedError, match="was closed") as error:
+                await listening
+            assert not error.value.retryable
+            assert not connection.is_open
+            assert len(server.lines) == 1
+
+    asyncio.run(run())
+
+
+def test_a_command_after_the_servers_last_word_fails_with_that_word() -> None:
+    async def refuse(line: Line, method: str, params: list[Any]) -> None:
+        if method == "set_locale":
+            await line.say({"m": "protocol_error", "p": ["bad auth token"]})
+            await line.hang_up()
+
+    async def run() -> None:
+        async with scripted_server(refuse) as server:
+            connection = ConnectionService(server.url, limits=QUICK)
+            await connection.connect()
+            with pytest.raises(AuthError):
+                for _ in range(10_000):
+                    await connection.send(protocol.set_locale())
+                    await asyncio.sleep(0)
+            await connection.close()
+
+    asyncio.run(run())
+
+
+def test_a_message_that_breaks_the_decoding_reaches_everybody_who_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: protocol.ClientProtocol, text: str) -> None:
+        raise ZeroDivisionError("a bug of ours")
+
+    async def run() -> None:
+        async with scripted_server(whole) as server:
+            connection = ConnectionService(server.url, limits=QUICK)
+            await connection.connect()
+            monkeypatch.setattr(protocol.ClientProtocol, "receive_text", broken)
+            service = MessageService(connection)
+            ends = await asyncio.gather(*(service.fetch(REQUEST) for _ in range(3)), return_exceptions=True)
+            assert [type(end) for end in ends] == [ProtocolError] * 3
+            assert all("ZeroDivisionError" in str(end) for end in ends)
+            await connection.close()
+
+    asyncio.run(run())
