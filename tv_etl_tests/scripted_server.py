@@ -131,7 +131,8 @@ async def raw_server(
         assert task is not None
         handlers.add(task)
         try:
-            await handle(reader, writer)
+            with suppress(asyncio.CancelledError, OSError):  # the test is over, or the client has gone
+                await handle(reader, writer)
         finally:
             writer.close()
             with suppress(OSError):
