@@ -12,7 +12,7 @@ import random
 import secrets
 import string
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 
@@ -65,9 +65,13 @@ class Limits:
 
 
 class Inbox:
-    """The events of one session, in order, until it or the connection fails."""
+    """The events of one session, in order, until it or the connection fails.
 
-    def __init__(self) -> None:
+    Where `raw_sessions` are named, also every payload of those sessions as it came ("": of the whole connection).
+    """
+
+    def __init__(self, raw_sessions: Collection[str] = ()) -> None:
+        self.raw_sessions = frozenset(raw_sessions)
         self._queue: asyncio.Queue[protocol.Event | TradingViewError] = asyncio.Queue()
         self._failure: TradingViewError | None = None
         self._rows = 0
@@ -171,7 +175,7 @@ class ConnectionService:
             socket = await open_websocket(
                 self.ws_url, open_s=limits.open_s, alive_s=limits.alive_s, silence_s=limits.silence_s
             )
-            self._protocol = protocol.ClientProtocol()
+            self._protocol = protocol.ClientProtocol(keeps_raw=self._wants_raw)
             self._socket = socket
             self._reader = asyncio.create_task(self._read(socket))
             await self.send(protocol.set_auth_token(self._token.reveal()), protocol.set_locale())
@@ -200,13 +204,19 @@ class ConnectionService:
             raise self._last_word() from None
 
     @contextmanager
-    def inbox(self, session: str) -> Iterator[Inbox]:
-        """Receive the events of a session while the context lasts."""
-        inbox = self._inboxes[session] = Inbox()
+    def inbox(self, session: str, raw_sessions: Collection[str] = ()) -> Iterator[Inbox]:
+        """Receive the events of a session while the context lasts, and the payloads of `raw_sessions` as they are."""
+        inbox = self._inboxes[session] = Inbox(raw_sessions)
+        self._protocol.keeps_raw = self._wants_raw
         try:
             yield inbox
         finally:
             del self._inboxes[session]
+            self._protocol.keeps_raw = self._wants_raw
+
+    @property
+    def _wants_raw(self) -> bool:
+        return any(inbox.raw_sessions for inbox in self._inboxes.values())
 
     async def _stop_reader(self) -> None:
         reader, self._reader = self._reader, None
@@ -255,6 +265,11 @@ class ConnectionService:
         for event in self._protocol.events_received():
             if isinstance(event, protocol.ConnectionRefused):
                 raise self._refused(event.reason)
+            if isinstance(event, protocol.RawReceived):
+                for each in self._inboxes.values():
+                    if event.session in each.raw_sessions:
+                        each.put(event)
+                continue
             inbox = self._inboxes.get(event.session)
             if inbox is not None:
                 inbox.put(event)
@@ -285,7 +300,7 @@ class MessageService:
         """
         deadline = time.monotonic() + timeout_s
         await self.connection.connect()
-        async with self._session("cs", protocol.chart_delete_session) as (session, inbox):
+        async with self._session("cs", close_chart) as (session, inbox):
             pager = SeriesPager(request, session, now_s=self.connection.server_now())
             await self.connection.send(*pager.start())
             progressed_at, progress = time.monotonic(), pager.progress
@@ -309,20 +324,22 @@ class MessageService:
         name: str,
         kind: str,
         open_commands: Callable[[str], Sequence[protocol.Command]],
-        close_command: Callable[[str], protocol.Command],
+        close_commands: Callable[[str], Sequence[protocol.Command]],
+        *,
+        raw_sessions: Callable[[str], Collection[str]] = lambda session: (),
     ) -> AsyncGenerator[protocol.Event, None]:
         """Yield the events of one session for as long as the caller listens.
 
         After a lost connection the same commands are sent again in a new session, with jittered exponential
         backoff that all subscriptions of this service share, until `limits.reconnect_s` of delays brought no data; the
-        consumer sees the server's fresh snapshot then. `name` stands in errors. Raises NoBarsError if the first answer
-        is late.
+        consumer sees the server's fresh snapshot then. `name` stands in errors; `raw_sessions` says whose payloads are
+        yielded as well. Raises NoBarsError if the first answer is late.
         """
         has_data = False
         while True:
             try:
                 await self.connection.connect()
-                async with self._session(kind, close_command) as (session, inbox):
+                async with self._session(kind, close_commands, raw_sessions) as (session, inbox):
                     await self.connection.send(*open_commands(session))
                     is_answered = False
                     sent_at = time.monotonic()
@@ -374,16 +391,19 @@ class MessageService:
 
     @asynccontextmanager
     async def _session(
-        self, kind: str, close_command: Callable[[str], protocol.Command]
+        self,
+        kind: str,
+        close_commands: Callable[[str], Sequence[protocol.Command]],
+        raw_sessions: Callable[[str], Collection[str]] = lambda session: (),
     ) -> AsyncIterator[tuple[str, Inbox]]:
         session = f"{kind}_{_random_name(12)}"
-        with self.connection.inbox(session) as inbox:
+        with self.connection.inbox(session, raw_sessions(session)) as inbox:
             try:
                 yield session, inbox
             finally:
                 # Best effort: with the connection gone the server has dropped the session itself.
                 with suppress(ConnectionFailedError):
-                    await self.connection.send(close_command(session))
+                    await self.connection.send(*close_commands(session))
 
 
 class Backoff:
@@ -409,6 +429,11 @@ class Backoff:
 
 def _row_count(event: protocol.Event) -> int:
     return len(event.rows) if isinstance(event, protocol.BarsReceived) else 0
+
+
+def close_chart(session: str) -> list[protocol.Command]:
+    """The commands that close a chart session."""
+    return [protocol.chart_delete_session(session)]
 
 
 def _random_name(length: int) -> str:

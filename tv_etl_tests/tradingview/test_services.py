@@ -337,7 +337,7 @@ def test_a_subscription_is_sent_again_after_a_lost_connection() -> None:
                 "NASDAQ:AAPL 1d",
                 "cs",
                 lambda session: open_series(session, "NASDAQ:AAPL", "1D", 2),
-                protocol.chart_delete_session,
+                lambda session: [protocol.chart_delete_session(session)],
             )
             snapshots = 0
             async for event in events:
@@ -460,7 +460,7 @@ def test_closing_ends_streams_and_opens_nothing_again() -> None:
                 "NASDAQ:AAPL 1d",
                 "cs",
                 lambda session: open_series(session, "NASDAQ:AAPL", "1D", 2),
-                protocol.chart_delete_session,
+                lambda session: [protocol.chart_delete_session(session)],
             )
 
             async def listen() -> None:
