@@ -92,7 +92,10 @@ def quick_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def subscription(service: MessageService, symbol: str = "NASDAQ:AAPL") -> Any:
     return service.subscribe(
-        f"{symbol} 1d", "cs", lambda session: open_series(session, symbol, "1D", 2), protocol.chart_delete_session
+        f"{symbol} 1d",
+        "cs",
+        lambda session: open_series(session, symbol, "1D", 2),
+        lambda session: [protocol.chart_delete_session(session)],
     )
 
 
