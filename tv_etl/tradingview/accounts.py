@@ -174,12 +174,13 @@ class Account:
         try:
             return await asyncio.wait_for(self._read_token(host), limit_s)
         except (asyncio.TimeoutError, httpx.TimeoutException):
-            raise ConnectionFailedError(f"{host}: no token for the session within {limit_s:g} s") from None
+            failure = f"{host}: no token for the session within {limit_s:g} s"
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as error:
-            # Its text and its chain may quote what was sent.
-            raise ConnectionFailedError(f"{host}: no token for the session: {type(error).__name__}") from None
+            failure = f"{host}: no token for the session: {type(error).__name__}"
         finally:
             _is_exchanging.reset(reset)
+        # Not within the handlers: the library's error, which quotes what was sent, would hang on ours.
+        raise ConnectionFailedError(failure)
 
     async def _read_token(self, host: str) -> AuthToken:
         assert self._session_id is not None

@@ -187,6 +187,32 @@ async def open_websocket(url: str, *, open_s: float, alive_s: float, silence_s: 
 
     The connection ends without a sign of life for `alive_s`, or without a message for `silence_s`.
     """
+    try:
+        connection = await _open(url, open_s)
+    except TradingViewError as error:
+        error.__context__ = None  # the library's error, which may quote the address and what was sent
+        raise
+    connection.received_bytes = 0  # the handshake is no message
+    return WebSocket(connection, host_of(url), LineWatch(alive_s, silence_s))
+
+
+def host_of(url: str) -> str:
+    """The part of an address that may be shown."""
+    try:
+        authority = urlsplit(url).netloc.rpartition("@")[2]
+    except ValueError:
+        authority = ""
+    return authority or _without_secrets(url)
+
+
+def final(message: str) -> ConnectionFailedError:
+    """An error of the connection that trying again does not mend."""
+    error = ConnectionFailedError(message)
+    error.retryable = False
+    return error
+
+
+async def _open(url: str, open_s: float) -> _CountingConnection:
     host = host_of(url)
     try:
         opening = _ConnectWithoutRedirects(
@@ -201,7 +227,7 @@ async def open_websocket(url: str, *, open_s: float, alive_s: float, silence_s: 
             create_connection=_CountingConnection,
         )
     except (InvalidURI, ValueError):
-        raise final(f"ws_url {_without_secrets(url)!r}: expected ws://host/path or wss://host/path") from None
+        raise _bad_address(url) from None
     try:
         connection = await opening
     except InvalidStatus as refusal:
@@ -220,27 +246,16 @@ async def open_websocket(url: str, *, open_s: float, alive_s: float, silence_s: 
         if isinstance(error.__cause__, EOFError):
             raise ConnectionFailedError(f"{host}: the connection was closed during the handshake") from None
         raise final(f"{host}: no WebSocket handshake: the answer is not HTTP") from None
+    except UnicodeError:
+        raise _bad_address(url) from None  # a name that no name server can be asked for
     except (WebSocketException, ValueError) as error:
         raise final(f"{host}: no WebSocket handshake: {type(error).__name__}") from None
     assert isinstance(connection, _CountingConnection)
-    connection.received_bytes = 0  # the handshake is no message
-    return WebSocket(connection, host, LineWatch(alive_s, silence_s))
+    return connection
 
 
-def host_of(url: str) -> str:
-    """The part of an address that may be shown."""
-    try:
-        authority = urlsplit(url).netloc.rpartition("@")[2]
-    except ValueError:
-        authority = ""
-    return authority or _without_secrets(url)
-
-
-def final(message: str) -> ConnectionFailedError:
-    """An error of the connection that trying again does not mend."""
-    error = ConnectionFailedError(message)
-    error.retryable = False
-    return error
+def _bad_address(url: str) -> ConnectionFailedError:
+    return final(f"ws_url {_without_secrets(url)!r}: expected ws://host/path or wss://host/path")
 
 
 def _bad_status(host: str, refusal: InvalidStatus) -> TradingViewError:

@@ -81,7 +81,15 @@ def test_only_the_host_of_an_address_is_shown(url: str, shown: str) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["http://127.0.0.1/", "127.0.0.1", "wss:///x", "ws://[::1", "ws://127.0.0.1:99999/", "ws://user:CANARY@/?CANARY"],
+    [
+        "http://127.0.0.1/",
+        "127.0.0.1",
+        "wss:///x",
+        "ws://[::1",
+        "ws://127.0.0.1:99999/",
+        "ws://a..b/",
+        "ws://user:CANARY@/?CANARY",
+    ],
 )
 def test_a_bad_address_is_named_without_its_secrets(url: str) -> None:
     with pytest.raises(ConnectionFailedError, match="ws_url") as error:
