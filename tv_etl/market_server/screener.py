@@ -41,7 +41,7 @@ class _Filter(msgspec.Struct):
 
 class _Operands(msgspec.Struct):
     operator: Literal["and", "or"]
-    operands: list["_Operand"]
+    operands: "list[_Operand]"
 
 
 class _Operand(msgspec.Struct):

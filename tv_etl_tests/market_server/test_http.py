@@ -4,7 +4,7 @@ import asyncio
 import json
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from http.client import HTTPConnection
 
@@ -99,15 +99,20 @@ def test_the_first_requests_may_be_too_many() -> None:
 def test_stopping_ends_connections_that_wait() -> None:
     server = HttpServer([])
 
-    async def stop_with_an_open_connection() -> bytes:
+    async def stop_with_an_open_connection() -> None:
         await server.start()
         host, port = server.url.removeprefix("http://").split(":")
         reader, writer = await asyncio.open_connection(host, int(port))
         writer.write(b"GET / HTTP/1.1\r\n")
         await server.stop()
-        rest = await reader.read()
+        # The half request was never read: some systems say so with a reset.
+        with suppress(ConnectionResetError):
+            assert await reader.read() == b""
         writer.close()
-        await writer.wait_closed()
-        return rest
+        with suppress(ConnectionResetError):
+            await writer.wait_closed()
 
-    assert asyncio.run(asyncio.wait_for(stop_with_an_open_connection(), 10)) == b""
+    async def within_a_deadline() -> None:
+        await asyncio.wait_for(stop_with_an_open_connection(), 10)
+
+    asyncio.run(within_a_deadline())
