@@ -141,17 +141,38 @@ async def observe(connection: ConnectionService) -> None:
     assert_silent(" ".join(f"{each!r} {each}" for each in shown), "repr")
 
 
+class Log(logging.Handler):
+    """Everything that is logged at DEBUG, by whomever, as text and as what the text was made of."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.lines: list[str] = []
+        self.parts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(self.format(record))
+        self.parts.append(f"{record.msg!r} {record.args!r}")
+
+
 @pytest.fixture
-def log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    """Everything that is logged at DEBUG, by whomever; searched at the end."""
-    with caplog.at_level(logging.DEBUG):
-        yield caplog
-    assert_silent(caplog.text, "log")
-    assert_silent(" ".join(f"{record.msg!r} {record.args!r}" for record in caplog.records), "log record")
+def log() -> Iterator[Log]:
+    """Searched when the test is over."""
+    root, handler = logging.getLogger(), Log()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    try:
+        yield handler
+    finally:
+        root.setLevel(level)
+        root.removeHandler(handler)
+    assert handler.lines
+    assert_silent("\n".join(handler.lines), "log")
+    assert_silent("\n".join(handler.parts), "log record")
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_no_fault_shows_the_token(fault: str, log: pytest.LogCaptureFixture) -> None:
+def test_no_fault_shows_the_token(fault: str, log: Log) -> None:
     async def run() -> None:
         async with scripted_server(FAULTS[fault]) as server:
             await observe(ConnectionService(server.url, auth_token=TOKEN, limits=QUICK))
@@ -159,11 +180,11 @@ def test_no_fault_shows_the_token(fault: str, log: pytest.LogCaptureFixture) -> 
 
     asyncio.run(run())
     # The library did log: it is its frames that were hidden.
-    assert "> TEXT [" in log.text
+    assert any("> TEXT [" in line for line in log.lines)
 
 
 @pytest.mark.parametrize("status", [HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.FOUND])
-def test_no_refused_connection_shows_the_token(status: HTTPStatus, log: pytest.LogCaptureFixture) -> None:
+def test_no_refused_connection_shows_the_token(status: HTTPStatus, log: Log) -> None:
     async def run() -> None:
         async with scripted_server(silent, status=status, headers={"Location": "/elsewhere"}) as server:
             url = server.url.replace("ws://", f"ws://user:{MARK}@") + f"?auth={MARK}"
@@ -173,7 +194,7 @@ def test_no_refused_connection_shows_the_token(status: HTTPStatus, log: pytest.L
     asyncio.run(run())
 
 
-def test_no_dead_line_shows_the_token(log: pytest.LogCaptureFixture) -> None:
+def test_no_dead_line_shows_the_token(log: Log) -> None:
     async def vanish(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await shake_hands(reader, writer)
         await asyncio.Event().wait()
@@ -195,7 +216,7 @@ def test_no_dead_line_shows_the_token(log: pytest.LogCaptureFixture) -> None:
     asyncio.run(run())
 
 
-def test_the_documented_client_shows_no_token(log: pytest.LogCaptureFixture) -> None:
+def test_the_documented_client_shows_no_token(log: Log) -> None:
     async def run() -> None:
         async with scripted_server(whole) as server, OHLCV(server.url, auth_token=TOKEN, limits=QUICK) as client:
             await client.get_historical_ohlcv("NASDAQ:AAPL", "1D", 1)
@@ -220,7 +241,7 @@ SITE_FAULTS = {
 
 
 @pytest.mark.parametrize("fault", SITE_FAULTS)
-def test_no_exchange_shows_the_session(fault: str, log: pytest.LogCaptureFixture) -> None:
+def test_no_exchange_shows_the_session(fault: str, log: Log) -> None:
     asked = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -281,7 +302,7 @@ def test_neither_dagster_nor_the_lake_keeps_the_token(
     answer: Answer,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    log: pytest.LogCaptureFixture,
+    log: Log,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("TV_ETL_AUTH_TOKEN", TOKEN)

@@ -14,9 +14,10 @@ import logging
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import httpx
@@ -215,15 +216,17 @@ def is_private(url: str, *secure_schemes: str) -> bool:
 
 async def _find_token(host: str, response: httpx.Response) -> AuthToken:
     tail, received = b"", 0
-    async for chunk in response.aiter_raw():
-        received += len(chunk)
-        tail += chunk
-        found = _AUTH_TOKEN.search(tail)
-        if found is not None:
-            return _page_token(host, found[1])
-        if received > MAX_PAGE_BYTES:
-            break
-        tail = tail[-(MAX_TOKEN_LENGTH + _MARK_LENGTH) :]
+    # An iterator by its type, a generator in fact: left alone, it would end after the log is open again.
+    async with aclosing(cast("AsyncGenerator[bytes, None]", response.aiter_raw())) as chunks:
+        async for chunk in chunks:
+            received += len(chunk)
+            tail += chunk
+            found = _AUTH_TOKEN.search(tail)
+            if found is not None:
+                return _page_token(host, found[1])
+            if received > MAX_PAGE_BYTES:
+                break
+            tail = tail[-(MAX_TOKEN_LENGTH + _MARK_LENGTH) :]
     raise AuthError(f"{host}: the session was not accepted: the page holds no token; sign in again")
 
 

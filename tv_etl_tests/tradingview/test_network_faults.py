@@ -540,12 +540,14 @@ def test_n17_a_reset_between_pages_leaves_no_trace_in_the_result(quick_backoff: 
     assert broken.equals(smooth)
 
 
-@pytest.mark.parametrize("streams", [1, 5])
-def test_n18_a_server_that_drops_at_once_is_not_stormed(streams: int, quick_backoff: None) -> None:
+@pytest.mark.parametrize(("streams", "drops_at"), [(1, "set_auth_token"), (5, "set_auth_token"), (1, "create_series")])
+def test_n18_a_server_that_drops_at_once_is_not_stormed(streams: int, drops_at: str, quick_backoff: None) -> None:
     async def first_only(line: Line, method: str, params: list[Any]) -> None:
-        lines = line.server.lines
-        if len(lines) > 1:
-            await line.hang_up()
+        if len(line.server.lines) > 1:
+            if method == "create_series":  # an answer, but no data
+                await line.say(series_loading(params[0]), symbol_resolved(params[0]))
+            if method == drops_at:
+                await line.hang_up()
             return
         await whole(line, method, params)
         if [message["m"] for message in line.received].count("create_series") == streams:
