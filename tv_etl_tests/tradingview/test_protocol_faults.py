@@ -579,3 +579,39 @@ def test_d4_a_bar_that_was_only_seen_unfinished_is_not_called_closed() -> None:
 def test_d9_gaps_are_left_as_they_are() -> None:
     history = answer_of(snapshot_of(*[[minute * 60, *GOOD[1:]] for minute in (1, 2, 9, 500)]))
     assert [row[0] // 60 for row in history.rows] == [1, 2, 9, 500]
+
+
+# --- N17: a fetch goes on where it was ----------------------------------------------------------------------------
+
+
+async def fetch_over(ws_url: str, request: HistoryRequest, *, is_lost: bool) -> tuple[SeriesHistory, list[Any]]:
+    """Fetch over connections that break, if `is_lost`, after the first page; also which spans were asked for."""
+    pager = SeriesPager(request, "cs_0", now_s=NOW)
+    commands = pager.start()
+    spans: list[Any] = []
+    for number in range(1, 9):
+        spans += [command.params[5] for command in commands if command.method == "create_series"]
+        async with ConnectionService(ws_url, limits=LIMITS) as connection:
+            with connection.inbox(pager.session) as inbox:
+                await connection.send(*commands)
+                while not (pager.is_done or pager.wants_session):
+                    commands = pager.receive(await inbox.next(5.0))
+                    if commands and is_lost:
+                        is_lost = False
+                        break
+                    await connection.send(*commands)
+            if pager.is_done:
+                assert pager.history is not None, pager.error
+                return pager.history, spans
+            commands = pager.resume(f"cs_{number}", now_s=connection.server_now())
+    raise AssertionError("the pager does not come to an end")
+
+
+@pytest.mark.parametrize("symbol", ["BINANCE:BTCUSDT", "NASDAQ:AAPL"])
+def test_n17_a_fetch_resumes_at_its_last_whole_page(market_url: str, symbol: str) -> None:
+    request = HistoryRequest(symbol, "1D", bars_count=20_000)
+    smooth, _ = asyncio.run(fetch_over(market_url, request, is_lost=False))
+    broken, spans = asyncio.run(fetch_over(market_url, request, is_lost=True))
+    assert len(smooth.rows) > 5_000
+    assert (broken.rows, broken.reach, broken.forming_from) == (smooth.rows, smooth.reach, smooth.forming_from)
+    assert spans == [5_000, ("bar_count", int(smooth.rows[-4_999][0]), 5_000), 3]
