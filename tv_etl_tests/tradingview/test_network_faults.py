@@ -541,13 +541,17 @@ def test_n17_a_reset_between_pages_leaves_no_trace_in_the_result(quick_backoff: 
 
 
 @pytest.mark.parametrize(("streams", "drops_at"), [(1, "set_auth_token"), (5, "set_auth_token"), (1, "create_series")])
-def test_n18_a_server_that_drops_at_once_is_not_stormed(streams: int, drops_at: str, quick_backoff: None) -> None:
+def test_n18_a_server_that_drops_at_once_is_not_stormed(
+    streams: int, drops_at: str, quick_backoff: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(services, "_BACKOFF_LAST_S", 0.05)
+
     async def first_only(line: Line, method: str, params: list[Any]) -> None:
         if len(line.server.lines) > 1:
             if method == "create_series":  # an answer, but no data
                 await line.say(series_loading(params[0]), symbol_resolved(params[0]))
             if method == drops_at:
-                await line.hang_up()
+                await line.close(1013)
             return
         await whole(line, method, params)
         if [message["m"] for message in line.received].count("create_series") == streams:
@@ -565,8 +569,8 @@ def test_n18_a_server_that_drops_at_once_is_not_stormed(streams: int, drops_at: 
             service = MessageService(connection)
             ends = await asyncio.gather(*(listen(service, n) for n in range(streams)), return_exceptions=True)
             assert [type(end) for end in ends] == [ConnectionFailedError] * streams
-            # 0.01 s, doubled, half of it jitter, 0.3 s in all; the streams share the tries.
-            assert 4 <= len(server.lines) <= 8
+            # 0.01 s, doubled up to 0.05, half of it jitter, 0.3 s in all; the streams share the tries.
+            assert 5 <= len(server.lines) <= 15
 
     asyncio.run(run())
 
