@@ -303,6 +303,18 @@ def test_a_bar_that_may_have_changed_unseen_is_fetched_again() -> None:
     assert pager.history.forming_from == NOW + 60
 
 
+def test_bars_that_opened_meanwhile_count() -> None:
+    pager = held_and_lost([snapshot("cs_1", 999_991, 1_000_000), completed("cs_1")], bars_count=11)
+    pager.resume("cs_2", now_s=NOW + 60)
+    pager.receive(snapshot("cs_2", 999_991, 999_992))
+    pager.receive(completed("cs_2", "end"))
+    pager.resume("cs_3", now_s=NOW + 60)
+    pager.receive(snapshot("cs_3", 999_999, 1_000_001))
+    pager.receive(completed("cs_3"))
+    assert pager.history is not None
+    assert (len(pager.history.rows), pager.history.reach) == (11, "complete")
+
+
 def test_an_adjusted_history_is_fetched_afresh() -> None:
     pager = held_and_lost([snapshot("cs_1", 999_901, 1_000_000), completed("cs_1")], bars_count=200)
     pager.resume("cs_2", now_s=NOW)
