@@ -217,8 +217,7 @@ def test_a_server_that_drips_or_says_nothing_ends_at_the_deadline() -> None:
             await asyncio.sleep(0.02)
 
     async def silence(writer: asyncio.StreamWriter) -> None:
-        while not writer.transport.is_closing():
-            await asyncio.sleep(0.02)
+        await asyncio.Event().wait()
 
     for answer in (drip, silence):
         liar = Liar(answer)
