@@ -10,13 +10,15 @@ answer under `fetch.` keys: reach (complete | exhausted | limited), requests, re
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Iterable, Iterator
+from itertools import chain
 
+import numpy as np
 import pyarrow as pa
 
 from tv_etl.tradingview.bar_schema import BAR_SCHEMA
 from tv_etl.tradingview.errors import AuthError, ConnectionFailedError, ProtocolError, TradingViewError
-from tv_etl.tradingview.models import HistoryRequest, SeriesHistory, SymbolInfo, row_volume
-from tv_etl.tradingview.paging import is_pace_refusal
+from tv_etl.tradingview.models import NO_VALUE, HistoryRequest, SeriesHistory, SymbolInfo
+from tv_etl.tradingview.paging import SeriesPager, is_pace_refusal
 from tv_etl.tradingview.services import Backoff, ConnectionService, Limits, MessageService
 
 # Series in flight together on one connection, each with a chart session of its own.
@@ -67,7 +69,7 @@ class _Batch:
         self._requests = requests
         self._results = results
         self._pace = _Pace()
-        self._suspects: list[HistoryRequest] = []
+        self._suspects: list[SeriesPager] = []
         self._opening = asyncio.Lock()
         self._gave_up: TradingViewError | None = None
         self._runner: asyncio.Task[None] | None = None
@@ -91,8 +93,8 @@ class _Batch:
         workers = [asyncio.create_task(self._work()) for _ in range(WINDOW)]
         try:
             await asyncio.gather(*workers)
-            for request in self._suspects:
-                await self._deliver(request, is_alone=True)
+            while self._suspects:
+                await self._deliver(self._suspects.pop(0), is_alone=True)
         except asyncio.CancelledError:
             raise  # the consumer left: nobody waits for the end
         except Exception:
@@ -107,29 +109,28 @@ class _Batch:
 
     async def _work(self) -> None:
         for request in self._requests:
-            if not await self._deliver(request, is_alone=False):
-                self._suspects.append(request)
+            await self._deliver(self._service.pager(request), is_alone=False)
 
-    async def _deliver(self, request: HistoryRequest, *, is_alone: bool) -> bool:
-        """Fetch one series and hand it over, keeping nothing of it; False if it must be tried alone."""
-        result = await self._fetch(request, is_alone=is_alone)
+    async def _deliver(self, pager: SeriesPager, *, is_alone: bool) -> None:
+        """Fetch one series and hand it over, keeping nothing of it, or keep it to be tried alone."""
+        result = await self._fetch(pager, is_alone=is_alone)
         if result is None:
-            return False
-        await self._results.put((request, result))
-        return True
+            self._suspects.append(pager)
+        else:
+            await self._results.put((pager.request, result))
 
-    async def _fetch(self, request: HistoryRequest, *, is_alone: bool) -> "pa.Table | TradingViewError | None":
+    async def _fetch(self, pager: SeriesPager, *, is_alone: bool) -> "pa.Table | TradingViewError | None":
         """Fetch one series; None if the connection broke while others were in flight.
 
-        What broke it may be any of them: each is tried once more when it is alone, so that the guilty one gets its
-        own error and the innocent ones their bars.
+        What broke it may be any of them: each goes on when it is alone, from its last whole page, so that the guilty
+        one gets its own error and the innocent ones their bars.
         """
         backoff = Backoff(self._service.connection.limits.retry_s)
         while True:
             try:
                 await self._pace.wait()
                 await self._open()
-                history = await self._service.fetch(request, timeout_s=SERIES_LIMIT_S)
+                history = await self._service.fetch(pager.request, timeout_s=SERIES_LIMIT_S, pager=pager)
                 self._pace.speed_up()
                 return to_table(history)
             except TradingViewError as error:
@@ -141,6 +142,7 @@ class _Batch:
                     return error
                 if is_pace_refusal(error):
                     self._pace.slow_down()
+                    pager = self._service.pager(pager.request)
                 elif not (is_connection or isinstance(error, ProtocolError)):
                     return error
                 elif not is_alone:
@@ -189,17 +191,23 @@ class _Pace:
 def to_table(history: SeriesHistory) -> pa.Table:
     """Turn an answer into a table of BAR_SCHEMA with its provenance in the schema metadata."""
     rows = history.rows
-    columns = list(zip(*(row[:5] for row in rows), strict=True)) if rows else [()] * 5
-    timestamps = pa.array(columns[0], pa.float64()).cast(pa.int64()).cast(pa.timestamp("s", tz="UTC"))
-    arrays = [timestamps.cast(BAR_SCHEMA.field("timestamp").type)]
-    arrays += [pa.array(column, pa.float64()) for column in columns[1:]]
-    arrays.append(pa.array([row_volume(row) for row in rows], pa.float64()))
+    if len({len(row) for row in rows}) > 1:
+        rows = [[*row, NO_VALUE][:6] for row in rows]
+    width = len(rows[0]) if rows else 6
+    values = np.fromiter(chain.from_iterable(rows), np.float64, len(rows) * width).reshape(-1, width)
+    columns = [np.ascontiguousarray(column) for column in values.T]
+    volumes = columns[5] if width > 5 else np.full(len(rows), NO_VALUE)
+    arrays = [
+        pa.array((columns[0] * 1_000_000).astype(np.int64)).view(BAR_SCHEMA.field("timestamp").type),
+        *(pa.array(column) for column in columns[1:5]),
+        pa.array(volumes, mask=volumes >= NO_VALUE),
+    ]
     return pa.Table.from_arrays(arrays, schema=BAR_SCHEMA.with_metadata(_metadata(history)))
 
 
 def _metadata(history: SeriesHistory) -> dict[str, str]:
     request, settings, info = history.request, history.request.settings, history.info
-    return {
+    facts = {
         "tv_etl.source": "tradingview",
         "tv_etl.symbol": request.symbol,
         "tv_etl.interval": request.width.token,
@@ -207,14 +215,15 @@ def _metadata(history: SeriesHistory) -> dict[str, str]:
         "tv_etl.session": settings.session,
         "tv_etl.backadjustment": str(settings.backadjustment).lower(),
         "tv_etl.currency": settings.currency or info.currency,
-        "tv_etl.time_zone": info.time_zone,
-        "tv_etl.trading_hours": _trading_hours(info),
         "tv_etl.forming_from": "" if history.forming_from is None else str(history.forming_from),
         "fetch.reach": history.reach,
         "fetch.requests": str(history.requests),
         "fetch.rejected": str(history.rejected),
         "fetch.update_mode": history.update_mode,
     }
+    if info.raw:  # else the server never described the symbol, and its hours are unknown
+        facts |= {"tv_etl.time_zone": info.time_zone, "tv_etl.trading_hours": _trading_hours(info)}
+    return facts
 
 
 def _trading_hours(info: SymbolInfo) -> str:

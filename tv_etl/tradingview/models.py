@@ -14,6 +14,9 @@ from tv_etl.tradingview.symbols import SeriesSettings, check_symbol
 # How far an answer reaches: to what was asked, to the start of history, or to the plan's window.
 Reach = Literal["complete", "exhausted", "limited"]
 
+# The server's "no value" (PROTOCOL.md §2).
+NO_VALUE = 1e100
+
 ANSWER_LIMIT_S = 30.0  # the documented limit of get_historical_ohlcv
 
 
@@ -220,7 +223,7 @@ class SeriesHistory:
 
 def row_volume(row: list[float]) -> float | None:
     """The volume of a wire row: None where it is absent or the server's 1e+100 for "no value"."""
-    return row[5] if len(row) > 5 and row[5] < 1e100 else None
+    return row[5] if len(row) > 5 and row[5] < NO_VALUE else None
 
 
 def feed_delay_s(update_mode: str) -> float | None:
@@ -237,7 +240,6 @@ def convert_timestamp_to_iso(timestamp: float) -> str:
 
 
 def _number(value: Any) -> float | None:
-    # 1e+100 is the server's "no value" (PROTOCOL.md §2).
-    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) >= 1e100:
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) >= NO_VALUE:
         return None
     return float(value)

@@ -104,7 +104,7 @@ class OHLCV:
         settings = SeriesSettings(adjustment, session, currency, backadjustment)
         request = HistoryRequest(exchange_symbol, interval, start, end, bars_count, settings)
         service = await self._setup_services()
-        history = await service.fetch(request, timeout_s=self._timeout_s)
+        history = await service.fetch_over_losses(request, timeout_s=self._timeout_s)
         if not history.rows:
             raise NoBarsError(f"{request}: the server has no bars in what was asked", is_empty_answer=True)
         return [OHLCVBar.from_row(row) for row in history.rows]

@@ -98,6 +98,11 @@ class SeriesPager:
     def is_done(self) -> bool:
         return self.history is not None or self.error is not None
 
+    @property
+    def has_pages(self) -> bool:
+        """True if a whole page is held, from which `resume` can go on."""
+        return self._settled is not None
+
     def start(self) -> list[protocol.Command]:
         """The commands that open the session and ask for the newest bars."""
         return self._open(self._first_count())

@@ -292,32 +292,57 @@ class MessageService:
         self._backoff = Backoff(connection.limits.reconnect_s)
         self._restoring = asyncio.Lock()
 
-    async def fetch(self, request: HistoryRequest, *, timeout_s: float = ANSWER_LIMIT_S) -> SeriesHistory:
+    def pager(self, request: HistoryRequest) -> SeriesPager:
+        """What `fetch` keeps of a request between two tries."""
+        return SeriesPager(request, "", now_s=self.connection.server_now())
+
+    async def fetch(
+        self, request: HistoryRequest, *, timeout_s: float = ANSWER_LIMIT_S, pager: SeriesPager | None = None
+    ) -> SeriesHistory:
         """Fetch one series over a chart session of its own, paging as deep as the request wants.
 
-        Raises NoBarsError if the answer makes no progress for `limits.progress_s` or is not whole after `timeout_s`,
-        and whatever the server refuses.
+        A `pager` that an earlier try left unfinished goes on from its last whole page. Raises NoBarsError if the answer
+        makes no progress for `limits.progress_s` or is not whole after `timeout_s`, and whatever the server refuses.
         """
         deadline = time.monotonic() + timeout_s
         await self.connection.connect()
-        async with self._session("cs", close_chart) as (session, inbox):
-            pager = SeriesPager(request, session, now_s=self.connection.server_now())
-            await self.connection.send(*pager.start())
-            progressed_at, progress = time.monotonic(), pager.progress
-            while not pager.is_done:
+        pager = pager or self.pager(request)
+        while not pager.is_done:
+            async with self._session("cs", close_chart) as (session, inbox):
+                await self.connection.send(*pager.resume(session, now_s=self.connection.server_now()))
                 try:
-                    event = await self._next_event(inbox, progressed_at, deadline)
+                    await self._run(pager, inbox, deadline)
                 except asyncio.TimeoutError:
-                    waited_s = time.monotonic() - progressed_at if time.monotonic() < deadline else timeout_s
-                    raise NoBarsError(f"{request}: no whole answer from the server within {waited_s:.1f} s") from None
-                commands = pager.receive(event)
-                if pager.progress != progress:
-                    progressed_at, progress = time.monotonic(), pager.progress
-                if commands:
-                    await self.connection.send(*commands)
+                    limit_s = timeout_s if time.monotonic() >= deadline else self.connection.limits.progress_s
+                    raise NoBarsError(f"{request}: no whole answer from the server within {limit_s:.1f} s") from None
         if pager.history is None:
             raise pager.error or NoBarsError(f"{request}: no answer")
         return pager.history
+
+    async def fetch_over_losses(self, request: HistoryRequest, *, timeout_s: float = ANSWER_LIMIT_S) -> SeriesHistory:
+        """`fetch` that goes on in a new connection when one is lost after a whole page; `timeout_s` is for it all."""
+        deadline = time.monotonic() + timeout_s
+        backoff = Backoff(self.connection.limits.retry_s)
+        pager = self.pager(request)
+        while True:
+            try:
+                return await self.fetch(request, timeout_s=deadline - time.monotonic(), pager=pager)
+            except ConnectionFailedError as error:
+                delay_s = backoff.next_delay_s(error.retry_after_s or 0.0) if pager.has_pages else None
+                if delay_s is None or not error.retryable or time.monotonic() + delay_s >= deadline:
+                    raise
+                await asyncio.sleep(delay_s)
+
+    async def _run(self, pager: SeriesPager, inbox: Inbox, deadline: float) -> None:
+        """Feed the pager from its session. Raises asyncio.TimeoutError if it gets nowhere."""
+        progressed_at, progress = time.monotonic(), pager.progress
+        while not pager.is_done and not pager.wants_session:
+            event = await self._next_event(inbox, progressed_at, deadline)
+            commands = pager.receive(event)
+            if pager.progress != progress:
+                progressed_at, progress = time.monotonic(), pager.progress
+            if commands:
+                await self.connection.send(*commands)
 
     async def subscribe(
         self,

@@ -518,7 +518,8 @@ def test_n17_a_reset_between_pages_leaves_no_trace_in_the_result(quick_backoff: 
         async def answer(line: Line, method: str, params: list[Any]) -> None:
             if method not in ("create_series", "request_more_data"):
                 return
-            sent = 4 * sum(message["m"] in ("create_series", "request_more_data") for message in line.received)
+            asked = [m for m in line.received if m["m"] in ("create_series", "request_more_data")]
+            sent = 4 * sum(message["p"][0] == params[0] for message in asked)
             if sent == 8 and len(line.server.lines) <= drops:
                 await line.hang_up()
                 return
