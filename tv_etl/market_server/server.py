@@ -130,8 +130,8 @@ class MarketServer:
         conversation = Conversation(
             self._world, self._connections, heartbeat_s=self._heartbeat_s, update_s=self._update_s
         )
-        wake = asyncio.Event()
-        writer = asyncio.create_task(_write(connection, conversation, wake))
+        wake, closed = asyncio.Event(), asyncio.Event()
+        writer = asyncio.create_task(_write(connection, conversation, wake, closed))
         try:
             with suppress(ConnectionClosed):
                 async for message in connection:
@@ -141,8 +141,10 @@ class MarketServer:
                     )
                     wake.set()
         finally:
-            writer.cancel()
-            with suppress(asyncio.CancelledError, ConnectionClosed):
+            # Not cancelled: before Python 3.12 wait_for loses a cancellation that comes together with a wake-up.
+            closed.set()
+            wake.set()
+            with suppress(ConnectionClosed):
                 await writer
 
 
@@ -151,9 +153,11 @@ def _routes(world: World) -> list[Route]:
     return [Route("POST", "/(?P<market>[^/]+)/scan", scan_route(world))]
 
 
-async def _write(connection: ServerConnection, conversation: Conversation, wake: asyncio.Event) -> None:
+async def _write(
+    connection: ServerConnection, conversation: Conversation, wake: asyncio.Event, closed: asyncio.Event
+) -> None:
     loop = asyncio.get_running_loop()
-    while True:
+    while not closed.is_set():
         wake.clear()
         conversation.advance()
         for message in conversation.take_due():

@@ -96,11 +96,24 @@ class Inbox:
         """The next event. Raises asyncio.TimeoutError, or the error that ended the session."""
         if self._failure is not None and self._queue.empty():
             raise self._failure.with_traceback(None)
-        item = await asyncio.wait_for(self._queue.get(), timeout_s)
+        item = await self._take(timeout_s)
         if isinstance(item, TradingViewError):
             raise item.with_traceback(None)
         self._rows -= _row_count(item)
         return item
+
+    async def _take(self, timeout_s: float | None) -> protocol.Event | TradingViewError:
+        # Not wait_for: before Python 3.12 it loses a cancellation that comes together with an item.
+        with suppress(asyncio.QueueEmpty):
+            return self._queue.get_nowait()
+        getter = asyncio.ensure_future(self._queue.get())
+        try:
+            done, _ = await asyncio.wait({getter}, timeout=timeout_s)
+        finally:
+            getter.cancel()
+        if not done:
+            raise asyncio.TimeoutError
+        return getter.result()
 
 
 class ConnectionService:
