@@ -215,7 +215,7 @@ def final(message: str) -> ConnectionFailedError:
 async def _open(url: str, open_s: float) -> _CountingConnection:
     host = host_of(url)
     try:
-        opening = _ConnectWithoutRedirects(
+        connection = await _ConnectWithoutRedirects(
             url,
             origin=ORIGIN,
             max_size=MAX_MESSAGE_LENGTH,
@@ -226,10 +226,6 @@ async def _open(url: str, open_s: float) -> _CountingConnection:
             logger=_wire_log,
             create_connection=_CountingConnection,
         )
-    except (InvalidURI, ValueError):
-        raise _bad_address(url) from None
-    try:
-        connection = await opening
     except InvalidStatus as refusal:
         raise _bad_status(host, refusal) from None
     except ssl.SSLEOFError:
@@ -246,16 +242,13 @@ async def _open(url: str, open_s: float) -> _CountingConnection:
         if isinstance(error.__cause__, EOFError):
             raise ConnectionFailedError(f"{host}: the connection was closed during the handshake") from None
         raise final(f"{host}: no WebSocket handshake: the answer is not HTTP") from None
-    except UnicodeError:
-        raise _bad_address(url) from None  # a name that no name server can be asked for
-    except (WebSocketException, ValueError) as error:
+    except (InvalidURI, ValueError):
+        # ValueError: a port or a name that no address can have.
+        raise final(f"ws_url {_without_secrets(url)!r}: expected ws://host/path or wss://host/path") from None
+    except WebSocketException as error:
         raise final(f"{host}: no WebSocket handshake: {type(error).__name__}") from None
     assert isinstance(connection, _CountingConnection)
     return connection
-
-
-def _bad_address(url: str) -> ConnectionFailedError:
-    return final(f"ws_url {_without_secrets(url)!r}: expected ws://host/path or wss://host/path")
 
 
 def _bad_status(host: str, refusal: InvalidStatus) -> TradingViewError:
