@@ -111,7 +111,8 @@ class QuoteNow:
 class Alert:
     """One crossing of one rule; `event_id` is the same however often and however late it is found.
 
-    For a `cross` rule `kind` says which way it went. `price` is the trade that touched the level: the level
+    `kind` "dead" says instead that the rule can no longer be judged; it has no `price` then, and a `reason`. For a
+    `cross` rule `kind` says which way it went. `price` is the trade that touched the level: the level
     itself unless the price jumped over it. `touched_at` is the trade's time if a quote told it, else the open
     of the minute that touched, `detected_at` the server's clock at the evaluation.
     """
@@ -119,15 +120,18 @@ class Alert:
     event_id: str
     rule: str
     symbol: str
-    kind: Kind
+    kind: Kind | Literal["dead"]
     level: float
-    price: float
+    price: float | None
     touched_at: int | None
     detected_at: float
+    reason: str = ""
 
     @property
     def text(self) -> str:
         """One line for people."""
+        if self.price is None:
+            return f"rule {self.rule} is not watched any more: {self.symbol}: {self.reason}"
         verb = {"above": "is above", "below": "is below", "cross_up": "crossed above", "cross_down": "crossed below"}
         text = f"{self.symbol} {verb.get(self.kind, 'crossed')} {self.level:.10g} at {self.price:.10g}"
         if self.touched_at is not None:
@@ -351,6 +355,24 @@ def _alert(rule: AlertRule, crossing: _Crossing, now: float) -> Alert:
         price=crossing.price,
         touched_at=crossing.touched_at,
         detected_at=now,
+    )
+
+
+def dead_rule(rule: AlertRule, reason: str, now: float) -> Alert:
+    """The alert that a rule cannot be judged, such as for a delisted symbol; one for each revision of the rule.
+
+    The rule's arming is kept: should its symbol come back, it goes on where it was.
+    """
+    return Alert(
+        event_id=_digest((rule.name, rule.revision, "dead"), size=16),
+        rule=rule.name,
+        symbol=rule.symbol,
+        kind="dead",
+        level=rule.level,
+        price=None,
+        touched_at=None,
+        detected_at=now,
+        reason=reason,
     )
 
 

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 import dagster as dg
 
 from tv_etl.alert_state import AlertState, CursorError, NewerCursorError
-from tv_etl.alerts import Alert, MinuteBar, QuoteNow, evaluate
+from tv_etl.alerts import Alert, MinuteBar, QuoteNow, dead_rule, evaluate
 from tv_etl.notify import deliver
 from tv_etl.outbox import OutboxBusy
 from tv_etl.resources import AlertInputs, NotifierResource, TradingViewResource
-from tv_etl.tradingview.errors import TradingViewError
+from tv_etl.tradingview.errors import SymbolError, TradingViewError
 from tv_etl.tradingview.models import feed_delay_s
 from tv_etl.watchlist import Alerts
 
@@ -37,8 +37,10 @@ def build_quote_alerts(alerts: Alerts) -> dg.SensorDefinition:
         state = _read_cursor(context)
         try:
             with outbox.exclusive():
-                found, state, problems = _judge(alerts, state, tradingview)
+                found, dead, state, problems = _judge(alerts, state, tradingview)
                 outbox.add(found, webhooks)
+                # Told once: the outbox knows a rule that it has told of before.
+                found += dead if outbox.add(dead, webhooks) else []
                 report = deliver(outbox, webhooks, time.time())
         except OutboxBusy:
             return dg.SensorResult(skip_reason="another evaluation is still running", cursor=context.cursor)
@@ -58,16 +60,23 @@ def build_quote_alerts(alerts: Alerts) -> dg.SensorDefinition:
 
 def _judge(
     alerts: Alerts, state: AlertState, tradingview: TradingViewResource
-) -> tuple[list[Alert], AlertState, list[str]]:
-    """Alerts found, the state to keep, and what went wrong; without an answer the state stays as it was."""
+) -> tuple[list[Alert], list[Alert], AlertState, list[str]]:
+    """Alerts found, rules that cannot be judged, the state to keep, and what went wrong.
+
+    Without an answer the state stays as it was.
+    """
     symbols = sorted({rule.symbol for rule in alerts.rules})
     try:
         inputs = tradingview.alert_inputs({symbol: state.watermark(symbol) for symbol in symbols})
     except TradingViewError as error:
-        return [], state, [str(error)]
+        return [], [], state, [str(error)]
     bars, quotes, delays_s, problems = _sort_out(inputs)
     found, state = evaluate(alerts.rules, state, bars, quotes, inputs.now, delays_s=delays_s)
-    return found, state, problems
+    refusals = {symbol: quote for symbol, quote in inputs.quotes.items() if isinstance(quote, SymbolError)}
+    dead = [
+        dead_rule(rule, refusals[rule.symbol].reason, inputs.now) for rule in alerts.rules if rule.symbol in refusals
+    ]
+    return found, dead, state, problems
 
 
 def _read_cursor(context: dg.SensorEvaluationContext) -> AlertState:
@@ -115,5 +124,10 @@ def _observation(alert: Alert) -> dg.AssetObservation:
     return dg.AssetObservation(
         asset_key="quote_alerts",
         description=alert.text,
-        metadata={"event_id": alert.event_id, "rule": alert.rule, "symbol": alert.symbol, "price": alert.price},
+        metadata={
+            "event_id": alert.event_id,
+            "rule": alert.rule,
+            "symbol": alert.symbol,
+            "price": alert.price or alert.reason,
+        },
     )

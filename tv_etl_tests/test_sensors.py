@@ -151,8 +151,22 @@ def test_an_unknown_symbol_leaves_the_other_rules_alone(
 ) -> None:
     rules = [rule("above", 1.0, name="bad", symbol="NASDAQ:NOPE"), rule("above", 1.0, name="good")]
     result = tick(instance, tmp_path, market_url, rules)
-    assert [alert["rule"] for alert in webhook.posted] == ["good"]
+    assert {alert["rule"]: alert["kind"] for alert in webhook.posted} == {"good": "above", "bad": "dead"}
     assert "NASDAQ:NOPE" in result.skip_message
+
+
+def test_a_rule_whose_symbol_is_gone_is_told_once_for_each_revision(
+    instance: dg.DagsterInstance, tmp_path: Path, market_url: str, webhook: Receiver
+) -> None:
+    rules = [rule("above", 1.0, symbol="NASDAQ:NOPE")]
+    cursor = None
+    for _ in range(3):
+        cursor = tick(instance, tmp_path, market_url, rules, cursor).cursor
+    assert [alert["kind"] for alert in webhook.posted] == ["dead"]
+    assert "NASDAQ:NOPE: no_such_symbol" in webhook.posted[0]["text"]
+    edited = [rule("above", 2.0, symbol="NASDAQ:NOPE")]
+    tick(instance, tmp_path, market_url, edited, cursor)
+    assert len(webhook.posted) == 2
 
 
 def test_two_evaluations_never_overlap(

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 import trustme
 
-from tv_etl.tradingview import protocol, services
+from tv_etl.tradingview import protocol, services, websocket
 from tv_etl.tradingview.errors import (
     AuthError,
     ConnectionFailedError,
@@ -41,7 +41,8 @@ from tv_etl_tests.scripted_server import (
     text_frame,
 )
 
-QUICK = Limits(open_s=0.4, alive_s=0.5, silence_s=0.8, progress_s=0.3, retry_s=0.3, reconnect_s=0.3)
+QUICK = Limits(open_s=2.0, alive_s=1.0, silence_s=1.5, progress_s=1.0, retry_s=0.3, reconnect_s=0.3)
+BRIEF = Limits(open_s=0.4)
 REQUEST = HistoryRequest("NASDAQ:AAPL", "1D", bars_count=2)
 ROWS = ([float(NOW - 172_800), 1.0, 2.0, 0.5, 1.5, 10.0], [float(NOW - 86_400), 1.5, 2.0, 1.0, 1.0, 20.0])
 
@@ -54,7 +55,7 @@ async def fetch(ws_url: str, limits: Limits = QUICK, request: HistoryRequest = R
         return await MessageService(connection).fetch(request)
 
 
-async def failure(ws_url: str, limits: Limits = QUICK, *, within_s: float = 2.0) -> TradingViewError:
+async def failure(ws_url: str, limits: Limits = QUICK, *, within_s: float = 4.0) -> TradingViewError:
     """The error that a fetch ends with, and soon enough."""
     started = time.monotonic()
     with pytest.raises(TradingViewError) as caught:
@@ -267,8 +268,9 @@ def test_n5_redirects_are_refused(status: HTTPStatus, where: str) -> None:
     asyncio.run(run())
 
 
-def test_n5_a_captive_page_is_no_websocket() -> None:
-    error = status_failure(HTTPStatus.OK, Content_Type="text/html")
+@pytest.mark.parametrize("status", [HTTPStatus.OK, HTTPStatus.NOT_FOUND])
+def test_n5_a_page_is_no_websocket(status: HTTPStatus) -> None:
+    error = status_failure(status, Content_Type="text/html")
     assert isinstance(error, ConnectionFailedError)
     assert not error.retryable
 
@@ -296,7 +298,7 @@ def test_n7_a_server_that_never_shakes_hands_ends_in_time() -> None:
         await reader.read()
         await asyncio.Event().wait()
 
-    error = raw_failure(mute)
+    error = raw_failure(mute, BRIEF)
     assert isinstance(error, ConnectionFailedError)
     assert error.retryable
     assert "no WebSocket within 0.4 s" in str(error)
@@ -309,7 +311,7 @@ def test_n8_a_handshake_that_drips_ends_in_time() -> None:
             await writer.drain()
             await asyncio.sleep(0.01)
 
-    assert "no WebSocket within 0.4 s" in str(raw_failure(drip))
+    assert "no WebSocket within 0.4 s" in str(raw_failure(drip, BRIEF))
 
 
 def test_n8_endless_headers_are_cut_off() -> None:
@@ -363,7 +365,8 @@ def test_n9_a_slow_line_may_take_its_time_over_one_long_message() -> None:
     asyncio.run(run())
 
 
-def test_n9_a_slow_line_does_not_hold_off_the_whole_deadline() -> None:
+def test_n9_a_slow_line_does_not_hold_off_the_whole_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(websocket, "_CLOSE_LIMIT_S", 0.1)
     rows = [[NOW - 86_400.0 * n, 1 / n, 2 / n, 0.5 / n, 1.5 / n, 1e6 / n] for n in range(1, 2_001)]
 
     async def long(line: Line, method: str, params: list[Any]) -> None:

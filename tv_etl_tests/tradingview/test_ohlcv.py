@@ -29,7 +29,7 @@ from tv_etl_tests.scripted_server import (
     symbol_resolved,
 )
 
-QUICK = Limits(open_s=0.3, silence_s=1.0, progress_s=0.3, retry_s=0.5, reconnect_s=5.0)
+QUICK = Limits(open_s=3.0, silence_s=3.0, progress_s=0.8, retry_s=0.5, reconnect_s=5.0)
 MINUTES = [[float(NOW // 60 * 60 - 60 * ago), 1.0, 2.0, 0.5, 1.5, 10.25] for ago in (4, 3, 2, 1, 0)]
 NEWEST = MINUTES[-1][0]
 

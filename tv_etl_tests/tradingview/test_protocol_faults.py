@@ -1,8 +1,9 @@
 """Rows P1 to P20 and D1 to D10 of the fault catalogue: the right error or the right handling, and nothing swallowed.
 
-What lives elsewhere is proved there: D5 in test_trading_hours (the clock changes, holidays, Sunday opens), D6 and D7 in
-test_bar_store (a closed bar that differs is replaced and counted) and test_alerts, D9 in test_trading_hours
-(gaps are runs of expected bars), D10 in test_assets (a bad symbol fails alone) and test_sensors.
+What lives elsewhere is proved there: D5 in test_trading_hours (the clock changes, holidays, Sunday opens), D6 in
+test_paging (history adjusted while a fetch is resumed), D7 in test_bar_store (a closed bar that differs is replaced and
+counted), D9 in test_trading_hours (gaps are runs of expected bars), D10 in test_assets (a bad symbol fails alone) and
+test_sensors (a rule whose symbol is gone is told once).
 """
 
 import asyncio
@@ -53,7 +54,7 @@ from tv_etl_tests.scripted_server import (
     text_frame,
 )
 
-LIMITS = Limits(open_s=1.0, silence_s=2.0, progress_s=0.4, retry_s=0.5, reconnect_s=1.0)
+LIMITS = Limits(open_s=3.0, silence_s=3.0, progress_s=1.0, retry_s=0.5, reconnect_s=1.0)
 REQUEST = HistoryRequest("NASDAQ:AAPL", "1D", bars_count=2)
 ROWS = ([float(NOW - 172_800), 1.0, 2.0, 0.5, 1.5, 10.0], [float(NOW - 86_400), 1.5, 2.0, 1.0, 1.0, 20.0])
 
