@@ -52,7 +52,7 @@ TOKEN = marked_token(exp=time.time() + 3_600, plan="pro")
 EXPIRED = marked_token(exp=1)
 SESSION, SIGN = f"{MARK}session", f"v1:{MARK}sign="
 
-QUICK = Limits(open_s=0.5, alive_s=0.4, silence_s=0.6, progress_s=0.2, retry_s=0.1, reconnect_s=0.1)
+QUICK = Limits(open_s=2.0, progress_s=0.4, retry_s=0.1, reconnect_s=0.1)
 REQUEST = HistoryRequest("NASDAQ:AAPL", "1D", bars_count=1)
 DAY = NOW // 86_400 * 86_400 - 2 * 86_400.0
 

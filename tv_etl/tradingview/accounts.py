@@ -8,11 +8,13 @@ import asyncio
 import base64
 import binascii
 import contextvars
+import functools
 import ipaddress
 import json
 import logging
 import os
 import re
+import ssl
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
@@ -175,13 +177,14 @@ class Account:
         try:
             return await asyncio.wait_for(self._read_token(host), limit_s)
         except (asyncio.TimeoutError, httpx.TimeoutException):
-            failure = f"{host}: no token for the session within {limit_s:g} s"
+            failure = ConnectionFailedError(f"{host}: no token for the session within {limit_s:g} s")
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as error:
-            failure = f"{host}: no token for the session: {type(error).__name__}"
+            failure = ConnectionFailedError(f"{host}: no token for the session: {type(error).__name__}")
+            failure.retryable = not _is_untrusted(error)
         finally:
             _is_exchanging.reset(reset)
         # Not within the handlers: the library's error, which quotes what was sent, would hang on ours.
-        raise ConnectionFailedError(failure)
+        raise failure
 
     async def _read_token(self, host: str) -> AuthToken:
         assert self._session_id is not None
@@ -197,6 +200,13 @@ class Account:
             if response.status_code != 200:
                 raise _refusal(host, response)
             return await _find_token(host, response)
+
+
+def account_of(auth_token: str | None, account: Account | None) -> Account:
+    """The account that a caller named in one way or the other; anonymous without. Raises AuthError for both."""
+    if auth_token and account is not None:
+        raise AuthError("give an auth_token or an account, not both")
+    return account or Account(auth_token)
 
 
 def is_private(url: str, *secure_schemes: str) -> bool:
@@ -251,7 +261,15 @@ def _refusal(host: str, response: httpx.Response) -> TradingViewError:
     return error
 
 
-def _tls_context() -> Any:
+def _is_untrusted(error: BaseException) -> bool:
+    linked: BaseException | None = error
+    while linked is not None and not isinstance(linked, ssl.SSLCertVerificationError):
+        linked = linked.__cause__ or linked.__context__
+    return linked is not None
+
+
+@functools.cache  # it takes longer than all the rest of an exchange
+def _tls_context() -> ssl.SSLContext:
     context = httpx.create_ssl_context(trust_env=False)  # with authorities: a slim container has none
     context.load_default_certs()  # the system's, a company's own included
     return context

@@ -5,12 +5,14 @@ import base64
 import copy
 import json
 import pickle
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -386,6 +388,21 @@ def test_a_site_that_is_not_there_is_worth_another_try() -> None:
     with pytest.raises(ConnectionFailedError, match=r"127\.0\.0\.1:1: no token for the session") as error:
         asyncio.run(Account(session_id="s3ss10n", site_url="http://127.0.0.1:1/").token(1.0))
     assert error.value.retryable
+
+
+def test_a_session_is_not_sent_to_whom_nobody_vouches_for() -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+
+    async def run() -> None:
+        async with scripted_server(chart, tls=context) as server:
+            account = Account(session_id="s3ss10n", site_url=server.url.replace("wss://", "https://"))
+            with pytest.raises(ConnectionFailedError, match="ConnectError") as error:
+                await account.token(5.0)
+            assert not error.value.retryable
+            assert not server.requests
+
+    asyncio.run(run())
 
 
 def test_a_session_is_not_sent_in_the_clear_over_a_network() -> None:
