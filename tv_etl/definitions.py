@@ -1,7 +1,8 @@
 """The code location: everything that Dagster sees, built from the watchlist.
 
 TV_ETL_WATCHLIST names the watchlist file (watchlist.yaml), TV_ETL_LAKE the lake's directory (lake), TV_ETL_WS_URL
-another server than TradingView's, TV_ETL_SCANNER_URL another screener, TV_ETL_AUTH_TOKEN a token of an account.
+another server than TradingView's, TV_ETL_SCANNER_URL another screener. TV_ETL_AUTH_TOKEN is a token of an account, or
+TV_ETL_SESSION_ID and TV_ETL_SESSION_ID_SIGN the cookies of its session.
 """
 
 import os
@@ -25,7 +26,6 @@ def build_definitions(
     `ws_url` and `scanner_url` are for servers other than the environment's or TradingView's.
     """
     base = Path(lake)
-    token = dg.EnvVar("TV_ETL_AUTH_TOKEN") if "TV_ETL_AUTH_TOKEN" in os.environ else ""
     return dg.Definitions(
         assets=[build_bars_asset(group) for group in watchlist.groups],
         jobs=[build_job(group) for group in watchlist.groups],
@@ -37,7 +37,12 @@ def build_definitions(
         # A process per step would triple the seconds that every run costs.
         executor=dg.in_process_executor,
         resources={
-            "tradingview": TradingViewResource(ws_url=ws_url, auth_token=token),
+            "tradingview": TradingViewResource(
+                ws_url=ws_url,
+                auth_token=_secret("TV_ETL_AUTH_TOKEN"),
+                session_id=_secret("TV_ETL_SESSION_ID"),
+                session_id_sign=_secret("TV_ETL_SESSION_ID_SIGN"),
+            ),
             "scanner": ScannerResource(base_url=scanner_url),
             "bar_store": BarStoreResource(base=str(base)),
             "notifier": NotifierResource(
@@ -46,6 +51,11 @@ def build_definitions(
             ),
         },
     )
+
+
+def _secret(name: str) -> str:
+    # A value would be readable in the web interface; an EnvVar that is not set would fail every run.
+    return dg.EnvVar(name) if os.environ.get(name) else ""
 
 
 @dg.definitions

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from pydantic import Field, SecretStr
 from tv_etl.bar_store import BarStore
 from tv_etl.notify import Webhook
 from tv_etl.outbox import Outbox
+from tv_etl.tradingview.accounts import Account
 from tv_etl.tradingview.blocking import fetch_history
 from tv_etl.tradingview.errors import SymbolError, TradingViewError
 from tv_etl.tradingview.history import WINDOW, HistoryResult
@@ -47,9 +49,21 @@ class TradingViewResource(dg.ConfigurableResource):  # type: ignore[type-arg]  #
         description="Token of a TradingView account, as an EnvVar; empty means anonymous.",
     )
 
+    session_id: str = Field(
+        default="",
+        description="Cookie `sessionid` of a TradingView account in place of a token, as an EnvVar.",
+    )
+    session_id_sign: str = Field(
+        default="",
+        description="Cookie `sessionid_sign` beside it, where the site wants it, as an EnvVar.",
+    )
+
+    def _account(self) -> Account:
+        return _account(self.auth_token, self.session_id, self.session_id_sign)
+
     def fetch(self, requests: Iterable[HistoryRequest]) -> Iterator[HistoryResult]:
         """Fetch many series over one connection; yields `(request, table or error)` as each one finishes."""
-        return fetch_history(requests, ws_url=self.ws_url or None, auth_token=self.auth_token or None)
+        return fetch_history(requests, ws_url=self.ws_url or None, account=self._account())
 
     def alert_inputs(self, since_by_symbol: Mapping[str, int | None]) -> "AlertInputs":
         """The quote of each symbol now, and its one-minute bars from the given UTC second on (None: the last few).
@@ -62,7 +76,7 @@ class TradingViewResource(dg.ConfigurableResource):  # type: ignore[type-arg]  #
 
     async def _alert_inputs(self, since_by_symbol: Mapping[str, int | None]) -> "AlertInputs":
         ends_at = time.monotonic() + ALERT_INPUT_LIMIT_S
-        client = OHLCV(self.ws_url or None, auth_token=self.auth_token or None, timeout_s=ALERT_QUOTE_LIMIT_S)
+        client = OHLCV(self.ws_url or None, account=self._account(), timeout_s=ALERT_QUOTE_LIMIT_S)
         async with client:
             quotes = await client.get_quotes(list(since_by_symbol))
             now = client.server_now()
@@ -134,6 +148,12 @@ class NotifierResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     def webhooks(self) -> list[Webhook]:
         """Raises ValueError naming the environment variable that is not set."""
         return [_webhook(WebhookTarget.model_validate(target)) for target in self.targets]
+
+
+@lru_cache(maxsize=4)
+def _account(auth_token: str, session_id: str, session_id_sign: str) -> Account:
+    # Kept over runs and sensor evaluations of a process: a session is not exchanged for a token every 30 s.
+    return Account(auth_token or None, session_id=session_id or None, session_id_sign=session_id_sign or None)
 
 
 def _webhook(target: WebhookTarget) -> Webhook:

@@ -15,6 +15,7 @@ from itertools import chain
 import numpy as np
 import pyarrow as pa
 
+from tv_etl.tradingview.accounts import Account
 from tv_etl.tradingview.bar_schema import BAR_SCHEMA
 from tv_etl.tradingview.errors import AuthError, ConnectionFailedError, ProtocolError, TradingViewError
 from tv_etl.tradingview.models import NO_VALUE, HistoryRequest, SeriesHistory, SymbolInfo
@@ -39,6 +40,7 @@ async def fetch_history(
     *,
     ws_url: str | None = None,
     auth_token: str | None = None,
+    account: Account | None = None,
     limits: Limits | None = None,
 ) -> AsyncGenerator[HistoryResult, None]:
     """Fetch many series over one connection and yield `(request, table or error)` in the order they finish.
@@ -48,7 +50,7 @@ async def fetch_history(
     yields the same error. Requests are taken from the iterable as they can be sent, and a finished series is handed
     over and forgotten.
     """
-    connection = ConnectionService(ws_url, auth_token=auth_token, limits=limits)
+    connection = ConnectionService(ws_url, auth_token=auth_token, account=account, limits=limits)
     results: asyncio.Queue[HistoryResult | None] = asyncio.Queue(maxsize=WINDOW)
     async with _Batch(connection, iter(requests), results) as batch:
         while (result := await results.get()) is not None:

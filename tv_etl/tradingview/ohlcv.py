@@ -15,6 +15,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from tv_etl.tradingview import protocol
+from tv_etl.tradingview.accounts import Account, account_of
 from tv_etl.tradingview.errors import NoBarsError, SeriesError, SymbolError
 from tv_etl.tradingview.models import (
     ANSWER_LIMIT_S,
@@ -46,8 +47,8 @@ class OHLCV:
     """A client for TradingView's chart WebSocket, as an async context manager.
 
     The connection is opened by the first call, shared by all calls, and closed on exit. `ws_url` defaults to the
-    environment's TV_ETL_WS_URL, then to TradingView; `auth_token` to an anonymous account. Symbols are
-    `EXCHANGE:TICKER`; intervals either TradingView's ("1", "60", "1D") or ours ("1m", "1h", "1d"). Bad form raises
+    environment's TV_ETL_WS_URL, then to TradingView; without an `auth_token` or an `account` it is anonymous. Symbols
+    are `EXCHANGE:TICKER`; intervals either TradingView's ("1", "60", "1D") or ours ("1m", "1h", "1d"). Bad form raises
     SymbolError or IntervalError (both ValueError) before anything is sent. `timeout_s` limits one whole answer,
     `limits` the waits within it. `on_gap` is told what a stream missed while its connection was down; without it a gap
     is logged as a warning.
@@ -58,13 +59,14 @@ class OHLCV:
         ws_url: str | None = None,
         *,
         auth_token: str | None = None,
+        account: Account | None = None,
         timeout_s: float = ANSWER_LIMIT_S,
         limits: Limits | None = None,
         on_gap: Callable[[Gap], None] | None = None,
     ) -> None:
         self._on_gap = on_gap or _log_gap
         self._limits = limits
-        self._auth_token = auth_token
+        self._account = account_of(auth_token, account)
         self._timeout_s = timeout_s
         self.connection_service: ConnectionService | None = None
         self.message_service: MessageService | None = None
@@ -291,7 +293,7 @@ class OHLCV:
     async def _setup_services(self) -> MessageService:
         """Open the connection unless it is open; once per client."""
         if self.connection_service is None or self.message_service is None:
-            self.connection_service = ConnectionService(self.ws_url, auth_token=self._auth_token, limits=self._limits)
+            self.connection_service = ConnectionService(self.ws_url, account=self._account, limits=self._limits)
             self.message_service = MessageService(self.connection_service)
         await self.connection_service.connect()
         return self.message_service

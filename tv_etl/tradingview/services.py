@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 
 from tv_etl.tradingview import protocol
-from tv_etl.tradingview.accounts import Account, AuthToken, is_private
+from tv_etl.tradingview.accounts import Account, AuthToken, account_of, is_private
 from tv_etl.tradingview.errors import (
     AuthError,
     ConnectionFailedError,
@@ -132,11 +132,9 @@ class ConnectionService:
         account: Account | None = None,
         limits: Limits | None = None,
     ) -> None:
-        if auth_token and account is not None:
-            raise AuthError("give an auth_token or an account, not both")
         self.limits = limits or Limits()
         self.ws_url = ws_url or os.environ.get(WS_URL_VARIABLE) or DEFAULT_WS_URL
-        self._account = account or Account(auth_token)
+        self._account = account_of(auth_token, account)
         self._token = AuthToken(protocol.ANONYMOUS_TOKEN)
         self._protocol = protocol.ClientProtocol()
         self._socket: WebSocket | None = None
