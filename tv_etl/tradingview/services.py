@@ -103,6 +103,8 @@ class Inbox:
         return item
 
     async def _take(self, timeout_s: float | None) -> protocol.Event | TradingViewError:
+        if timeout_s is not None and timeout_s <= 0:
+            raise asyncio.TimeoutError  # also where the queue is never empty: a flood must not hold off a deadline
         # Not wait_for: before Python 3.12 it loses a cancellation that comes together with an item.
         with suppress(asyncio.QueueEmpty):
             return self._queue.get_nowait()
@@ -251,6 +253,7 @@ class ConnectionService:
                 self._receive(await socket.receive())
                 with suppress(ConnectionFailedError):  # reading on shows how the connection ended
                     await self._flush(socket)
+                await asyncio.sleep(0)  # a burst of messages must not fill an inbox before its consumer has a turn
         except TradingViewError as error:
             failure = error
         except Exception as bug:

@@ -494,6 +494,21 @@ def test_n14_n15_a_line_that_lives_is_no_answer(has_heartbeats: bool) -> None:
     asyncio.run(run())
 
 
+def test_n15_a_flood_of_live_updates_is_no_answer() -> None:
+    async def flood(line: Line, method: str, params: list[Any]) -> None:
+        if method == "create_series":
+            while True:
+                await line.say(*[bars(params[0], *ROWS, method="du")] * 20)
+                await asyncio.sleep(0)  # the client shares this loop
+
+    async def run() -> None:
+        async with scripted_server(flood) as server:
+            error = await failure(server.url, Limits(progress_s=0.3))
+            assert isinstance(error, NoBarsError)
+
+    asyncio.run(run())
+
+
 def test_n16_a_missing_heartbeat_ends_the_connection_and_the_stream_goes_on(quick_backoff: None) -> None:
     async def run() -> None:
         # The library answers pings all along; only the heartbeats of the protocol are missing.

@@ -359,6 +359,20 @@ def test_a_consumer_that_does_not_keep_up_loses_its_own_session_only() -> None:
     asyncio.run(run())
 
 
+def test_a_burst_of_small_messages_is_no_fault_of_the_consumer() -> None:
+    async def burst(line: Line, method: str, params: list[Any]) -> None:
+        if method == "create_series":
+            for _ in range(3 * INBOX_EVENTS):
+                await line.say({"m": "x", "p": [params[0]]})
+        await whole(line, method, params)
+
+    async def run() -> None:
+        async with scripted_server(burst) as server:
+            assert (await fetch(server.url, Limits())).rows == list(ROWS)
+
+    asyncio.run(run())
+
+
 def test_calls_at_once_share_the_connection_they_open() -> None:
     async def run() -> None:
         async with scripted_server(whole) as server:
