@@ -105,6 +105,9 @@ class Inbox:
     async def _take(self, timeout_s: float | None) -> protocol.Event | TradingViewError:
         if timeout_s is not None and timeout_s <= 0:
             raise asyncio.TimeoutError  # also where the queue is never empty: a flood must not hold off a deadline
+        # A flood must not hold off a deadline.
+        if timeout_s is not None and timeout_s <= 0:
+            raise asyncio.TimeoutError
         # Not wait_for: before Python 3.12 it loses a cancellation that comes together with an item.
         with suppress(asyncio.QueueEmpty):
             return self._queue.get_nowait()
