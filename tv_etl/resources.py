@@ -46,15 +46,18 @@ class TradingViewResource(dg.ConfigurableResource):  # type: ignore[type-arg]  #
     )
     auth_token: str = Field(
         default="",
+        repr=False,
         description="Token of a TradingView account, as an EnvVar; empty means anonymous.",
     )
 
     session_id: str = Field(
         default="",
+        repr=False,
         description="Cookie `sessionid` of a TradingView account in place of a token, as an EnvVar.",
     )
     session_id_sign: str = Field(
         default="",
+        repr=False,
         description="Cookie `sessionid_sign` beside it, where the site wants it, as an EnvVar.",
     )
 

@@ -35,4 +35,6 @@ def test_a_token_stays_out_of_the_configuration(tmp_path: Path, monkeypatch: pyt
     definitions = build_definitions(load_watchlist(CHECKOUT / "watchlist.yaml"), tmp_path)
     resource = (definitions.resources or {})["tradingview"]
     assert "CANARY" not in repr(resource)
-    assert resource.process_config_and_initialize().auth_token == "CANARY"
+    initialized = resource.process_config_and_initialize()
+    assert initialized.auth_token == "CANARY"
+    assert "CANARY" not in f"{initialized!r} {initialized}"
