@@ -283,7 +283,8 @@ def test_p10_numbers_and_depths_that_nobody_can_hold_are_an_error_or_unread(valu
     except ProtocolError as error:
         assert len(str(error)) < 200
     else:
-        assert not isinstance(events[0], protocol.QuoteReceived) or events[0].fields == {"lp": int("9" * 5_000)}
+        # How deep is too deep differs between Pythons; what is read is what was sent.
+        assert not isinstance(events[0], protocol.QuoteReceived) or str(events[0].fields["lp"]) == value
 
 
 def test_p10_of_two_equal_keys_the_last_counts() -> None:
