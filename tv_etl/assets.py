@@ -150,7 +150,7 @@ class _Run:
             return HistoryRequest(symbol, interval, start=self._start, end=self._end, settings=settings)
         try:
             watermark = self._store.watermark(symbol, interval)
-        except BarStoreError as error:
+        except (BarStoreError, TradingViewError) as error:
             self._fail(key, error, retryable=error.retryable)
             return None
         if watermark is None:
@@ -171,7 +171,7 @@ class _Run:
             return
         try:
             commit = self._store.upsert(request.symbol, request.interval, result)
-        except BarStoreError as error:
+        except (BarStoreError, TradingViewError) as error:
             self._fail(key, error, retryable=error.retryable)
             return
         yield dg.AssetMaterialization(
@@ -201,8 +201,8 @@ class _Run:
         if commit.first is not None and commit.last is not None:
             metadata["first bar"] = dg.MetadataValue.timestamp(commit.first)
             metadata["last bar"] = dg.MetadataValue.timestamp(commit.last)
+        metadata["completeness"] = "unknown" if measured is None else round(measured.ratio, 6)
         if measured is not None:
-            metadata["completeness"] = round(measured.ratio, 6)
             metadata["gaps"] = len(measured.gaps)
         return metadata
 

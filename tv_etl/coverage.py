@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tv_etl.bar_store import BarStore
-from tv_etl.trading_hours import GapRun, TradingHours, gap_runs
+from tv_etl.trading_hours import GapRun, TradingHours, TradingHoursError, gap_runs
+from tv_etl.tradingview.errors import IntervalError
 from tv_etl.tradingview.intervals import Interval
 
 
@@ -36,7 +37,8 @@ def completeness(
 ) -> Completeness | None:
     """Measure a series from its first to its last stored bar, or between `start` and `end` within that.
 
-    None if nothing is stored there, or if the server never told the trading hours of the symbol.
+    None where it cannot be known: nothing is stored there, the server never told the trading hours of the symbol or
+    told them in a form that nobody knows, or the width has no fixed place in time (two days, five months).
     """
     facts = store.facts(symbol, interval)
     stored = _seconds(store.read(symbol, interval, start, end))
@@ -45,10 +47,13 @@ def completeness(
     width = Interval.parse(interval)
     # A day is the regular session's whatever hours the series was asked for.
     session = facts.get("session", "regular") if width.is_intraday else "regular"
-    hours = TradingHours.of_symbol(json.loads(facts["trading_hours"]), session)
     first = datetime.fromtimestamp(int(stored[0]), tz=timezone.utc)
     last = datetime.fromtimestamp(int(stored[-1]), tz=timezone.utc)
-    expected = hours.expected(width, first, last + timedelta(seconds=1))
+    try:
+        hours = TradingHours.of_symbol(json.loads(facts["trading_hours"]), session)
+        expected = hours.expected(width, first, last + timedelta(seconds=1))
+    except (TradingHoursError, IntervalError):
+        return None
     gaps = gap_runs(expected, stored)
     return Completeness(expected=len(expected), missing=sum(gap.bars for gap in gaps), gaps=gaps)
 

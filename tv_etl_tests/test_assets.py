@@ -171,3 +171,18 @@ def test_a_damaged_file_fails_its_series_and_is_not_read_as_empty(
     assert failure.user_failure_data is not None
     reason = failure.user_failure_data.metadata["1d|NASDAQ:AAPL"].value
     assert str(damaged) in str(reason)
+
+
+def test_symbols_that_one_path_would_hold_fail_alone(
+    instance: dg.DagsterInstance, tmp_path: Path, market_url: str
+) -> None:
+    """They differ in case only, which some file systems do not tell apart."""
+    run(instance, tmp_path, market_url)
+    path = BarStore(tmp_path).path("NASDAQ:AAPL", "1d")
+    path.rename(path.with_name("symbol=NASDAQ%3Aaapl"))
+    result = run(instance, tmp_path, market_url)
+    assert len(materializations(result)) == 5
+    failure = result.failure_data_for_node("bars")
+    assert failure is not None
+    assert failure.user_failure_data is not None
+    assert "NASDAQ:aapl" in str(failure.user_failure_data.metadata["1d|NASDAQ:AAPL"].value)

@@ -59,3 +59,13 @@ def test_without_trading_hours_nothing_is_claimed(store: BarStore) -> None:
     assert completeness(store, "NASDAQ:AAPL", "1m") is None
     store.upsert("NASDAQ:AAPL", "1m", minutes(0, 5))
     assert completeness(store, "NASDAQ:AAPL", "1m") is None
+
+
+def test_hours_that_nobody_can_read_are_unknown_and_break_nothing(store: BarStore) -> None:
+    store.upsert("NASDAQ:AAPL", "1m", minutes(0, 5, hours={"session": "whenever", "timezone": "America/New_York"}))
+    assert completeness(store, "NASDAQ:AAPL", "1m") is None
+
+
+def test_a_width_without_a_fixed_place_in_time_is_unknown(store: BarStore) -> None:
+    store.upsert("NASDAQ:AAPL", "2d", minutes(0, 2 * 24 * 60, hours=HOURS))
+    assert completeness(store, "NASDAQ:AAPL", "2d") is None
