@@ -185,8 +185,12 @@ def test_a_server_lives_inside_an_event_loop_too() -> None:
     assert json.loads(asyncio.run(first_payload()))["timestamp"] == FRIDAY_NOON
 
 
+def server_threads() -> set[int | None]:
+    return {thread.ident for thread in threading.enumerate() if thread.name == "tv_etl market server"}
+
+
 def test_a_closing_server_takes_its_connections_along() -> None:
-    before = threading.active_count()
+    before = server_threads()
     with serve_in_thread(Market(7)) as running:
         socket_context = connect(running.url, origin=ORIGIN)
         socket = socket_context.__enter__()
@@ -194,7 +198,7 @@ def test_a_closing_server_takes_its_connections_along() -> None:
     with pytest.raises(ConnectionClosedOK):
         socket.recv(timeout=10)
     socket_context.__exit__(None, None, None)
-    assert threading.active_count() == before
+    assert server_threads() == before  # the client ends its own threads in its own time
 
 
 def test_a_taken_port_is_an_error_for_the_caller(server: MarketServer) -> None:
