@@ -14,7 +14,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from urllib.parse import unquote
@@ -31,13 +31,16 @@ from tv_etl.bar_file import (
     read_footer,
 )
 from tv_etl.bar_layout import is_period, path_segment, period_labels, period_range
-from tv_etl.bar_table import Bars, check_bars, merge
+from tv_etl.bar_log import QUARANTINE_SCHEMA, REVISION_SCHEMA, encode_log, quarantined, read_log, revision_rows
+from tv_etl.bar_table import Bars, check_bars, joined, merge
 from tv_etl.commit import LOCK_TIMEOUT_S, CommitGroup, Transaction, locked_directory
+from tv_etl.revisions import Readjustment, agrees_at_start, find_readjustment, revised
 from tv_etl.store_errors import (
     BadBarsError,
     BarStoreError,
     DamagedFileError,
     NewerFormatError,
+    ReadjustedError,
     SettingsError,
     StoreBusyError,
     StoreReadError,
@@ -56,6 +59,8 @@ __all__ = [
     "Commit",
     "DamagedFileError",
     "NewerFormatError",
+    "ReadjustedError",
+    "Readjustment",
     "SeriesSummary",
     "SettingsError",
     "StoreBusyError",
@@ -75,8 +80,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 class Commit:
     """What an upsert did.
 
-    `forming` bars were refused because they were not closed. `first`, `last` and `rows` are the whole series' after
-    the commit; `paths` are the data files written, none where nothing changed.
+    `changed` bars are revisions. `forming` bars were refused because they were not closed. `first`, `last` and `rows`
+    are the whole series' after the commit, `quarantined` its bars that are kept out of the dataset; `paths` are the
+    data files written, none where nothing changed. With a `readjustment` older bars than those given were rescaled.
     """
 
     added: int
@@ -87,6 +93,8 @@ class Commit:
     last: datetime | None
     rows: int
     paths: tuple[Path, ...]
+    quarantined: int = 0
+    readjustment: Readjustment | None = None
 
 
 @dataclass(frozen=True)
@@ -114,6 +122,14 @@ class _Series:
     @property
     def facts_path(self) -> Path:
         return self.group.directory / "series.json"
+
+    @property
+    def revisions_path(self) -> Path:
+        return self.group.directory / "revisions.parquet"
+
+    @property
+    def quarantine_path(self) -> Path:
+        return self.group.directory / "quarantine.parquet"
 
     @property
     def is_stored(self) -> bool:
@@ -157,11 +173,16 @@ class BarStore:
     def upsert(self, symbol: str, interval: str | Interval, bars: pa.Table) -> Commit:
         """Merge the closed bars into the series, atomically and durably; the newer value of a bar stands.
 
+        A bar whose low and high do not enclose its open and close goes into quarantine. Where the oldest bars given
+        differ from the stored ones by one ratio, the history was re-adjusted: what is stored of the time before is
+        rescaled by it in the same commit. So give bars back to where they agree with the stored ones, or all that the
+        server still has: `agrees` tells.
+
         The facts of the series are the table's schema metadata `tv_etl.*`; those that are missing stay as stored.
         `tv_etl.forming_from` (UTC seconds, empty: none) says which bars are not closed.
 
-        Raises SymbolError, IntervalError, BadBarsError or SettingsError with nothing stored; StoreBusyError;
-        DamagedFileError, NewerFormatError or StoreReadError for what is stored; StoreWriteError.
+        Raises SymbolError, IntervalError, BadBarsError, SettingsError or ReadjustedError with nothing stored;
+        StoreBusyError; DamagedFileError, NewerFormatError or StoreReadError for what is stored; StoreWriteError.
         """
         series = self._series(symbol, interval)
         given = check_bars(bars)
@@ -171,7 +192,41 @@ class BarStore:
         if not len(closed) and not series.is_stored:
             return Commit(0, 0, 0, forming, None, None, 0, ())
         with self._writing(series) as transaction:
-            return _commit(series, transaction, closed, forming, facts)
+            return _commit(series, transaction, closed, forming, facts, self._clock())
+
+    def agrees(self, symbol: str, interval: str | Interval, bars: pa.Table) -> bool:
+        """True unless the oldest bar that is both given and stored differs: then older ones may differ as well.
+
+        Raises BadBarsError, and as `read` does.
+        """
+        given = check_bars(bars)
+        given = given.take(given.is_consistent())
+        if not len(given):
+            return True
+        first, last = _time(int(given.times[0])), _time(int(given.times[-1]) + 1)
+        return agrees_at_start(Bars.from_stored(self.read(symbol, interval, first, last)), given)
+
+    def revisions(self, symbol: str, interval: str | Interval) -> pa.Table:
+        """Return every closed bar that came again with other values, in the order found.
+
+        Columns: timestamp, found_at, old_open ... old_volume, open ... volume. Raises as `read` does.
+        """
+        series = self._series(symbol, interval)
+        return series.group.reading(lambda: read_log(series.revisions_path, REVISION_SCHEMA))
+
+    def readjustments(self, symbol: str, interval: str | Interval) -> list[tuple[datetime, Readjustment]]:
+        """Return when the history was found re-adjusted and how, oldest first. Raises as `read` does."""
+        series = self._series(symbol, interval)
+        _, records = series.group.reading(lambda: _stored_facts(series, series.files()))
+        return [(_moment(record), _readjustment(record)) for record in records]
+
+    def quarantine(self, symbol: str, interval: str | Interval) -> pa.Table:
+        """Return the closed bars whose low and high do not enclose open and close, ascending, with found_at.
+
+        They are not in the dataset. A fetch that brings a sound version of a bar takes it out. Raises as `read` does.
+        """
+        series = self._series(symbol, interval)
+        return series.group.reading(lambda: read_log(series.quarantine_path, QUARANTINE_SCHEMA))
 
     def read(
         self,
@@ -224,7 +279,7 @@ class BarStore:
         Raises as `read` does.
         """
         series = self._series(symbol, interval)
-        return series.group.reading(lambda: _stored_facts(series, series.files()))
+        return series.group.reading(lambda: _stored_facts(series, series.files()))[0]
 
     def series(self) -> list[tuple[str, Interval]]:
         """Return every stored series, by symbol and then by width. Raises StoreReadError."""
@@ -293,36 +348,87 @@ class BarStore:
             raise BadBarsError("timestamp", None, f"tv_etl.forming_from {stated!r} is no UTC second") from None
 
 
-def _commit(series: _Series, transaction: Transaction, closed: Bars, forming: int, given: Mapping[str, str]) -> Commit:
+def _commit(
+    series: _Series, transaction: Transaction, closed: Bars, forming: int, given: Mapping[str, str], now_s: float
+) -> Commit:
     """Merge into the files that the bars belong to, and publish what differs; under the series' lock."""
     files = series.files()
-    stored = _stored_facts(series, files)
-    facts = _agreed_facts(series, stored, given)
+    stored_facts, history = _stored_facts(series, files)
+    facts = _agreed_facts(series, stored_facts, given)
+    is_sound = closed.is_consistent()
+    closed, broken = closed.take(is_sound), closed.take(~is_sound)
+    parts = dict(closed.split(period_labels(closed.times, series.interval)))
+    stored = {period: series.read(period, files[period]) for period in parts if period in files}
+    beside = joined(*stored.values())
+    readjustment = find_readjustment(beside, closed)
+    if readjustment is not None:
+        history = [*history, _on_record(series, files, closed, readjustment, now_s)]
+    old, new = revised(beside, closed, readjustment)
+    added, extents, written = 0, {}, []
     file_facts = {key: facts.get(key, UNSPECIFIED) for key in _FILE_FACTS}
-    added = changed = unchanged = 0
-    extents: dict[str, tuple[int, int, int]] = {}
-    written = []
-    for period, part in closed.split(period_labels(closed.times, series.interval)):
-        path = series.data / f"{period}.parquet"
-        merged = merge(series.read(period, path) if period in files else Bars.none(), part)
-        added, changed, unchanged = added + merged.added, changed + merged.changed, unchanged + merged.unchanged
-        times = merged.bars.times
-        extents[period] = (len(times), int(times[0]), int(times[-1]))
-        if merged.added or merged.changed:
+    for period in sorted({*parts, *files}):
+        if period not in parts and (readjustment is None or not _is_before(period, series.interval, readjustment)):
+            footer = read_footer(files[period], series.owner)
+            extents[period] = (footer.rows, footer.first_s, footer.last_s)
+            continue
+        before = stored[period] if period in stored else _read_stored(series, period, files)
+        base = before if readjustment is None else readjustment.rescale(before)
+        merged = merge(base, parts.get(period, Bars.none()))
+        added += merged.added
+        extents[period] = (len(merged.bars), int(merged.bars.times[0]), int(merged.bars.times[-1]))
+        if merged.added or merged.changed or base is not before:
+            path = series.data / f"{period}.parquet"
             transaction.stage(path, encode_bars(merged.bars, series.owner, file_facts))
             written.append(path)
-    for period, path in files.items():
-        if period not in extents:
-            footer = read_footer(path, series.owner)
-            extents[period] = (footer.rows, footer.first_s, footer.last_s)
-    if extents and (facts != stored or not series.facts_path.exists()):
-        transaction.stage(series.facts_path, _encode_facts(series.owner, facts))
+    quarantine = _stage_logs(series, transaction, closed, broken, revision_rows(old, new, now_s), now_s)
+    if extents and (facts != stored_facts or readjustment is not None or not series.facts_path.exists()):
+        transaction.stage(series.facts_path, _encode_facts(series.owner, facts, history))
     transaction.publish()
-    if not extents:
-        return Commit(0, 0, 0, forming, None, None, 0, ())
-    rows = sum(each[0] for each in extents.values())
-    first, last = _time(extents[min(extents)][1]), _time(extents[max(extents)][2])
-    return Commit(added, changed, unchanged, forming, first, last, rows, tuple(written))
+    return Commit(
+        added=added,
+        changed=len(old),
+        unchanged=len(closed) - added - len(old),
+        forming=forming,
+        first=_time(extents[min(extents)][1]) if extents else None,
+        last=_time(extents[max(extents)][2]) if extents else None,
+        rows=sum(each[0] for each in extents.values()),
+        paths=tuple(written),
+        quarantined=quarantine,
+        readjustment=readjustment,
+    )
+
+
+def _read_stored(series: _Series, period: str, files: Mapping[str, Path]) -> Bars:
+    return series.read(period, files[period]) if period in files else Bars.none()
+
+
+def _is_before(period: str, interval: Interval, readjustment: Readjustment) -> bool:
+    first, _ = period_range(period, interval)
+    return first is None or first < readjustment.until
+
+
+def _on_record(
+    series: _Series, files: Mapping[str, Path], closed: Bars, readjustment: Readjustment, now_s: float
+) -> dict[str, float]:
+    """The entry for series.json. Raises ReadjustedError where newer stored bars may be concerned."""
+    newest = read_footer(files[max(files)], series.owner).last_s
+    if newest > closed.times[-1] and readjustment.until > closed.times[-1]:
+        raise ReadjustedError(str(series), readjustment.ratio, _time(int(closed.times[-1])))
+    return {"found_at": now_s, **asdict(readjustment)}
+
+
+def _stage_logs(
+    series: _Series, transaction: Transaction, sound: Bars, broken: Bars, revisions: pa.Table, now_s: float
+) -> int:
+    """Write down what was revised and what is kept out; return how many bars are in quarantine."""
+    if revisions.num_rows:
+        log = read_log(series.revisions_path, REVISION_SCHEMA)
+        transaction.stage(series.revisions_path, encode_log(pa.concat_tables([log, revisions])))
+    kept_out = read_log(series.quarantine_path, QUARANTINE_SCHEMA)
+    after = quarantined(kept_out, sound, broken, now_s)
+    if after is not kept_out:
+        transaction.stage(series.quarantine_path, encode_log(after))
+    return len(after)
 
 
 def _listed(directory: Path, prefix: str = "") -> list[Path]:
@@ -360,18 +466,19 @@ def _agreed_facts(series: _Series, stored: Mapping[str, str], given: Mapping[str
     return facts
 
 
-def _stored_facts(series: _Series, files: Mapping[str, Path]) -> dict[str, str]:
-    """What is known of the stored bars; where series.json was not copied along, from the newest file."""
+def _stored_facts(series: _Series, files: Mapping[str, Path]) -> tuple[dict[str, str], list[dict[str, float]]]:
+    """What is known of the stored bars, and how they were re-adjusted; without series.json, from the newest file."""
     if not files:
-        return {}
+        return {}, []
     path = series.facts_path
     try:
         content = json.loads(path.read_bytes())
         version, owner = int(content["schema_version"]), Owner(content["symbol"], content["interval"])
         facts = {str(key): str(value) for key, value in content["facts"].items()}
+        records = [dict(record) for record in content.get("readjustments", [])]
     except FileNotFoundError:
         in_file = read_footer(files[max(files)], series.owner).facts
-        return {key: value for key, value in in_file.items() if value != UNSPECIFIED}
+        return {key: value for key, value in in_file.items() if value != UNSPECIFIED}, []
     except OSError as error:
         raise StoreReadError(path, error.strerror or str(error)) from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -380,12 +487,22 @@ def _stored_facts(series: _Series, files: Mapping[str, Path]) -> dict[str, str]:
         raise NewerFormatError(path, f"schema version {version}, known is {SCHEMA_VERSION}; upgrade tv_etl")
     if owner != series.owner:
         raise DamagedFileError(path, f"describes {owner.symbol!r} {owner.interval!r}")
-    return facts
+    return facts, records
 
 
-def _encode_facts(owner: Owner, facts: Mapping[str, str]) -> bytes:
-    identity = {"schema_version": SCHEMA_VERSION, "symbol": owner.symbol, "interval": owner.interval}
-    return json.dumps({**identity, "facts": facts}, ensure_ascii=False, indent=1, sort_keys=True).encode()
+def _encode_facts(owner: Owner, facts: Mapping[str, str], readjustments: list[dict[str, float]]) -> bytes:
+    content = {"schema_version": SCHEMA_VERSION, "symbol": owner.symbol, "interval": owner.interval, "facts": facts}
+    if readjustments:
+        content["readjustments"] = readjustments
+    return json.dumps(content, ensure_ascii=False, indent=1, sort_keys=True).encode()
+
+
+def _moment(record: Mapping[str, float]) -> datetime:
+    return datetime.fromtimestamp(record["found_at"], tz=timezone.utc)
+
+
+def _readjustment(record: Mapping[str, float]) -> Readjustment:
+    return Readjustment(record["ratio"], record["volume_ratio"], int(record["until"]), int(record["decimals"]))
 
 
 def _ceil_seconds(moment: datetime | None) -> int | None:

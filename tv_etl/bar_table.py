@@ -70,16 +70,23 @@ class Bars:
         """The bars in the half-open range; None is unbounded."""
         first = 0 if start_s is None else int(np.searchsorted(self.times, start_s))
         last = len(self) if end_s is None else int(np.searchsorted(self.times, end_s))
-        return self._slice(first, max(first, last))
+        return self.take(slice(first, max(first, last)))
+
+    def is_consistent(self) -> Mask:
+        """True for each bar whose low and high enclose its open and close."""
+        opens, highs, lows, closes = self.values[:4]
+        enclosed: Mask = (lows <= np.minimum(opens, closes)) & (highs >= np.maximum(opens, closes))
+        return enclosed
+
+    def take(self, index: "npt.NDArray[np.int64] | Mask | slice") -> "Bars":
+        """The bars at ascending places, or where a mask is true."""
+        return Bars(self.times[index], self.values[:, index], self.has_volume[index])
 
     def split(self, labels: npt.NDArray[np.str_]) -> Iterator[tuple[str, "Bars"]]:
         """The runs of bars with equal labels; `labels` has one for each bar."""
         cuts = [0, *(np.flatnonzero(labels[1:] != labels[:-1]) + 1), len(self)] if len(self) else []
         for first, last in pairwise(cuts):
-            yield str(labels[first]), self._slice(int(first), int(last))
-
-    def _slice(self, first: int, last: int) -> "Bars":
-        return Bars(self.times[first:last], self.values[:, first:last], self.has_volume[first:last])
+            yield str(labels[first]), self.take(slice(int(first), int(last)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,11 +121,13 @@ def merge(older: Bars, newer: Bars) -> Merge:
         np.insert(values, where, newer.values[:, new], axis=1),
         np.insert(has_volume, where, newer.has_volume[new]),
     )
-    bars = _joined(older._slice(0, start), stretch, older._slice(end, len(older)))
+    bars = joined(older.take(slice(0, start)), stretch, older.take(slice(end, None)))
     return Merge(bars, added, changed, len(newer) - added - changed)
 
 
-def _joined(*parts: Bars) -> Bars:
+def joined(*parts: Bars) -> Bars:
+    """The bars of all parts, which follow each other in time."""
+    parts = parts or (Bars.none(),)
     return Bars(
         np.concatenate([each.times for each in parts]),
         np.concatenate([each.values for each in parts], axis=1),

@@ -3,6 +3,7 @@
     BarStoreError
     ├── BadBarsError (ValueError)     the table given is no table of bars; nothing was stored
     ├── SettingsError (ValueError)    the bars were made with other settings than the stored ones
+    ├── ReadjustedError               the history was re-adjusted beyond the bars given; nothing was stored
     ├── DamagedFileError              a stored file cannot be read as what it should be
     ├── NewerFormatError              a stored file was written by a later version of tv_etl
     ├── StoreBusyError                another process held the lock for too long; retryable
@@ -13,6 +14,7 @@ A symbol that cannot be stored is a `SymbolError`, an interval an `IntervalError
 `retryable` says whether the same call may succeed later without anybody's help.
 """
 
+from datetime import datetime
 from pathlib import Path
 
 
@@ -44,6 +46,19 @@ class SettingsError(BarStoreError, ValueError):
         self.setting = setting
         self.stored = stored
         self.given = given
+
+
+class ReadjustedError(BarStoreError):
+    """The bars given are re-adjusted by `ratio`, and end at `last`, before the stored ones do."""
+
+    def __init__(self, series: str, ratio: float, last: datetime) -> None:
+        super().__init__(
+            f"{series} was re-adjusted by the ratio {ratio:g}; the bars given end at {last:%Y-%m-%d %H:%M}Z and newer "
+            "ones are stored: fetch up to now"
+        )
+        self.series = series
+        self.ratio = ratio
+        self.last = last
 
 
 class _FileError(BarStoreError):

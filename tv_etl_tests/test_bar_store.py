@@ -29,6 +29,7 @@ from tv_etl.bar_store import (
     BarStore,
     DamagedFileError,
     NewerFormatError,
+    ReadjustedError,
     SettingsError,
     StoreBusyError,
     StoreReadError,
@@ -561,3 +562,96 @@ def test_a_base_below_a_file_is_a_write_error(tmp_path: Path) -> None:
     (tmp_path / "lake" / ".tv_etl").write_bytes(b"")
     with pytest.raises(StoreWriteError, match=r"\.tv_etl"):
         BarStore(tmp_path / "lake").upsert(AAPL, "1m", bars(MIDNIGHT))
+
+
+def wave(start: datetime, count: int, *, step: timedelta = MINUTE, ratio: float = 1.0, until: int = 0) -> pa.Table:
+    """Bars of which no two are alike; prices before the bar number `until` are re-adjusted by the ratio."""
+    table = bars(start, count, step=step, facts={**CLOSED, "adjustment": "splits"})
+    factors = [ratio if number < until else 1.0 for number in range(count)]
+    closes = [round((100 + (number * 7 % 41)) * factor, 6) for number, factor in enumerate(factors)]
+    opens = [closes[0], *closes[:-1]]
+    volumes = [1000.0 * (number + 1) / factor for number, factor in enumerate(factors)]
+    highs, lows = (
+        [max(pair) for pair in zip(opens, closes, strict=True)],
+        [min(pair) for pair in zip(opens, closes, strict=True)],
+    )
+    for name, column in (("open", opens), ("high", highs), ("low", lows), ("close", closes), ("volume", volumes)):
+        table = table.set_column(table.schema.get_field_index(name), BAR_SCHEMA.field(name), [column])
+    return table
+
+
+def test_a_broken_bar_is_kept_out_and_kept(store: BarStore) -> None:
+    table = bars(MIDNIGHT, 3)
+    broken = pa.concat_tables([table, bars(MIDNIGHT + 3 * MINUTE, 1).set_column(2, BAR_SCHEMA.field("high"), [[9.0]])])
+    commit = store.upsert(AAPL, "1m", broken)
+    assert (commit.added, commit.rows, commit.quarantined) == (3, 3, 1)
+    assert store.read(AAPL, "1m").equals(table)
+    kept = store.quarantine(AAPL, "1m").to_pylist()
+    assert [(row["timestamp"], row["high"], row["close"], row["found_at"]) for row in kept] == [
+        (MIDNIGHT + 3 * MINUTE, 9.0, 10.0, NOON)
+    ]
+    before = tree(store.base)
+    assert store.upsert(AAPL, "1m", broken).quarantined == 1
+    assert tree(store.base) == before
+    commit = store.upsert(AAPL, "1m", bars(MIDNIGHT, 4))
+    assert (commit.added, commit.quarantined, store.quarantine(AAPL, "1m").num_rows) == (1, 0, 0)
+
+
+def test_a_broken_version_does_not_replace_a_sound_bar(store: BarStore) -> None:
+    store.upsert(AAPL, "1m", bars(MIDNIGHT, 3))
+    commit = store.upsert(AAPL, "1m", bars(MIDNIGHT, 1).set_column(2, BAR_SCHEMA.field("high"), [[9.0]]))
+    assert (commit.changed, commit.quarantined) == (0, 1)
+    assert store.read(AAPL, "1m").equals(bars(MIDNIGHT, 3))
+
+
+def test_a_series_of_broken_bars_only_is_not_lost(store: BarStore) -> None:
+    commit = store.upsert(AAPL, "1m", bars(MIDNIGHT, 2).set_column(2, BAR_SCHEMA.field("high"), [[9.0, 9.0]]))
+    assert (commit.rows, commit.first, commit.quarantined) == (0, None, 2)
+    assert store.quarantine(AAPL, "1m").num_rows == 2
+    assert store.series() == []
+
+
+def test_a_revision_is_written_down_with_both_versions(store: BarStore) -> None:
+    store.upsert(AAPL, "1m", bars(MIDNIGHT, 4))
+    assert store.revisions(AAPL, "1m").num_rows == 0
+    store.upsert(AAPL, "1m", bars(MIDNIGHT + MINUTE, 1, close=11.0))
+    store.upsert(AAPL, "1m", bars(MIDNIGHT + 2 * MINUTE, 1, volume=None))
+    rows = store.revisions(AAPL, "1m").to_pylist()
+    assert [(row["timestamp"], row["found_at"]) for row in rows] == [
+        (MIDNIGHT + MINUTE, NOON),
+        (MIDNIGHT + 2 * MINUTE, NOON),
+    ]
+    assert [(row["old_close"], row["close"]) for row in rows] == [(10.0, 11.0), (10.0, 10.0)]
+    assert [(row["old_volume"], row["volume"]) for row in rows] == [(5.0, 5.0), (5.0, None)]
+
+
+def test_a_split_rescales_what_is_older_than_the_window(store: BarStore) -> None:
+    """Over months: three files change together, one of them beyond all that was fetched."""
+    start = datetime(2026, 9, 10, tzinfo=UTC)
+    count = 60 * 24 * 70
+    store.upsert(AAPL, "1m", wave(start, count))
+    window = wave(start, count + 5, ratio=0.25, until=count).slice(60 * 24 * 30)
+    assert not store.agrees(AAPL, "1m", window)
+    commit = store.upsert(AAPL, "1m", window)
+    assert commit.readjustment is not None
+    assert (commit.readjustment.ratio, commit.readjustment.volume_ratio) == (0.25, 4.0)
+    assert (commit.added, commit.changed, len(commit.paths)) == (5, 0, 3)
+    assert store.read(AAPL, "1m").equals(wave(start, count + 5, ratio=0.25, until=count).replace_schema_metadata(None))
+    [(found_at, on_record)] = store.readjustments(AAPL, "1m")
+    assert (found_at, on_record) == (NOON, commit.readjustment)
+    assert store.facts(AAPL, "1m") == {"adjustment": "splits"}
+    assert store.agrees(AAPL, "1m", window)
+    assert store.upsert(AAPL, "1m", window).readjustment is None
+    assert store.upsert(AAPL, "1m", wave(start, count + 6, ratio=0.25, until=count).slice(count)).added == 1
+    assert len(store.readjustments(AAPL, "1m")) == 1, "a later commit keeps the record"
+
+
+def test_a_readjusted_part_that_ends_early_is_refused(store: BarStore) -> None:
+    store.upsert(AAPL, "1m", wave(MIDNIGHT, 100))
+    before = tree(store.base)
+    with pytest.raises(ReadjustedError, match=r"NASDAQ:AAPL 1m was re-adjusted by the ratio 0.5; .* fetch up to now"):
+        store.upsert(AAPL, "1m", wave(MIDNIGHT, 100, ratio=0.5, until=100).slice(10, 40))
+    assert tree(store.base) == before
+    commit = store.upsert(AAPL, "1m", wave(MIDNIGHT, 100, ratio=0.5, until=40).slice(10, 40))
+    assert commit.readjustment is not None, "where its newest bars agree, the newer ones are not concerned"
+    assert store.read(AAPL, "1m").equals(wave(MIDNIGHT, 100, ratio=0.5, until=40).replace_schema_metadata(None))
