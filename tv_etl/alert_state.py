@@ -6,6 +6,7 @@ whatever is not a state is a `CursorError`.
 
 import base64
 import json
+import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -38,10 +39,14 @@ class RuleState(NamedTuple):
 
 @dataclass(frozen=True)
 class AlertState:
-    """What an evaluation must remember for the next: arming per rule, committed minutes per symbol."""
+    """What an evaluation must remember for the next: arming per rule, committed minutes per symbol.
+
+    `closes` are those of the watermarks' minutes; one that is another the next time tells of a split.
+    """
 
     rules: Mapping[str, RuleState] = field(default_factory=dict)
     watermarks: Mapping[str, int] = field(default_factory=dict)
+    closes: Mapping[str, float] = field(default_factory=dict)
     recover_since: int | None = None
 
     @classmethod
@@ -69,6 +74,7 @@ class AlertState:
             "s": self.recover_since,
             "b": base,
             "w": [[symbol for symbol, _ in watermarks], [base - minute for _, minute in watermarks]],
+            "c": [self.closes.get(symbol) for symbol, _ in watermarks],
             # By column, times as distances, no quotes between keys: a third of what rows would take.
             "k": "".join(key for key, _ in rows),
             "r": columns,
@@ -88,7 +94,9 @@ class AlertState:
                 raise NewerCursorError(f"the cursor has version {document['v']}, this is {_VERSION}")
             raise CursorError("the cursor has no known version")
         try:
-            return cls(_read_rules(document), _read_watermarks(document), _read_recover_since(document))
+            watermarks = _read_watermarks(document)
+            closes = _read_closes(document, watermarks)
+            return cls(_read_rules(document), watermarks, closes, _read_recover_since(document))
         except (KeyError, TypeError, ValueError):
             raise CursorError("the cursor does not hold a state") from None
 
@@ -150,6 +158,18 @@ def _read_watermarks(document: Mapping[str, Any]) -> dict[str, int]:
     if not all(isinstance(symbol, str) for symbol in watermarks):
         raise TypeError("symbols")
     return watermarks
+
+
+def _read_closes(document: Mapping[str, Any], watermarks: Mapping[str, int]) -> dict[str, float]:
+    closes = document.get("c", [None] * len(watermarks))  # cursors without closes are read, too
+    pairs = zip(watermarks, closes, strict=True)
+    return {symbol: _read_price(close) for symbol, close in pairs if close is not None}
+
+
+def _read_price(value: object) -> float:
+    if type(value) in (int, float) and math.isfinite(value):  # type: ignore[arg-type]
+        return float(value)  # type: ignore[arg-type]
+    raise TypeError("not a price")
 
 
 def _read_recover_since(document: Mapping[str, Any]) -> int | None:

@@ -28,6 +28,8 @@ from tv_etl.tradingview.symbols import check_symbol
 Kind = Literal["above", "below", "cross_up", "cross_down", "cross"]
 
 MINUTE_S = 60
+# A committed close that comes back so much different was no correction: the history was re-adjusted, as by a split.
+READJUSTED_BY = 0.02
 # How late a bar's last trade may become visible. Lag up to this is exact; beyond it a crossing may be missed.
 DEFAULT_GRACE_S = 60.0
 _CREATED = 0  # arming epoch of `above` and `below` before their first fire: the same however often it is redone
@@ -111,16 +113,17 @@ class QuoteNow:
 class Alert:
     """One crossing of one rule; `event_id` is the same however often and however late it is found.
 
-    `kind` "dead" says instead that the rule can no longer be judged; it has no `price` then, and a `reason`. For a
-    `cross` rule `kind` says which way it went. `price` is the trade that touched the level: the level
-    itself unless the price jumped over it. `touched_at` is the trade's time if a quote told it, else the open
-    of the minute that touched, `detected_at` the server's clock at the evaluation.
+    `kind` "dead" says instead that the rule can no longer be judged, "check" that its symbol was re-adjusted and its
+    level may mean nothing any more; then there is no `price`, but a `reason`. For a `cross` rule `kind` says which
+    way it went. `price` is the trade that touched the level: the level itself unless the price jumped over it.
+    `touched_at` is the trade's time if a quote told it, else the open of the minute that touched, `detected_at` the
+    server's clock at the evaluation.
     """
 
     event_id: str
     rule: str
     symbol: str
-    kind: Kind | Literal["dead"]
+    kind: Kind | Literal["dead", "check"]
     level: float
     price: float | None
     touched_at: int | None
@@ -130,6 +133,8 @@ class Alert:
     @property
     def text(self) -> str:
         """One line for people."""
+        if self.kind == "check":
+            return f"check the level {self.level:.10g} of rule {self.rule}: {self.symbol}: {self.reason}"
         if self.price is None:
             return f"rule {self.rule} is not watched any more: {self.symbol}: {self.reason}"
         verb = {"above": "is above", "below": "is below", "cross_up": "crossed above", "cross_down": "crossed below"}
@@ -160,14 +165,17 @@ def evaluate(
     `now` is the server's clock. `bars` holds, for each symbol that was fetched, every 1-minute bar from its
     watermark on (or a first part of them: the rest follows next time); a symbol that is absent is left as it
     was. `delays_s` says by how much a symbol's feed is delayed. A minute is committed `grace_s` after its end
-    plus that delay; until then it may fire but not re-arm. Store the alerts before the state is saved: from
-    the older state the same alerts follow again, with the same ids.
+    plus that delay; until then it may fire but not re-arm. Where the close of the watermark's minute is not what it
+    was, a split has moved all prices: the rules of the symbol begin anew without firing from the jump, and each is
+    told to be checked. Store the alerts before the state is saved: from the older state the same alerts follow again,
+    with the same ids.
     """
     if state.recover_since is not None:
         return [], _begin_recovery(rules, state.recover_since)
     alerts: list[Alert] = []
     rule_states: dict[str, RuleState] = {}
     watermarks: dict[str, int] = {}
+    closes: dict[str, float] = {}
     by_symbol: dict[str, list[AlertRule]] = {}
     for rule in rules:
         by_symbol.setdefault(rule.symbol, []).append(rule)
@@ -182,14 +190,22 @@ def evaluate(
         )
         if seen.watermark is not None:
             watermarks[symbol] = seen.watermark
+            close = seen.watermark_close
+            if close is not None or symbol in state.closes:
+                closes[symbol] = state.closes[symbol] if close is None else close
+        ratio = seen.readjusted_by(state.closes.get(symbol))
         for rule in symbol_rules:
             key = _state_key(rule)
             before = state.rules.get(key)
             if before is None and not _can_create(rule, seen):
                 continue
+            if before is not None and ratio is not None and not before.spent:
+                rule_states[key] = _begin_anew(rule, seen)
+                alerts.append(_check_level(rule, state.watermarks[symbol], ratio, now))
+                continue
             crossings, rule_states[key] = _create(rule, seen) if before is None else _advance(rule, before, seen)
             alerts += (_alert(rule, crossing, now) for crossing in crossings)
-    return alerts, AlertState(rule_states, watermarks)
+    return alerts, AlertState(rule_states, watermarks, closes)
 
 
 @dataclass(frozen=True)
@@ -197,6 +213,7 @@ class _Seen:
     """What one evaluation knows of one symbol."""
 
     earlier: Sequence[MinuteBar]  # committed by a former evaluation
+    is_at_watermark: bool  # the last of them is the one at the former watermark
     committed: Sequence[MinuteBar]
     young: Sequence[MinuteBar]
     quote: QuoteNow | None
@@ -217,13 +234,15 @@ class _Seen:
         """Sort what was fetched into committed and young."""
         ordered = sorted({bar.timestamp: bar for bar in bars or () if _is_finite(bar)}.items())
         start = -math.inf if watermark is None else watermark
+        earlier = [bar for timestamp, bar in ordered if timestamp <= start]
         line = feed_now - grace_s - MINUTE_S
         committed = [bar for timestamp, bar in ordered if start < timestamp <= line]
         if quote is not None and not math.isfinite(quote.price + (quote.time_s or 0.0)):
             quote = None
         quote_time = feed_now if quote is None or quote.time_s is None else quote.time_s
         return cls(
-            earlier=[bar for timestamp, bar in ordered if timestamp <= start],
+            earlier=earlier,
+            is_at_watermark=bool(earlier) and earlier[-1].timestamp == watermark,
             committed=committed,
             young=[bar for timestamp, bar in ordered if timestamp > start and timestamp > line],
             quote=quote,
@@ -231,6 +250,19 @@ class _Seen:
             minute=_minute(feed_now),
             watermark=committed[-1].timestamp if committed else watermark,
         )
+
+    @property
+    def watermark_close(self) -> float | None:
+        """The close of the newest committed minute, as far as it was fetched."""
+        newest = [*self.earlier, *self.committed][-1:]
+        return newest[0].close if newest and newest[0].timestamp == self.watermark else None
+
+    def readjusted_by(self, close: float | None) -> float | None:
+        """What the prices before this evaluation were multiplied by since, judged by the last committed close."""
+        if close is None or close <= 0 or not self.earlier or not self.is_at_watermark:
+            return None
+        ratio = self.earlier[-1].close / close
+        return ratio if ratio > 0 and abs(ratio - 1) > READJUSTED_BY else None
 
     @property
     def has_bars(self) -> bool:
@@ -272,6 +304,11 @@ def _create(rule: AlertRule, seen: _Seen) -> tuple[list[_Crossing], RuleState]:
         return [crossing], state._replace(armed_at=None, spent=rule.once, reported_at=_cooldown(rule, seen.minute))
     _, state = _fold(rule, RuleState(seen.minute), [*seen.earlier, *seen.committed])
     return [], state
+
+
+def _begin_anew(rule: AlertRule, seen: _Seen) -> RuleState:
+    """As if the rule were new, but that it is not armed before a close: what it was armed by is no price any more."""
+    return _fold(rule, RuleState(seen.minute), [*seen.earlier, *seen.committed])[1]
 
 
 def _advance(rule: AlertRule, state: RuleState, seen: _Seen) -> tuple[list[_Crossing], RuleState]:
@@ -355,6 +392,20 @@ def _alert(rule: AlertRule, crossing: _Crossing, now: float) -> Alert:
         price=crossing.price,
         touched_at=crossing.touched_at,
         detected_at=now,
+    )
+
+
+def _check_level(rule: AlertRule, watermark: int, ratio: float, now: float) -> Alert:
+    return Alert(
+        event_id=_digest((rule.name, rule.revision, "check", watermark), size=16),
+        rule=rule.name,
+        symbol=rule.symbol,
+        kind="check",
+        level=rule.level,
+        price=None,
+        touched_at=None,
+        detected_at=now,
+        reason=f"its history was re-adjusted by {ratio:.6g}, as by a split",
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 
+import dagster as dg
 import pytest
 from hypothesis import settings
 
@@ -17,6 +18,12 @@ settings.load_profile("tv_etl")
 # A Wednesday, 10:00:30 in New York: every market trades, and the last bar of each is forming.
 NOW = datetime(2026, 11, 18, 15, 0, 30, tzinfo=timezone.utc)
 LATER = NOW + timedelta(minutes=5)
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.local_temp() as temporary:
+        yield temporary
 
 
 @pytest.fixture(scope="session")

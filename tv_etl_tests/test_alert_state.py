@@ -69,6 +69,15 @@ def test_states_of_every_age_come_back_whole() -> None:
     assert AlertState.decode(recovering.encode()) == recovering
 
 
+def test_a_cursor_without_closes_is_read() -> None:
+    rules, bars = market(3, 2, 5)
+    _, state = evaluate(rules, AlertState(), bars, {}, START + 600.0)
+    document = document_of(state)
+    assert len(state.closes) == 2
+    del document["c"]
+    assert AlertState.decode(pack(document)) == AlertState(state.rules, state.watermarks)
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.one_of(st.text(), st.binary().map(lambda data: base64.b85encode(zlib.compress(data)).decode())))
 def test_any_other_text_is_a_cursor_error(text: str) -> None:
@@ -84,7 +93,7 @@ JSON = st.recursive(
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.sampled_from(["v", "s", "w", "k", "r"]), JSON)
+@given(st.sampled_from(["v", "s", "w", "c", "k", "r"]), JSON)
 def test_a_state_with_a_wrong_field_is_a_state_or_a_cursor_error(field: str, value: object) -> None:
     rules, bars = market(3, 2, 5)
     _, state = evaluate(rules, AlertState(), bars, {}, START + 600.0)

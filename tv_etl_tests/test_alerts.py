@@ -520,3 +520,53 @@ def test_a_rule_that_makes_no_sense_is_refused(changes: dict[str, Any]) -> None:
 
 def test_a_whole_number_is_a_level() -> None:
     assert make_rule(level=10).revision == make_rule(level=10.0).revision
+
+
+# --- a split between two evaluations ------------------------------------------------------------------------
+
+
+def scaled(bars: Sequence[MinuteBar], ratio: float) -> list[MinuteBar]:
+    prices = [(each.open, each.high, each.low, each.close) for each in bars]
+    return [
+        MinuteBar(each.timestamp, *(price * ratio for price in four)) for each, four in zip(bars, prices, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("ratio", [0.25, 10.0])
+def test_no_rule_fires_from_the_jump_of_a_split(kind: Kind, ratio: float) -> None:
+    """All bars come back re-adjusted: no price crossed anything."""
+    rules = [make_rule(kind, level=100.0 * 0.5, name="below"), make_rule(kind, level=100.0 * 2, name="above")]
+    before = [flat(minute, 100.0 + minute / 10) for minute in range(5)]
+    _, state = evaluate(rules, AlertState(), {SYMBOL: before}, {}, START + 60 * 6)
+    _, state = evaluate(rules, state, {SYMBOL: before[-1:]}, {}, START + 60 * 6)
+    after = [*scaled(before[-1:], ratio), *(flat(minute, 100 * ratio + minute / 10) for minute in range(5, 9))]
+    quote = QuoteNow(100.0 * ratio, None)
+    alerts, later = evaluate(rules, state, {SYMBOL: after}, {SYMBOL: quote}, START + 60 * 10)
+    assert [(alert.rule, alert.kind) for alert in alerts] == [("below", "check"), ("above", "check")]
+    again, _ = evaluate(rules, state, {SYMBOL: after}, {SYMBOL: quote}, START + 60 * 10)
+    assert [each.event_id for each in again] == [each.event_id for each in alerts]
+    more = [after[-1], flat(9, 100 * ratio), flat(10, 100 * ratio)]
+    assert evaluate(rules, later, {SYMBOL: more}, {SYMBOL: quote}, START + 60 * 12)[0] == []
+
+
+def test_after_a_split_a_rule_watches_its_level_at_the_new_prices() -> None:
+    rule = make_rule("cross_up", level=30.0)
+    before = [flat(0, 100.0), flat(1, 100.0)]
+    _, state = evaluate([rule], AlertState(), {SYMBOL: before}, {}, START + 240)
+    alerts, state = evaluate([rule], state, {SYMBOL: [flat(1, 25.0), flat(2, 25.0)]}, {}, START + 300)
+    [check] = alerts
+    assert check.text == (
+        "check the level 30 of rule r: NASDAQ:AAPL: its history was re-adjusted by 0.25, as by a split"
+    )
+    alerts, _ = evaluate([rule], state, {SYMBOL: [flat(2, 25.0), flat(8, 31.0)]}, {}, START + 660)
+    assert [(alert.kind, alert.price) for alert in alerts] == [("cross_up", 31.0)]
+
+
+@pytest.mark.parametrize("close", [100.0, 100.9, 99.1])
+def test_a_small_correction_is_no_split(close: float) -> None:
+    rule = make_rule("cross_down", level=50.0)
+    _, state = evaluate([rule], AlertState(), {SYMBOL: [flat(0, 100.0), flat(1, 100.0)]}, {}, START + 240)
+    bars = [flat(1, close), flat(7, 49.0)]
+    alerts, _ = evaluate([rule], state, {SYMBOL: bars}, {}, START + 600)
+    assert [alert.kind for alert in alerts] == ["cross_down"]

@@ -21,6 +21,7 @@ from tv_etl.tradingview.models import OHLCVBar
 from tv_etl.tradingview.ohlcv import OHLCV
 from tv_etl.watchlist import Watchlist
 from tv_etl_tests.conftest import NOW
+from tv_etl_tests.lake_runs import FIRST, minute_rows, replay
 
 SYMBOL = "BINANCE:BTCUSDT"
 WEBHOOK = {"url_env": "TV_ETL_TEST_WEBHOOK", "allow_private": True}
@@ -206,3 +207,20 @@ def test_quotes_that_move_are_seen_in_the_forming_minute(
             if webhook.posted:
                 break
     assert webhook.posted[0]["kind"] in ("cross_up", "cross_down")
+
+
+def test_a_split_fires_no_rule_and_asks_to_check_its_level(
+    instance: dg.DagsterInstance, tmp_path: Path, webhook: Receiver
+) -> None:
+    rules = [rule("cross_down", 60.0, symbol="NASDAQ:SPLT")]
+    cursor, lake = None, tmp_path / "lake"
+    for minute, rows in (
+        (200, minute_rows(300)),
+        (203, minute_rows(300)),
+        (207, minute_rows(300, ratio=0.25, until=204)),
+    ):
+        market, clock = replay(tmp_path / str(minute), rows, "1"), MarketClock(FIRST + minute * 60 + 30, speed=0)
+        with serve_in_thread(market, clock=clock) as server:
+            cursor = tick(instance, lake, server.url, rules, cursor).cursor
+    assert [(alert["kind"], alert["rule"]) for alert in webhook.posted] == [("check", "rule")]
+    assert "NASDAQ:SPLT: its history was re-adjusted by 0.25" in webhook.posted[0]["text"]
