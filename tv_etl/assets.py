@@ -3,14 +3,15 @@
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, timezone
 
 import dagster as dg
 import pyarrow as pa
 from pydantic import Field
 
-from tv_etl.bar_store import BarStore, Commit
-from tv_etl.coverage import completeness
+from tv_etl.bar_store import BarStore, Commit, Readjustment
+from tv_etl.checks import check_specs, evaluate
+from tv_etl.coverage import completeness, overlap_start
 from tv_etl.partitions import partition_key, series_of, series_partitions
 from tv_etl.resources import BarStoreResource, TradingViewResource
 from tv_etl.store_errors import BarStoreError
@@ -27,6 +28,8 @@ POOL = "tradingview"
 PROGRESS_EVERY = 50
 PROGRESS_EVERY_S = 10.0
 
+
+Report = dg.AssetMaterialization | dg.AssetCheckEvaluation
 
 _COLUMNS = dg.TableSchema(
     columns=[
@@ -53,35 +56,42 @@ class BarsConfig(dg.Config):
 
 def build_bars_asset(group: Group) -> dg.AssetsDefinition:
     """The asset of one group."""
-    partitions = series_partitions(group)
+    spec = dg.AssetSpec(
+        group.name,
+        partitions_def=series_partitions(group),
+        skippable=True,
+        kinds={"parquet"},
+        metadata={"dagster/column_schema": _COLUMNS},
+        description=(
+            f"OHLCV bars of {_symbols_text(group)} at {', '.join(group.intervals)}, closed bars only, UTC. "
+            "A run fetches what is new since the watermark of each selected series over one connection; "
+            "a series that fails is named, and the others stay materialized."
+        ),
+    )
 
     with warnings.catch_warnings():
         # Beta in Dagster 1.13, and the only way to give one run many partitions.
         warnings.filterwarnings("ignore", "Parameter `backfill_policy`", dg.BetaWarning)
 
-        @dg.asset(
+        # A multi_asset of one: only so are its checks optional, as they must be where a partition may fail.
+        @dg.multi_asset(
             name=group.name,
-            partitions_def=partitions,
+            specs=[spec],
+            check_specs=check_specs(group),
+            can_subset=True,
             backfill_policy=dg.BackfillPolicy.single_run(),
-            output_required=False,
             pool=POOL,
-            kinds={"parquet"},
             retry_policy=dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.FULL),
-            metadata={"dagster/column_schema": _COLUMNS},
-            description=(
-                f"OHLCV bars of {_symbols_text(group)} at {', '.join(group.intervals)}, closed bars only, UTC. "
-                "A run fetches what is new since the watermark of each selected series over one connection; "
-                "a series that fails is named, and the others stay materialized."
-            ),
         )
         def bars(
             context: dg.AssetExecutionContext,
             config: BarsConfig,
             tradingview: TradingViewResource,
             bar_store: BarStoreResource,
-        ) -> Iterator[dg.AssetMaterialization]:
+        ) -> Iterator[Report]:
             # Yielded one by one, each is durable at once, and no output remains to claim the partitions that failed.
-            yield from _Run(context, config, group, bar_store.store()).fetch_all(tradingview)
+            run = _Run(context, config, group, bar_store.store())
+            yield from run.fetch_all(tradingview) if context.selected_asset_keys else run.check_all()
 
     return bars
 
@@ -92,18 +102,39 @@ class _Run:
     def __init__(self, context: dg.AssetExecutionContext, config: BarsConfig, group: Group, store: BarStore) -> None:
         self._context = context
         self._group = group
+        self._asset_key = dg.AssetKey(group.name)
         self._store = store
         self._start, self._end = _moment("start", config.start), _moment("end", config.end)
         self._keys = self._selected_keys(config.only)
         self._failed: dict[str, str] = {}
         self._can_retry = False
+        self._started = time.monotonic()
+        # Series whose stored bars differ from the fetched ones right back to the oldest: to be fetched deeper.
+        self._deeper: list[HistoryRequest] = []
 
-    def fetch_all(self, tradingview: TradingViewResource) -> Iterator[dg.AssetMaterialization]:
-        """Fetch and store each series and yield its materialization; raise Failure naming those that failed."""
-        requests = [request for key in self._keys if (request := self._request(key)) is not None]
+    def fetch_all(self, tradingview: TradingViewResource) -> Iterator[Report]:
+        """Fetch and store each series and yield what became of it; raise Failure naming those that failed."""
+        yield from self._fetch(tradingview, [request for key in self._keys if (request := self._request(key))])
+        deeper, self._deeper = self._deeper, []
+        if deeper:
+            self._context.log.info(f"{len(deeper)} series differ from what is stored: fetching all that there is")
+            yield from self._fetch(tradingview, deeper)
+        if self._failed:
+            raise dg.Failure(
+                f"{len(self._failed)} of {len(self._keys)} series failed: {', '.join(sorted(self._failed))}",
+                metadata={key: dg.MetadataValue.text(reason) for key, reason in sorted(self._failed.items())},
+                allow_retries=self._can_retry,
+            )
+
+    def check_all(self) -> Iterator[Report]:
+        """Judge what is stored of each series, and fetch nothing."""
+        for key in self._keys:
+            yield from evaluate(self._store, self._asset_key, *series_of(key))
+
+    def _fetch(self, tradingview: TradingViewResource, requests: list[HistoryRequest]) -> Iterator[Report]:
         started = reported = time.monotonic()
         for done, (request, result) in enumerate(tradingview.fetch(requests), start=1):
-            yield from self._finish(request, result, time.monotonic() - started)
+            yield from self._finish(request, result)
             now = time.monotonic()
             if done % PROGRESS_EVERY == 0 or now - reported > PROGRESS_EVERY_S or done == len(requests):
                 reported = now
@@ -112,12 +143,6 @@ class _Run:
                     f"{done} of {len(requests)} series, {len(self._failed)} failed, {rate:.1f}/s, "
                     f"{(len(requests) - done) / rate:.0f} s left"
                 )
-        if self._failed:
-            raise dg.Failure(
-                f"{len(self._failed)} of {len(self._keys)} series failed: {', '.join(sorted(self._failed))}",
-                metadata={key: dg.MetadataValue.text(reason) for key, reason in sorted(self._failed.items())},
-                allow_retries=self._can_retry,
-            )
 
     def _selected_keys(self, only: Sequence[str]) -> list[str]:
         context = self._context
@@ -155,12 +180,10 @@ class _Run:
             return None
         if watermark is None:
             return HistoryRequest(symbol, interval, bars_count=self._group.initial_bars, settings=settings)
-        overlap = timedelta(seconds=OVERLAP_BARS * Interval.parse(interval).seconds)
-        return HistoryRequest(symbol, interval, start=watermark - overlap, settings=settings)
+        start = overlap_start(self._store, symbol, Interval.parse(interval), watermark, OVERLAP_BARS)
+        return HistoryRequest(symbol, interval, start=start, settings=settings)
 
-    def _finish(
-        self, request: HistoryRequest, result: "pa.Table | TradingViewError", elapsed_s: float
-    ) -> Iterator[dg.AssetMaterialization]:
+    def _finish(self, request: HistoryRequest, result: "pa.Table | TradingViewError") -> Iterator[Report]:
         key = partition_key(request.symbol, request.width.token)
         if isinstance(result, pa.Table):
             facts = {name.decode(): text.decode() for name, text in (result.schema.metadata or {}).items()}
@@ -170,31 +193,46 @@ class _Run:
             self._fail(key, result, retryable=result.retryable)
             return
         try:
+            if self._wants_deeper(request, result):
+                return
             commit = self._store.upsert(request.symbol, request.interval, result)
+            metadata = self._metadata(request, commit, facts)
+            evaluations = evaluate(self._store, self._asset_key, request.symbol, request.width.token)
         except (BarStoreError, TradingViewError) as error:
             self._fail(key, error, retryable=error.retryable)
             return
-        yield dg.AssetMaterialization(
-            asset_key=self._context.asset_key,
-            partition=key,
-            metadata=self._metadata(request, commit, facts, elapsed_s),
-        )
+        if commit.readjustment is not None:
+            self._context.log.warning(f"{key}: the history was re-adjusted, {_readjusted(commit.readjustment)}")
+        yield dg.AssetMaterialization(asset_key=self._asset_key, partition=key, metadata=metadata)
+        yield from evaluations
+
+    def _wants_deeper(self, request: HistoryRequest, table: pa.Table) -> bool:
+        """True if the series is put off until all that the server has of the stored time was fetched."""
+        first = self._store.summary(request.symbol, request.interval).first
+        if first is None or self._store.agrees(request.symbol, request.interval, table):
+            return False
+        if request.end is None and request.start is not None and request.start <= first:
+            return False
+        start = first if request.start is None else min(first, request.start)
+        self._deeper.append(HistoryRequest(request.symbol, request.interval, start=start, settings=request.settings))
+        return True
 
     def _fail(self, key: str, error: Exception, *, retryable: bool) -> None:
         self._failed[key] = f"{type(error).__name__}: {error}"
         self._can_retry = self._can_retry or retryable
 
     def _metadata(
-        self, request: HistoryRequest, commit: Commit, facts: Mapping[str, str], elapsed_s: float
+        self, request: HistoryRequest, commit: Commit, facts: Mapping[str, str]
     ) -> dict[str, dg.MetadataValue | str | int | float]:
         measured = completeness(self._store, request.symbol, request.width, start=request.start)
         metadata: dict[str, dg.MetadataValue | str | int | float] = {
             "rows added": commit.added,
             "rows revised": commit.changed,
             "rows in overlap": commit.unchanged,
+            "rows in quarantine": commit.quarantined,
             "reach": facts["fetch.reach"],
             "requests": int(facts["fetch.requests"]),
-            "seconds into the run": round(elapsed_s, 2),
+            "seconds into the run": round(time.monotonic() - self._started, 2),
             "dagster/partition_row_count": commit.rows,
             "dagster/uri": str(self._store.path(request.symbol, request.width).absolute()),
         }
@@ -204,7 +242,14 @@ class _Run:
         metadata["completeness"] = "unknown" if measured is None else round(measured.ratio, 6)
         if measured is not None:
             metadata["gaps"] = len(measured.gaps)
+        if commit.readjustment is not None:
+            metadata["re-adjusted"] = _readjusted(commit.readjustment)
         return metadata
+
+
+def _readjusted(readjustment: Readjustment) -> str:
+    until = datetime.fromtimestamp(readjustment.until, tz=timezone.utc)
+    return f"× {readjustment.ratio:.6g} (volume × {readjustment.volume_ratio:.6g}) before {until:%Y-%m-%d %H:%M}Z"
 
 
 def _symbols_text(group: Group) -> str:

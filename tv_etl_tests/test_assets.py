@@ -1,7 +1,6 @@
 """The bars asset in a real Dagster instance, on a real market, into a real lake."""
 
 import os
-from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -11,52 +10,18 @@ import duckdb
 import pytest
 
 from tv_etl.bar_store import BarStore
-from tv_etl.definitions import build_definitions
-from tv_etl.partitions import range_tags, series_partitions
+from tv_etl.market_server.clock import MarketClock
+from tv_etl.market_server.server import serve_in_thread
+from tv_etl.partitions import series_partitions
 from tv_etl.tradingview.intervals import Interval
-from tv_etl.watchlist import Group, Watchlist
+from tv_etl.watchlist import Group
+from tv_etl_tests.lake_runs import FIRST, materializations, minute_rows, replay, run
 
 GROUP = Group(symbols=["NASDAQ:AAPL", "BINANCE:BTCUSDT", "NASDAQ:NDX"], intervals=["1d", "1m"], initial_bars=100)
-QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.local_temp() as temporary:
-        yield temporary
-
-
-def run(
-    instance: dg.DagsterInstance,
-    lake: Path,
-    url: str,
-    group: Group = GROUP,
-    *,
-    keys: list[str] | None = None,
-    **config: Any,
-) -> dg.ExecuteInProcessResult:
-    """One run over the partitions from the first key to the last; all of them by default."""
-    definitions = build_definitions(Watchlist(groups=[group]), lake, ws_url=url)
-    selected = series_partitions(group).get_partition_keys() if keys is None else keys
-    return definitions.resolve_job_def("bars_job").execute_in_process(
-        instance=instance,
-        tags=range_tags(selected) if selected else None,
-        run_config={**QUIET, "ops": {"bars": {"config": config}}},
-        raise_on_error=False,
-    )
-
-
-def materializations(result: dg.ExecuteInProcessResult) -> dict[str, dict[str, Any]]:
-    found = {}
-    for event in result.get_asset_materialization_events():
-        materialization = event.step_materialization_data.materialization
-        assert materialization.partition not in found
-        found[str(materialization.partition)] = {key: each.value for key, each in materialization.metadata.items()}
-    return found
 
 
 def test_one_run_stores_and_reports_every_series(instance: dg.DagsterInstance, tmp_path: Path, market_url: str) -> None:
-    result = run(instance, tmp_path, market_url)
+    result = run(instance, tmp_path, market_url, GROUP)
     assert result.success
     reported = materializations(result)
     assert sorted(reported) == sorted(series_partitions(GROUP).get_partition_keys())
@@ -76,14 +41,16 @@ def test_one_run_stores_and_reports_every_series(instance: dg.DagsterInstance, t
 def test_a_second_run_adds_only_what_is_new(
     instance: dg.DagsterInstance, tmp_path: Path, market_url: str, later_market_url: str
 ) -> None:
-    run(instance, tmp_path, market_url)
-    again = materializations(run(instance, tmp_path, market_url))
+    run(instance, tmp_path, market_url, GROUP)
+    again = materializations(run(instance, tmp_path, market_url, GROUP))
     assert {each["rows added"] for each in again.values()} == {0}
-    later = materializations(run(instance, tmp_path, later_market_url))
+    later = materializations(run(instance, tmp_path, later_market_url, GROUP))
     added = {key: each["rows added"] for key, each in later.items()}
     assert added == {key: 5 if key.startswith("1m") else 0 for key in added}
     assert {each["rows revised"] for each in later.values()} == {0}
-    assert {each["rows in overlap"] for key, each in later.items() if key.startswith("1m")} == {6}
+    overlaps = {key: each["rows in overlap"] for key, each in later.items() if key.startswith("1m")}
+    # Shares are compared back to the bar before this day's open, 14:30Z; what never closes is never split.
+    assert overlaps == {"1m|BINANCE:BTCUSDT": 6, "1m|NASDAQ:AAPL": 31, "1m|NASDAQ:NDX": 31}
     files = f"{tmp_path}/ohlcv/interval=1m/symbol=NASDAQ%3AAAPL/*.parquet"
     with duckdb.connect() as connection:
         rows = connection.execute(f"SELECT count(*), count(DISTINCT timestamp) FROM '{files}'").fetchall()
@@ -122,7 +89,7 @@ def _order(key: str) -> tuple[str, int]:
 def test_a_backfill_stores_exactly_its_range(instance: dg.DagsterInstance, tmp_path: Path, market_url: str) -> None:
     start, end = "2026-11-16T15:00:00Z", "2026-11-16T15:30:00+00:00"
     keys = ["1m|NASDAQ:AAPL", "1m|BINANCE:BTCUSDT"]
-    result = run(instance, tmp_path, market_url, keys=keys, start=start, end=end)
+    result = run(instance, tmp_path, market_url, GROUP, keys=keys, start=start, end=end)
     assert result.success
     for symbol in ("NASDAQ:AAPL", "BINANCE:BTCUSDT"):
         times = BarStore(tmp_path).read(symbol, "1m")["timestamp"].to_pylist()
@@ -137,7 +104,7 @@ def test_scattered_partitions_are_one_run_by_config(
     instance: dg.DagsterInstance, tmp_path: Path, market_url: str
 ) -> None:
     only = ["1d|NASDAQ:NDX", "1m|NASDAQ:AAPL"]
-    result = run(instance, tmp_path, market_url, keys=[], only=only)
+    result = run(instance, tmp_path, market_url, GROUP, keys=[], only=only)
     assert result.success
     assert sorted(materializations(result)) == only
 
@@ -150,7 +117,7 @@ def test_scattered_partitions_are_one_run_by_config(
 def test_bad_run_config_is_named_and_not_tried_again(
     instance: dg.DagsterInstance, tmp_path: Path, market_url: str, config: dict[str, Any], words: str
 ) -> None:
-    result = run(instance, tmp_path, market_url, **config)
+    result = run(instance, tmp_path, market_url, GROUP, **config)
     failure = result.failure_data_for_node("bars")
     assert failure is not None
     assert failure.error is not None
@@ -158,13 +125,41 @@ def test_bad_run_config_is_named_and_not_tried_again(
     assert not any(event.is_step_up_for_retry for event in result.all_events)
 
 
+SPLIT_GROUP = Group(symbols=["NASDAQ:SPLT"], intervals=["1m"])
+SPLIT_KEY = "1m|NASDAQ:SPLT"
+
+
+def test_after_a_split_every_stored_bar_is_the_adjusted_markets(instance: dg.DagsterInstance, tmp_path: Path) -> None:
+    """Also those that the server does not have any more: it serves the last 5,000."""
+    lake = tmp_path / "lake"
+    before = replay(tmp_path / "before", minute_rows(6_000), "1")
+    with serve_in_thread(before, clock=MarketClock(FIRST + 6_000 * 60, speed=0)) as server:
+        first = materializations(run(instance, lake, server.url, SPLIT_GROUP))[SPLIT_KEY]
+    assert (first["rows added"], first["reach"]) == (5_000, "limited")
+    split = minute_rows(8_000, ratio=0.25, until=6_300)
+    with serve_in_thread(
+        replay(tmp_path / "after", split, "1"), clock=MarketClock(FIRST + 8_000 * 60, speed=0)
+    ) as server:
+        second = materializations(run(instance, lake, server.url, SPLIT_GROUP))[SPLIT_KEY]
+        third = materializations(run(instance, lake, server.url, SPLIT_GROUP))[SPLIT_KEY]
+    assert (second["rows added"], second["rows revised"], second["reach"]) == (2_000, 0, "limited")
+    assert second["re-adjusted"] == "× 0.25 (volume × 4) before 2026-11-16 13:00Z"
+    assert (third["rows added"], third["rows revised"]) == (0, 0)
+    assert "re-adjusted" not in third
+    table = BarStore(lake).read("NASDAQ:SPLT", "1m")
+    stored = [tuple(row.values()) for row in table.drop_columns("timestamp").to_pylist()]
+    assert stored == [row[1:] for row in split[1_000:]]
+    [(_, on_record)] = BarStore(lake).readjustments("NASDAQ:SPLT", "1m")
+    assert on_record.ratio == 0.25
+
+
 def test_a_damaged_file_fails_its_series_and_is_not_read_as_empty(
     instance: dg.DagsterInstance, tmp_path: Path, market_url: str
 ) -> None:
-    run(instance, tmp_path, market_url)
+    run(instance, tmp_path, market_url, GROUP)
     damaged = next(BarStore(tmp_path).path("NASDAQ:AAPL", "1d").glob("*.parquet"))
     os.truncate(damaged, damaged.stat().st_size // 2)
-    result = run(instance, tmp_path, market_url)
+    result = run(instance, tmp_path, market_url, GROUP)
     assert len(materializations(result)) == 5
     failure = result.failure_data_for_node("bars")
     assert failure is not None
@@ -177,10 +172,10 @@ def test_symbols_that_one_path_would_hold_fail_alone(
     instance: dg.DagsterInstance, tmp_path: Path, market_url: str
 ) -> None:
     """They differ in case only, which some file systems do not tell apart."""
-    run(instance, tmp_path, market_url)
+    run(instance, tmp_path, market_url, GROUP)
     path = BarStore(tmp_path).path("NASDAQ:AAPL", "1d")
     path.rename(path.with_name("symbol=NASDAQ%3Aaapl"))
-    result = run(instance, tmp_path, market_url)
+    result = run(instance, tmp_path, market_url, GROUP)
     assert len(materializations(result)) == 5
     failure = result.failure_data_for_node("bars")
     assert failure is not None

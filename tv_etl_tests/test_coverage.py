@@ -8,8 +8,9 @@ import pyarrow as pa
 import pytest
 
 from tv_etl.bar_store import BarStore
-from tv_etl.coverage import completeness
+from tv_etl.coverage import completeness, overlap_start
 from tv_etl.tradingview.bar_schema import BAR_SCHEMA
+from tv_etl.tradingview.intervals import Interval
 
 OPEN = datetime(2026, 11, 18, 14, 30, tzinfo=timezone.utc)  # 09:30 in New York
 HOURS = {"session": "0930-1600", "timezone": "America/New_York", "session_holidays": "20261126"}
@@ -69,3 +70,22 @@ def test_hours_that_nobody_can_read_are_unknown_and_break_nothing(store: BarStor
 def test_a_width_without_a_fixed_place_in_time_is_unknown(store: BarStore) -> None:
     store.upsert("NASDAQ:AAPL", "2d", minutes(0, 2 * 24 * 60, hours=HOURS))
     assert completeness(store, "NASDAQ:AAPL", "2d") is None
+
+
+@pytest.mark.parametrize(
+    ("interval", "hours", "minute", "expected"),
+    [
+        ("1m", HOURS, 100, OPEN - timedelta(days=1) + timedelta(minutes=389)),  # the last minute of the day before
+        ("1m", HOURS, 0, OPEN - timedelta(days=1) + timedelta(minutes=389)),
+        ("1m", {"session": "24x7"}, 100, OPEN + timedelta(minutes=95)),  # days without a break between them
+        ("1m", {"session": "1700-1700", "timezone": "America/New_York"}, 100, OPEN + timedelta(minutes=95)),
+        ("1d", HOURS, 0, OPEN - timedelta(days=5)),
+        ("1m", None, 100, OPEN + timedelta(minutes=95)),
+    ],
+)
+def test_an_increment_is_compared_back_to_the_day_before(
+    store: BarStore, interval: str, hours: dict[str, str] | None, minute: int, expected: datetime
+) -> None:
+    store.upsert("NASDAQ:AAPL", interval, minutes(0, minute, hours=hours))
+    watermark = OPEN + timedelta(minutes=minute)
+    assert overlap_start(store, "NASDAQ:AAPL", Interval.parse(interval), watermark, 5) == expected

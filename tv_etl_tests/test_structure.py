@@ -27,12 +27,25 @@ PURE = {
 }
 DAGSTER = {
     f"tv_etl.{name}"
-    for name in ("assets", "definitions", "demo", "partitions", "resources", "schedules", "sensors", "symbol_sensors")
+    for name in (
+        "assets",
+        "checks",
+        "definitions",
+        "demo",
+        "partitions",
+        "resources",
+        "schedules",
+        "sensors",
+        "symbol_sensors",
+    )
 }
 STORE = {
     f"tv_etl.{name}"
-    for name in ("bar_file", "bar_layout", "bar_store", "bar_table", "commit", "coverage", "store_errors")
-}
+    for name in (
+        "bar_file", "bar_layout", "bar_log", "bar_store", "bar_table", "commit", "coverage", "revisions", "sealed_file",
+        "store_errors",
+    )
+}  # fmt: skip
 
 
 def imports_of(name: str) -> set[str]:
