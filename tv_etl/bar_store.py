@@ -70,6 +70,7 @@ __all__ = [
 
 SETTINGS = ("adjustment", "session", "currency", "backadjustment")  # different ones never mix in a series
 UNSPECIFIED = "unspecified"
+_UNKNOWN = (UNSPECIFIED, "")
 
 _FILE_FACTS = ("source", *SETTINGS, "time_zone")
 _NOT_FACTS = frozenset({"forming_from", "schema_version", "symbol", "interval"})
@@ -458,9 +459,9 @@ def _facts_of(schema: pa.Schema) -> dict[str, str]:
 def _agreed_facts(series: _Series, stored: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
     facts = dict(stored)
     for key, value in given.items():
-        if key in _NOT_FACTS or value == UNSPECIFIED:
+        if key in _NOT_FACTS or value in _UNKNOWN:
             continue
-        if key in SETTINGS and stored.get(key, value) != value:
+        if key in SETTINGS and stored.get(key, value) not in (value, *_UNKNOWN):
             raise SettingsError(str(series), key, stored[key], value)
         facts[key] = value
     return facts

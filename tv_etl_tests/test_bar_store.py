@@ -655,3 +655,11 @@ def test_a_readjusted_part_that_ends_early_is_refused(store: BarStore) -> None:
     commit = store.upsert(AAPL, "1m", wave(MIDNIGHT, 100, ratio=0.5, until=40).slice(10, 40))
     assert commit.readjustment is not None, "where its newest bars agree, the newer ones are not concerned"
     assert store.read(AAPL, "1m").equals(wave(MIDNIGHT, 100, ratio=0.5, until=40).replace_schema_metadata(None))
+
+
+@pytest.mark.parametrize("unknown", [{}, {"currency": ""}, {"currency": "unspecified"}])
+def test_a_setting_that_is_not_known_is_no_other_setting(store: BarStore, unknown: dict[str, str]) -> None:
+    store.upsert(AAPL, "1m", bars(MIDNIGHT, facts={**CLOSED, **unknown}))
+    store.upsert(AAPL, "1m", bars(MIDNIGHT, facts={**CLOSED, "currency": "USD"}))
+    store.upsert(AAPL, "1m", bars(MIDNIGHT, facts={**CLOSED, **unknown}))
+    assert store.facts(AAPL, "1m") == {"currency": "USD"}

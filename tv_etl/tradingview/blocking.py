@@ -1,22 +1,49 @@
 """The client without `await`: for scripts, and for notebooks, whose own event loop is already running."""
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable
+from functools import wraps
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from tv_etl.tradingview.errors import SymbolError
 from tv_etl.tradingview.loop_thread import LoopThread
-from tv_etl.tradingview.models import HistoryRequest, OHLCVBar, QuoteSymbolData, SymbolInfo
+from tv_etl.tradingview.models import HistoryRequest
 from tv_etl.tradingview.ohlcv import OHLCV
 
 if TYPE_CHECKING:
     from tv_etl.tradingview.history import HistoryResult
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _waiting(
+    method: Callable[Concatenate[OHLCV, P], Coroutine[Any, Any, T]],
+) -> "Callable[Concatenate[BlockingOHLCV, P], T]":
+    """The method of the same name that waits for its result."""
+
+    @wraps(method)
+    def call(self: "BlockingOHLCV", /, *args: P.args, **options: P.kwargs) -> T:
+        return self._loop.run(method(self._client, *args, **options))
+
+    return call
+
+
+def _iterating(
+    method: Callable[Concatenate[OHLCV, P], AsyncGenerator[T, None]],
+) -> "Callable[Concatenate[BlockingOHLCV, P], Generator[T, None, None]]":
+    """The method of the same name as a plain generator."""
+
+    @wraps(method)
+    def call(self: "BlockingOHLCV", /, *args: P.args, **options: P.kwargs) -> Generator[T, None, None]:
+        return self._loop.iterate(method(self._client, *args, **options))
+
+    return call
+
 
 class BlockingOHLCV:
     """`OHLCV` with the same methods and arguments, as a context manager whose calls wait for their result.
 
-    Streams are generators; leave one early, or close it, and its session on the server is closed.
+    Streams are generators; leave one early, close it, or leave the context, and its session on the server is closed.
     """
 
     def __init__(self, ws_url: str | None = None, **options: Any) -> None:
@@ -31,30 +58,23 @@ class BlockingOHLCV:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
+            self._loop.close_iterations()
             self._loop.run(self._client.__aexit__(exc_type, exc, traceback))
         finally:
             self._loop.__exit__(exc_type, exc, traceback)
 
-    def get_historical_ohlcv(self, exchange_symbol: str, interval: str = "1", **options: Any) -> list[OHLCVBar]:
-        return self._loop.run(self._client.get_historical_ohlcv(exchange_symbol, interval, **options))
+    get_historical_ohlcv = _waiting(OHLCV.get_historical_ohlcv)
+    get_quotes = _waiting(OHLCV.get_quotes)
+    symbol_info = _waiting(OHLCV.symbol_info)
+    validate_symbols = _waiting(OHLCV.validate_symbols)
+    get_ohlcv = _iterating(OHLCV.get_ohlcv)
+    get_ohlcv_raw = _iterating(OHLCV.get_ohlcv_raw)
+    get_quote_data = _iterating(OHLCV.get_quote_data)
+    get_latest_trade_info = _iterating(OHLCV.get_latest_trade_info)
 
-    def get_quotes(self, exchange_symbol: Sequence[str]) -> dict[str, QuoteSymbolData | SymbolError]:
-        return self._loop.run(self._client.get_quotes(exchange_symbol))
-
-    def symbol_info(self, exchange_symbol: str) -> SymbolInfo:
-        return self._loop.run(self._client.symbol_info(exchange_symbol))
-
-    def validate_symbols(self, exchange_symbol: str | Sequence[str]) -> bool:
-        return self._loop.run(self._client.validate_symbols(exchange_symbol))
-
-    def get_ohlcv(self, exchange_symbol: str, interval: str = "1", **options: Any) -> Generator[OHLCVBar, None, None]:
-        return self._loop.iterate(self._client.get_ohlcv(exchange_symbol, interval, **options))
-
-    def get_quote_data(self, exchange_symbol: str) -> Generator[QuoteSymbolData, None, None]:
-        return self._loop.iterate(self._client.get_quote_data(exchange_symbol))
-
-    def get_latest_trade_info(self, exchange_symbol: list[str]) -> Generator[dict[str, Any], None, None]:
-        return self._loop.iterate(self._client.get_latest_trade_info(exchange_symbol))
+    def server_now(self) -> float:
+        """The server's time in UTC seconds; this machine's before the first connection."""
+        return self._client.server_now()
 
 
 def fetch_history(requests: Iterable[HistoryRequest], **options: Any) -> "Generator[HistoryResult, None, None]":

@@ -1,21 +1,22 @@
 """Every error that leaves the client, in one tree.
 
     TradingViewError
-    ├── ProtocolError                    the bytes were wrong
+    ├── ProtocolError (WebSocketException)           the bytes were wrong
     │   └── FrameError                   ... already in their framing
     ├── SymbolError (ValueError)         bad form, or unknown to the server
     ├── IntervalError (ValueError)       bad form, or unknown to the server
     ├── SeriesError (ValueError)         the server refused the series
     │   └── EntitlementError             ... because the account may not have it
-    ├── AuthError                        the token or the connection's origin was rejected
+    ├── AuthError (RuntimeError)         the token or the connection's origin was rejected
     ├── ConnectionFailedError (WebSocketException)   retryable
     ├── NoBarsError (RuntimeError)       nothing came before the deadline; retryable
     ├── ScannerError                     the screener refused, or did not answer; says which by `retryable`
     ├── ExportError                      bars could not be written
     └── MissingExtraError (ImportError)  a library that tv_etl does not install by itself
 
-The second bases keep `except ValueError`, `except WebSocketException` and `except RuntimeError` true,
-which the documented examples use. `retryable` says whether the same call may succeed later.
+The second bases keep `except ValueError`, `except WebSocketException` (the connection or what came over it) and
+`except RuntimeError` (nothing to work with) true, which the documented examples use. `retryable` says whether the same
+call may succeed later.
 """
 
 from websockets.exceptions import WebSocketException
@@ -27,7 +28,7 @@ class TradingViewError(Exception):
     retryable = False
 
 
-class ProtocolError(TradingViewError):
+class ProtocolError(TradingViewError, WebSocketException):
     """The server sent something that its protocol does not allow."""
 
 
@@ -74,7 +75,7 @@ class EntitlementError(SeriesError):
     """The account's plan does not include this symbol or interval."""
 
 
-class AuthError(TradingViewError):
+class AuthError(TradingViewError, RuntimeError):
     """The server rejected the token, the session or the origin of the connection."""
 
 

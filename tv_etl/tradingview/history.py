@@ -9,6 +9,8 @@ answer under `fetch.` keys: reach (complete | exhausted | limited), requests, re
 
 import asyncio
 import json
+import math
+import time
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from itertools import chain
 
@@ -177,6 +179,7 @@ class _Pace:
 
     def __init__(self) -> None:
         self._gap_s = _FIRST_GAP_S
+        self._slowed_at = -math.inf
         self._turn = asyncio.Lock()
 
     async def wait(self) -> None:
@@ -184,7 +187,10 @@ class _Pace:
             await asyncio.sleep(self._gap_s)
 
     def slow_down(self) -> None:
-        self._gap_s = min(self._gap_s * 4, _LAST_GAP_S)
+        # The sessions in flight are refused together: that is one complaint.
+        if time.monotonic() - self._slowed_at > WINDOW * self._gap_s:
+            self._slowed_at = time.monotonic()
+            self._gap_s = min(self._gap_s * 4, _LAST_GAP_S)
 
     def speed_up(self) -> None:
         self._gap_s = max(self._gap_s * 0.9, _FIRST_GAP_S)
@@ -216,13 +222,14 @@ def _metadata(history: SeriesHistory) -> dict[str, str]:
         "tv_etl.adjustment": settings.adjustment,
         "tv_etl.session": settings.session,
         "tv_etl.backadjustment": str(settings.backadjustment).lower(),
-        "tv_etl.currency": settings.currency or info.currency,
         "tv_etl.forming_from": "" if history.forming_from is None else str(history.forming_from),
         "fetch.reach": history.reach,
         "fetch.requests": str(history.requests),
         "fetch.rejected": str(history.rejected),
         "fetch.update_mode": history.update_mode,
     }
+    if settings.currency or info.currency:  # a description may leave it out
+        facts["tv_etl.currency"] = settings.currency or info.currency
     if info.raw:  # else the server never described the symbol, and its hours are unknown
         facts |= {"tv_etl.time_zone": info.time_zone, "tv_etl.trading_hours": _trading_hours(info)}
     return facts

@@ -17,6 +17,7 @@ class LoopThread:
     """A running event loop while the context lasts."""
 
     def __enter__(self) -> "LoopThread":
+        self._iterated: list[AsyncGenerator[Any, None]] = []
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="tv_etl client", daemon=True)
         self._thread.start()
@@ -25,6 +26,7 @@ class LoopThread:
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self.close_iterations()
         self.run(self._loop.shutdown_asyncgens())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -40,13 +42,21 @@ class LoopThread:
             raise
 
     def iterate(self, items: AsyncGenerator[T, None]) -> Generator[T, None, None]:
-        """Iterate over an async generator; it is closed when the iteration ends, early or not."""
+        """Iterate over an async generator; it is closed when the iteration ends, early or not, or with the loop."""
+        self._iterated.append(items)
         try:
             with suppress(StopAsyncIteration):
                 while True:
                     yield self.run(_next(items))
         finally:
-            self.run(items.aclose())
+            if items in self._iterated:
+                self._iterated.remove(items)
+                self.run(items.aclose())
+
+    def close_iterations(self) -> None:
+        """Close what is still iterated over, the newest first: while all that it uses is still open."""
+        while self._iterated:
+            self.run(self._iterated.pop().aclose())
 
 
 async def _next(items: AsyncGenerator[T, None]) -> T:

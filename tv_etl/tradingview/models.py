@@ -1,7 +1,7 @@
 """What the client hands to its users: bars, quotes, instruments, and what a history request asks for."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Literal
@@ -41,10 +41,10 @@ class OHLCVBar(BaseModel):
         """Build a bar from `[time, open, high, low, close]` or the same with volume."""
         return cls.model_construct(
             timestamp=int(row[0]),
-            open=row[1],
-            high=row[2],
-            low=row[3],
-            close=row[4],
+            open=float(row[1]),
+            high=float(row[2]),
+            low=float(row[3]),
+            close=float(row[4]),
             volume=row_volume(row),
         )
 
@@ -58,7 +58,7 @@ class QuoteSymbolData(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    symbol: str
+    symbol: str = ""
     current_price: float | None = None
     symbol_info: dict[str, Any] = Field(default_factory=dict)
     volume: float | None = None
@@ -189,6 +189,8 @@ class HistoryRequest:
                 raise ValueError(f"{name} {moment.isoformat()} has no time zone: pass an aware datetime")
         if self.start is not None and self.end is not None and self.start >= self.end:
             raise ValueError(f"start {self.start.isoformat()} is not before end {self.end.isoformat()}")
+        if self.bars_count is not None and (isinstance(self.bars_count, bool) or not isinstance(self.bars_count, int)):
+            raise ValueError(f"bars_count {self.bars_count!r} is no whole number")
         if self.bars_count is not None and self.bars_count < 1:
             raise ValueError(f"bars_count {self.bars_count} is less than 1")
         if self.bars_count is not None and self.start is not None:
@@ -221,9 +223,10 @@ class SeriesHistory:
     rejected: int
 
 
-def row_volume(row: list[float]) -> float | None:
+def row_volume(row: Sequence[float | None]) -> float | None:
     """The volume of a wire row: None where it is absent or the server's 1e+100 for "no value"."""
-    return row[5] if len(row) > 5 and row[5] < NO_VALUE else None
+    volume = row[5] if len(row) > 5 else None
+    return None if volume is None or volume >= NO_VALUE else float(volume)
 
 
 def feed_delay_s(update_mode: str) -> float | None:

@@ -19,6 +19,7 @@ from tv_etl.tradingview.accounts import Account, account_of
 from tv_etl.tradingview.errors import NoBarsError, SeriesError, SymbolError
 from tv_etl.tradingview.models import (
     ANSWER_LIMIT_S,
+    NO_VALUE,
     Gap,
     HistoryRequest,
     OHLCVBar,
@@ -107,6 +108,10 @@ class OHLCV:
         request = HistoryRequest(exchange_symbol, interval, start, end, bars_count, settings)
         service = await self._setup_services()
         history = await service.fetch_over_losses(request, timeout_s=self._timeout_s)
+        if history.rejected:
+            _log.warning("%s: %d rows of the answer were no bars", request, history.rejected)
+        if bars_count is not None and history.reach == "limited":
+            _log.warning("%s: the server gave %d of %d bars", request, len(history.rows), bars_count)
         if not history.rows:
             raise NoBarsError(f"{request}: the server has no bars in what was asked", is_empty_answer=True)
         return [OHLCVBar.from_row(row) for row in history.rows]
@@ -144,7 +149,11 @@ class OHLCV:
                 error = failure_of(request, event)
                 if error is not None:
                     raise error
+                if isinstance(event, protocol.SeriesCompleted) and event.data_completed and not seen.has_bars:
+                    raise NoBarsError(f"{request}: the server has no bars of it", is_empty_answer=True)
                 if isinstance(event, protocol.BarsReceived) and event.series == SERIES_ID:
+                    if event.rejected:
+                        _log.warning("%s: %d rows of a message were no bars", request, event.rejected)
                     rows, gap = seen.take(event)
                     if gap is not None:
                         self._on_gap(gap)
@@ -200,13 +209,16 @@ class OHLCV:
     async def get_latest_trade_info(self, exchange_symbol: list[str]) -> AsyncGenerator[dict[str, Any], None]:
         """Stream the quotes of many symbols over one session as messages `{"m": "qsd", "p": [session, quote]}`.
 
-        The quote holds what the wire sent (`n` symbol, `s` status, `v` changed fields) and beside it every field
-        known so far (`lp`, `ch`, `chp`, `volume`, ...), where the document's examples read them. A symbol that the
-        server refuses comes with `s` "error" or "permission_denied" and `errmsg`; the others go on.
+        The quote holds what the wire sent (`n` symbol, `s` status, `v` changed fields) and beside it every value
+        known so far (`lp`, `ch`, `chp`, `volume`, ...), where the document's examples read them; one that the server
+        says it has not is left out. The document reads the volume from `v`: formatted as a number, `v` is the volume. A
+        symbol that the server refuses comes with `s` "error" or "permission_denied" and `errmsg`; the others go on.
         """
         async with aclosing(self._quotes(exchange_symbol)) as quotes:
             async for event, fields in quotes:
-                quote = {**fields, "n": event.symbol, "s": event.status, "v": event.fields}
+                values = {name: value for name, value in fields.items() if value not in (None, NO_VALUE)}
+                changed = _ChangedFields(event.fields, volume=values.get("volume", 0))
+                quote = {**values, "n": event.symbol, "s": event.status, "v": changed}
                 if event.reason:
                     quote["errmsg"] = event.reason
                 yield {"m": "qsd", "p": [event.session, quote]}
@@ -246,8 +258,13 @@ class OHLCV:
 
         Raises SymbolError if it does not know the symbol, EntitlementError if the account may not have it.
         """
-        resolved, quotes = await asyncio.gather(self._resolve(exchange_symbol), self.get_quotes([exchange_symbol]))
-        quote = quotes.get(exchange_symbol)
+        asking = asyncio.ensure_future(self.get_quotes([exchange_symbol]))
+        try:
+            resolved = await self._resolve(exchange_symbol)
+            quote = (await asking).get(exchange_symbol)
+        finally:
+            asking.cancel()
+            await asyncio.wait({asking})
         update_mode = "" if quote is None or isinstance(quote, SymbolError) else quote.symbol_info.get("update_mode")
         return SymbolInfo(resolved.raw, str(update_mode or ""))
 
@@ -330,6 +347,17 @@ class OHLCV:
         )
 
 
+class _ChangedFields(dict[str, Any]):
+    """The fields of a quote delta; formatted as a number, the volume: so documented examples print it."""
+
+    def __init__(self, fields: Mapping[str, Any], volume: float) -> None:
+        super().__init__(fields)
+        self._volume = volume
+
+    def __format__(self, spec: str) -> str:
+        return format(self._volume, spec) if spec else str(dict(self))
+
+
 class _SeenBars:
     """What a stream has shown: so that after a reconnect it neither repeats a bar nor hides a hole."""
 
@@ -337,6 +365,10 @@ class _SeenBars:
         self._request = request
         self._rows: dict[float, list[float]] = {}
         self._session = ""
+
+    @property
+    def has_bars(self) -> bool:
+        return bool(self._rows)
 
     def count_wanted(self, now_s: float) -> int:
         """How many bars to ask for: those the user wants, or after a reconnect those missed since."""
@@ -406,13 +438,12 @@ def _log_gap(gap: Gap) -> None:
 def signal_handler(signum: int, frame: FrameType | None) -> None:
     """Stop a stream cleanly on Ctrl-C: install with `signal.signal(signal.SIGINT, signal_handler)`.
 
-    Cancels every task of the running event loop, so that `async with OHLCV()` closes its connection, and turns
-    into KeyboardInterrupt where no loop runs.
+    `asyncio.run` ends with KeyboardInterrupt, once every `async with OHLCV()` has closed its connection.
     """
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
         signal.default_int_handler(signum, frame)
         return
-    for task in asyncio.all_tasks(loop):
-        loop.call_soon_threadsafe(task.cancel)
+    # From a callback of its own: in the middle of a task it could break what the task must do on its way out.
+    loop.call_soon_threadsafe(signal.default_int_handler, signum, frame)

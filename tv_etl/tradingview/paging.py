@@ -143,6 +143,21 @@ class SeriesPager:
             self._fail(failure_of(self.request, event))
         return []
 
+    def go_on_unanswered(self) -> bool:
+        """True if a new session is worth a try after the server kept silent: it may not know what it was asked."""
+        if self._leg is _Leg.OLDER and math.isinf(self._oldest_seen) and self._can_join:
+            self._start_afresh()
+        return self.wants_session
+
+    def cut_short(self) -> SeriesHistory | None:
+        """What whole pages have brought, `limited`; None if there is none. The server gave no more."""
+        if self._settled is None or self._leg is not _Leg.NEWEST:
+            return None
+        self._bars.drop_before(self._settled)
+        self._reach = "limited"
+        self._finish()
+        return self.history
+
     def _start_afresh(self) -> None:
         self._can_join = False
         self.wants_session = True
@@ -161,6 +176,8 @@ class SeriesPager:
         is_refused = isinstance(error, SeriesError | IntervalError) and not is_pace_refusal(error)
         if self._leg is _Leg.OLDER and is_refused:
             self._start_afresh()  # the same series was served before: it is the moment that is not understood
+        elif isinstance(error, SeriesError) and error.reason.startswith("unsupported method") and self.cut_short():
+            pass  # a server without request_more_data has given what it has
         else:
             self.error = error
 

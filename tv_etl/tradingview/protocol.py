@@ -188,11 +188,16 @@ class ClientProtocol:
         self._packets = PacketDecoder()
         self._events: list[Event] = []
         self._outgoing: list[str] = []
+        self._is_begun = False
         self.server_time_ms: int | None = None
 
     def receive_text(self, text: str) -> None:
         """Decode one WebSocket message. Raises FrameError or ProtocolError."""
         for payload in self._packets.feed(text):
+            is_first, self._is_begun = not self._is_begun, True
+            if is_first and not payload.startswith(("{", "~")):
+                self._events.append(Hello("", {}))  # whatever comes first is the hello (PROTOCOL.md §1.5)
+                continue
             events, time_ms = decode_event(payload)
             if time_ms is not None:
                 self.server_time_ms = time_ms
@@ -509,6 +514,8 @@ def _decode_damaged_series(
 ) -> tuple[dict[str, list[list[float]]], dict[str, _LastBarStatus | None]]:
     """The slow way, where some value has a type that no bar has: keep what is good, mark the rest for rejection."""
     update = params.value(1)
+    if update is None:
+        return {}, {}
     if not isinstance(update, dict):
         raise ProtocolError(f"{params.method}: parameter 1 is not an object")
     rows_by_id: dict[str, list[list[float]]] = {}

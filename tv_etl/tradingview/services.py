@@ -23,10 +23,11 @@ from tv_etl.tradingview.errors import (
     ConnectionFailedError,
     NoBarsError,
     ProtocolError,
+    SeriesError,
     TradingViewError,
 )
 from tv_etl.tradingview.models import ANSWER_LIMIT_S, HistoryRequest, SeriesHistory
-from tv_etl.tradingview.paging import SeriesPager
+from tv_etl.tradingview.paging import SeriesPager, is_pace_refusal
 from tv_etl.tradingview.websocket import WebSocket, final, host_of, open_websocket
 
 DEFAULT_WS_URL = "wss://data.tradingview.com/socket.io/websocket?from=screener%2F"
@@ -34,9 +35,9 @@ DEFAULT_WS_URL = "wss://data.tradingview.com/socket.io/websocket?from=screener%2
 PAID_WS_URL = DEFAULT_WS_URL.replace("//data.", "//prodata.")
 WS_URL_VARIABLE = "TV_ETL_WS_URL"
 
-# Kept for a consumer that is slower than the market: an hour of updates, once a second; several long answers.
+# Kept for a consumer that is slower than the market: an hour of updates, once a second; two long answers.
 INBOX_EVENTS = 4_096
-INBOX_ROWS = 200_000
+INBOX_CHARACTERS = 10_000_000
 
 _BACKOFF_FIRST_S = 0.5
 _BACKOFF_LAST_S = 30.0
@@ -72,39 +73,41 @@ class Inbox:
 
     def __init__(self, raw_sessions: Collection[str] = ()) -> None:
         self.raw_sessions = frozenset(raw_sessions)
-        self._queue: asyncio.Queue[protocol.Event | TradingViewError] = asyncio.Queue()
+        self._queue: asyncio.Queue[tuple[protocol.Event | TradingViewError, int]] = asyncio.Queue()
         self._failure: TradingViewError | None = None
-        self._rows = 0
+        self._characters = 0
 
-    def put(self, event: protocol.Event) -> None:
-        """Append an event; a consumer too far behind gets an error instead of it and all later ones."""
+    def put(self, event: protocol.Event, characters: int = 0) -> None:
+        """Append an event that came in so many characters.
+
+        A consumer too far behind gets an error instead of it and all later ones.
+        """
         if self._failure is not None:
             return
-        if self._queue.qsize() >= INBOX_EVENTS or self._rows + _row_count(event) > INBOX_ROWS:
+        is_too_much = bool(self._characters) and self._characters + characters > INBOX_CHARACTERS
+        if is_too_much or self._queue.qsize() >= INBOX_EVENTS:
             self.fail(ConnectionFailedError(f"the consumer is {self._queue.qsize()} events behind"))
             return
-        self._rows += _row_count(event)
-        self._queue.put_nowait(event)
+        self._characters += characters
+        self._queue.put_nowait((event, characters))
 
     def fail(self, error: TradingViewError) -> None:
         """End the inbox: what is queued is still delivered, then the error is raised for ever."""
         if self._failure is None:
             self._failure = error
-            self._queue.put_nowait(error)
+            self._queue.put_nowait((error, 0))
 
     async def next(self, timeout_s: float | None = None) -> protocol.Event:
         """The next event. Raises asyncio.TimeoutError, or the error that ended the session."""
         if self._failure is not None and self._queue.empty():
             raise self._failure.with_traceback(None)
-        item = await self._take(timeout_s)
+        item, characters = await self._take(timeout_s)
         if isinstance(item, TradingViewError):
             raise item.with_traceback(None)
-        self._rows -= _row_count(item)
+        self._characters -= characters
         return item
 
-    async def _take(self, timeout_s: float | None) -> protocol.Event | TradingViewError:
-        if timeout_s is not None and timeout_s <= 0:
-            raise asyncio.TimeoutError  # also where the queue is never empty: a flood must not hold off a deadline
+    async def _take(self, timeout_s: float | None) -> tuple[protocol.Event | TradingViewError, int]:
         # A flood must not hold off a deadline.
         if timeout_s is not None and timeout_s <= 0:
             raise asyncio.TimeoutError
@@ -148,6 +151,7 @@ class ConnectionService:
         self._inboxes: dict[str, Inbox] = {}
         self._opening = asyncio.Lock()
         self._clock_read_at = 0.0
+        self._refused_at = float("-inf")
 
     async def __aenter__(self) -> "ConnectionService":
         await self.connect()
@@ -279,26 +283,31 @@ class ConnectionService:
             text = self._token.hide_in(text)
         self._protocol.receive_text(text)
         self._clock_read_at = time.monotonic()
-        for event in self._protocol.events_received():
+        events = self._protocol.events_received()
+        characters = len(text) // max(len(events), 1)
+        for event in events:
             if isinstance(event, protocol.ConnectionRefused):
                 raise self._refused(event.reason)
             if isinstance(event, protocol.RawReceived):
                 for each in self._inboxes.values():
                     if event.session in each.raw_sessions:
-                        each.put(event)
+                        each.put(event, characters)
                 continue
             inbox = self._inboxes.get(event.session)
             if inbox is not None:
-                inbox.put(event)
+                inbox.put(event, characters)
 
     def _refused(self, reason: str) -> TradingViewError:
         host = host_of(self.ws_url)
         if "auth token" in reason:
             self._account.reject(self._token)
             return AuthError(f"{host}: {reason}")
-        if "connections limit" in reason:
-            return ConnectionFailedError(f"{host}: {reason}")
-        return final(f"{host}: {reason}")
+        if "banned" in reason or (
+            "connections limit" not in reason and time.monotonic() - self._refused_at < self.limits.reconnect_s
+        ):
+            return final(f"{host}: {reason}")
+        self._refused_at = time.monotonic()  # once it may have been bad luck; again soon it is what we ask
+        return ConnectionFailedError(f"{host}: {reason}")
 
 
 class MessageService:
@@ -330,6 +339,8 @@ class MessageService:
                 try:
                     await self._run(pager, inbox, deadline)
                 except asyncio.TimeoutError:
+                    if time.monotonic() < deadline and pager.go_on_unanswered():
+                        continue
                     limit_s = timeout_s if time.monotonic() >= deadline else self.connection.limits.progress_s
                     raise NoBarsError(f"{request}: no whole answer from the server within {limit_s:.1f} s") from None
         if pager.history is None:
@@ -337,17 +348,31 @@ class MessageService:
         return pager.history
 
     async def fetch_over_losses(self, request: HistoryRequest, *, timeout_s: float = ANSWER_LIMIT_S) -> SeriesHistory:
-        """`fetch` that goes on in a new connection when one is lost after a whole page; `timeout_s` is for it all."""
+        """`fetch` for one caller who waits: what can be mended within `timeout_s` is, and short is better than nothing.
+
+        It goes on in a new connection when one is lost after a whole page, and opens its session later where the server
+        wants them slower. Where older bars do not come any more the history ends `limited` with those that came.
+        """
         deadline = time.monotonic() + timeout_s
         backoff = Backoff(self.connection.limits.retry_s)
         pager = self.pager(request)
         while True:
             try:
                 return await self.fetch(request, timeout_s=deadline - time.monotonic(), pager=pager)
-            except ConnectionFailedError as error:
-                delay_s = backoff.next_delay_s(error.retry_after_s or 0.0) if pager.has_pages else None
-                if delay_s is None or not error.retryable or time.monotonic() + delay_s >= deadline:
+            except NoBarsError as error:
+                history = pager.cut_short()
+                if history is None:
                     raise
+                _log.warning("%s; %d bars came before", error, len(history.rows))
+                return history
+            except (ConnectionFailedError, SeriesError) as error:
+                wish_s = error.retry_after_s if isinstance(error, ConnectionFailedError) else None
+                can_go_on = error.retryable and (pager.has_pages or is_pace_refusal(error))
+                delay_s = backoff.next_delay_s(wish_s or 0.0) if can_go_on else None
+                if delay_s is None or time.monotonic() + delay_s >= deadline:
+                    raise
+                if is_pace_refusal(error):
+                    pager = self.pager(request)
                 await asyncio.sleep(delay_s)
 
     async def _run(self, pager: SeriesPager, inbox: Inbox, deadline: float) -> None:
@@ -374,10 +399,12 @@ class MessageService:
 
         After a lost connection the same commands are sent again in a new session, with jittered exponential
         backoff that all subscriptions of this service share, until `limits.reconnect_s` of delays brought no data; the
-        consumer sees the server's fresh snapshot then. `name` stands in errors; `raw_sessions` says whose payloads are
+        consumer sees the server's fresh snapshot then. So is a session that the server ended with an error, once in
+        `limits.reconnect_s`. `name` stands in errors; `raw_sessions` says whose payloads are
         yielded as well. Raises NoBarsError if the first answer is late.
         """
         has_data = False
+        failed_at = float("-inf")
         while True:
             try:
                 await self.connection.connect()
@@ -395,6 +422,14 @@ class MessageService:
                             has_data = is_answered = True
                             # Data of a connection that does not last are no reason to hurry again.
                             self._backoff.reset(keep_pace=self.connection.age_s < self.connection.limits.alive_s)
+                        elif isinstance(event, protocol.SessionFailed) and has_data:
+                            # Once the session is opened again; the consumer hears of a second time.
+                            was_soon = time.monotonic() - failed_at < self.connection.limits.reconnect_s
+                            failed_at = time.monotonic()
+                            if not was_soon:
+                                raise NoBarsError(f"{name}: the server ended the session: {event.reason}")
+                        elif isinstance(event, protocol.RawReceived):
+                            is_answered = is_answered or event.session != ""
                         yield event
             except (ConnectionFailedError, NoBarsError) as error:
                 if not has_data or not error.retryable:
@@ -467,10 +502,6 @@ class Backoff:
         self._ceiling_s = min(self._ceiling_s * 2, _BACKOFF_LAST_S)
         self._left_s -= delay_s
         return delay_s if self._left_s >= 0 else None
-
-
-def _row_count(event: protocol.Event) -> int:
-    return len(event.rows) if isinstance(event, protocol.BarsReceived) else 0
 
 
 def close_chart(session: str) -> list[protocol.Command]:

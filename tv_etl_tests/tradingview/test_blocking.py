@@ -1,6 +1,7 @@
 """The client without await, on the market server."""
 
 import asyncio
+import inspect
 
 import pyarrow as pa
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from tv_etl.tradingview.blocking import BlockingOHLCV, fetch_history
 from tv_etl.tradingview.errors import SymbolError
 from tv_etl.tradingview.models import HistoryRequest
+from tv_etl.tradingview.ohlcv import OHLCV
 
 
 def test_every_call_returns_its_result(market_url: str) -> None:
@@ -31,6 +33,34 @@ def test_streams_are_generators(market_url: str) -> None:
         trades = client.get_latest_trade_info(["BINANCE:BTCUSDT"])
         assert next(trades)["m"] == "qsd"
         trades.close()
+
+
+def test_it_has_every_method_of_the_client_with_its_arguments() -> None:
+    methods = [name for name, each in vars(OHLCV).items() if inspect.isfunction(each) and not name.startswith("_")]
+    assert len(methods) > 7
+    for name in methods:
+        ours, theirs = getattr(BlockingOHLCV, name), getattr(OHLCV, name)
+        assert inspect.signature(ours).parameters == inspect.signature(theirs).parameters, name
+
+
+def test_arguments_by_position_and_raw_messages(market_url: str) -> None:
+    with BlockingOHLCV(market_url) as client:
+        assert len(client.get_historical_ohlcv("NASDAQ:AAPL", "1", 7)) == 7
+        assert next(client.get_ohlcv("NASDAQ:AAPL", "1", 5)).close > 0
+        assert next(client.get_quote_data("NASDAQ:AAPL", interval="1")).symbol == "NASDAQ:AAPL"
+        assert client.server_now() > 0
+        methods = {message.get("m") for message, _ in zip(client.get_ohlcv_raw("NASDAQ:AAPL"), range(8), strict=False)}
+        assert "timescale_update" in methods
+
+
+def test_a_stream_left_open_ends_with_the_context(market_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    with BlockingOHLCV(market_url) as client:
+        streams = [client.get_ohlcv("BINANCE:BTCUSDT", "1", 5), client.get_quote_data("BINANCE:BTCUSDT")]
+        for stream in streams:
+            next(stream)
+    for stream in streams:
+        stream.close()
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 def test_it_works_where_a_loop_is_running(market_url: str) -> None:

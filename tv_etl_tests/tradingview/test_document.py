@@ -89,7 +89,10 @@ def test_a_diversified_portfolio_is_monitored_over_one_session() -> None:
             async for trade_info in client.get_latest_trade_info(PORTFOLIO):
                 if trade_info.get("m") == "qsd":
                     data = trade_info.get("p", [{}])[1]
+                    change, change_pct, volume = data.get("ch", 0), data.get("chp", 0), data.get("v", 0)
                     if data.get("lp"):
+                        line = f"({change:+7.2f} | {change_pct:+6.2f}%) Vol: {volume:>10,.0f}"
+                        assert line.startswith(("(  ", "( ", "(+", "(-"))
                         prices[data.get("n", "Unknown")] = data["lp"]
                 if len(prices) == len(PORTFOLIO):
                     break

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 import weakref
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
@@ -201,3 +202,38 @@ def test_requests_are_taken_as_they_are_needed_and_a_failing_source_is_heard() -
         return got
 
     assert all(not isinstance(result, TradingViewError) for result in asyncio.run(run()))
+
+
+@pytest.mark.parametrize("described", ["late", "never", "without currency"])
+def test_a_currency_that_was_not_told_is_left_out(described: str) -> None:
+    async def answer(line: Line, method: str, params: list[Any]) -> None:
+        if method != "create_series":
+            return
+        if described == "without currency":
+            await line.say(symbol_resolved(params[0], timezone="Etc/UTC"))
+        await line.say(bars(params[0], *ROWS), series_completed(params[0], data_completed="end"))
+        if described == "late":
+            await line.say(symbol_resolved(params[0], currency_code="USD"))
+
+    results, _ = fetch(answer, "A")
+    assert b"tv_etl.currency" not in results["A"].schema.metadata
+
+
+def test_one_complaint_about_many_sessions_slows_the_pace_once() -> None:
+    """Those in flight are refused together; twenty series are not to wait for minutes."""
+    refused: list[str] = []
+
+    async def answer(line: Line, method: str, params: list[Any]) -> None:
+        if method != "create_series":
+            return
+        if len(refused) < 8:
+            refused.append(params[0])
+            await line.say({"m": "critical_error", "p": [params[0], "max sessions rate reached", ""]})
+        else:
+            await line.say(bars(params[0], *ROWS), series_completed(params[0], data_completed="end"))
+
+    names = [f"S{number}" for number in range(20)]
+    began = time.monotonic()
+    results, _ = fetch(answer, *names)
+    assert {name for name, each in results.items() if isinstance(each, pa.Table)} == set(names)
+    assert time.monotonic() - began < 6.0

@@ -13,7 +13,7 @@ from websockets.exceptions import WebSocketException
 
 from tv_etl.tradingview.errors import EntitlementError, NoBarsError, SeriesError, SymbolError
 from tv_etl.tradingview.messages import OHLCVResponse
-from tv_etl.tradingview.models import Gap
+from tv_etl.tradingview.models import ANSWER_LIMIT_S, Gap
 from tv_etl.tradingview.ohlcv import OHLCV, merge_fields, validate_symbols
 from tv_etl.tradingview.services import DEFAULT_WS_URL, Limits
 from tv_etl_tests.scripted_server import (
@@ -283,6 +283,190 @@ def test_raw_messages_come_as_the_server_sent_them() -> None:
     run(answer, test)
 
 
+def test_a_raw_stream_goes_on_after_errors() -> None:
+    """Longer than a first answer may take: an error is an answer."""
+
+    async def refuse(line: Line, method: str, params: list[Any]) -> None:
+        if method == "create_series":
+            await line.say({"m": "symbol_error", "p": [params[0], "sds_sym_1", "invalid symbol"]})
+            await asyncio.sleep(2 * QUICK.progress_s)
+            await line.say({"m": "series_error", "p": [params[0], "sds_1", "s1", "resolve error"]})
+
+    async def test(client: OHLCV, server: Script) -> None:
+        got = []
+        async with aclosing(client.get_ohlcv_raw("X:Y", "1", 1)) as messages:
+            async for message in messages:
+                got.append(message["m"])
+                if len(got) == 2:
+                    break
+        assert got == ["symbol_error", "series_error"]
+
+    run(refuse, test)
+
+
+def test_a_stream_of_a_symbol_without_bars_ends_at_once() -> None:
+    async def empty(line: Line, method: str, params: list[Any]) -> None:
+        if method == "create_series":
+            await line.say(symbol_resolved(params[0]), series_completed(params[0], data_completed="end"))
+
+    async def test(client: OHLCV, server: Script) -> None:
+        with pytest.raises(NoBarsError, match="no bars") as caught:
+            await client.get_ohlcv("X:Y", "1").__anext__()
+        assert caught.value.is_empty_answer
+
+    run(empty, test)
+
+
+@pytest.mark.parametrize("message", ["critical_error", "protocol_error"])
+def test_a_stream_is_opened_again_once_and_ends_the_second_time(message: str) -> None:
+    async def fail(line: Line, method: str, params: list[Any]) -> None:
+        if method == "create_series":
+            await line.say(bars(params[0], *MINUTES, close=NOW + 60), series_completed(params[0]))
+            await line.say({"m": message, "p": [params[0], "internal error", "x"] if "crit" in message else ["wrong"]})
+
+    async def test(client: OHLCV, server: Script) -> None:
+        with pytest.raises((SeriesError, WebSocketException), match=r"internal error|wrong"):
+            async for _ in client.get_ohlcv("BINANCE:BTCUSDT", "1", bars_count=5):
+                pass
+        assert server.methods().count("create_series") == 2
+
+    run(fail, test)
+
+
+@pytest.mark.parametrize("answer", ["silent", "unsupported"])
+def test_history_without_older_pages_is_what_came_and_is_told(answer: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A server that only ever serves one page, such as one that replays a recording."""
+
+    async def one_page(line: Line, method: str, params: list[Any]) -> None:
+        await live(line, method, params)
+        if method == "request_more_data" and answer == "unsupported":
+            await line.say({"m": "critical_error", "p": [params[0], "unsupported method", "request_more_data"]})
+
+    async def test(client: OHLCV, server: Script) -> None:
+        assert len(await client.get_historical_ohlcv("BINANCE:BTCUSDT", "1", 50)) == 6
+        assert "6 of 50 bars" in caplog.text
+
+    run(one_page, test)
+
+
+def test_rows_that_are_no_bars_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    async def damaged(line: Line, method: str, params: list[Any]) -> None:
+        if method == "create_series":
+            rows: list[Any] = [MINUTES[0], [MINUTES[1][0], None, 1.0, 1.0, 1.0], *MINUTES[2:]]
+            await line.say(bars(params[0], *rows, close=NOW + 60), series_completed(params[0], data_completed="end"))
+
+    async def test(client: OHLCV, server: Script) -> None:
+        assert len(await client.get_historical_ohlcv("X:Y", "1", 5)) == 4
+        assert "X:Y 1m: 1 rows of the answer were no bars" in caplog.text
+
+    run(damaged, test)
+
+
+def test_calls_that_the_server_wants_slower_are_made_later() -> None:
+    refused = 0
+
+    async def crowded(line: Line, method: str, params: list[Any]) -> None:
+        nonlocal refused
+        if method == "create_series" and refused < 3:
+            refused += 1
+            await line.say({"m": "critical_error", "p": [params[0], "max sessions rate reached", ""]})
+        elif method == "create_series":
+            await line.say(bars(params[0], *MINUTES, close=NOW + 60), series_completed(params[0]))
+
+    async def main() -> list[int]:
+        async with scripted_server(crowded) as server, OHLCV(server.url) as client:
+            got = await asyncio.gather(*(client.get_historical_ohlcv(f"X:{n}", "1", 5) for n in range(6)))
+        return [len(each) for each in got]
+
+    assert asyncio.run(main()) == [5] * 6
+    assert refused == 3
+
+
+def test_a_refused_description_leaves_no_request_behind() -> None:
+    async def refuse(line: Line, method: str, params: list[Any]) -> None:
+        if method == "resolve_symbol":
+            await line.say({"m": "symbol_error", "p": [params[0], params[1], "invalid symbol"]})
+
+    async def test(client: OHLCV, server: Script) -> None:
+        with pytest.raises(SymbolError):
+            await client.symbol_info("X:Y")
+        assert {"quote_delete_session", "chart_delete_session"} <= set(server.methods()) | await asyncio.wait_for(
+            seen(server, "quote_delete_session"), 2.0
+        )
+
+    async def seen(server: Script, method: str) -> set[str]:
+        while method not in server.methods():
+            await asyncio.sleep(0.01)
+        return set(server.methods())
+
+    run(refuse, test)
+
+
+def test_history_is_resumed_after_a_lost_connection() -> None:
+    """Row N17 for one caller: the second connection goes on from the first page."""
+    ages = range(40, -1, -1)
+    rows = [[NEWEST - 60 * age, 1.0, 2.0, 0.5, 1.5, float(age)] for age in ages]
+
+    async def drop(line: Line, method: str, params: list[Any]) -> None:
+        session = params[0]
+        is_first = len(line.server.lines) == 1
+        if method == "create_series" and is_first:
+            await line.say(bars(session, *rows[20:], close=NOW + 60), series_completed(session))
+        elif method == "request_more_data" and is_first:
+            await line.hang_up()
+        elif method == "create_series" and isinstance(params[5], list):
+            last = next(index for index, row in enumerate(rows) if row[0] >= params[5][1])
+            await line.say(bars(session, *rows[: last + 1], close=NOW + 60), series_completed(session))
+        elif method == "create_series":
+            await line.say(bars(session, *rows[20:], close=NOW + 60), series_completed(session))
+
+    async def test(client: OHLCV, server: Script) -> None:
+        got = await client.get_historical_ohlcv("X:Y", "1", 41)
+        assert [bar.volume for bar in got] == [float(age) for age in ages]
+        assert len(server.lines) == 2
+        spans = [m["p"][5] for line in server.lines for m in line.received if m["m"] == "create_series"]
+        assert isinstance(spans[1], list), "what the first page brought is not asked for again"
+
+    run(drop, test)
+
+
+def test_a_moment_that_the_server_ignores_costs_one_try() -> None:
+    """After a loss it is asked for bars up to a moment; one that never answers that is asked afresh."""
+    rows = [[NEWEST - 60 * age, 1.0, 2.0, 0.5, 1.5, float(age)] for age in range(40, -1, -1)]
+
+    async def ignore(line: Line, method: str, params: list[Any]) -> None:
+        session, is_first = params[0], len(line.server.lines) == 1
+        if method == "create_series" and not isinstance(params[5], list):
+            await line.say(bars(session, *rows[20:], close=NOW + 60), series_completed(session))
+        elif method == "request_more_data" and is_first:
+            await line.hang_up()
+        elif method == "request_more_data":
+            await line.say(bars(session, *rows[:20], first=-20, close=NOW + 60), series_completed(session))
+
+    async def main() -> int:
+        async with scripted_server(ignore) as server, OHLCV(server.url, limits=QUICK) as client:
+            return len(await client.get_historical_ohlcv("X:Y", "1", 41))
+
+    assert asyncio.run(main()) == 41
+
+
+def test_the_defaults_are_the_promised_ones() -> None:
+    """A connection within 5 s, a dead one noticed within 12, a request without progress given up after 10."""
+    limits = Limits()
+    assert (limits.open_s, limits.alive_s, limits.silence_s, limits.progress_s) == (5.0, 10.0, 20.0, 10.0)
+    assert (limits.retry_s, limits.reconnect_s, ANSWER_LIMIT_S) == (20.0, 120.0, 30.0)
+
+
+@pytest.mark.parametrize("count", [1.5, True, "10"])
+def test_a_count_that_is_no_whole_number_is_named(count: Any) -> None:
+    async def main() -> None:
+        async with OHLCV("ws://127.0.0.1:1/") as client:
+            with pytest.raises(ValueError, match=f"bars_count {count!r} is no whole number"):
+                await client.get_historical_ohlcv("X:Y", "1", count)
+
+    asyncio.run(main())
+
+
 def test_nested_quote_fields_are_merged_deeply() -> None:
     known: dict[str, Any] = {"source": {"id": "X", "name": "Y"}, "lp": 1}
     merge_fields(known, {"source": {"name": "Z"}, "lp": None})
@@ -301,28 +485,30 @@ async def main():
     async with OHLCV(sys.argv[1]) as client:
         async for bar in client.get_ohlcv("BINANCE:BTCUSDT", "1"):
             print("bar", flush=True)
-    print("closed", flush=True)
 
 try:
     asyncio.run(main())
-except asyncio.CancelledError:
-    print("cancelled", flush=True)
+except KeyboardInterrupt:
+    print("stopped by user", flush=True)
 """
 
     async def run_process() -> tuple[str, int | None]:
         async with scripted_server(live) as server:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-W", "error", "-c", code, server.url, stdout=asyncio.subprocess.PIPE
+                *(sys.executable, "-W", "error", "-c", code, server.url),
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
             )
             assert process.stdout is not None
             await process.stdout.readline()
             process.send_signal(signal.SIGINT)
-            output = (await process.stdout.read()).decode()
-            return output, await process.wait()
+            output, errors = await process.communicate()
+            assert errors.decode() == ""
+            return output.decode(), process.returncode
 
     output, status = asyncio.run(run_process())
     assert status == 0
-    assert output.endswith("cancelled\n")
+    assert output.endswith("stopped by user\n")
 
 
 def test_quotes_keep_what_was_seen_once() -> None:
@@ -353,8 +539,29 @@ def test_trade_info_of_many_symbols_reads_as_the_document_has_it() -> None:
             {"lp": 101.0},
         )
         assert (last["NASDAQ:BAD"]["s"], last["NASDAQ:BAD"]["errmsg"]) == ("error", "no_such_symbol")
+        assert "volume" not in last["NASDAQ:AAPL"], "the server has none: 1e+100"
+        assert f"{last['NASDAQ:AAPL']['v']:,.0f}" == "0"
 
     run(quotes, test)
+
+
+def test_what_the_server_says_it_has_not_stands_in_no_trade_info() -> None:
+    async def nulls(line: Line, method: str, params: list[Any]) -> None:
+        if method == "quote_add_symbols":
+            await line.say(qsd(params[0], params[1], lp=5.0, ch=None, chp=None, volume=1234567.8))
+
+    async def test(client: OHLCV, server: Script) -> None:
+        async for trade_info in client.get_latest_trade_info(["NASDAQ:AAPL"]):
+            data = trade_info["p"][1]
+            break
+        # Line by line as the document's examples read it.
+        assert f"${data.get('lp'):<10.2f} ({data.get('ch', 0):+7.2f} | {data.get('chp', 0):+6.2f}%)" == (
+            "$5.00       (  +0.00 |  +0.00%)"
+        )
+        assert f"Vol: {data.get('v', 0):>10,.0f}" == "Vol:  1,234,568"
+        assert data["v"] == {"lp": 5.0, "ch": None, "chp": None, "volume": 1234567.8}
+
+    run(nulls, test)
 
 
 def test_current_quotes_come_once_with_errors_in_place() -> None:

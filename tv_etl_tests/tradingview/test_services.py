@@ -1,6 +1,7 @@
 """The connection under a server that misbehaves: every wait ends, with an error that says what was missing."""
 
 import asyncio
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -18,8 +19,8 @@ from tv_etl.tradingview.errors import (
 from tv_etl.tradingview.models import HistoryRequest
 from tv_etl.tradingview.paging import open_series
 from tv_etl.tradingview.services import (
+    INBOX_CHARACTERS,
     INBOX_EVENTS,
-    INBOX_ROWS,
     Backoff,
     ConnectionService,
     Inbox,
@@ -300,18 +301,18 @@ def test_backoff_may_keep_its_pace_while_its_budget_is_restored() -> None:
 # --- several callers on one connection --------------------------------------------------------------------------
 
 
-def received(session: str = "cs_1", rows: int = 1) -> protocol.BarsReceived:
-    return protocol.BarsReceived(session, "sds_1", False, [list(ROWS[0])] * rows, None, None, 0)
+def received(session: str = "cs_1") -> protocol.BarsReceived:
+    return protocol.BarsReceived(session, "sds_1", False, [list(ROWS[0])], None, None, 0)
 
 
-@pytest.mark.parametrize("rows", [1, INBOX_ROWS // 10])
-def test_an_inbox_keeps_so_much_and_then_ends_without_a_hole(rows: int) -> None:
+@pytest.mark.parametrize("characters", [1, INBOX_CHARACTERS // 10])
+def test_an_inbox_keeps_so_much_and_then_ends_without_a_hole(characters: int) -> None:
     async def run() -> None:
-        inbox, kept = Inbox(), min(INBOX_EVENTS, INBOX_ROWS // rows)
+        inbox, kept = Inbox(), min(INBOX_EVENTS, INBOX_CHARACTERS // characters)
         for _ in range(kept + 5):
-            inbox.put(received(rows=rows))
+            inbox.put(received(), characters)
         await inbox.next()
-        inbox.put(received(rows=rows))  # there is room again, but events are missing in between
+        inbox.put(received(), characters)  # there is room again, but events are missing in between
         for _ in range(kept - 1):
             await inbox.next(0.1)
         for _ in range(2):
@@ -325,12 +326,42 @@ def test_an_inbox_that_is_emptied_takes_any_number() -> None:
     async def run() -> None:
         inbox = Inbox()
         for _ in range(12):
-            inbox.put(received(rows=INBOX_ROWS // 10))
+            inbox.put(received(), 2 * INBOX_CHARACTERS)  # one answer is never too long: that is the message's limit
             await inbox.next()
         with pytest.raises(asyncio.TimeoutError):
             await inbox.next(0.0)
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("raw_sessions", [(), ("qs_slow",)])
+def test_memory_is_bounded_though_every_message_is_long(raw_sessions: tuple[str, ...]) -> None:
+    """A megabyte a message: the limit on events alone would let gigabytes wait."""
+
+    async def flood(line: Line, method: str, params: list[Any]) -> None:
+        await whole(line, method, params)
+        if method == "quote_add_symbols":
+            for number in range(100):
+                fields = {"lp": float(number), "text": f"{number}" + "x" * 1_000_000}
+                await line.say({"m": "qsd", "p": [params[0], {"n": params[1], "s": "ok", "v": fields}]})
+
+    async def run() -> None:
+        async with scripted_server(flood) as server, ConnectionService(server.url) as connection:
+            with connection.inbox("qs_slow", raw_sessions) as inbox:
+                before = tracemalloc.get_traced_memory()[0]
+                await connection.send(protocol.quote_add_symbols("qs_slow", "X:Y"))
+                # The line is served in order: when this is answered, the flood has been read.
+                assert (await MessageService(connection).fetch(REQUEST)).rows == list(ROWS)
+                assert tracemalloc.get_traced_memory()[0] - before < 32 << 20
+                with pytest.raises(ConnectionFailedError, match="events behind"):
+                    while True:
+                        await inbox.next(0.1)
+
+    tracemalloc.start()
+    try:
+        asyncio.run(run())
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_consumer_that_does_not_keep_up_loses_its_own_session_only() -> None:
