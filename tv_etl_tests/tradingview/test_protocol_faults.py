@@ -1,9 +1,11 @@
 """Rows P1 to P20 and D1 to D10 of the fault catalogue: the right error or the right handling, and nothing swallowed.
 
-What lives elsewhere is proved there: D5 in test_trading_hours (the clock changes, holidays, Sunday opens), D6 in
-test_paging (history adjusted while a fetch is resumed), D7 in test_bar_store (a closed bar that differs is replaced and
-counted), D9 in test_trading_hours (gaps are runs of expected bars), D10 in test_assets (a bad symbol fails alone) and
-test_sensors (a rule whose symbol is gone is told once).
+What lives elsewhere is proved there: D1 also in test_bar_store and test_checks (a broken bar is kept in quarantine, and
+its check fails), D5 in test_trading_hours (the clock changes, holidays, Sunday opens), D6 in test_paging (history
+adjusted while a fetch is resumed), test_revisions, test_assets (the stored series after a split) and test_alerts (no
+rule fires from the jump), D7 in test_bar_store (a closed bar that differs is replaced, counted and written down), D9 in
+test_trading_hours (gaps are runs of expected bars), D10 in test_assets (a bad symbol fails alone) and test_sensors (a
+rule whose symbol is gone is told once).
 """
 
 import asyncio
