@@ -3,18 +3,18 @@
     <base>/ohlcv/interval=1m/symbol=NASDAQ%3AAAPL/2026-11.parquet    below 5m a file per UTC month (below 1m per day),
     <base>/ohlcv/interval=1h/symbol=NASDAQ%3AAAPL/2026.parquet       below a day per UTC year,
     <base>/ohlcv/interval=1d/symbol=NASDAQ%3AAAPL/all.parquet        else one file
-    <base>/.tv_etl/1m/NASDAQ%3AAAPL/series.json                      the facts of the series; lock, journal: commit.py
+    <base>/.tv_etl/1m/NASDAQ%3AAAPL/series.json                      what is known of the series: series_record.py;
+                                                                     logs: bar_log.py; lock and journal: commit.py
 
 A bar's file is a pure function of its interval and time, so an upsert reads and rewrites just the files its bars
-belong to. Only closed bars are kept. There is no other state: the watermark is in the files' footers.
+belong to. Only closed bars are kept. The watermark is in the files' footers.
 """
 
-import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from urllib.parse import unquote
@@ -35,6 +35,9 @@ from tv_etl.bar_log import QUARANTINE_SCHEMA, REVISION_SCHEMA, encode_log, quara
 from tv_etl.bar_table import Bars, check_bars, joined, merge
 from tv_etl.commit import LOCK_TIMEOUT_S, CommitGroup, Transaction, locked_directory
 from tv_etl.revisions import Readjustment, agrees_at_start, find_readjustment, revised
+from tv_etl.series_record import FoundReadjustment, Period, SeriesRecord, Window
+from tv_etl.spans import Span, without
+from tv_etl.spans import merged as merged_spans
 from tv_etl.store_errors import (
     BadBarsError,
     BarStoreError,
@@ -73,7 +76,11 @@ UNSPECIFIED = "unspecified"
 _UNKNOWN = (UNSPECIFIED, "")
 
 _FILE_FACTS = ("source", *SETTINGS, "time_zone")
-_NOT_FACTS = frozenset({"forming_from", "schema_version", "symbol", "interval"})
+# What a table says of itself, not of the series.
+_NOT_FACTS = frozenset(
+    {"forming_from", "asked_from", "asked_until", "window_bars", "window_from", "schema_version", "symbol", "interval"}
+)
+_FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799  # of the years 1 to 9999
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
@@ -121,7 +128,7 @@ class _Series:
         return f"{self.owner.symbol} {self.owner.interval}"
 
     @property
-    def facts_path(self) -> Path:
+    def record_path(self) -> Path:
         return self.group.directory / "series.json"
 
     @property
@@ -149,6 +156,17 @@ class _Series:
         if len(bars.between(*period_range(period, self.interval))) != len(bars):
             raise DamagedFileError(path, f"holds bars outside {period}")
         return bars
+
+
+@dataclass(frozen=True)
+class _Given:
+    """What an upsert was given: closed bars, and what their table says of itself and of the series."""
+
+    closed: Bars
+    forming: int
+    facts: Mapping[str, str]
+    asked: tuple[Span, ...]
+    window: Window | None
 
 
 class BarStore:
@@ -180,7 +198,8 @@ class BarStore:
         server still has: `agrees` tells.
 
         The facts of the series are the table's schema metadata `tv_etl.*`; those that are missing stay as stored.
-        `tv_etl.forming_from` (UTC seconds, empty: none) says which bars are not closed.
+        `tv_etl.forming_from` (UTC seconds, empty: none) says which bars are not closed, `asked_from` and `asked_until`
+        in which span none is missing that the server had, `window_bars` and `window_from` how much it still had.
 
         Raises SymbolError, IntervalError, BadBarsError, SettingsError or ReadjustedError with nothing stored;
         StoreBusyError; DamagedFileError, NewerFormatError or StoreReadError for what is stored; StoreWriteError.
@@ -188,12 +207,12 @@ class BarStore:
         series = self._series(symbol, interval)
         given = check_bars(bars)
         facts = _facts_of(bars.schema)
-        closed = given.between(None, self._forming_from(facts.pop("forming_from", None), series.interval))
-        forming = len(given) - len(closed)
+        closed = given.between(None, self._forming_from(facts.get("forming_from"), series.interval))
+        update = _Given(closed, len(given) - len(closed), facts, _asked_in(facts), _window_in(facts))
         if not len(closed) and not series.is_stored:
-            return Commit(0, 0, 0, forming, None, None, 0, ())
+            return Commit(0, 0, 0, update.forming, None, None, 0, ())
         with self._writing(series) as transaction:
-            return _commit(series, transaction, closed, forming, facts, self._clock())
+            return _commit(series, transaction, update, self._clock())
 
     def agrees(self, symbol: str, interval: str | Interval, bars: pa.Table) -> bool:
         """True unless the oldest bar that is both given and stored differs: then older ones may differ as well.
@@ -215,11 +234,13 @@ class BarStore:
         series = self._series(symbol, interval)
         return series.group.reading(lambda: read_log(series.revisions_path, REVISION_SCHEMA))
 
-    def readjustments(self, symbol: str, interval: str | Interval) -> list[tuple[datetime, Readjustment]]:
-        """Return when the history was found re-adjusted and how, oldest first. Raises as `read` does."""
+    def record(self, symbol: str, interval: str | Interval) -> SeriesRecord:
+        """Return what is known of the series beside its bars: facts, spans asked, window, re-adjustments, periods.
+
+        Empty for a series never stored. Raises as `read` does.
+        """
         series = self._series(symbol, interval)
-        _, records = series.group.reading(lambda: _stored_facts(series, series.files()))
-        return [(_moment(record), _readjustment(record)) for record in records]
+        return series.group.reading(lambda: _stored_record(series, series.files()))
 
     def quarantine(self, symbol: str, interval: str | Interval) -> pa.Table:
         """Return the closed bars whose low and high do not enclose open and close, ascending, with found_at.
@@ -279,8 +300,7 @@ class BarStore:
 
         Raises as `read` does.
         """
-        series = self._series(symbol, interval)
-        return series.group.reading(lambda: _stored_facts(series, series.files()))[0]
+        return dict(self.record(symbol, interval).facts)
 
     def series(self) -> list[tuple[str, Interval]]:
         """Return every stored series, by symbol and then by width. Raises StoreReadError."""
@@ -341,62 +361,120 @@ class BarStore:
             # A month lasts up to 31 days: better a bar a few days late than one half formed.
             width_s = interval.count * 31 * 86_400 if interval.unit == "mo" else interval.seconds
             return math.floor(self._clock() - width_s) + 1
-        if not stated:
-            return None
-        try:
-            return int(stated)
-        except ValueError:
-            raise BadBarsError("timestamp", None, f"tv_etl.forming_from {stated!r} is no UTC second") from None
+        return _second({"forming_from": stated}, "forming_from")
 
 
-def _commit(
-    series: _Series, transaction: Transaction, closed: Bars, forming: int, given: Mapping[str, str], now_s: float
-) -> Commit:
+def _commit(series: _Series, transaction: Transaction, given: _Given, now_s: float) -> Commit:
     """Merge into the files that the bars belong to, and publish what differs; under the series' lock."""
     files = series.files()
-    stored_facts, history = _stored_facts(series, files)
-    facts = _agreed_facts(series, stored_facts, given)
-    is_sound = closed.is_consistent()
-    closed, broken = closed.take(is_sound), closed.take(~is_sound)
-    parts = dict(closed.split(period_labels(closed.times, series.interval)))
+    known = _stored_record(series, files)
+    is_sound = given.closed.is_consistent()
+    sound, broken = given.closed.take(is_sound), given.closed.take(~is_sound)
+    parts = dict(sound.split(period_labels(sound.times, series.interval)))
     stored = {period: series.read(period, files[period]) for period in parts if period in files}
     beside = joined(*stored.values())
-    readjustment = find_readjustment(beside, closed)
+    readjustment = find_readjustment(beside, sound)
     if readjustment is not None:
-        history = [*history, _on_record(series, files, closed, readjustment, now_s)]
-    old, new = revised(beside, closed, readjustment)
-    added, extents, written = 0, {}, []
-    file_facts = {key: facts.get(key, UNSPECIFIED) for key in _FILE_FACTS}
+        _refuse_unless_newest(series, files, sound, readjustment)
+    old, new = revised(beside, sound, readjustment)
+    record = _next_record(known, series, given, readjustment, len(old), now_s)
+    added, encoded = 0, dict[str, memoryview]()
     for period in sorted({*parts, *files}):
         if period not in parts and (readjustment is None or not _is_before(period, series.interval, readjustment)):
-            footer = read_footer(files[period], series.owner)
-            extents[period] = (footer.rows, footer.first_s, footer.last_s)
             continue
         before = stored[period] if period in stored else _read_stored(series, period, files)
         base = before if readjustment is None else readjustment.rescale(before)
         merged = merge(base, parts.get(period, Bars.none()))
+        stored[period] = merged.bars
         added += merged.added
-        extents[period] = (len(merged.bars), int(merged.bars.times[0]), int(merged.bars.times[-1]))
         if merged.added or merged.changed or base is not before:
-            path = series.data / f"{period}.parquet"
-            transaction.stage(path, encode_bars(merged.bars, series.owner, file_facts))
-            written.append(path)
-    quarantine = _stage_logs(series, transaction, closed, broken, revision_rows(old, new, now_s), now_s)
-    if extents and (facts != stored_facts or readjustment is not None or not series.facts_path.exists()):
-        transaction.stage(series.facts_path, _encode_facts(series.owner, facts, history))
+            file_facts = {key: record.facts.get(key, UNSPECIFIED) for key in _FILE_FACTS}
+            encoded[period] = encode_bars(merged.bars, series.owner, file_facts)
+            transaction.stage(series.data / f"{period}.parquet", encoded[period])
+    quarantine = _stage_logs(series, transaction, sound, broken, revision_rows(old, new, now_s), now_s)
+    sizes = {period: len(content) for period, content in encoded.items()}
+    periods = _described_periods(series, files, known, record, stored, sizes)
+    record = replace(record, quarantined=quarantine, periods=periods)
+    if periods and (record != known or not series.record_path.exists()):
+        transaction.stage(series.record_path, record.encode(series.owner))
     transaction.publish()
     return Commit(
         added=added,
         changed=len(old),
-        unchanged=len(closed) - added - len(old),
-        forming=forming,
-        first=_time(extents[min(extents)][1]) if extents else None,
-        last=_time(extents[max(extents)][2]) if extents else None,
-        rows=sum(each[0] for each in extents.values()),
-        paths=tuple(written),
+        unchanged=len(sound) - added - len(old),
+        forming=given.forming,
+        first=_time(periods[min(periods)].first) if periods else None,
+        last=_time(periods[max(periods)].last) if periods else None,
+        rows=sum(period.rows for period in periods.values()),
+        paths=tuple(series.data / f"{period}.parquet" for period in encoded),
         quarantined=quarantine,
         readjustment=readjustment,
     )
+
+
+def _next_record(
+    known: SeriesRecord,
+    series: _Series,
+    given: _Given,
+    readjustment: Readjustment | None,
+    revisions: int,
+    now_s: float,
+) -> SeriesRecord:
+    found = () if readjustment is None else (FoundReadjustment(now_s, readjustment),)
+    return replace(
+        known,
+        facts=_agreed_facts(series, known.facts, given.facts),
+        asked=tuple(merged_spans([*known.asked, *given.asked])),
+        window=given.window or known.window,
+        readjustments=(*known.readjustments, *found),
+        revisions=known.revisions + revisions,
+    )
+
+
+def _described_periods(
+    series: _Series,
+    files: Mapping[str, Path],
+    known: SeriesRecord,
+    record: SeriesRecord,
+    read: Mapping[str, Bars],
+    sizes: Mapping[str, int],
+) -> dict[str, Period]:
+    """What the record says of each period file after the commit; `read` holds the bars that are in memory already."""
+    names = sorted({*files, *read})
+    if not names:
+        return {}
+    hours = record.trading_hours(series.interval)
+    has_new_hours = hours != known.trading_hours(series.interval)
+    first = _first_of(series, names[0], files, read)
+    last = _last_of(series, names[-1], files, read)
+    described = {}
+    for name in names:
+        period_start, period_end = period_range(name, series.interval)
+        span = (max(first, period_start or first), min(last + 1, period_end or last + 1))
+        before = known.periods.get(name)
+        is_same = before is not None and (before.start, before.end) == span and not has_new_hours
+        if is_same and before is not None and name not in sizes:
+            described[name] = before
+            continue
+        bars = read[name] if name in read else series.read(name, files[name])
+        size = sizes[name] if name in sizes else _size(files[name])
+        described[name] = Period.of(bars, size, series.interval, hours, span)
+    return described
+
+
+def _first_of(series: _Series, name: str, files: Mapping[str, Path], read: Mapping[str, Bars]) -> int:
+    return int(read[name].times[0]) if name in read else read_footer(files[name], series.owner).first_s
+
+
+def _last_of(series: _Series, name: str, files: Mapping[str, Path], read: Mapping[str, Bars]) -> int:
+    return int(read[name].times[-1]) if name in read else read_footer(files[name], series.owner).last_s
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise StoreReadError(path, error.strerror or str(error)) from error
 
 
 def _read_stored(series: _Series, period: str, files: Mapping[str, Path]) -> Bars:
@@ -408,14 +486,11 @@ def _is_before(period: str, interval: Interval, readjustment: Readjustment) -> b
     return first is None or first < readjustment.until
 
 
-def _on_record(
-    series: _Series, files: Mapping[str, Path], closed: Bars, readjustment: Readjustment, now_s: float
-) -> dict[str, float]:
-    """The entry for series.json. Raises ReadjustedError where newer stored bars may be concerned."""
+def _refuse_unless_newest(series: _Series, files: Mapping[str, Path], sound: Bars, readjustment: Readjustment) -> None:
+    """Raise ReadjustedError where newer stored bars may be concerned, too."""
     newest = read_footer(files[max(files)], series.owner).last_s
-    if newest > closed.times[-1] and readjustment.until > closed.times[-1]:
-        raise ReadjustedError(str(series), readjustment.ratio, _time(int(closed.times[-1])))
-    return {"found_at": now_s, **asdict(readjustment)}
+    if newest > sound.times[-1] and readjustment.until > sound.times[-1]:
+        raise ReadjustedError(str(series), readjustment.ratio, _time(int(sound.times[-1])))
 
 
 def _stage_logs(
@@ -456,6 +531,24 @@ def _facts_of(schema: pa.Schema) -> dict[str, str]:
         raise BadBarsError("timestamp", None, f"the schema metadata is not UTF-8: {error}") from None
 
 
+def _asked_in(facts: Mapping[str, str]) -> tuple[Span, ...]:
+    start, until = _second(facts, "asked_from"), _second(facts, "asked_until")
+    return () if start is None or until is None else ((start, until),)
+
+
+def _window_in(facts: Mapping[str, str]) -> Window | None:
+    bars, start = _second(facts, "window_bars"), _second(facts, "window_from")
+    return None if bars is None or start is None else Window(bars, start)
+
+
+def _second(facts: Mapping[str, str], key: str) -> int | None:
+    text = facts.get(key, "")
+    try:
+        return int(text) if text else None
+    except ValueError:
+        raise BadBarsError("timestamp", None, f"tv_etl.{key} {text!r} is no whole number") from None
+
+
 def _agreed_facts(series: _Series, stored: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
     facts = dict(stored)
     for key, value in given.items():
@@ -467,43 +560,29 @@ def _agreed_facts(series: _Series, stored: Mapping[str, str], given: Mapping[str
     return facts
 
 
-def _stored_facts(series: _Series, files: Mapping[str, Path]) -> tuple[dict[str, str], list[dict[str, float]]]:
-    """What is known of the stored bars, and how they were re-adjusted; without series.json, from the newest file."""
+def _stored_record(series: _Series, files: Mapping[str, Path]) -> SeriesRecord:
+    """What is known of the stored bars; where the record was not copied along, what the newest file says."""
     if not files:
-        return {}, []
-    path = series.facts_path
+        return SeriesRecord()
+    path = series.record_path
     try:
-        content = json.loads(path.read_bytes())
-        version, owner = int(content["schema_version"]), Owner(content["symbol"], content["interval"])
-        facts = {str(key): str(value) for key, value in content["facts"].items()}
-        records = [dict(record) for record in content.get("readjustments", [])]
+        content = path.read_bytes()
     except FileNotFoundError:
         in_file = read_footer(files[max(files)], series.owner).facts
-        return {key: value for key, value in in_file.items() if value != UNSPECIFIED}, []
+        return SeriesRecord({key: value for key, value in in_file.items() if value != UNSPECIFIED})
     except OSError as error:
         raise StoreReadError(path, error.strerror or str(error)) from error
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise DamagedFileError(path, f"not the facts of a series: {error!r}") from error
-    if version > SCHEMA_VERSION:
-        raise NewerFormatError(path, f"schema version {version}, known is {SCHEMA_VERSION}; upgrade tv_etl")
-    if owner != series.owner:
-        raise DamagedFileError(path, f"describes {owner.symbol!r} {owner.interval!r}")
-    return facts, records
-
-
-def _encode_facts(owner: Owner, facts: Mapping[str, str], readjustments: list[dict[str, float]]) -> bytes:
-    content = {"schema_version": SCHEMA_VERSION, "symbol": owner.symbol, "interval": owner.interval, "facts": facts}
-    if readjustments:
-        content["readjustments"] = readjustments
-    return json.dumps(content, ensure_ascii=False, indent=1, sort_keys=True).encode()
-
-
-def _moment(record: Mapping[str, float]) -> datetime:
-    return datetime.fromtimestamp(record["found_at"], tz=timezone.utc)
-
-
-def _readjustment(record: Mapping[str, float]) -> Readjustment:
-    return Readjustment(record["ratio"], record["volume_ratio"], int(record["until"]), int(record["decimals"]))
+    record = SeriesRecord.decode(content, path, series.owner)
+    gone = {name: period_range(name, series.interval) for name in record.periods if name not in files}
+    if not gone:
+        return record
+    # Files that somebody took away hold nothing that was asked for any more.
+    taken = [
+        (_FIRST_SECOND if start is None else start, _LAST_SECOND if end is None else end)
+        for start, end in gone.values()
+    ]
+    left = {name: period for name, period in record.periods.items() if name in files}
+    return replace(record, asked=tuple(without(record.asked, taken)), periods=left)
 
 
 def _ceil_seconds(moment: datetime | None) -> int | None:

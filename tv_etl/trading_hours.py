@@ -23,6 +23,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -40,6 +41,8 @@ _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 _EPOCH_WEEKDAY = 4  # a Thursday, counted from Sunday = 0
 _SUNDAY, _MONDAY = 0, 1
 _WEEKEND = frozenset({0, 6})
+_BLOCK_DAYS = 256
+_CHANGING = 1 << 40
 
 _TIME = re.compile(r"(?P<hours>[01][0-9]|2[0-4])(?P<minutes>[0-5][0-9])(?:(?P<mark>F)(?P<earlier>[0-9]?))?")
 _PART = re.compile(r"(?P<ranges>[^:]+)(?::(?P<days>[1-7]{1,7}))?")
@@ -129,6 +132,16 @@ class TradingHours:
         lasts = np.minimum(closes[np.append(breaks, True)], until)
         return list(zip(firsts.tolist(), lasts.tolist(), strict=True))
 
+    def whole_sessions(self, interval: Interval, run: "GapRun") -> int:
+        """How many sessions lie wholly in a run of bars: trading days, or bars of a day and more."""
+        if not interval.is_intraday:
+            return run.bars
+        until = run.last + interval.seconds
+        days, opens, closes = _sessions(_calendar(self), run.first, until)
+        is_inside = (opens >= run.first) & (closes <= until)
+        # A day with a break at noon is missing if all its parts are.
+        return len(np.unique(days[is_inside])) - len(np.intersect1d(days[is_inside], days[~is_inside]))
+
     def is_open(self, at: datetime) -> bool:
         """True while a session runs: at its open, not at its close."""
         # Rounded down: the last half second before the close is still open.
@@ -146,8 +159,11 @@ class TradingHours:
         Raises IntervalError for tick and range bars, and for groups of days, weeks or months whose first
         member is not known (2 days, 2 weeks, 5 months).
         """
+        return self.expected_between(interval, _whole_second(start), _whole_second(end))
+
+    def expected_between(self, interval: Interval, since: int, until: int) -> Seconds:
+        """`expected` from and to UTC seconds."""
         calendar = _calendar(self)
-        since, until = _whole_second(start), _whole_second(end)
         if interval.is_intraday:
             _, opens, closes = _sessions(calendar, since, until)
             bars = _steps(opens, closes, interval.seconds)
@@ -334,9 +350,29 @@ def _local(days: Seconds, ranges: _Ranges) -> Seconds:
 
 def _to_utc(local: Seconds, zone: ZoneInfo) -> Seconds:
     """A time that the clocks skip is read as if they had not; of a repeated one, the first counts."""
-    offsets = ((_EPOCH + timedelta(seconds=second)).replace(tzinfo=zone).utcoffset() for second in local.tolist())
-    seconds = (int(offset.total_seconds()) if offset is not None else 0 for offset in offsets)
-    return local - np.fromiter(seconds, dtype=np.int64, count=local.size)
+    days = local // _DAY_S
+    blocks, places = np.divmod(days, _BLOCK_DAYS)
+    offsets = np.empty_like(local)
+    for block in np.unique(blocks).tolist():
+        inside = blocks == block
+        offsets[inside] = _offsets(zone, block)[places[inside]]
+    changing = np.flatnonzero(offsets == _CHANGING)
+    offsets[changing] = [_offset(second, zone) for second in local[changing].tolist()]
+    return local - offsets
+
+
+@lru_cache(maxsize=4096)
+def _offsets(zone: ZoneInfo, block: int) -> Seconds:
+    """The zone's offset on each day of a block; _CHANGING where it changes in the course of the day."""
+    first = block * _BLOCK_DAYS
+    at_midnights = [_offset(day * _DAY_S, zone) for day in range(first, first + _BLOCK_DAYS + 1)]
+    pairs = pairwise(at_midnights)
+    return np.array([before if before == after else _CHANGING for before, after in pairs], dtype=np.int64)
+
+
+def _offset(local: int, zone: ZoneInfo) -> int:
+    offset = (_EPOCH + timedelta(seconds=local)).replace(tzinfo=zone).utcoffset()
+    return int(offset.total_seconds()) if offset is not None else 0
 
 
 def _steps(opens: Seconds, closes: Seconds, step: int) -> Seconds:

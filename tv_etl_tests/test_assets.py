@@ -149,8 +149,8 @@ def test_after_a_split_every_stored_bar_is_the_adjusted_markets(instance: dg.Dag
     table = BarStore(lake).read("NASDAQ:SPLT", "1m")
     stored = [tuple(row.values()) for row in table.drop_columns("timestamp").to_pylist()]
     assert stored == [row[1:] for row in split[1_000:]]
-    [(_, on_record)] = BarStore(lake).readjustments("NASDAQ:SPLT", "1m")
-    assert on_record.ratio == 0.25
+    [found] = BarStore(lake).record("NASDAQ:SPLT", "1m").readjustments
+    assert found.readjustment.ratio == 0.25
 
 
 def test_a_damaged_file_fails_its_series_and_is_not_read_as_empty(

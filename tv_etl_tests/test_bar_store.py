@@ -35,6 +35,7 @@ from tv_etl.bar_store import (
     StoreReadError,
     StoreWriteError,
 )
+from tv_etl.series_record import Window
 from tv_etl.tradingview.errors import IntervalError, SymbolError
 from tv_etl.tradingview.intervals import Interval
 
@@ -130,7 +131,8 @@ def test_only_the_periods_that_differ_are_rewritten(store: BarStore) -> None:
     assert [path.name for path in commit.paths] == ["2026-11.parquet"]
     assert (commit.added, commit.unchanged, commit.rows) == (1, 4, 5)
     assert {name for name, state in tree(store.base).items() if before[name] != state} == {
-        "ohlcv/interval=1m/symbol=NASDAQ%3AAAPL/2026-11.parquet"
+        "ohlcv/interval=1m/symbol=NASDAQ%3AAAPL/2026-11.parquet",
+        ".tv_etl/1m/NASDAQ%3AAAPL/series.json",
     }
 
 
@@ -637,13 +639,13 @@ def test_a_split_rescales_what_is_older_than_the_window(store: BarStore) -> None
     assert (commit.readjustment.ratio, commit.readjustment.volume_ratio) == (0.25, 4.0)
     assert (commit.added, commit.changed, len(commit.paths)) == (5, 0, 3)
     assert store.read(AAPL, "1m").equals(wave(start, count + 5, ratio=0.25, until=count).replace_schema_metadata(None))
-    [(found_at, on_record)] = store.readjustments(AAPL, "1m")
-    assert (found_at, on_record) == (NOON, commit.readjustment)
+    [found] = store.record(AAPL, "1m").readjustments
+    assert (found.found_at, found.readjustment) == (NOON.timestamp(), commit.readjustment)
     assert store.facts(AAPL, "1m") == {"adjustment": "splits"}
     assert store.agrees(AAPL, "1m", window)
     assert store.upsert(AAPL, "1m", window).readjustment is None
     assert store.upsert(AAPL, "1m", wave(start, count + 6, ratio=0.25, until=count).slice(count)).added == 1
-    assert len(store.readjustments(AAPL, "1m")) == 1, "a later commit keeps the record"
+    assert len(store.record(AAPL, "1m").readjustments) == 1, "a later commit keeps the record"
 
 
 def test_a_readjusted_part_that_ends_early_is_refused(store: BarStore) -> None:
@@ -663,3 +665,72 @@ def test_a_setting_that_is_not_known_is_no_other_setting(store: BarStore, unknow
     store.upsert(AAPL, "1m", bars(MIDNIGHT, facts={**CLOSED, "currency": "USD"}))
     store.upsert(AAPL, "1m", bars(MIDNIGHT, facts={**CLOSED, **unknown}))
     assert store.facts(AAPL, "1m") == {"currency": "USD"}
+
+
+def asked(start: datetime, end: datetime, **facts: str) -> dict[str, str]:
+    return {**CLOSED, "asked_from": f"{start.timestamp():.0f}", "asked_until": f"{end.timestamp():.0f}", **facts}
+
+
+def seconds(*moments: datetime) -> tuple[int, ...]:
+    return tuple(int(moment.timestamp()) for moment in moments)
+
+
+def test_what_was_asked_for_is_kept_with_the_bars(store: BarStore) -> None:
+    hour = timedelta(hours=1)
+    store.upsert(AAPL, "1m", bars(MIDNIGHT, facts=asked(MIDNIGHT, MIDNIGHT + hour)))
+    store.upsert(AAPL, "1m", bars(MIDNIGHT + 5 * hour, facts=asked(MIDNIGHT + 5 * hour, MIDNIGHT + 6 * hour)))
+    assert store.record(AAPL, "1m").asked == (
+        seconds(MIDNIGHT, MIDNIGHT + hour),
+        seconds(MIDNIGHT + 5 * hour, MIDNIGHT + 6 * hour),
+    )
+    paths = store.upsert(AAPL, "1m", bars(MIDNIGHT, 0, facts=asked(MIDNIGHT + hour, MIDNIGHT + 5 * hour))).paths
+    assert paths == (), "an answer without bars is remembered, too"
+    record = store.record(AAPL, "1m")
+    assert record.asked == (seconds(MIDNIGHT, MIDNIGHT + 6 * hour),)
+    assert record.window is None
+    store.upsert(AAPL, "1m", bars(MIDNIGHT, 0, facts={"window_bars": "5000", "window_from": "1790000000"}))
+    assert store.record(AAPL, "1m").window == Window(5000, 1_790_000_000)
+    with pytest.raises(BadBarsError, match="asked_from 'now' is no whole number"):
+        store.upsert(AAPL, "1m", bars(MIDNIGHT, 0, facts={"asked_from": "now"}))
+
+
+def test_the_record_describes_every_period_as_its_file_is(store: BarStore) -> None:
+    hours = json.dumps({"session": "24x7", "timezone": "Etc/UTC"})
+    facts = {**CLOSED, "trading_hours": hours}
+    store.upsert(AAPL, "1m", bars(MIDNIGHT - 10 * MINUTE, 4, facts=facts))
+    store.upsert(AAPL, "1m", bars(MIDNIGHT - 4 * MINUTE, 2, facts=facts))
+    store.upsert(AAPL, "1m", bars(MIDNIGHT + 5 * MINUTE, 3, facts=facts))
+    store.upsert(AAPL, "1m", bars(MIDNIGHT + timedelta(days=2), 1, facts=facts))
+    record = store.record(AAPL, "1m")
+    october, november = record.periods["2026-10"], record.periods["2026-11"]
+    # October to its end, of which the last two minutes are missing as well; November from its first minute on.
+    assert (october.rows, october.expected, october.missing, october.gaps, october.sessions) == (6, 10, 4, 2, 0)
+    assert (november.rows, november.expected, november.missing, november.gaps) == (4, 2881, 2877, 2)
+    assert november.sessions == 1, "the second of November is missing whole"
+    for name, period in record.periods.items():
+        assert period.bytes == (store.path(AAPL, "1m") / f"{name}.parquet").stat().st_size
+    fresh = BarStore(store.base.parent / "fresh", clock=lambda: NOON.timestamp())
+    fresh.upsert(
+        AAPL, "1m", store.read(AAPL, "1m").replace_schema_metadata({f"tv_etl.{k}": v for k, v in facts.items()})
+    )
+    assert fresh.record(AAPL, "1m").periods == record.periods, "the order of commits leaves no trace"
+
+
+def test_new_trading_hours_judge_every_period_anew(store: BarStore) -> None:
+    def facts(session: str) -> dict[str, str]:
+        return {**CLOSED, "trading_hours": json.dumps({"session": session, "timezone": "Etc/UTC"})}
+
+    store.upsert(AAPL, "1m", bars(MIDNIGHT - 5 * MINUTE, 2, facts=facts("24x7")))
+    store.upsert(AAPL, "1m", bars(MIDNIGHT + MINUTE, 1, facts=facts("24x7")))
+    assert [each.missing for each in store.record(AAPL, "1m").periods.values()] == [3, 1]
+    store.upsert(AAPL, "1m", bars(MIDNIGHT + 2 * MINUTE, 1, facts=facts("0000-2358:1234567")))
+    assert [each.missing for each in store.record(AAPL, "1m").periods.values()] == [1, 1]
+
+
+def test_a_file_that_was_taken_away_was_not_asked_for(store: BarStore) -> None:
+    start, end = MIDNIGHT - timedelta(days=1), MIDNIGHT + timedelta(days=1)
+    store.upsert(AAPL, "1m", bars(MIDNIGHT - MINUTE, facts=asked(start, end)))
+    (store.path(AAPL, "1m") / "2026-11.parquet").unlink()
+    record = store.record(AAPL, "1m")
+    assert record.asked == (seconds(start, MIDNIGHT),)
+    assert list(record.periods) == ["2026-10"]

@@ -23,6 +23,7 @@ PURE = {
     *(f"{CLIENT}.{name}" for name in ("errors", "frames", "intervals", "models", "paging", "protocol", "symbols")),
     "tv_etl.alerts",
     "tv_etl.alert_state",
+    "tv_etl.spans",
     "tv_etl.trading_hours",
 }
 DAGSTER = {

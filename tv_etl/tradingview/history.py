@@ -3,8 +3,10 @@
 A table's columns are `timestamp` (bar open, microseconds UTC), `open high low close volume` (float64, volume null
 where the instrument has none). Its schema metadata holds the facts of the series under `tv_etl.` keys: source, symbol,
 interval, adjustment, session, backadjustment, currency, time_zone, trading_hours (JSON of the server's own session
-fields) and forming_from (UTC seconds of the first bar that is not closed, or empty); and what is true of this one
-answer under `fetch.` keys: reach (complete | exhausted | limited), requests, rejected, update_mode.
+fields), forming_from (UTC seconds of the first bar that is not closed, or empty), asked_from and asked_until (UTC
+seconds; no closed bar of that span is missing), window_bars and window_from (how many bars the server still had, and
+the open of the oldest, where it had no older ones to give); and what is true of this one answer under `fetch.` keys:
+reach (complete | exhausted | limited), requests, rejected, update_mode.
 """
 
 import asyncio
@@ -228,6 +230,10 @@ def _metadata(history: SeriesHistory) -> dict[str, str]:
         "fetch.rejected": str(history.rejected),
         "fetch.update_mode": history.update_mode,
     }
+    if history.asked is not None:
+        facts["tv_etl.asked_from"], facts["tv_etl.asked_until"] = map(str, history.asked)
+    if history.window is not None:
+        facts["tv_etl.window_bars"], facts["tv_etl.window_from"] = map(str, history.window)
     if settings.currency or info.currency:  # a description may leave it out
         facts["tv_etl.currency"] = settings.currency or info.currency
     if info.raw:  # else the server never described the symbol, and its hours are unknown

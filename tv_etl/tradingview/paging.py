@@ -42,6 +42,9 @@ _ENTITLEMENT_REASONS = ("entitled", "custom_resolution", "permission denied")
 _PACE_REASONS = ("max sessions rate reached", "exceed limit of series")
 
 
+_FIRST_SECOND = -62_135_596_800  # year 1
+
+
 # A server under load was seen to answer empty, and some complete an answer twice: one page without news is no end.
 _EMPTY_PAGES = 2
 
@@ -245,16 +248,40 @@ class SeriesPager:
         moments = moments[bisect_left(moments, self._start_s) : bisect_left(moments, self._end_s)]
         if self.request.bars_count is not None:
             moments = moments[-self.request.bars_count :]
+        reach: Reach = "complete" if self._reach is None or self._is_satisfied() else self._reach
+        longest_s = _longest_s(self.request.width) + _delay_s(self._update_mode)
+        forming_from = self._bars.forming_from(longest_s)
+        is_limited = reach == "limited" and bool(self._bars.rows)
         self.history = SeriesHistory(
             request=self.request,
             info=self._info,
             rows=[self._bars.rows[moment] for moment in moments],
-            reach="complete" if self._reach is None or self._is_satisfied() else self._reach,
-            forming_from=self._bars.forming_from(_longest_s(self.request.width) + _delay_s(self._update_mode)),
+            reach=reach,
+            forming_from=forming_from,
             update_mode=self._update_mode,
             requests=self._requests,
             rejected=self._rejected,
+            asked=self._asked(reach, moments, forming_from, longest_s),
+            window=(len(self._bars.rows), int(self._bars.oldest)) if is_limited else None,
         )
+
+    def _asked(
+        self, reach: Reach, moments: list[float], forming_from: int | None, longest_s: float
+    ) -> tuple[int, int] | None:
+        if math.isinf(longest_s):
+            return None
+        # A bar that would have ended by now and did not come is none.
+        closed_until = math.floor(self._clock_s - longest_s) + 1 if forming_from is None else forming_from
+        if reach == "limited":
+            start = self._bars.oldest
+        elif self.request.start is not None:
+            start = self._start_s
+        elif reach == "exhausted":
+            start = _FIRST_SECOND
+        else:
+            start = moments[0] if moments else math.inf
+        until = min(closed_until, self._end_s)
+        return (math.ceil(start), math.ceil(until)) if start < until else None
 
     def _wanted_count(self) -> int:
         if math.isinf(self._end_s):

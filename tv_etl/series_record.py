@@ -1,0 +1,157 @@
+"""What is known of a stored series beside its bars: the file `series.json`, changed in the same commit as they are.
+
+It says how the bars were made (facts), which spans were asked for and answered, how far back the server reaches, how
+the history was re-adjusted, and of each period file what `status` shows, so that nobody need read the bars for that.
+The bars themselves are the truth: a record that does not fit them any more is judged by them, not they by it.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tv_etl.bar_file import SCHEMA_VERSION, Owner
+from tv_etl.bar_table import Bars
+from tv_etl.revisions import Readjustment
+from tv_etl.spans import Span, merged
+from tv_etl.store_errors import DamagedFileError, NewerFormatError
+from tv_etl.trading_hours import TradingHours, TradingHoursError, gap_runs
+from tv_etl.tradingview.errors import IntervalError
+from tv_etl.tradingview.intervals import Interval
+
+
+@dataclass(frozen=True)
+class Window:
+    """How much of the series the server still had, when it last had no older bars to give: `bars` from `start` on."""
+
+    bars: int
+    start: int
+
+
+@dataclass(frozen=True)
+class FoundReadjustment:
+    """A re-adjustment, and when it was found (UTC seconds)."""
+
+    found_at: float
+    readjustment: Readjustment
+
+
+@dataclass(frozen=True)
+class Period:
+    """One period file: its bars, and how they compare with the trading hours between `start` and `end` (UTC seconds).
+
+    `expected` is None where the trading hours are not known; `gaps` are runs of `missing` bars, `sessions` the trading
+    days that are missing whole.
+    """
+
+    rows: int
+    first: int
+    last: int
+    bytes: int
+    start: int
+    end: int
+    expected: int | None = None
+    missing: int = 0
+    gaps: int = 0
+    sessions: int = 0
+
+    @classmethod
+    def of(cls, bars: Bars, size: int, interval: Interval, hours: TradingHours | None, span: Span) -> "Period":
+        """Judge the bars of a file of `size` bytes by what is expected in the span."""
+        start, end = span
+        plain = cls(len(bars), int(bars.times[0]), int(bars.times[-1]), size, start, end)
+        if hours is None:
+            return plain
+        try:
+            expected = hours.expected_between(interval, start, end)
+        except IntervalError:
+            return plain
+        runs = gap_runs(expected, bars.times)
+        return cls(
+            **asdict(plain)
+            | {
+                "expected": len(expected),
+                "missing": sum(run.bars for run in runs),
+                "gaps": len(runs),
+                "sessions": sum(hours.whole_sessions(interval, run) for run in runs),
+            }
+        )
+
+
+@dataclass(frozen=True)
+class SeriesRecord:
+    """The content of `series.json`.
+
+    `asked` are spans of opens (UTC seconds) in which no bar is missing that the server had. `revisions` and
+    `quarantined` count the rows of the logs, `periods` describe the data files by name.
+    """
+
+    facts: Mapping[str, str] = field(default_factory=dict)
+    asked: tuple[Span, ...] = ()
+    window: Window | None = None
+    readjustments: tuple[FoundReadjustment, ...] = ()
+    revisions: int = 0
+    quarantined: int = 0
+    periods: Mapping[str, Period] = field(default_factory=dict)
+
+    def trading_hours(self, interval: Interval) -> TradingHours | None:
+        """The hours that the bars follow; None if the server never told them, or not readably."""
+        if not self.facts.get("trading_hours"):
+            return None
+        # A day is the regular session's whatever hours the series was asked for.
+        session = self.facts.get("session", "regular") if interval.is_intraday else "regular"
+        try:
+            return TradingHours.of_symbol(json.loads(self.facts["trading_hours"]), session)
+        except (TradingHoursError, ValueError, AttributeError):
+            return None
+
+    def encode(self, owner: Owner) -> bytes:
+        """The file's content."""
+        content = {
+            "schema_version": SCHEMA_VERSION,
+            "symbol": owner.symbol,
+            "interval": owner.interval,
+            "facts": dict(self.facts),
+            "asked": [list(span) for span in self.asked],
+            "window": None if self.window is None else asdict(self.window),
+            "readjustments": [{"found_at": each.found_at, **asdict(each.readjustment)} for each in self.readjustments],
+            "revisions": self.revisions,
+            "quarantined": self.quarantined,
+            "periods": {name: asdict(period) for name, period in sorted(self.periods.items())},
+        }
+        return json.dumps(content, ensure_ascii=False, sort_keys=True).encode()
+
+    @classmethod
+    def decode(cls, content: bytes, path: Path, owner: Owner) -> "SeriesRecord":
+        """Read a file's content. Raises DamagedFileError or NewerFormatError naming `path`."""
+        try:
+            fields: dict[str, Any] = json.loads(content)
+            version, found = int(fields["schema_version"]), Owner(fields["symbol"], fields["interval"])
+            if version <= SCHEMA_VERSION:
+                record = cls._of(fields)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise DamagedFileError(path, f"not the record of a series: {error!r}") from error
+        if version > SCHEMA_VERSION:
+            raise NewerFormatError(path, f"schema version {version}, known is {SCHEMA_VERSION}; upgrade tv_etl")
+        if found != owner:
+            raise DamagedFileError(path, f"describes {found.symbol!r} {found.interval!r}")
+        return record
+
+    @classmethod
+    def _of(cls, fields: Mapping[str, Any]) -> "SeriesRecord":
+        window = fields.get("window")
+        return cls(
+            facts={str(key): str(value) for key, value in fields["facts"].items()},
+            asked=tuple(merged((int(start), int(end)) for start, end in fields.get("asked", ()))),
+            window=None if window is None else Window(int(window["bars"]), int(window["start"])),
+            readjustments=tuple(map(_found, fields.get("readjustments", ()))),
+            revisions=int(fields.get("revisions", 0)),
+            quarantined=int(fields.get("quarantined", 0)),
+            periods={str(name): Period(**period) for name, period in fields.get("periods", {}).items()},
+        )
+
+
+def _found(record: Mapping[str, Any]) -> FoundReadjustment:
+    fields = dict(record)
+    return FoundReadjustment(float(fields.pop("found_at")), Readjustment(**fields))
