@@ -14,7 +14,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from urllib.parse import unquote
@@ -91,6 +91,7 @@ class Commit:
     `changed` bars are revisions. `forming` bars were refused because they were not closed. `first`, `last` and `rows`
     are the whole series' after the commit, `quarantined` its bars that are kept out of the dataset; `paths` are the
     data files written, none where nothing changed. With a `readjustment` older bars than those given were rescaled.
+    `record` is what is known of the series now.
     """
 
     added: int
@@ -103,6 +104,7 @@ class Commit:
     paths: tuple[Path, ...]
     quarantined: int = 0
     readjustment: Readjustment | None = None
+    record: SeriesRecord = field(default_factory=SeriesRecord)
 
 
 @dataclass(frozen=True)
@@ -241,6 +243,18 @@ class BarStore:
         """
         series = self._series(symbol, interval)
         return series.group.reading(lambda: _stored_record(series, series.files()))
+
+    def set_aside_damaged(self, symbol: str, interval: str | Interval) -> list[Path]:
+        """Move what cannot be read as the series' out of the way, so that its time can be fetched again.
+
+        Returns where it lies now: beside the record, outside the dataset. What is whole stays. Raises StoreBusyError,
+        StoreReadError, StoreWriteError, or NewerFormatError for what a later version can read.
+        """
+        series = self._series(symbol, interval)
+        if not series.is_stored:
+            return []
+        with series.group.writing() as transaction:
+            return [transaction.set_aside(path) for path in _damaged_files(series)]
 
     def quarantine(self, symbol: str, interval: str | Interval) -> pa.Table:
         """Return the closed bars whose low and high do not enclose open and close, ascending, with found_at.
@@ -409,6 +423,7 @@ def _commit(series: _Series, transaction: Transaction, given: _Given, now_s: flo
         paths=tuple(series.data / f"{period}.parquet" for period in encoded),
         quarantined=quarantine,
         readjustment=readjustment,
+        record=record,
     )
 
 
@@ -505,6 +520,28 @@ def _stage_logs(
     if after is not kept_out:
         transaction.stage(series.quarantine_path, encode_log(after))
     return len(after)
+
+
+def _damaged_files(series: _Series) -> list[Path]:
+    damaged = []
+    for path in _listed(series.data):
+        try:
+            if path.suffix != ".parquet" or not is_period(path.stem, series.interval):
+                raise DamagedFileError(path, "does not belong here")
+            series.read(path.stem, path)
+        except DamagedFileError:
+            damaged.append(path)
+    for path, schema in ((series.revisions_path, REVISION_SCHEMA), (series.quarantine_path, QUARANTINE_SCHEMA)):
+        try:
+            read_log(path, schema)
+        except DamagedFileError:
+            damaged.append(path)
+    try:
+        if series.record_path.exists():
+            SeriesRecord.decode(series.record_path.read_bytes(), series.record_path, series.owner)
+    except DamagedFileError:
+        damaged.append(series.record_path)
+    return damaged
 
 
 def _listed(directory: Path, prefix: str = "") -> list[Path]:

@@ -39,14 +39,26 @@ def demo(directory: Path) -> None:
     "--lake", type=click.Path(path_type=Path), default=lambda: Path(os.environ.get("TV_ETL_LAKE", "lake")),
     show_default="$TV_ETL_LAKE or lake", help="Directory of the lake.",
 )  # fmt: skip
-def status(lake: Path) -> None:
-    """Show what the lake holds, series by series."""
+@click.option("--json", "as_json", is_flag=True, help="Print an array of objects instead of a table.")
+def status(lake: Path, as_json: bool) -> None:
+    """Show what the lake holds, lacks and is about to lose, the most urgent series first."""
+    import json
+    from datetime import datetime, timezone
+
     from rich.console import Console
 
-    from tv_etl.bar_store import BarStore
-    from tv_etl.status import series_table
+    from tv_etl.bar_store import BarStore, BarStoreError
+    from tv_etl.status import lake_status, status_table
 
-    Console().print(series_table(BarStore(lake)))
+    now = datetime.now(timezone.utc)
+    try:
+        statuses = lake_status(BarStore(lake), now)
+    except BarStoreError as error:
+        raise click.ClickException(str(error)) from None
+    if as_json:
+        click.echo(json.dumps([each.to_dict() for each in statuses], indent=1, ensure_ascii=False))
+    else:
+        Console().print(status_table(statuses, now))
 
 
 @main.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})

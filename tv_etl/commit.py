@@ -172,6 +172,18 @@ class Transaction:
             temporary = _write_temporary(self._group.directory, target.suffix, content)
         self._staged.append((temporary, target))
 
+    def set_aside(self, path: Path) -> Path:
+        """Move a file into the group's directory under a name that nobody reads, durably; return where it is now.
+
+        Raises StoreWriteError.
+        """
+        aside = self._group.directory / f"damaged-{time.time_ns()}-{path.name}"
+        with _as_write_error(path):
+            path.replace(aside)
+            _sync_directory(path.parent)
+            _sync_directory(self._group.directory)
+        return aside
+
     def publish(self) -> None:
         """Make all staged files appear; on return they survive a power cut.
 

@@ -1,6 +1,11 @@
-"""How much of what the trading hours promise a stored series holds, and where bars are missing."""
+"""What a stored series holds, what it lacks, and what it is about to lose.
 
-import json
+Three kinds of absence are told apart: the market was closed (no bar is expected), the server was asked and had none
+(confirmed empty), and nobody ever asked. The server only has the last bars of a series, its window; the loss deadline
+is when the oldest bar that could still be fetched, and is not stored, leaves it.
+"""
+
+import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
@@ -10,64 +15,164 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tv_etl.bar_store import BarStore
-from tv_etl.trading_hours import GapRun, TradingHours, TradingHoursError, gap_runs
+from tv_etl.series_record import SeriesRecord
+from tv_etl.spans import Span, without
+from tv_etl.trading_hours import GapRun, Seconds, TradingHours, gap_runs
 from tv_etl.tradingview.errors import IntervalError
 from tv_etl.tradingview.intervals import Interval
 
+# What an anonymous account is served of an intraday series, until the server has shown that it is less or more.
+ASSUMED_WINDOW_BARS = 5_000
+
 _LONGEST_CLOSURE = timedelta(days=14)
 _MOST_COMPARED = 1_500  # bars; more than a long trading day of minutes
+_LATEST = int(datetime(9999, 12, 31, tzinfo=timezone.utc).timestamp())
+_CENTURY_S = 100 * 366 * 86_400
+_ALWAYS = TradingHours("24x7", "Etc/UTC")
 
 
 @dataclass(frozen=True)
-class Completeness:
-    """Bars that the trading hours promise against bars that are stored, over one span of time.
+class Gap:
+    """Bars that should follow each other and are all missing.
 
-    `gaps` are runs of promised bars that are not stored, oldest first. A single missing minute usually means that
-    nobody traded; a missing session does not.
+    `first` and `last` are their opens. `sessions` are whole trading days among them: one missing minute usually means
+    that nobody traded, a missing session does not. `confirmed` says that the server was asked for all of them.
     """
 
-    expected: int
-    missing: int
-    gaps: list[GapRun]
+    first: datetime
+    last: datetime
+    bars: int
+    sessions: int
+    confirmed: bool
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """One series as it stands at `now` (UTC seconds); made by `coverage`.
+
+    `expected` and `stored` are opens between the first and the last stored bar; without known trading hours nothing is
+    expected.
+    """
+
+    symbol: str
+    interval: Interval
+    record: SeriesRecord
+    hours: TradingHours | None
+    expected: Seconds
+    stored: Seconds
+    now: float
+
+    @property
+    def is_known(self) -> bool:
+        """True if the trading hours tell which bars there must be."""
+        return self.hours is not None and self.expected.size > 0
+
+    @property
+    def missing(self) -> int:
+        """How many expected bars are not stored."""
+        return sum(run.bars for run in self._runs())
 
     @property
     def ratio(self) -> float:
-        """Share of the promised bars that is stored; 1 where none was promised."""
-        return 1.0 - self.missing / self.expected if self.expected else 1.0
+        """Share of the expected bars that is stored; 1 where none is expected."""
+        return 1.0 - self.missing / self.expected.size if self.expected.size else 1.0
+
+    def gaps(self) -> list[Gap]:
+        """Runs of expected bars that are not stored, oldest first."""
+        asked = self.record.asked
+        return [
+            Gap(
+                first=_moment(run.first),
+                last=_moment(run.last),
+                bars=run.bars,
+                sessions=0 if self.hours is None else self.hours.whole_sessions(self.interval, run),
+                confirmed=not without([(run.first, run.last + 1)], asked),
+            )
+            for run in self._runs()
+        ]
+
+    def confirmed_empty(self) -> list[GapRun]:
+        """Runs of expected bars for which the server was asked, and which it had not."""
+        inside = np.zeros(self.expected.size, np.bool_)
+        for start, end in self.record.asked:
+            inside[np.searchsorted(self.expected, start) : np.searchsorted(self.expected, end)] = True
+        return gap_runs(self.expected[inside], self.stored)
+
+    def never_asked(self) -> list[Span]:
+        """Spans of UTC seconds after the first that was asked for, up to now, for which nobody asked.
+
+        Only those in which a bar is expected to have closed.
+        """
+        return unasked(self.record, self.interval, self.hours, self.now)
+
+    def loss_deadline(self) -> datetime | None:
+        """When the oldest bar that could still be fetched, and is not stored, leaves the server's window."""
+        return loss_deadline(self.record, self.interval, self.hours, self.now)
+
+    def _runs(self) -> list[GapRun]:
+        return gap_runs(self.expected, self.stored)
 
 
-def completeness(
-    store: BarStore, symbol: str, interval: str | Interval, start: datetime | None = None, end: datetime | None = None
-) -> Completeness | None:
-    """Measure a series from its first to its last stored bar, or between `start` and `end` within that.
+def coverage(store: BarStore, symbol: str, interval: str | Interval, now: datetime) -> Coverage:
+    """Compare a stored series with its trading hours. Raises as `BarStore.read` does."""
+    width = Interval.parse(interval)
+    record = store.record(symbol, width)
+    hours = record.trading_hours(width)
+    stored = _seconds(store.read(symbol, width))
+    expected: Seconds = np.empty(0, np.int64)
+    if hours is not None and stored.size:
+        try:
+            expected = hours.expected_between(width, int(stored[0]), int(stored[-1]) + 1)
+        except IntervalError:
+            hours = None
+    return Coverage(symbol, width, record, hours, expected, stored, now.timestamp())
 
-    None where it cannot be known: nothing is stored there, the server never told the trading hours of the symbol or
-    told them in a form that nobody knows, or the width has no fixed place in time (two days, five months).
+
+def unasked(record: SeriesRecord, interval: Interval, hours: TradingHours | None, now: float) -> list[Span]:
+    """`Coverage.never_asked` from the record alone."""
+    if not record.asked:
+        return []
+    holes = without([(record.asked[0][0], closed_until(interval, now))], record.asked)
+    return [hole for hole in holes if _is_expected(interval, hours, hole)]
+
+
+def missing_spans(
+    record: SeriesRecord, interval: Interval, start: datetime | None, end: datetime | None, now: float
+) -> list[Span]:
+    """What of a half-open range has to be asked for: nobody did, and bars are expected to have closed in it.
+
+    Without a start the range begins with time, without an end it ends with what has closed by now.
     """
-    stored = _seconds(store.read(symbol, interval, start, end))
-    hours = trading_hours(store, symbol, interval)
-    if hours is None or len(stored) == 0:
-        return None
-    first, last = _moment(int(stored[0])), _moment(int(stored[-1]))
-    try:
-        expected = hours.expected(Interval.parse(interval), first, last + timedelta(seconds=1))
-    except IntervalError:
-        return None
-    gaps = gap_runs(expected, stored)
-    return Completeness(expected=len(expected), missing=sum(gap.bars for gap in gaps), gaps=gaps)
+    first = -_LATEST if start is None else math.floor(start.timestamp())
+    after = closed_until(interval, now)
+    if end is not None:
+        after = min(after, math.ceil(end.timestamp()))
+    hours = record.trading_hours(interval)
+    return [hole for hole in without([(first, after)], record.asked) if _is_expected(interval, hours, hole)]
 
 
-def trading_hours(store: BarStore, symbol: str, interval: str | Interval) -> TradingHours | None:
-    """The hours that the bars of a stored series follow; None if the server never told them readably."""
-    facts = store.facts(symbol, interval)
-    if not facts.get("trading_hours"):
+def closed_until(interval: Interval, now: float) -> int:
+    """The first open of which no bar can have closed by now."""
+    return math.floor(now - interval.seconds) + 1
+
+
+def loss_deadline(record: SeriesRecord, interval: Interval, hours: TradingHours | None, now: float) -> datetime | None:
+    """`Coverage.loss_deadline` from the record alone; None if nothing was asked for yet, or nothing is ever lost.
+
+    Bars of a day and more stay, unless the server has shown a window for them. An instrument that nobody trades every
+    minute keeps its bars longer than told here. The time before the first bar ever asked for is not wanted, hence not
+    lost.
+    """
+    if not record.asked or (record.window is None and not interval.is_intraday):
         return None
-    # A day is the regular session's whatever hours the series was asked for.
-    session = facts.get("session", "regular") if Interval.parse(interval).is_intraday else "regular"
-    try:
-        return TradingHours.of_symbol(json.loads(facts["trading_hours"]), session)
-    except TradingHoursError:
-        return None
+    window = record.window.bars if record.window is not None else ASSUMED_WINDOW_BARS
+    served_from = _open_back(interval, hours, now, window)
+    lacking = [*unasked(record, interval, hours, now), (record.asked[-1][1], _LATEST)]
+    for start, end in lacking:
+        bars = _opens_from(interval, hours, max(start, served_from), window + 1)
+        if bars is not None and bars[0] < end:
+            return _moment(int(bars[window]))  # with that bar there are so many newer ones
+    return None
 
 
 def overlap_start(store: BarStore, symbol: str, interval: Interval, watermark: datetime, bars: int) -> datetime:
@@ -77,7 +182,7 @@ def overlap_start(store: BarStore, symbol: str, interval: Interval, watermark: d
     later on that day would not see it. Where days follow each other without a break nothing is ever split.
     """
     start = watermark - bars * timedelta(seconds=interval.seconds)
-    hours = trading_hours(store, symbol, interval)
+    hours = store.record(symbol, interval).trading_hours(interval)
     if hours is None or not interval.is_intraday:
         return start
     zone = ZoneInfo(hours.timezone)
@@ -91,10 +196,50 @@ def overlap_start(store: BarStore, symbol: str, interval: Interval, watermark: d
     return start if is_too_far else min(start, day_before)
 
 
+def _is_expected(interval: Interval, hours: TradingHours | None, span: Span) -> bool:
+    """True if any bar is expected to open in the span."""
+    start, end = span
+    longest_s = max(_LONGEST_CLOSURE.total_seconds(), 2 * interval.seconds)
+    return end - start > longest_s or bool(_expected(interval, hours, start, end).size)
+
+
+def _expected(interval: Interval, hours: TradingHours | None, start: int, end: int) -> Seconds:
+    """Opens expected in the span; where the hours are not known, as if the market never closed."""
+    if start >= end:
+        return np.empty(0, np.int64)
+    try:
+        return (hours or _ALWAYS).expected_between(interval, start, end)
+    except IntervalError:
+        return np.arange(start, end, interval.seconds, dtype=np.int64)
+
+
+def _opens_from(interval: Interval, hours: TradingHours | None, start: int, count: int) -> Seconds | None:
+    """The first so many opens expected from a time on; None if there are not so many in a hundred years."""
+    reach_s = 2 * count * interval.seconds
+    while reach_s < _CENTURY_S:
+        opens = _expected(interval, hours, start, start + reach_s)
+        if opens.size >= count:
+            return opens[:count]
+        reach_s *= 3
+    return None
+
+
+def _open_back(interval: Interval, hours: TradingHours | None, now: float, count: int) -> int:
+    """The open of the newest but so many bars, the forming one counted; the beginning of time if there are fewer."""
+    until = math.floor(now) + 1
+    reach_s = 2 * count * interval.seconds
+    while reach_s < _CENTURY_S:
+        opens = _expected(interval, hours, until - reach_s, until)
+        if opens.size >= count:
+            return int(opens[-count])
+        reach_s *= 3
+    return -_LATEST
+
+
 def _moment(second: int) -> datetime:
     return datetime.fromtimestamp(second, tz=timezone.utc)
 
 
-def _seconds(bars: pa.Table) -> "np.ndarray[tuple[int, ...], np.dtype[np.int64]]":
+def _seconds(bars: pa.Table) -> Seconds:
     seconds = pc.divide(bars["timestamp"].cast(pa.int64()), 1_000_000)
     return np.asarray(seconds.combine_chunks().to_numpy(zero_copy_only=False), dtype=np.int64)

@@ -29,7 +29,7 @@ from tv_etl.bar_store import BarStore
 from tv_etl.definitions import build_definitions
 from tv_etl.partitions import range_tags, series_partitions
 from tv_etl.resources import TradingViewResource
-from tv_etl.status import series_table
+from tv_etl.status import lake_status, status_table
 from tv_etl.tradingview.errors import SymbolError
 from tv_etl.watchlist import Watchlist, load_watchlist
 
@@ -233,7 +233,10 @@ def _watch_alerts(
 def _report(directory: Path, console: Console, first: _Run, second: _Run, received: list[dict[str, Any]]) -> None:
     lake = directory / "lake"
     console.print()
-    console.print(series_table(BarStore(lake)))
+    store = BarStore(lake)
+    # The market's clock is where its newest bar is.
+    now = max(last for series in store.series() if (last := store.watermark(*series)) is not None)
+    console.print(status_table(lake_status(store, now), now))
     console.print(
         f"First run: {first.added:,} bars of {first.series} series in {first.seconds:.1f} s; "
         f"second run: {second.added:,} new bars in {second.seconds:.1f} s."

@@ -8,6 +8,7 @@ The bars themselves are the truth: a record that does not fit them any more is j
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,45 @@ class SeriesRecord:
     quarantined: int = 0
     periods: Mapping[str, Period] = field(default_factory=dict)
 
+    @property
+    def rows(self) -> int:
+        """How many bars are stored."""
+        return sum(period.rows for period in self.periods.values())
+
+    @property
+    def stored_bytes(self) -> int:
+        """What the data files take."""
+        return sum(period.bytes for period in self.periods.values())
+
+    @property
+    def first(self) -> datetime | None:
+        """The open of the oldest stored bar."""
+        return _moment(self.periods[min(self.periods)].first) if self.periods else None
+
+    @property
+    def last(self) -> datetime | None:
+        """The open of the newest stored bar."""
+        return _moment(self.periods[max(self.periods)].last) if self.periods else None
+
+    @property
+    def ratio(self) -> float | None:
+        """Share of the bars expected between the first and the last that is stored; None if that is not known."""
+        expected = [period.expected for period in self.periods.values() if period.expected is not None]
+        if not expected or len(expected) < len(self.periods):
+            return None
+        missing = sum(period.missing for period in self.periods.values())
+        return 1.0 - missing / sum(expected) if sum(expected) else 1.0
+
+    @property
+    def gaps(self) -> int:
+        """How many runs of expected bars are missing; one that crosses from file to file counts in each."""
+        return sum(period.gaps for period in self.periods.values())
+
+    @property
+    def missing_sessions(self) -> int:
+        """How many trading days are missing whole."""
+        return sum(period.sessions for period in self.periods.values())
+
     def trading_hours(self, interval: Interval) -> TradingHours | None:
         """The hours that the bars follow; None if the server never told them, or not readably."""
         if not self.facts.get("trading_hours"):
@@ -150,6 +190,10 @@ class SeriesRecord:
             quarantined=int(fields.get("quarantined", 0)),
             periods={str(name): Period(**period) for name, period in fields.get("periods", {}).items()},
         )
+
+
+def _moment(second: int) -> datetime:
+    return datetime.fromtimestamp(second, tz=timezone.utc)
 
 
 def _found(record: Mapping[str, Any]) -> FoundReadjustment:

@@ -13,6 +13,7 @@ from tv_etl.bar_store import BarStore
 from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.server import serve_in_thread
 from tv_etl.partitions import series_partitions
+from tv_etl.series_record import Window
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.watchlist import Group
 from tv_etl_tests.lake_runs import FIRST, materializations, minute_rows, replay, run
@@ -166,6 +167,94 @@ def test_a_damaged_file_fails_its_series_and_is_not_read_as_empty(
     assert failure.user_failure_data is not None
     reason = failure.user_failure_data.metadata["1d|NASDAQ:AAPL"].value
     assert str(damaged) in str(reason)
+
+
+def test_a_damaged_file_is_set_aside_and_fetched_again_on_request(
+    instance: dg.DagsterInstance, tmp_path: Path, market_url: str
+) -> None:
+    run(instance, tmp_path, market_url, GROUP)
+    store = BarStore(tmp_path)
+    whole = store.read("NASDAQ:AAPL", "1m")
+    damaged = next(store.path("NASDAQ:AAPL", "1m").glob("*.parquet"))
+    content = damaged.read_bytes()
+    damaged.write_bytes(content[:-100])
+    failure = run(instance, tmp_path, market_url, GROUP, keys=["1m|NASDAQ:AAPL"]).failure_data_for_node("bars")
+    assert failure is not None
+    assert failure.user_failure_data is not None
+    assert "a run with refetch sets it aside" in str(failure.user_failure_data.metadata["1m|NASDAQ:AAPL"].value)
+    assert run(instance, tmp_path, market_url, GROUP, keys=["1m|NASDAQ:AAPL"], refetch=True).success
+    assert store.read("NASDAQ:AAPL", "1m").equals(whole)
+    [aside] = (tmp_path / ".tv_etl" / "1m" / "NASDAQ%3AAAPL").glob("damaged-*")
+    assert aside.read_bytes() == content[:-100]
+
+
+BACKFILL = {"start": "2026-11-16T15:00:00Z", "end": "2026-11-16T16:00:00Z"}
+
+
+def test_what_is_stored_or_known_to_be_empty_costs_no_request(
+    instance: dg.DagsterInstance, tmp_path: Path, market_url: str
+) -> None:
+    keys = ["1m|NASDAQ:AAPL", "1m|BINANCE:BTCUSDT"]
+
+    def requests(url: str = market_url, **config: Any) -> list[int]:
+        reported = materializations(run(instance, tmp_path, url, GROUP, keys=keys, **config))
+        assert sorted(reported) == sorted(keys)
+        return [each["requests"] for each in reported.values()]
+
+    assert requests(**BACKFILL) == [1, 1]
+    assert BarStore(tmp_path).record("NASDAQ:AAPL", "1m").rows == 60
+    assert requests("ws://127.0.0.1:1/", **BACKFILL) == [0, 0], "nobody need be there"
+    assert requests("ws://127.0.0.1:1/", start="2026-11-16T15:10:00Z", end="2026-11-16T15:20:00Z") == [0, 0]
+    # Backwards into the night: New York is closed, so there is nothing to ask of AAPL, but of crypto there is.
+    assert sorted(requests(start="2026-11-16T03:00:00Z", end="2026-11-16T04:00:00Z")) == [0, 1]
+    assert requests(**BACKFILL, refetch=True) == [1, 1]
+    # Only what is missing of a range is asked for, in any order.
+    assert requests(start="2026-11-16T14:00:00Z", end="2026-11-16T16:30:00Z") == [1, 1]
+    record = BarStore(tmp_path).record("BINANCE:BTCUSDT", "1m")
+    assert (record.rows, len(record.asked), record.gaps) == (60 + 60 + 150 - 60, 2, 1)
+
+
+def test_an_increment_heals_what_was_never_asked_for(
+    instance: dg.DagsterInstance, tmp_path: Path, market_url: str
+) -> None:
+    keys = ["1m|BINANCE:BTCUSDT"]
+    for start, end in (("10:00", "11:00"), ("13:00", "14:00")):
+        run(
+            instance,
+            tmp_path,
+            market_url,
+            GROUP,
+            keys=keys,
+            start=f"2026-11-18T{start}:00Z",
+            end=f"2026-11-18T{end}:00Z",
+        )
+    assert BarStore(tmp_path).record("BINANCE:BTCUSDT", "1m").gaps == 1
+    reported = materializations(run(instance, tmp_path, market_url, GROUP, keys=keys))["1m|BINANCE:BTCUSDT"]
+    record = BarStore(tmp_path).record("BINANCE:BTCUSDT", "1m")
+    assert (record.gaps, record.rows, len(record.asked)) == (0, 300, 1)
+    assert (reported["rows added"], reported["completeness"]) == (180, 1.0)
+
+
+def test_a_hole_that_the_server_cannot_fill_is_told_and_asked_for_once(
+    instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    """The lake slept for longer than the server remembers."""
+    lake, rows = tmp_path / "lake", minute_rows(8_000)
+    with serve_in_thread(
+        replay(tmp_path / "market", rows, "1"), clock=MarketClock(FIRST + 1_000 * 60, speed=0)
+    ) as server:
+        run(instance, lake, server.url, SPLIT_GROUP)
+    with serve_in_thread(
+        replay(tmp_path / "market", rows, "1"), clock=MarketClock(FIRST + 8_000 * 60, speed=0)
+    ) as server:
+        late = materializations(run(instance, lake, server.url, SPLIT_GROUP))[SPLIT_KEY]
+        again = materializations(run(instance, lake, server.url, SPLIT_GROUP))[SPLIT_KEY]
+    assert (late["rows added"], late["reach"], late["gaps"]) == (5_000, "limited", 1)
+    assert late["completeness"] == round(6_000 / 8_000, 6)
+    assert (again["rows added"], again["reach"], again["requests"]) == (0, "complete", 1)
+    record = BarStore(lake).record("NASDAQ:SPLT", "1m")
+    assert record.window == Window(5_000, FIRST + 3_000 * 60)
+    assert [(start - FIRST) // 60 for start, _ in record.asked[1:]] == [3_000]
 
 
 def test_symbols_that_one_path_would_hold_fail_alone(

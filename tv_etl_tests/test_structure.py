@@ -30,6 +30,7 @@ DAGSTER = {
     f"tv_etl.{name}"
     for name in (
         "assets",
+        "bars_run",
         "checks",
         "definitions",
         "demo",
@@ -44,7 +45,7 @@ STORE = {
     f"tv_etl.{name}"
     for name in (
         "bar_file", "bar_layout", "bar_log", "bar_store", "bar_table", "commit", "coverage", "revisions", "sealed_file",
-        "store_errors",
+        "series_record", "store_errors",
     )
 }  # fmt: skip
 

@@ -6,7 +6,7 @@ interval, adjustment, session, backadjustment, currency, time_zone, trading_hour
 fields), forming_from (UTC seconds of the first bar that is not closed, or empty), asked_from and asked_until (UTC
 seconds; no closed bar of that span is missing), window_bars and window_from (how many bars the server still had, and
 the open of the oldest, where it had no older ones to give); and what is true of this one answer under `fetch.` keys:
-reach (complete | exhausted | limited), requests, rejected, update_mode.
+reach (complete | exhausted | limited), requests, rejected, update_mode, server_time (UTC seconds).
 """
 
 import asyncio
@@ -229,6 +229,7 @@ def _metadata(history: SeriesHistory) -> dict[str, str]:
         "fetch.requests": str(history.requests),
         "fetch.rejected": str(history.rejected),
         "fetch.update_mode": history.update_mode,
+        "fetch.server_time": f"{history.server_time:.3f}",
     }
     if history.asked is not None:
         facts["tv_etl.asked_from"], facts["tv_etl.asked_until"] = map(str, history.asked)

@@ -210,10 +210,11 @@ class SeriesHistory:
     """A finished answer: `rows` ascending and unique in time, each `[time, o, h, l, c]` or with volume.
 
     `forming_from` is the open of the newest bar while it is not closed, by the server's own clock; None if all
-    bars are closed. `rejected` counts rows that were no bars. `requests` counts the pages asked for. `asked` is the
-    half-open span of opens (UTC seconds) in which every closed bar that the server has is among the rows, None if
-    there is no such; its start is -62135596800, year 1, where history begins later. `window` is (how many bars the
-    server still had, the open of the oldest), where it had no older ones to give.
+    bars are closed. `rejected` counts rows that were no bars. `requests` counts the pages asked for. `server_time` is
+    the server's clock (UTC seconds) at the answer's end. `asked` is the half-open span of opens (UTC seconds) in which
+    every closed bar that the server has is among the rows, None if there is no such; its start is -62135596800, year 1,
+    where history begins later. `window` is (how many bars the server still had, the open of the oldest), where it had
+    no older ones to give.
     """
 
     request: HistoryRequest
@@ -224,6 +225,7 @@ class SeriesHistory:
     update_mode: str
     requests: int
     rejected: int
+    server_time: float = 0.0
     asked: tuple[int, int] | None = None
     window: tuple[int, int] | None = None
 

@@ -261,6 +261,7 @@ class SeriesPager:
             update_mode=self._update_mode,
             requests=self._requests,
             rejected=self._rejected,
+            server_time=self._clock_s,
             asked=self._asked(reach, moments, forming_from, longest_s),
             window=(len(self._bars.rows), int(self._bars.oldest)) if is_limited else None,
         )
