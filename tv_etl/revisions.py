@@ -36,13 +36,14 @@ class Readjustment:
     ratio: float
     volume_ratio: float
     until: int
-    decimals: int  # of the server's prices
+    decimals: int  # that the server's prices were seen to have
 
     def rescale(self, bars: Bars) -> Bars:
         """The bars from `until` on unchanged, those before as the server would serve them now."""
         old = bars.between(None, self.until)
         values = bars.values.copy()
-        values[:4, : len(old)] = np.round(old.values[:4] * self.ratio, self.decimals)
+        decimals = max(self.decimals, _decimals(old.values[:4]))
+        values[:4, : len(old)] = np.round(old.values[:4] * self.ratio, decimals)
         values[4, : len(old)] = old.values[4] * self.volume_ratio
         return Bars(bars.times, values, bars.has_volume)
 
