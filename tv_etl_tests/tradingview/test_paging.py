@@ -450,6 +450,17 @@ def check(pager: SeriesPager, habits: Habits, market: Market, bars: Truth) -> No
             assert time + 60 <= market.clock
         elif not habits.late_updates:
             assert row == bars[time]
+    if history.asked is not None:
+        asked_from, asked_until = history.asked
+        shown = {int(row[0]) for row in history.rows}
+        assert {time for time in market.times if asked_from <= time < asked_until} <= shown
+        # What has not closed cannot be known to be missing.
+        assert asked_until <= max(market.clock - 59, history.forming_from or 0)
+        closed = {time for time in shown if history.forming_from is None or time < history.forming_from}
+        assert all(asked_from <= time < asked_until for time in closed)
+    if history.window is not None:
+        assert history.window[1] == market.times[floor]
+        assert history.window[0] >= len(history.rows)
 
 
 requests = st.one_of(
