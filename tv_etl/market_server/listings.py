@@ -35,7 +35,8 @@ class Listing:
 
     `price` is the level in late 2026, `volatility` the typical daily change. `daily_volume` counts units of
     10**-`volume_decimals`; None where there is no volume. `swing_days` is how long the slowest swing of the price
-    lasts (2**n days): a currency must not wander like a coin.
+    lasts (2**n days): a currency must not wander like a coin. `delay_s` is how late the feed is. `denial` names what
+    refuses the account the symbol (`group` or `symbol`), "" where nothing does.
     """
 
     symbol: str
@@ -57,6 +58,8 @@ class Listing:
     extended: Schedule | None = None
     local_description: str = ""
     base_currency: str = ""
+    delay_s: int = 0
+    denial: str = ""
     extras: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
