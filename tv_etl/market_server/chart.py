@@ -11,17 +11,21 @@ from inspect import Parameter, signature
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import msgspec
-import numpy as np
-
 from tv_etl.market_server.faults import FAULTS
-from tv_etl.market_server.listings import symbol_info
-from tv_etl.market_server.market import BarSource, Floats
+from tv_etl.market_server.listings import denied_name, symbol_info, update_mode
+from tv_etl.market_server.market import BarSource
 from tv_etl.market_server.outbox import Outbox, Packet
 from tv_etl.market_server.ranges import InvalidParameters, Range, parse_range, parse_resolution
 from tv_etl.market_server.series import Series
 from tv_etl.market_server.studies import Study, study_points
-from tv_etl.market_server.timescale import BarsText, encode_marks, encode_points, joined
+from tv_etl.market_server.timescale import BarsText, joined
+from tv_etl.market_server.updates import (
+    first_update,
+    forming_update,
+    new_bar_update,
+    older_update,
+    tick_marks_to_come,
+)
 from tv_etl.market_server.world import World
 from tv_etl.tradingview.errors import SymbolError
 from tv_etl.tradingview.intervals import Interval
@@ -33,7 +37,9 @@ from tv_etl.tradingview.symbols import decode_spec
 WORK_S = 0.005
 
 _NO_NODE = "undefined"
-_IGNORED = frozenset({"set_future_tickmarks_mode", "request_data_problems", "get_first_bar_time"})
+_EXCHANGE_ZONE = "exchange"
+_INVALID_SYMBOL = ("invalid symbol",)
+_IGNORED = frozenset({"set_future_tickmarks_mode", "request_data_problems"})
 
 
 def check_parameters(handler: Callable[..., None], params: Sequence[Any]) -> None:
@@ -57,7 +63,7 @@ class CriticalError(ValueError):
 class _Resolved:
     symbol: str
     source: BarSource | None
-    reason: str = ""
+    reason: tuple[str, ...] = ()
 
 
 class ChartSession:
@@ -89,22 +95,22 @@ class ChartSession:
 
     def tick(self) -> None:
         """Send what changed since the last time: du for a forming bar, timescale_update for a new one."""
-        now = self._world.clock.now()
         for series in self._series.values():
             fault = FAULTS.get(series.symbol)
             if series.is_complete and (fault is None or fault.is_live):
-                self._send_changes(series, now)
+                self._send_changes(series)
 
     # --- commands ---------------------------------------------------------------------------------------------
 
     def _on_switch_timezone(self, zone: str) -> None:
         try:
-            ZoneInfo(zone)
+            if zone != _EXCHANGE_ZONE:
+                ZoneInfo(zone)
         except (KeyError, OSError, ValueError):  # not found; a folder's name; not a name at all
             raise CriticalError("invalid timezone") from None
         self._zone = zone
         for series in self._series.values():
-            series.zone = zone
+            series.zone = self._zone_of(series.source)
             if series.source is not None and len(series.rows):
                 scale = {"index": series.first_index, "zoffset": -series.first_index, "changes": []}
                 scale |= {"marks": joined(series.marks())}
@@ -116,7 +122,7 @@ class ChartSession:
         resolved, info = self._resolve(spec)
         self._symbols[symbol_id] = resolved
         if resolved.source is None:
-            self._put([self._text("symbol_error", [symbol_id, resolved.reason], is_timed=True)], WORK_S)
+            self._put([self._text("symbol_error", [symbol_id, *resolved.reason], is_timed=True)], WORK_S)
         else:
             self._put([self._text("symbol_resolved", [symbol_id, info], is_timed=True)], WORK_S)
 
@@ -124,7 +130,7 @@ class ChartSession:
         self, series_id: str, turnaround: str, symbol_id: str, resolution: str, count: Any, frame: str = ""
     ) -> None:
         interval = parse_resolution(resolution)
-        wanted = parse_range(count, frame, self._world.clock.now())
+        wanted = parse_range(count, frame)
         if series_id in self._series:
             raise CriticalError("duplicate id")
         if len(self._series) >= self._world.plan.series_per_session:
@@ -138,7 +144,7 @@ class ChartSession:
         self, series_id: str, turnaround: str, symbol_id: str, resolution: str, count: Any, frame: str = ""
     ) -> None:
         interval = parse_resolution(resolution)
-        wanted = parse_range(count, frame, self._world.clock.now())
+        wanted = parse_range(count, frame)
         series = self._series.get(series_id)
         if series is None or symbol_id not in self._symbols:
             raise InvalidParameters
@@ -157,10 +163,9 @@ class ChartSession:
         series = self._series.get(series_id)
         if series is None or not isinstance(count, int) or count < 1:
             raise InvalidParameters
-        loading = [self._loading(series)]
-        older = series.load_older(self._world.plan, self._world.texts, self._world.clock.now(), count=count)
+        older = series.load_older(self._world.plan, self._world.texts, self._now(series), count=count)
         update = [] if older is None else [self._older_update(series, older)]
-        self._answer(series, [*loading, *update, self._completed(series)])
+        self._answer(series, [self._loading(series), *update, self._completed(series)])
         if older is not None:
             self._reload_studies(series)
 
@@ -168,15 +173,7 @@ class ChartSession:
         series = self._series.get(series_id)
         if series is None or series.source is None or not isinstance(count, int) or not len(series.rows):
             raise InvalidParameters
-        last = series.future[-1] if series.future else int(series.rows[-1, 0])
-        opens = series.source.calendar.opens_after(series.interval, last, max(count, 0))
-        index = series.end_index + len(series.future)
-        series.future += opens
-        times = np.array(opens, np.int64)
-        marks = encode_marks(series.source, series.interval, series.zone, times, index, last)
-        scale = {"index": index, "zoffset": 0, "changes": [float(moment) for moment in opens]}
-        scale |= {"marks": joined(marks), "index_diff": []}
-        self._put([self._text("timescale_update", [{}, scale], is_timed=True)], WORK_S)
+        self._put([self._update(tick_marks_to_come(series, count))], WORK_S)
 
     def _on_remove_series(self, series_id: str) -> None:
         if self._series.pop(series_id, None) is None:
@@ -207,15 +204,18 @@ class ChartSession:
         try:
             fields = decode_spec(spec)
         except SymbolError:
-            return _Resolved(spec, None, "invalid symbol"), {}
+            return _Resolved(spec, None, _INVALID_SYMBOL), {}
         symbol, session = fields["symbol"], fields.get("session")
         source = self._world.find(symbol, session if isinstance(session, str) else "regular")
         if source is None or _is_other_chart_type(spec):
-            return _Resolved(symbol, None, "invalid symbol"), {}
+            return _Resolved(symbol, None, _INVALID_SYMBOL), {}
+        if source.listing.denial:
+            reason = ("permission denied", source.listing.denial, denied_name(source.listing))
+            return _Resolved(symbol, None, reason), {}
         info = symbol_info(source.listing, str(session), has_volume=source.has_volume)
         if fields.get("currency-id") not in (None, "", info["currency_id"], info["currency_code"]):
             # Refused rather than answered in another currency than asked for.
-            return _Resolved(symbol, None, "invalid symbol"), {}
+            return _Resolved(symbol, None, _INVALID_SYMBOL), {}
         return _Resolved(symbol, source), info
 
     # --- series -----------------------------------------------------------------------------------------------
@@ -226,7 +226,12 @@ class ChartSession:
         if source is not None and not interval.is_intraday:
             # Days and wider bars are those of the regular session, whatever session was asked for.
             source = self._world.find(resolved.symbol)
-        return Series(series_id, turnaround, symbol_id, resolved.symbol, interval, source, self._zone)
+        return Series(series_id, turnaround, symbol_id, resolved.symbol, interval, source, self._zone_of(source))
+
+    def _zone_of(self, source: BarSource | None) -> str:
+        if self._zone != _EXCHANGE_ZONE:
+            return self._zone
+        return "Etc/UTC" if source is None else source.listing.schedule.time_zone
 
     def _answer_load(self, series: Series, wanted: Range, resolution: str) -> None:
         reason, node = self._refusal(series, resolution)
@@ -236,13 +241,13 @@ class ChartSession:
         fault = FAULTS.get(series.symbol)
         parts: list[BarsText] = []
         if fault is None or fault.has_bars:
-            parts = series.load(wanted, self._world.plan, self._world.texts, self._world.clock.now())
+            parts = series.load(wanted, self._world.plan, self._world.texts, self._now(series))
         answer = [self._loading(series)]
         covers = wanted.frame and len(series.rows)
         if covers:
             answer.append(self._timeframe(series, wanted, (0, len(series.rows) - 1), is_loaded=False))
         if len(series.rows):
-            answer.append(self._first_update(series, parts))
+            answer.append(self._update(first_update(series, parts, self._world.node_name)))
         if covers:
             answer.append(self._timeframe(series, wanted, series.frame_indexes(wanted), is_loaded=True))
         self._answer(series, [*answer, self._completed(series)])
@@ -255,7 +260,7 @@ class ChartSession:
         series.reached = ""
         start = series.start_of(wanted)
         if len(series.rows) and start is not None and start < series.rows[0, 0]:
-            older = series.load_older(self._world.plan, self._world.texts, self._world.clock.now(), start=start)
+            older = series.load_older(self._world.plan, self._world.texts, self._now(series), start=start)
             update = [] if older is None else [self._older_update(series, older)]
         if len(series.rows):
             indexes = series.frame_indexes(wanted)
@@ -264,6 +269,10 @@ class ChartSession:
         self._answer(series, [*answer, self._completed(series)])
         if update:
             self._reload_studies(series)
+
+    def _now(self, series: Series) -> float:
+        """The moment up to which a series' feed is known."""
+        return self._world.clock.now() - series.delay_s
 
     def _refusal(self, series: Series, resolution: str) -> tuple[str, str]:
         """The reason and the node of the series_error that a new series gets, ("", "") if it is served."""
@@ -301,19 +310,17 @@ class ChartSession:
             parcels = parcels[1:]
         self._outbox.put(self.id, parcels, WORK_S + fault.delay_s)
 
-    def _send_changes(self, series: Series, now: float) -> None:
+    def _send_changes(self, series: Series) -> None:
         known = series.end_index
-        rows, first_index = series.changed_rows(now)
+        rows, first_index = series.changed_rows(self._now(series))
         for position in range(len(rows)):
             bar, index = rows[position : position + 1], first_index + position
             is_marked = bool(series.future) and series.future[0] <= bar[0, 0]
             series.future = [moment for moment in series.future if moment > bar[0, 0]]
             if index < known or is_marked:
-                entry = {"s": joined(encode_points(bar, index)), "ns": {"d": "", "indexes": "nochange"}}
-                entry |= {"t": series.turnaround, "lbs": self._last_bar_status(series)}
-                self._put([self._text("du", [{series.id: entry}])], WORK_S)
+                self._put([self._text("du", forming_update(series, bar, index))], WORK_S)
             else:
-                self._put([self._new_bar_update(series, bar, index)], WORK_S)
+                self._put([self._update(new_bar_update(series, bar, index, self._world.node_name))], WORK_S)
 
     # --- texts ------------------------------------------------------------------------------------------------
 
@@ -323,61 +330,19 @@ class ChartSession:
     def _timeframe(self, series: Series, wanted: Range, indexes: tuple[int, int], *, is_loaded: bool) -> str:
         return self._text("series_timeframe", [series.id, series.turnaround, *indexes, wanted.frame, is_loaded])
 
-    def _first_update(self, series: Series, parts: list[BarsText]) -> str:
-        scale = {
-            "index": 0,
-            "zoffset": 0,
-            "changes": joined(*(part.changes for part in parts)),
-            "marks": joined(*(part.marks for part in parts)),
-            "index_diff": [],
-        }
-        if series.source is not None and series.source.listing.extended is not None:
-            scale["last_session_switches"] = {series.id: {"market": series.end_index - 1}}
-        return self._bars_update(series, joined(*(part.points for part in parts)), scale)
-
     def _older_update(self, series: Series, older: BarsText) -> str:
-        scale = {
-            "index": series.first_index,
-            "zoffset": -series.first_index,
-            "changes": joined(older.changes),
-            "marks": joined(series.marks()),
-            "index_diff": [],
-        }
-        return self._bars_update(series, joined(older.points), scale)
+        has_studies = any(study.series_id == series.id for study in self._studies.values())
+        return self._update(older_update(series, older, self._world.node_name, has_studies=has_studies))
 
-    def _new_bar_update(self, series: Series, bar: Floats, index: int) -> str:
-        assert series.source is not None
-        times = bar[:, 0].astype(np.int64)
-        previous = int(series.rows[index - series.first_index - 1, 0])
-        marks = encode_marks(series.source, series.interval, series.zone, times, index, previous)
-        scale = {
-            "index": index,
-            "zoffset": 0,
-            "changes": [float(bar[0, 0])],
-            "marks": joined(marks),
-            "index_diff": [],
-        }
-        return self._bars_update(series, joined(encode_points(bar, index)), scale)
-
-    def _bars_update(self, series: Series, points: msgspec.Raw, scale: dict[str, Any]) -> str:
-        entry = {
-            "node": self._world.node_name,
-            "s": points,
-            "ns": {"d": "", "indexes": []},
-            "t": series.turnaround,
-            "lbs": self._last_bar_status(series),
-        }
-        return self._text("timescale_update", [{series.id: entry}, scale], is_timed=True)
-
-    def _last_bar_status(self, series: Series) -> dict[str, int]:
-        assert series.source is not None
-        return {"bar_close_time": series.source.calendar.bar_close(series.interval, int(series.rows[-1, 0]))}
+    def _update(self, params: list[Any]) -> str:
+        return self._text("timescale_update", params, is_timed=True)
 
     def _completed(self, series: Series) -> str:
         extra: dict[str, Any] = {"rt_update_period": self._world.plan.rt_update_period}
         if series.reached:
             extra["data_completed"] = series.reached
-        return self._text("series_completed", [series.id, "streaming", series.turnaround, extra], is_timed=True)
+        params = [series.id, update_mode(series.delay_s), series.turnaround, extra]
+        return self._text("series_completed", params, is_timed=True)
 
     # --- studies ----------------------------------------------------------------------------------------------
 

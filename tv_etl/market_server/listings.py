@@ -82,6 +82,16 @@ class Listing:
         return self.extended if session == "extended" and self.extended is not None else self.schedule
 
 
+def denied_name(listing: Listing) -> str:
+    """What an account would need to be let in: the name of a permission group, or the symbol."""
+    return f"{listing.exchange.lower()}_paid" if listing.denial == "group" else listing.symbol
+
+
+def update_mode(delay_s: int) -> str:
+    """How the wire calls a feed that is so late."""
+    return f"delayed_streaming_{delay_s}" if delay_s else "streaming"
+
+
 def symbol_info(listing: Listing, session: str = "regular", *, has_volume: bool | None = None) -> dict[str, Any]:
     """The third parameter of `symbol_resolved`. `has_volume` overrides the listing, for replayed bars."""
     schedule = listing.schedule_of(session)

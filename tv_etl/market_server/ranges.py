@@ -7,7 +7,9 @@ from datetime import datetime, timezone
 
 from tv_etl.tradingview.intervals import Interval
 
-LAST_SESSION = -1  # a start that only the instrument's calendar knows
+# A start that only the loaded bars tell: a time frame counts back from the newest one.
+FROM_NEWEST = -1
+LAST_SESSION = "LASTSESSION"
 
 _RESOLUTION = re.compile(r"(?P<count>[1-9][0-9]{0,3})?(?P<unit>[SHDWMTR]?)")
 _FROM_TO = re.compile(r"r,(?P<start>[0-9]{1,12}):(?P<end>[0-9]{1,12})")
@@ -47,13 +49,13 @@ def parse_resolution(text: object) -> Interval:
     return interval
 
 
-def parse_range(value: object, frame: object, now: float) -> Range:
+def parse_range(value: object, frame: object) -> Range:
     """Read the `range` and `timeframe` arguments. Raises InvalidParameters."""
     if isinstance(value, str) and value:  # modify_series has its time frame in the place of the range
         value, frame = 0, value
     if not isinstance(frame, str) or isinstance(value, bool):
         raise InvalidParameters
-    start, end = _frame_span(frame, now) if frame else (None, None)
+    start, end = _frame_span(frame) if frame else (None, None)
     match value:
         case "" | None:
             return Range(start=start, end=end, frame=frame)
@@ -71,22 +73,27 @@ def parse_range(value: object, frame: object, now: float) -> Range:
             raise InvalidParameters
 
 
-def _frame_span(frame: str, now: float) -> tuple[int, int | None]:
+def frame_start(frame: str, newest: int) -> int:
+    """Where a time frame such as `12M`, `5` (days) or `YTD` begins if the newest bar opens at `newest`, UTC seconds."""
+    day = datetime.fromtimestamp(newest, timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
+    if frame == "YTD":
+        return int(day.replace(month=1, day=1).timestamp())
+    period = _PERIOD.fullmatch(frame)
+    if period is None:
+        raise InvalidParameters
+    if period["unit"] != "M":
+        return newest - int(period["count"]) * 86_400
+    year, month = divmod(day.year * 12 + day.month - 1 - int(period["count"]), 12)
+    last_day = calendar.monthrange(year, month + 1)[1]
+    return int(day.replace(year=year, month=month + 1, day=min(day.day, last_day)).timestamp())
+
+
+def _frame_span(frame: str) -> tuple[int, int | None]:
     """(from, to) of a time frame; to is None where it reaches to now."""
     if span := _FROM_TO.fullmatch(frame):
         return int(span["start"]), int(span["end"])
     if frame == "ALL":
         return 0, None
-    if frame == "LASTSESSION":
-        return LAST_SESSION, None
-    today = datetime.fromtimestamp(now, timezone.utc)
-    if frame == "YTD":
-        return int(today.replace(month=1, day=1, hour=0, minute=0, second=0, microsecond=0).timestamp()), None
-    period = _PERIOD.fullmatch(frame)
-    if period is None:
+    if frame not in (LAST_SESSION, "YTD") and not _PERIOD.fullmatch(frame):
         raise InvalidParameters
-    if period["unit"] != "M":
-        return int(now) - int(period["count"]) * 86_400, None
-    year, month = divmod(today.year * 12 + today.month - 1 - int(period["count"]), 12)
-    day = min(today.day, calendar.monthrange(year, month + 1)[1])
-    return int(today.replace(year=year, month=month + 1, day=day).timestamp()), None
+    return FROM_NEWEST, None

@@ -9,7 +9,7 @@ import numpy as np
 
 from tv_etl.market_server.market import BarSource, Floats
 from tv_etl.market_server.plans import Plan
-from tv_etl.market_server.ranges import LAST_SESSION, Range
+from tv_etl.market_server.ranges import FROM_NEWEST, LAST_SESSION, Range, frame_start
 from tv_etl.market_server.sessions import Integers
 from tv_etl.market_server.timescale import BarsText, BarsTexts, encode_bars, encode_marks
 from tv_etl.tradingview.intervals import Interval
@@ -44,6 +44,11 @@ class Series:
     def end_index(self) -> int:
         """One more than the index of the newest bar."""
         return self.first_index + len(self.rows)
+
+    @property
+    def delay_s(self) -> int:
+        """How late the feed is, seconds."""
+        return 0 if self.source is None else self.source.listing.delay_s
 
     @property
     def times(self) -> Integers:
@@ -118,13 +123,13 @@ class Series:
         return self._start(wanted, int(self.rows[-1, 0])) if len(self.rows) else wanted.start
 
     def frame_indexes(self, wanted: Range) -> tuple[int, int]:
-        """The indices of the first and the last bar that a time frame covers."""
+        """The indices of the first bar that a time frame covers, and of the first at or after its end."""
         times = self.times
         if not len(times):
             return 0, 0
         first = int(np.searchsorted(times, self._start(wanted, int(times[-1])) or 0))
-        last = len(times) if wanted.end is None else int(np.searchsorted(times, wanted.end, side="right"))
-        return self.first_index + min(first, len(times) - 1), self.first_index + max(last - 1, 0)
+        last = len(times) if wanted.end is None else int(np.searchsorted(times, wanted.end))
+        return self.first_index + min(first, len(times) - 1), self.first_index + min(last, len(times) - 1)
 
     def _closed_part(self, wanted: Range, before: int, plan: Plan, texts: BarsTexts, now: float) -> BarsText:
         """The bars of a range that lie before the newest one."""
@@ -145,8 +150,10 @@ class Series:
         return part
 
     def _start(self, wanted: Range, newest: int) -> int | None:
-        if wanted.start != LAST_SESSION or self.source is None:
+        if wanted.start != FROM_NEWEST or self.source is None:
             return wanted.start
+        if wanted.frame != LAST_SESSION:
+            return frame_start(wanted.frame, newest)
         calendar = self.source.calendar
         return int(calendar.opens[max(calendar.last_opened(newest), 0)])
 

@@ -5,7 +5,8 @@ from typing import Any
 
 from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.conversation import Conversation
-from tv_etl.market_server.market import Market
+from tv_etl.market_server.listings import Listing
+from tv_etl.market_server.market import BarSource, Market
 from tv_etl.market_server.outbox import Hangup
 from tv_etl.market_server.plans import ANONYMOUS, Plan
 from tv_etl.market_server.world import AnyMarket, World
@@ -27,6 +28,18 @@ class StillClock(MarketClock):
 
     def now(self) -> float:
         return self.moment
+
+
+class MarketWith(Market):
+    """The synthetic market and some listings more."""
+
+    def __init__(self, *more: Listing) -> None:
+        super().__init__(7)
+        self._more = {listing.symbol: listing for listing in more}
+
+    def find(self, symbol: str, session: str = "regular") -> BarSource | None:
+        more = self._more.get(symbol)
+        return super().find(symbol, session) if more is None else self.source_of(more, session)
 
 
 class Talk:
@@ -106,3 +119,12 @@ def bars(message: Message, series: str = "sds_1") -> list[list[float]]:
 def indexes(message: Message, series: str = "sds_1") -> list[int]:
     """The indices of a timescale_update or du."""
     return [point["i"] for point in message["p"][1][series]["s"]]
+
+
+def shape(value: Any) -> Any:
+    """What a message is made of: keys in order, types, the first item of a list."""
+    if isinstance(value, dict):
+        return [(key, shape(item)) for key, item in value.items()]
+    if isinstance(value, list):
+        return [shape(item) for item in value[:6]]
+    return type(value)

@@ -1,22 +1,13 @@
 import json
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any
 
 import pytest
 
+from tv_etl.market_server.listings import listings
 from tv_etl.market_server.plans import ANONYMOUS
 from tv_etl_tests.market_server.samples import sample
-from tv_etl_tests.market_server.talk import FRIDAY_NOON, Message, Talk, bars, indexes, methods, only
-
-
-def shape(value: Any) -> Any:
-    """What a message is made of: keys in order, types, the first item of a list."""
-    if isinstance(value, dict):
-        return [(key, shape(item)) for key, item in value.items()]
-    if isinstance(value, list):
-        return [shape(item) for item in value[:6]]
-    return type(value)
+from tv_etl_tests.market_server.talk import FRIDAY_NOON, MarketWith, Message, Talk, bars, indexes, methods, only, shape
 
 
 def completed(messages: list[Message]) -> Any:
@@ -194,7 +185,7 @@ def test_a_time_frame_loads_what_it_covers_and_says_which_bars_these_are() -> No
     ]  # fmt: skip
     before, after = (message["p"] for message in messages if message["m"] == "series_timeframe")
     assert before[3:] == [0, 299, "12M", False]
-    assert after[3:] == [49, 299, "12M", True]
+    assert after[3:] == [48, 299, "12M", True]
     assert shape(before) == shape(sample("tvrs2023-33-series_timeframe")["p"])
 
 
@@ -246,71 +237,12 @@ def test_a_failed_series_may_turn_to_a_known_symbol() -> None:
     assert len(bars(only(messages, "timescale_update"))) == 5
 
 
-def test_tick_marks_to_come_are_the_next_opens() -> None:
-    talk = Talk()
-    talk.open_chart("NASDAQ:AAPL", "1D", 300)
-    update = only(talk.say(("request_more_tickmarks", "cs_1", "sds_1", 10)), "timescale_update")
-    recorded = sample("har-20251218-timescale_update-future-tickmarks")
-    assert shape(update["p"]) == shape(recorded["p"])
-    assert update["p"][2]["index"] == 300
-    assert update["p"][2]["changes"][:4] == [FRIDAY_NOON + 86_400 * n - 3.5 * 3_600 for n in (3, 4, 5, 7)]
-
-
 def test_another_time_zone_moves_the_marks_of_a_loaded_series() -> None:
     talk = Talk()
     talk.open_chart("NASDAQ:AAPL", "60", 3)
     (update,) = talk.say(("switch_timezone", "cs_1", "America/New_York"))
     assert update["m"] == "tickmark_update" and set(update) == {"m", "p"}
     assert [mark[1] % 86_400 // 60 for mark in update["p"][1]["marks"]] == [630, 690, 750]
-
-
-def test_a_forming_bar_comes_as_du_in_the_recorded_shape() -> None:
-    talk = Talk()
-    talk.open_chart("BINANCE:BTCUSDT", "1", 10)
-    (update,) = talk.wait(1.0, market_seconds=7)
-    recorded = sample("mnwato-du-BTCUSDT")
-    assert shape(update) == shape(recorded)
-    assert indexes(update) == [9]
-    assert talk.wait(1.0) == []
-
-
-def test_a_new_bar_comes_as_timescale_update_after_the_end_of_the_last() -> None:
-    talk = Talk()
-    loaded = bars(only(talk.open_chart("BINANCE:BTCUSDT", "1", 10), "timescale_update"))
-    messages = talk.wait(1.0, market_seconds=130)
-    assert methods(messages) == ["du", "timescale_update", "timescale_update"]
-    assert [indexes(message) for message in messages] == [[9], [10], [11]]
-    rows = [bars(message)[0] for message in messages]
-    assert [row[0] for row in rows] == [loaded[-1][0] + 60 * n for n in range(3)]
-    assert messages[1]["p"][2] | {"marks": []} == {
-        "index": 10, "zoffset": 0, "changes": [rows[1][0]], "marks": [], "index_diff": [],
-    }  # fmt: skip
-    later = bars(only(Talk(now=FRIDAY_NOON + 130).open_chart("BINANCE:BTCUSDT", "1", 3), "timescale_update"))
-    assert rows == later
-
-
-def test_a_new_bar_on_a_known_tick_mark_comes_as_du() -> None:
-    talk = Talk()
-    talk.open_chart("BINANCE:BTCUSDT", "1", 10)
-    talk.say(("request_more_tickmarks", "cs_1", "sds_1", 1))
-    assert methods(talk.wait(1.0, market_seconds=125)) == ["du", "du", "timescale_update"]
-
-
-def test_live_updates_add_up_to_history() -> None:
-    talk = Talk()
-    held = {row[0]: row for row in bars(only(talk.open_chart("BINANCE:ETHUSDT", "1", 3), "timescale_update"))}
-    for _ in range(40):
-        for message in talk.wait(1.0, market_seconds=13):
-            held |= {row[0]: row for row in bars(message)}
-    rows = bars(only(Talk(now=talk.clock.now()).open_chart("BINANCE:ETHUSDT", "1", len(held)), "timescale_update"))
-    assert list(held.values()) == rows
-    assert all(later - earlier == 60 for earlier, later in pairwise(held))
-
-
-def test_a_closed_market_sends_nothing() -> None:
-    talk = Talk(now=FRIDAY_NOON + 86_400)
-    talk.open_chart("NASDAQ:AAPL", "1", 5)
-    assert talk.wait(1.0, market_seconds=3_600) == []
 
 
 def test_a_study_completes_after_its_series_and_holds_its_volume() -> None:
@@ -411,3 +343,40 @@ def test_times_and_prices_are_printed_as_floats() -> None:
     points = text.partition('"v":[')[2].partition("]")[0].split(",")
     assert all("." in value for value in points)
     assert "삼성전자" in "".join(talk.payloads)
+
+
+def test_marks_follow_the_exchange_where_a_chart_asks_for_it() -> None:
+    talk = Talk()
+    talk.open_chart("NSE:M&M", "60", 3)
+    (exchange,) = talk.say(("switch_timezone", "cs_1", "exchange"))
+    (india,) = talk.say(("switch_timezone", "cs_1", "Asia/Kolkata"))
+    assert exchange == india
+    (fresh,) = [m for m in Talk().say(*_indian_chart("exchange")) if m["m"] == "timescale_update"]
+    assert fresh["p"][2]["marks"] == india["p"][1]["marks"]
+
+
+def _indian_chart(zone: str) -> list[tuple[Any, ...]]:
+    return [
+        ("chart_create_session", "cs_1", ""),
+        ("switch_timezone", "cs_1", zone),
+        ("resolve_symbol", "cs_1", "sym_1", "NSE:M&M"),
+        ("create_series", "cs_1", "sds_1", "s1", "sym_1", "60", 3),
+    ]
+
+
+def test_a_frame_ends_at_the_first_bar_behind_its_end() -> None:
+    talk = Talk()
+    rows = bars(only(talk.open_chart("NASDAQ:AAPL", "1D", 20), "timescale_update"))
+    for end, last in [(int(rows[7][0]), 7), (int(rows[7][0]) + 1, 8), (int(rows[-1][0]) + 1, 19)]:
+        frame = f"r,{int(rows[2][0])}:{end}"
+        messages = talk.say(("modify_series", "cs_1", "sds_1", "s1", "sym_1", "1D", frame))
+        assert [m["p"][3:5] for m in messages if m["m"] == "series_timeframe"] == [[2, last]] * 2
+
+
+@pytest.mark.parametrize(("denial", "name"), [("group", "economics_paid"), ("symbol", "ECONOMICS:SECRET")])
+def test_a_denied_symbol_is_refused_by_name(denial: str, name: str) -> None:
+    secret = replace(listings()["NASDAQ:AAPL"], symbol="ECONOMICS:SECRET", denial=denial)
+    messages = Talk(MarketWith(secret)).open_chart("ECONOMICS:SECRET")
+    assert methods(messages) == ["series_loading", "symbol_error", "series_error"]
+    assert only(messages, "symbol_error")["p"] == ["cs_1", "sym_1", "permission denied", denial, name]
+    assert only(messages, "series_error")["p"][3] == "resolve error"

@@ -2,7 +2,14 @@ from datetime import datetime, timezone
 
 import pytest
 
-from tv_etl.market_server.ranges import LAST_SESSION, InvalidParameters, Range, parse_range, parse_resolution
+from tv_etl.market_server.ranges import (
+    FROM_NEWEST,
+    InvalidParameters,
+    Range,
+    frame_start,
+    parse_range,
+    parse_resolution,
+)
 from tv_etl.tradingview.intervals import Interval
 from tv_etl_tests.market_server.talk import FRIDAY_NOON
 
@@ -32,13 +39,13 @@ def test_other_resolutions_are_invalid_parameters(text: object) -> None:
         (["from_to", 1_000], "", Range(start=1_000)),
         ("r,1000:2000", "", Range(start=1_000, frame="r,1000:2000", end=2_000)),
         (10, "r,1000:2000", Range(10, 1_000, frame="r,1000:2000", end=2_000)),
-        (10, "LASTSESSION", Range(10, LAST_SESSION, frame="LASTSESSION")),
+        (10, "LASTSESSION", Range(10, FROM_NEWEST, frame="LASTSESSION")),
         (10, "ALL", Range(10, 0, frame="ALL")),
-        (10, "5", Range(10, int(FRIDAY_NOON) - 5 * 86_400, frame="5")),
+        (10, "5", Range(10, FROM_NEWEST, frame="5")),
     ],
 )
 def test_ranges_the_wire_knows(value: object, frame: str, wanted: Range) -> None:
-    assert parse_range(value, frame, FRIDAY_NOON) == wanted
+    assert parse_range(value, frame) == wanted
 
 
 @pytest.mark.parametrize(
@@ -46,15 +53,17 @@ def test_ranges_the_wire_knows(value: object, frame: str, wanted: Range) -> None
     [("12M", (2025, 11, 20)), ("1M", (2026, 10, 20)), ("6M", (2026, 5, 20)), ("YTD", (2026, 1, 1))],
 )
 def test_periods_reach_back_by_the_calendar(frame: str, expected: tuple[int, int, int]) -> None:
-    start = parse_range(1, frame, FRIDAY_NOON).start
-    assert start is not None
-    assert datetime.fromtimestamp(start, timezone.utc).date() == datetime(*expected).date()
+    start = frame_start(frame, int(FRIDAY_NOON))
+    assert start == datetime(*expected, tzinfo=timezone.utc).timestamp()
+
+
+def test_days_reach_back_from_the_newest_bar() -> None:
+    assert frame_start("5", 1_000_000) == 1_000_000 - 5 * 86_400
 
 
 def test_a_month_back_from_the_31st_stays_in_the_month() -> None:
-    now = datetime(2026, 3, 31, 12, tzinfo=timezone.utc)
-    start = parse_range(1, "1M", now.timestamp()).start
-    assert start == datetime(2026, 2, 28, 12, tzinfo=timezone.utc).timestamp()
+    newest = datetime(2026, 3, 31, 12, tzinfo=timezone.utc)
+    assert frame_start("1M", int(newest.timestamp())) == datetime(2026, 2, 28, tzinfo=timezone.utc).timestamp()
 
 
 @pytest.mark.parametrize(
@@ -63,4 +72,4 @@ def test_a_month_back_from_the_31st_stays_in_the_month() -> None:
 )
 def test_other_ranges_are_invalid_parameters(value: object, frame: object) -> None:
     with pytest.raises(InvalidParameters):
-        parse_range(value, frame, FRIDAY_NOON)
+        parse_range(value, frame)
