@@ -16,8 +16,8 @@ from tv_etl.market_server.listings import denied_name, symbol_info, update_mode
 from tv_etl.market_server.market import BarSource
 from tv_etl.market_server.outbox import Outbox, Packet
 from tv_etl.market_server.ranges import InvalidParameters, Range, parse_range, parse_resolution
-from tv_etl.market_server.series import Series
-from tv_etl.market_server.studies import Study, study_points
+from tv_etl.market_server.series import Series, first_bar_time
+from tv_etl.market_server.studies import Study, is_known, metadata, study_points
 from tv_etl.market_server.timescale import BarsText, joined
 from tv_etl.market_server.updates import (
     first_update,
@@ -53,6 +53,12 @@ def check_parameters(handler: Callable[..., None], params: Sequence[Any]) -> Non
         values = value if parameter.kind is Parameter.VAR_POSITIONAL else (value,)
         if parameter.annotation is str and not all(isinstance(item, str) for item in values):
             raise InvalidParameters
+
+
+def critical_error(session: str, reason: str, method: str, params: Sequence[Any]) -> str:
+    """The text of a critical_error; `params` are those behind the session id."""
+    shown = ", ".join(_shown(value) for value in params)
+    return encode_message("critical_error", [session, reason, f'method: {method}. args: "[{shown}]"'])
 
 
 class CriticalError(ValueError):
@@ -179,6 +185,17 @@ class ChartSession:
         if self._series.pop(series_id, None) is None:
             raise InvalidParameters
         self._put([self._text("series_deleted", [series_id], is_timed=True)])
+
+    def _on_get_first_bar_time(self, symbol_id: str, resolution: str) -> None:
+        interval = parse_resolution(resolution)
+        series, resolved = self._series.get(symbol_id), self._symbols.get(symbol_id)
+        source = series.source if series else resolved.source if resolved else None
+        if source is None or not source.supports(interval):
+            raise InvalidParameters
+        self._put([self._text("first_bar_time", [symbol_id, first_bar_time(source, interval)])], WORK_S)
+
+    def _on_request_studies_metadata(self, *request: str) -> None:
+        self._put([self._text("studies_metadata", [*request[:1], {"metainfo": metadata()}])], WORK_S)
 
     def _on_create_study(self, study_id: str, turnaround: str, series_id: str, name: str, *inputs: Any) -> None:
         if study_id in self._studies:
@@ -355,7 +372,7 @@ class ChartSession:
         """Answer a study once its series has bars, never before."""
         series = self._series.get(study.series_id)
         key = [study.id, self._study_turnaround(study)]
-        if series is None or series.source is None:
+        if series is None or series.source is None or not is_known(study.name):
             error = [*key, "check study unexpected error", self._world.node_name]
             self._put([self._text("study_error", error, is_timed=True)], WORK_S)
             return
@@ -383,8 +400,7 @@ class ChartSession:
         self._outbox.put(channel, [Packet(text) for text in texts], delay_s)
 
     def _refuse(self, reason: str, method: str, params: Sequence[Any]) -> None:
-        shown = ", ".join(_shown(value) for value in params)
-        self._put([self._text("critical_error", [reason, f'method: {method}. args: "[{shown}]"'])])
+        self._put([critical_error(self.id, reason, method, params)])
 
 
 def _shown(value: Any) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from tv_etl.market_server.chart import ChartSession
+from tv_etl.market_server.chart import ChartSession, critical_error
 from tv_etl.market_server.outbox import Hangup, Outbox, Packet, Parcel
 from tv_etl.market_server.quotes import QuoteSession
 from tv_etl.market_server.world import World
@@ -36,6 +36,8 @@ class Conversation:
         self._outbox = Outbox(world.latency_s)
         self._protocol = ServerProtocol()
         self._sessions: dict[str, ChartSession | QuoteSession] = {}
+        self._refused: set[str] = set()
+        self._chart_creations: list[float] = []
         self._heartbeat_s, self._update_s = heartbeat_s, update_s
         self._heartbeats = 0
         self._next_heartbeat = world.wall() + heartbeat_s
@@ -101,6 +103,10 @@ class Conversation:
             self._end("wrong data")
         elif method in self._connection_commands:
             self._connection_commands[method](*params)
+        elif params[0] in self._refused:
+            return  # it has been told why it does not exist; what was pipelined behind must not end the others
+        elif method.startswith("replay_"):
+            self._put_error(critical_error(params[0], "unsupported method", method, params[1:]))
         elif params[0] not in self._sessions:
             self._end(f"{{unknown_session_id,{','.join(_erlang(value) for value in (method, *params))}}}")
         elif method in ("chart_delete_session", "quote_delete_session"):
@@ -113,10 +119,38 @@ class Conversation:
             self._end("bad auth token")
 
     def _create_chart_session(self, session: str, *rest: Any) -> None:
+        reason = "duplicate id" if session in self._sessions else ""
+        if not reason and self._is_too_fast():
+            reason = "max sessions rate reached"
+            self._refused.add(session)
+        if reason:
+            self._put_error(critical_error(session, reason, "chart_create_session", rest))
+            return
+        self._refused.discard(session)
         self._sessions[session] = ChartSession(session, self._world, self._outbox)
 
     def _create_quote_session(self, session: str, *rest: Any) -> None:
+        if session in self._sessions:
+            self._put_error(encode_message("critical_error", [session, "duplicate_id", "quote_create_session"]))
+            return
         self._sessions[session] = QuoteSession(session, self._world, self._outbox)
+
+    def _is_too_fast(self) -> bool:
+        """True if a chart session more would exceed the rate of creations within the last second."""
+        rate = self._world.session_rate
+        if rate is None:
+            return False
+        now = self._world.wall()
+        # At a rate below one per second the window is as long as one creation takes.
+        window_s = max(1.0, 1.0 / rate)
+        self._chart_creations = [moment for moment in self._chart_creations if now - moment < window_s]
+        if len(self._chart_creations) >= max(1, int(rate)):
+            return True
+        self._chart_creations.append(now)
+        return False
+
+    def _put_error(self, text: str) -> None:
+        self._outbox.put(_CONNECTION, [Packet(text)])
 
     def _end(self, reason: str) -> None:
         """Tell the client why, then hang up."""

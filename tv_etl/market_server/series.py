@@ -10,11 +10,22 @@ import numpy as np
 from tv_etl.market_server.market import BarSource, Floats
 from tv_etl.market_server.plans import Plan
 from tv_etl.market_server.ranges import FROM_NEWEST, LAST_SESSION, Range, frame_start
-from tv_etl.market_server.sessions import Integers
+from tv_etl.market_server.sessions import DAY_S, Integers
 from tv_etl.market_server.timescale import BarsText, BarsTexts, encode_bars, encode_marks
 from tv_etl.tradingview.intervals import Interval
 
 _ALL_HISTORY = 1_000_000  # more than any instrument has days
+
+
+def first_bar_time(source: BarSource, interval: Interval) -> int | None:
+    """The open of the oldest bar there is, UTC seconds; None if there is none."""
+    began = int(source.calendar.opens[0])
+    # A replay may have days that begin years before its minutes; minutes of many years are much to look through.
+    for days in (7, 400, 40_000):
+        rows = source.bars(interval, began + days * DAY_S, start=0).rows
+        if len(rows):
+            return int(rows[0, 0])
+    return None
 
 
 @dataclass

@@ -1,6 +1,8 @@
-"""Studies on a series: Volume gives its points, any other study completes without."""
+"""Studies on a series: Volume gives its points, any other of TradingView's packages completes without."""
 
+import re
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
@@ -8,6 +10,7 @@ from tv_etl.market_server.market import Floats
 
 _VOLUME = "Volume@tv-basicstudies"
 _FALLING, _RISING = 0.0, 1.0  # the palette of the volume columns
+_NAME = re.compile(r"[^@]+@tv-[a-z]+-[0-9]+!?")  # Sessions@tv-basicstudies-262, Script@tv-scripting-101!
 
 
 class _Point(msgspec.Struct):
@@ -23,6 +26,30 @@ class Study:
     turnaround: str
     series_id: str
     name: str
+
+
+def is_known(name: str) -> bool:
+    """True for the name of a study in one of TradingView's packages."""
+    return _NAME.fullmatch(name) is not None
+
+
+def metadata() -> list[dict[str, Any]]:
+    """The studies that give points, as `studies_metadata` describes them."""
+    colours = {"palettes": {"volumePalette": {"colors": {"0": {"name": "Falling"}, "1": {"name": "Rising"}}}}}
+    return [
+        {
+            "id": f"{_VOLUME}-246",
+            "description": "Volume",
+            "shortDescription": "Vol",
+            "is_price_study": False,
+            "inputs": [{"id": "length", "name": "MA Length", "type": "integer", "defval": 20, "min": 1, "max": 2000}],
+            "plots": [
+                {"id": "vol", "type": "line"},
+                {"id": "volumePalette", "type": "colorer", "target": "vol", "palette": "volumePalette"},
+            ],
+            **colours,
+        }
+    ]
 
 
 def study_points(name: str, rows: Floats, first_index: int) -> list[_Point]:

@@ -27,13 +27,17 @@ class AnyMarket(Protocol):
 
 @dataclass
 class World:
-    """The server's side of every conversation; `wall` reads the clock that delays are measured by."""
+    """The server's side of every conversation; `wall` reads the clock that delays are measured by.
+
+    `session_rate` is how many chart sessions per second a connection may create; no limit without one.
+    """
 
     market: AnyMarket
     clock: MarketClock
     wall: Callable[[], float]
     plan: Plan = ANONYMOUS
     latency_s: float = 0.0
+    session_rate: float | None = None
     node_name: str = "tvetl-charts-free-1-series-1"
     texts: BarsTexts = field(default_factory=BarsTexts)
 

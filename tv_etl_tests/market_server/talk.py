@@ -54,10 +54,13 @@ class Talk:
         latency_s: float = 0.0,
         heartbeat_s: float = 10.0,
         update_s: float = 1.0,
+        session_rate: float | None = None,
     ) -> None:
         self.wall = 100.0
         self.clock = StillClock(now)
-        self.world = World(market or Market(7), self.clock, lambda: self.wall, plan, latency_s)
+        self.world = World(
+            market or Market(7), self.clock, lambda: self.wall, plan, latency_s, session_rate=session_rate
+        )
         self.conversation = Conversation(self.world, 1, heartbeat_s=heartbeat_s, update_s=update_s)
         self.decoder = PacketDecoder()
         self.texts: list[str] = []

@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from datetime import date
 from typing import Any
 
 import pytest
@@ -380,3 +381,32 @@ def test_a_denied_symbol_is_refused_by_name(denial: str, name: str) -> None:
     assert methods(messages) == ["series_loading", "symbol_error", "series_error"]
     assert only(messages, "symbol_error")["p"] == ["cs_1", "sym_1", "permission denied", denial, name]
     assert only(messages, "series_error")["p"][3] == "resolve error"
+
+
+def test_an_unknown_study_is_an_error_and_the_series_goes_on() -> None:
+    talk = Talk()
+    talk.open_chart("BINANCE:BTCUSDT", "1", 5)
+    (error,) = talk.say(("create_study", "cs_1", "st1", "st1", "sds_1", "PUB;abcdef", {}))
+    assert shape(error)[:2] == shape(sample("tvkit-study_error"))
+    assert error["p"][1:4] == ["st1", "s1_st1", sample("tvkit-study_error")["p"][3]]
+    assert methods(talk.wait(1.0, market_seconds=5)) == ["du"]
+
+
+def test_studies_are_described_to_who_asks() -> None:
+    talk = Talk()
+    talk.open_chart()
+    (answer,) = talk.say(("request_studies_metadata", "cs_1", "metadata_1"))
+    assert (answer["m"], answer["p"][:2]) == ("studies_metadata", ["cs_1", "metadata_1"])
+    assert [study["id"].partition("@")[0] for study in answer["p"][2]["metainfo"]] == ["Volume"]
+
+
+@pytest.mark.parametrize("interval", ["1", "1D", "1W"])
+def test_the_first_bar_time_is_where_history_begins(interval: str) -> None:
+    short = replace(listings()["NASDAQ:AAPL"], symbol="NASDAQ:NEW", first_day=date(2026, 11, 16))
+    talk = Talk(MarketWith(short))
+    rows = bars(only(talk.open_chart("NASDAQ:NEW", interval, 5_000), "timescale_update"))
+    for name in ("sym_1", "sds_1"):
+        (answer,) = talk.say(("get_first_bar_time", "cs_1", name, interval))
+        assert answer == {"m": "first_bar_time", "p": ["cs_1", name, rows[0][0]]}
+    (error,) = talk.say(("get_first_bar_time", "cs_1", "sym_9", interval))
+    assert error["p"][1] == "invalid parameters"

@@ -142,3 +142,36 @@ def test_our_clients_protocol_reads_what_it_says() -> None:
 def _packet(method: str, *params: object) -> str:
     payload = json.dumps({"m": method, "p": params})
     return f"~m~{len(payload)}~m~{payload}"
+
+
+def test_a_session_of_a_living_id_is_refused_and_the_living_one_goes_on() -> None:
+    talk = Talk()
+    talk.open_chart("BINANCE:BTCUSDT", "1", 5)
+    talk.say(("quote_create_session", "qs_1"))
+    chart, quote = talk.say(("chart_create_session", "cs_1", ""), ("quote_create_session", "qs_1"))
+    assert chart == {
+        "m": "critical_error",
+        "p": ["cs_1", "duplicate id", 'method: chart_create_session. args: "[]"'],
+    }
+    assert quote == {"m": "critical_error", "p": ["qs_1", "duplicate_id", "quote_create_session"]}
+    assert methods(talk.wait(1.0, market_seconds=5)) == ["du"]
+    talk.say(("chart_delete_session", "cs_1"))
+    assert "series_completed" in methods(talk.open_chart())
+
+
+def test_sessions_created_too_fast_are_refused_and_the_others_go_on() -> None:
+    talk = Talk(session_rate=2.0)
+    assert "series_completed" in methods(talk.open_chart(session="cs_1"))
+    assert "series_completed" in methods(talk.open_chart(session="cs_2"))
+    (error,) = talk.open_chart(session="cs_3")
+    assert error["p"][:2] == ["cs_3", "max sessions rate reached"]
+    talk.wait(1.0)
+    assert "series_completed" in methods(talk.open_chart(session="cs_3"))
+    assert talk.hangups == []
+
+
+def test_bar_replay_is_refused_without_ending_the_connection() -> None:
+    talk = Talk()
+    (error,) = talk.say(("replay_create_session", "rs_1"))
+    assert error["p"] == ["rs_1", "unsupported method", 'method: replay_create_session. args: "[]"']
+    assert talk.hangups == []
