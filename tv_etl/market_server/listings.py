@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from tv_etl.market_server import holidays
+from tv_etl.market_server.identifiers import cusip_of, figi_of
 from tv_etl.market_server.sessions import ROUND_THE_CLOCK, Schedule
 
 _LOCAL_KINDS = frozenset({"stock", "fund", "index"})  # those that have a country and a language
@@ -97,12 +98,14 @@ def symbol_info(listing: Listing, session: str = "regular", *, has_volume: bool 
     schedule = listing.schedule_of(session)
     with_volume = listing.daily_volume is not None if has_volume is None else has_volume
     subsession = "extended" if session == "extended" and listing.extended is not None else "regular"
-    source_symbol = f"{listing.source.id}:{listing.ticker}"
+    source_symbol = _source_symbol(listing)
+    isin = listing.extras.get("isin")
+    is_listed = listing.kind in ("stock", "fund")
     return _origin_fields(listing, schedule, subsession, with_volume) | {
         "name": listing.ticker,
         "full_name": source_symbol,
         "pro_name": listing.symbol,
-        "base_name": [listing.symbol],
+        "base_name": [source_symbol if listing.delay_s else listing.symbol],
         "description": listing.description,
         "exchange": listing.source.name,
         "pricescale": listing.pricescale,
@@ -121,9 +124,9 @@ def symbol_info(listing: Listing, session: str = "regular", *, has_volume: bool 
         "minmove2": 0,
         "timezone": schedule.time_zone,
         "aliases": [],
-        "alternatives": [],
+        "alternatives": [f"{listing.source.id}_DLY:{listing.ticker}"] if is_listed and not listing.delay_s else [],
         "is_replayable": True,
-        "has_adjustment": listing.kind in ("stock", "fund"),
+        "has_adjustment": is_listed,
         "has_extended_hours": listing.extended is not None,
         "bar_source": "trade",
         "bar_transform": "none",
@@ -131,6 +134,7 @@ def symbol_info(listing: Listing, session: str = "regular", *, has_volume: bool 
         "visible_plots_set": "ohlcv" if with_volume else "ohlc",
         "is-tickbars-available": True,
         "exchange_listed_name": listing.exchange,
+        **({"isin-displayed": isin, "figi": _figi(listing)} if isin else {}),
         **listing.extras,
     }
 
@@ -159,6 +163,8 @@ def _origin_fields(listing: Listing, schedule: Schedule, subsession: str, has_vo
     if listing.base_currency:
         info |= {"base_currency_id": _currency_id(listing.base_currency), "base_currency": listing.base_currency}
     info["currency_id"] = _currency_id(listing.currency)
+    if listing.kind == "spot":
+        info |= {"format": "price", "formatter": "price"}
     if listing.kind in _LOCAL_KINDS:
         info["country"] = source.country
     info["pro_perm"] = ""
@@ -170,11 +176,24 @@ def _origin_fields(listing: Listing, schedule: Schedule, subsession: str, has_vo
         "short_description": listing.description,
         "variable_tick_size": "",
     }
+    if isin := listing.extras.get("isin"):
+        info |= ({"cusip": cusip} if (cusip := cusip_of(isin)) else {}) | {"isin": isin}
     if listing.kind in _LOCAL_KINDS:
         info["language"] = "en"
     if listing.local_description:
         info["local_description"] = listing.local_description
     return info
+
+
+def _source_symbol(listing: Listing) -> str:
+    """The symbol as the source of the data has it; a delayed feed is one of its own."""
+    source_id = listing.source.id.removesuffix("_DLY")
+    return f"{source_id}_DLY:{listing.ticker}" if listing.delay_s else f"{listing.source.id}:{listing.ticker}"
+
+
+def _figi(listing: Listing) -> dict[str, str]:
+    country, exchange = f"{listing.source.country}:{listing.ticker}", listing.symbol
+    return {"country-composite": figi_of(country), "exchange-level": figi_of(exchange)}
 
 
 def _currency_id(code: str) -> str:

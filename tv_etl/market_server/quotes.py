@@ -1,36 +1,23 @@
 """One quote session: its subscriptions, their first state and the changes after it. Sans I/O.
 
-The first state of a symbol comes in several deltas, each key in reverse alphabetical order, as in the recordings of
-2023-2026; then quote_completed.
+The first state of a symbol comes in deltas, as recorded: metrics_loaded, the book, what describes the instrument and
+its price, what its feed says of it; then quote_completed. Later a change of the book sends all of the book, any other
+change what changed. The keys of a delta are in reverse alphabetical order, as recorded of sessions with set fields.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
-
 from tv_etl.market_server.chart import WORK_S, check_parameters
-from tv_etl.market_server.listings import symbol_info
+from tv_etl.market_server.listings import denied_name
 from tv_etl.market_server.market import BarSource
 from tv_etl.market_server.outbox import Outbox, Packet
+from tv_etl.market_server.quote_fields import BOOK, HISTORY, feed_values, history_values, moving_values, still_values
 from tv_etl.market_server.ranges import InvalidParameters
-from tv_etl.market_server.sessions import DAY_S, calendar_of
 from tv_etl.market_server.world import World
 from tv_etl.tradingview.errors import SymbolError
-from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.protocol import encode_message
 from tv_etl.tradingview.symbols import decode_spec
-
-_NO_VALUE = msgspec.Raw(b"1e+100")
-_DAY = Interval(1, "d")
-_INTRADAY = [Interval(minutes, "m") for minutes in range(1, 1_441)]
-_BOOK = ("trade_loaded", "bid", "bid_size", "ask", "ask_size")
-_COPIED = ("description", "pro_name", "type", "typespecs", "pricescale", "minmov", "minmove2", "fractional",
-           "listed_exchange", "exchange", "currency_code", "currency_id", "base_currency_id", "is_tradable", "language",
-           "local_description", "timezone", "session_holidays", "subsessions", "subsession_id", "source2", "country",
-           "provider_id", "pro_perm", "short_description", "variable_tick_size", "measure", "base_name",
-           "allowed_adjustment", "source_id", "isin", "isin-displayed", "pointvalue")  # fmt: skip
 
 
 class QuoteSession:
@@ -64,9 +51,11 @@ class QuoteSession:
             if self._is_hibernating and name not in self._fast:
                 continue
             values = moving_values(source, self._world.clock.now())
-            changed = {key: value for key, value in values.items() if self._sent[name].get(key) != value}
-            self._sent[name] = values
-            self._send(name, changed)
+            before, self._sent[name] = self._sent[name], values
+            changed = {key: value for key, value in values.items() if key not in before or before[key] != value}
+            if not BOOK.isdisjoint(changed):
+                self._send(name, _book_of(values))
+            self._send(name, _without_book(changed))
 
     def _on_quote_set_fields(self, *names: str) -> None:
         self._fields = frozenset(names)
@@ -82,9 +71,10 @@ class QuoteSession:
             self._fast.discard(name)
 
     def _on_quote_fast_symbols(self, *names: str) -> None:
-        self._fast = set(names)
+        known, self._fast = self._fast, set(names)
         for name in names:
-            self._subscribe(name)
+            if name not in known:
+                self._subscribe(name)
 
     def _on_quote_hibernate_all(self) -> None:
         self._is_hibernating, self._fast = True, set()
@@ -93,14 +83,25 @@ class QuoteSession:
         source = self._find(name)
         if source is None:
             self._put_quote({"n": name, "s": "error", "errmsg": "no_such_symbol", "v": {}})
+        elif source.listing.denial:
+            alternative = {"alternative": denied_name(source.listing)}
+            self._put_quote({"n": name, "s": "permission_denied", "errmsg": "Permission denied", "v": alternative})
         else:
             self._sources[name] = source
-            self._sent[name] = values = moving_values(source, self._world.clock.now())
-            if self._fields is None:
-                self._send(name, {"metrics_loaded": False})
-            self._send(name, {key: values[key] for key in _BOOK if key in values})
-            self._send(name, still_values(source) | {k: v for k, v in values.items() if k not in _BOOK})
+            self._send_first_state(name, source)
         self._put([encode_message("quote_completed", [self.id, name])], WORK_S)
+
+    def _send_first_state(self, name: str, source: BarSource) -> None:
+        now = self._world.clock.now()
+        self._sent[name] = values = moving_values(source, now)
+        if self._fields is None:
+            self._send(name, {"metrics_loaded": False})
+        self._send(name, _book_of(values))
+        snapshot = still_values(source) | {"rt_update_period": self._world.plan.rt_update_period}
+        if any(self._wants(key) for key in HISTORY):
+            snapshot |= history_values(source, now)
+        self._send(name, snapshot | _without_book(values))
+        self._send(name, feed_values(source))
 
     def _find(self, name: str) -> BarSource | None:
         try:
@@ -124,60 +125,9 @@ class QuoteSession:
         self._outbox.put(self.id, [Packet(text) for text in texts], delay_s)
 
 
-def moving_values(source: BarSource, now: float) -> dict[str, Any]:
-    """The fields of a quote that follow the market."""
-    listing, calendar = source.listing, source.calendar
-    interval = _DAY if source.supports(_DAY) else next(i for i in _INTRADAY if source.supports(i))
-    rows = source.bars(interval, now, count=2).rows
-    if not len(rows):
-        return {"current_session": "out_of_session"}
-    last = rows[-1].tolist()
-    previous = float(rows[-2, 4]) if len(rows) > 1 else last[1]
-    decimals = math.ceil(math.log10(listing.pricescale))
-    tick = listing.minmov / listing.pricescale
-    change = round(last[4] - previous, decimals)
-    is_open = calendar.is_open(now)
-    closed = calendar.bar_close(interval, int(last[0]))
-    return {
-        "lp": last[4],
-        "lp_time": int(now) if is_open else min(closed, int(now)),
-        "ch": change,
-        "chp": round(100 * change / previous, 2),
-        "volume": last[5] if source.has_volume else _NO_VALUE,
-        "open_price": last[1],
-        "high_price": last[2],
-        "low_price": last[3],
-        "prev_close_price": previous,
-        "open_time": int(last[0]),
-        "current_session": _current_session(source, now),
-        "trade_loaded": True,
-        "bid": round(last[4] - tick, decimals),
-        "bid_size": 1.0,
-        "ask": round(last[4] + tick, decimals),
-        "ask_size": 1.0,
-    }
+def _book_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key in BOOK}
 
 
-def still_values(source: BarSource) -> dict[str, Any]:
-    """The fields of a quote that describe its instrument."""
-    info = symbol_info(source.listing, has_volume=source.has_volume)
-    return {key: info[key] for key in _COPIED if key in info} | {
-        "short_name": info["name"],
-        "original_name": info["full_name"],
-        "update_mode": "streaming",
-        "format": "price",
-        "visible-plots-set": info["visible_plots_set"],
-        "first_bar_time_1d": int(source.calendar.opens[0]),
-        "fundamental_data": False,
-    }
-
-
-def _current_session(source: BarSource, now: float) -> str:
-    if source.calendar.is_open(now):
-        return "market"
-    listing = source.listing
-    if listing.extended is None or not calendar_of(listing.extended, listing.first_day_number).is_open(now):
-        return "out_of_session"
-    opened = source.calendar.last_opened(now)
-    is_today = now - source.calendar.opens[opened] < DAY_S / 2
-    return "post_market" if is_today else "pre_market"
+def _without_book(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key not in BOOK}

@@ -15,7 +15,7 @@ import msgspec
 from tv_etl.market_server.http import HttpRequest, HttpResponse
 from tv_etl.market_server.listings import Listing
 from tv_etl.market_server.market import BarSource
-from tv_etl.market_server.quotes import moving_values
+from tv_etl.market_server.quote_fields import moving_values
 from tv_etl.market_server.world import World
 
 GLOBAL = "global"

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from tv_etl.market_server.listings import listings, plain_listing, symbol_info
@@ -5,7 +7,7 @@ from tv_etl.tradingview.symbols import check_symbol
 from tv_etl_tests.market_server.samples import sample
 
 # Keys of the recordings that say nothing of a synthetic instrument, and are documented as optional.
-AAPL_ONLY = {"exchange_traded_night_name", "exchange_traded_night", "night_symbol", "cusip", "figi"}
+AAPL_ONLY = {"exchange_traded_night_name", "exchange_traded_night", "night_symbol"}
 SPX_2023_ONLY = {"resolutions"}
 
 
@@ -17,7 +19,7 @@ def types(info: dict[str, object]) -> dict[str, type]:
     ("symbol", "recording", "index", "missing", "added"),
     [
         ("NASDAQ:AAPL", "mktcli-20260821-history-ok", 2, AAPL_ONLY, set()),
-        ("BITSTAMP:BTCUSD", "hm-symbol_resolved-BTCUSD", 0, {"format", "formatter"}, set()),
+        ("BITSTAMP:BTCUSD", "hm-symbol_resolved-BTCUSD", 0, set(), set()),
         (
             "SP:SPX", "tvrs2023-20-symbol_resolved", 0, SPX_2023_ONLY,
             {"source2", "source_id", "measure", "is-tickbars-available", "exchange_listed_name"},
@@ -34,9 +36,7 @@ def test_symbol_info_has_the_recorded_keys_and_types(
     common = set(ours) & set(recorded)
     assert {key: types(ours)[key] for key in common} == {key: types(recorded)[key] for key in common}
     order = [key for key in recorded if key in common]
-    assert [key for key in ours if key in common and key not in ("isin", "isin-displayed")] == [
-        key for key in order if key not in ("isin", "isin-displayed")
-    ]
+    assert [key for key in ours if key in common] == order
 
 
 def test_symbol_info_of_apple_is_the_recorded_one_where_it_matters() -> None:
@@ -74,3 +74,12 @@ def test_a_plain_listing_trades_round_the_clock() -> None:
     info = symbol_info(plain_listing("BINANCE:XRPETH", 10**8, has_volume=False))
     assert (info["session"], info["timezone"], info["pricescale"]) == ("24x7", "Etc/UTC", 10**8)
     assert info["visible_plots_set"] == "ohlc"
+
+
+def test_a_delayed_feed_is_a_source_of_its_own() -> None:
+    """Recorded: NASDAQ:NDX comes from NASDAQ_DLY:NDX, XETR:SAP has the base name XETR_DLY:SAP."""
+    info = symbol_info(replace(listings()["NASDAQ:NDX"], delay_s=900))
+    assert (info["pro_name"], info["full_name"]) == ("NASDAQ:NDX", "NASDAQ_DLY:NDX")
+    assert info["base_name"] == info["legs"] == ["NASDAQ_DLY:NDX"]
+    future = symbol_info(replace(listings()["NYMEX:CL1!"], delay_s=600))
+    assert future["full_name"] == "NYMEX_DLY:CL1!"

@@ -1,11 +1,16 @@
+import json
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tv_etl.market_server.quotes import moving_values
+from tv_etl.market_server.listings import listings
 from tv_etl_tests.market_server.samples import sample
-from tv_etl_tests.market_server.talk import FRIDAY_NOON, Message, Talk, methods
+from tv_etl_tests.market_server.talk import MarketWith, Message, Talk, methods
 
+RECORDINGS = Path(__file__).parents[1] / "recordings"
+DENIED = json.loads((RECORDINGS / "tvkit-qsd-permission_denied.json").read_text(encoding="utf-8"))["frames"][0]
 FIELDS = ("lp", "ch", "chp", "volume", "bid", "ask", "description", "lp_time")
 
 
@@ -35,19 +40,48 @@ def test_the_first_state_comes_in_several_deltas_and_then_completes() -> None:
 
 def test_a_quote_has_the_recorded_shape_and_order() -> None:
     recorded = sample("tvrs2023-26-qsd")["p"][1]["v"]
-    names = tuple(key for key in recorded if not key.endswith("-logoid"))
+    names = tuple(recorded)
     messages = open_quotes(Talk(), "BITSTAMP:BTCUSD", fields=names)
     values = messages[0]["p"][1]["v"]
     assert list(values) == list(names)
     assert {key: type(value) for key, value in values.items()} == {key: type(recorded[key]) for key in names}
 
 
-def test_without_fields_all_are_sent() -> None:
+def test_without_fields_all_are_sent_in_the_recorded_deltas() -> None:
+    messages = open_quotes(Talk(), "NASDAQ:AAPL", fields=())
+    assert methods(messages) == ["qsd", "qsd", "qsd", "qsd", "quote_completed"]
+    metrics, book, snapshot, feed = (message["p"][1]["v"] for message in messages[:4])
+    assert metrics == {"metrics_loaded": False}
+    assert list(book) == ["trade_loaded", "bid_size", "bid", "ask_size", "ask"]
+    assert {"subsessions", "timezone", "pricescale", "open_price", "current_session", "isin"} <= set(snapshot)
+    assert {"fundamental_data", "session-regular", "minmovement"} <= set(feed)
+
+
+def test_a_new_bid_brings_the_whole_book_and_a_trade_what_changed() -> None:
     talk = Talk()
-    messages = open_quotes(talk, "NASDAQ:AAPL", fields=())
-    assert messages[0]["p"][1]["v"] == {"metrics_loaded": False}
-    state = merged(messages, "NASDAQ:AAPL")
-    assert {"subsessions", "timezone", "pricescale", "open_price", "current_session", "isin"} <= set(state)
+    open_quotes(talk, "BINANCE:BTCUSDT", fields=())
+    book, trade = (message["p"][1]["v"] for message in talk.wait(1.0, market_seconds=5))
+    assert list(book) == ["trade_loaded", "bid_size", "bid", "ask_size", "ask"]
+    assert {"lp", "lp_time", "volume"} <= set(trade) <= {
+        "lp", "lp_time", "ch", "chp", "volume", "high_price", "low_price",
+    }  # fmt: skip
+
+
+def test_a_denied_symbol_has_the_recorded_quote() -> None:
+    denied = replace(listings()["NASDAQ:AAPL"], symbol="ECONOMICS:SECRET", denial="group")
+    quote, done = open_quotes(Talk(MarketWith(denied)), "ECONOMICS:SECRET")
+    recorded = DENIED["p"][1] | {"n": "ECONOMICS:SECRET"}
+    assert quote["p"][1] == recorded and list(quote["p"][1]) == list(recorded)
+    assert done["m"] == "quote_completed"
+
+
+def test_a_symbol_that_stays_fast_is_not_told_again() -> None:
+    talk = Talk()
+    open_quotes(talk, "BINANCE:BTCUSDT", "BINANCE:ETHUSDT")
+    first = talk.say(("quote_fast_symbols", "qs_1", "BINANCE:BTCUSDT"))
+    both = talk.say(("quote_fast_symbols", "qs_1", "BINANCE:BTCUSDT", "BINANCE:ETHUSDT"))
+    told = [[m["p"][1] for m in messages if m["m"] == "quote_completed"] for messages in (first, both)]
+    assert told == [["BINANCE:BTCUSDT"], ["BINANCE:ETHUSDT"]]
 
 
 def test_an_index_without_volume_says_no_value() -> None:
@@ -103,19 +137,3 @@ def test_flags_and_unknown_methods_are_invalid(command: str) -> None:
     (error,) = talk.say((command, "qs_1", "NASDAQ:AAPL", {"flags": ["force_permission"]}))
     recorded = sample("kotlin2024-critical_error-quote-flags")
     assert error == {"m": recorded["m"], "p": ["qs_1", recorded["p"][1], command]}
-
-
-@pytest.mark.parametrize(
-    ("hours", "session"),
-    [(0, "market"), (-5, "pre_market"), (4, "post_market"), (9, "out_of_session"), (24, "out_of_session")],
-)
-def test_the_current_session_follows_the_clock(hours: int, session: str) -> None:
-    source = Talk().world.find("NASDAQ:AAPL")
-    assert source is not None
-    assert moving_values(source, FRIDAY_NOON + hours * 3_600)["current_session"] == session
-
-
-def test_a_symbol_before_its_first_day_has_no_price() -> None:
-    source = Talk().world.find("NASDAQ:AAPL")
-    assert source is not None
-    assert moving_values(source, 1_000.0) == {"current_session": "out_of_session"}

@@ -9,7 +9,7 @@ import pytest
 
 from tv_etl.market_server.listings import listings
 from tv_etl.market_server.market import Market
-from tv_etl.market_server.quotes import moving_values
+from tv_etl.market_server.quote_fields import moving_values
 from tv_etl.market_server.replay import ReplayMarket
 from tv_etl.market_server.screener import COLUMNS, MARKETS, ScanRefused, market_of, scan
 from tv_etl.market_server.server import serve_in_thread
