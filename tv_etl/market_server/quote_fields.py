@@ -105,7 +105,7 @@ def still_values(source: BarSource) -> dict[str, Any]:
     if "country" in info:
         values["country_code"] = info["country"]
     if listing.kind == "stock":
-        values["symbol-primaryname"] = info["pro_name"]
+        values |= {"symbol-primaryname": info["pro_name"], "days_to_maturity": None}
     return values
 
 

@@ -30,6 +30,7 @@ class QuoteSession:
         self._fields: frozenset[str] | None = None
         self._sources: dict[str, BarSource] = {}
         self._sent: dict[str, Mapping[str, Any]] = {}
+        self._due: dict[str, float] = {}
         self._fast: set[str] = set()
         self._is_hibernating = False
 
@@ -68,12 +69,14 @@ class QuoteSession:
         for name in names:
             self._sources.pop(name, None)
             self._sent.pop(name, None)
+            self._due.pop(name, None)
             self._fast.discard(name)
 
     def _on_quote_fast_symbols(self, *names: str) -> None:
         known, self._fast = self._fast, set(names)
         for name in names:
-            if name not in known:
+            # A first state that is still on its way is the answer to both.
+            if name not in known and self._world.wall() >= self._due.get(name, 0.0):
                 self._subscribe(name)
 
     def _on_quote_hibernate_all(self) -> None:
@@ -81,6 +84,7 @@ class QuoteSession:
 
     def _subscribe(self, name: str) -> None:
         source = self._find(name)
+        self._due[name] = self._world.wall() + WORK_S
         if source is None:
             self._put_quote({"n": name, "s": "error", "errmsg": "no_such_symbol", "v": {}})
         elif source.listing.denial:

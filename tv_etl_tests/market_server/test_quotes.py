@@ -121,6 +121,14 @@ def test_hibernation_stops_the_ticks_and_fast_symbols_go_on() -> None:
     assert {message["p"][1]["n"] for message in talk.wait(1.0, market_seconds=60)} == {"BINANCE:ETHUSDT"}
 
 
+def test_a_symbol_made_fast_before_its_first_state_is_told_once() -> None:
+    talk = Talk()
+    names = ("BINANCE:BTCUSDT", "NOPE:X")
+    commands = [("quote_create_session", "qs_1"), ("quote_add_symbols", "qs_1", *names)]
+    messages = talk.say(*commands, ("quote_fast_symbols", "qs_1", *names))
+    assert [message["p"][1] for message in messages if message["m"] == "quote_completed"] == list(names)
+
+
 def test_removed_symbols_and_deleted_sessions_are_silent() -> None:
     talk = Talk()
     open_quotes(talk, "BINANCE:BTCUSDT", "BINANCE:ETHUSDT")
