@@ -5,6 +5,7 @@ an unknown symbol gives series_loading, symbol_error, series_error.
 """
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from inspect import Parameter, signature
@@ -38,6 +39,7 @@ WORK_S = 0.005
 
 _NO_NODE = "undefined"
 _EXCHANGE_ZONE = "exchange"
+_HEIKIN_ASHI = re.compile(r"BarSetHeikenAshi@tv-[a-z]+-[0-9]+!?")
 _INVALID_SYMBOL = ("invalid symbol",)
 _IGNORED = frozenset({"set_future_tickmarks_mode", "request_data_problems"})
 
@@ -70,6 +72,7 @@ class _Resolved:
     symbol: str
     source: BarSource | None
     reason: tuple[str, ...] = ()
+    is_heikin_ashi: bool = False
 
 
 class ChartSession:
@@ -224,7 +227,8 @@ class ChartSession:
             return _Resolved(spec, None, _INVALID_SYMBOL), {}
         symbol, session = fields["symbol"], fields.get("session")
         source = self._world.find(symbol, session if isinstance(session, str) else "regular")
-        if source is None or _is_other_chart_type(spec):
+        chart_type = _chart_type(spec)
+        if source is None or not (chart_type == "" or _HEIKIN_ASHI.fullmatch(chart_type)):
             return _Resolved(symbol, None, _INVALID_SYMBOL), {}
         if source.listing.denial:
             reason = ("permission denied", source.listing.denial, denied_name(source.listing))
@@ -233,7 +237,7 @@ class ChartSession:
         if fields.get("currency-id") not in (None, "", info["currency_id"], info["currency_code"]):
             # Refused rather than answered in another currency than asked for.
             return _Resolved(symbol, None, _INVALID_SYMBOL), {}
-        return _Resolved(symbol, source), info
+        return _Resolved(symbol, source, is_heikin_ashi=bool(chart_type)), info
 
     # --- series -----------------------------------------------------------------------------------------------
 
@@ -243,6 +247,8 @@ class ChartSession:
         if source is not None and not interval.is_intraday:
             # Days and wider bars are those of the regular session, whatever session was asked for.
             source = self._world.find(resolved.symbol)
+        if source is not None and resolved.is_heikin_ashi:
+            source = self._world.heikin_ashi(source)
         return Series(series_id, turnaround, symbol_id, resolved.symbol, interval, source, self._zone_of(source))
 
     def _zone_of(self, source: BarSource | None) -> str:
@@ -410,8 +416,7 @@ def _shown(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, separators=(", ", ": ")).replace('"', "")
 
 
-def _is_other_chart_type(spec: str) -> bool:
-    """True for a spec of Renko bricks and the like, which are no bars of the market."""
-    if not spec.startswith("="):
-        return False
-    return "type" in json.loads(spec[1:])
+def _chart_type(spec: str) -> str:
+    """The type of a spec of bars other than the market's, such as `BarSetRenko@tv-prostudies-40!`."""
+    fields = json.loads(spec[1:]) if spec.startswith("=") else {}
+    return str(fields.get("type") or "")

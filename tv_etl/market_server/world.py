@@ -6,6 +6,7 @@ from typing import Protocol
 
 from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.faults import FAULTS
+from tv_etl.market_server.heikin_ashi import HeikinAshiBars
 from tv_etl.market_server.listings import Listing, plain_listing
 from tv_etl.market_server.market import BarSource
 from tv_etl.market_server.plans import ANONYMOUS, Plan
@@ -40,12 +41,17 @@ class World:
     session_rate: float | None = None
     node_name: str = "tvetl-charts-free-1-series-1"
     texts: BarsTexts = field(default_factory=BarsTexts)
+    _heikin_ashi: dict[int, HeikinAshiBars] = field(default_factory=dict)
 
     def find(self, symbol: str, session: str = "regular") -> BarSource | None:
         """The bars of a symbol; a fault's are those of a plain instrument."""
         if symbol in FAULTS:
             return self.market.source_of(plain_listing(symbol))
         return self.market.find(symbol, session)
+
+    def heikin_ashi(self, source: BarSource) -> BarSource:
+        """The Heikin Ashi bars of a source; the same object for the same source, as texts of bars are kept by it."""
+        return self._heikin_ashi.setdefault(id(source), HeikinAshiBars(source))
 
     def time_ms(self) -> int:
         """The market's time in milliseconds."""
