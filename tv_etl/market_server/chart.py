@@ -8,14 +8,15 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from inspect import Parameter, signature
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from tv_etl.market_server.bar_replay import ReplaySession
 from tv_etl.market_server.faults import FAULTS
 from tv_etl.market_server.listings import denied_name, symbol_info, update_mode
 from tv_etl.market_server.market import BarSource
 from tv_etl.market_server.outbox import Outbox, Packet
+from tv_etl.market_server.parameters import check_parameters, critical_error
 from tv_etl.market_server.ranges import InvalidParameters, Range, parse_range, parse_resolution
 from tv_etl.market_server.series import Series, first_bar_time
 from tv_etl.market_server.studies import Study, is_known, metadata, study_points
@@ -44,25 +45,6 @@ _INVALID_SYMBOL = ("invalid symbol",)
 _IGNORED = frozenset({"set_future_tickmarks_mode", "request_data_problems"})
 
 
-def check_parameters(handler: Callable[..., None], params: Sequence[Any]) -> None:
-    """Raise InvalidParameters unless a handler can take the parameters: their number, and text where it says so."""
-    try:
-        bound = signature(handler).bind(*params)
-    except TypeError:
-        raise InvalidParameters from None
-    for name, value in bound.arguments.items():
-        parameter = signature(handler).parameters[name]
-        values = value if parameter.kind is Parameter.VAR_POSITIONAL else (value,)
-        if parameter.annotation is str and not all(isinstance(item, str) for item in values):
-            raise InvalidParameters
-
-
-def critical_error(session: str, reason: str, method: str, params: Sequence[Any]) -> str:
-    """The text of a critical_error; `params` are those behind the session id."""
-    shown = ", ".join(_shown(value) for value in params)
-    return encode_message("critical_error", [session, reason, f'method: {method}. args: "[{shown}]"'])
-
-
 class CriticalError(ValueError):
     """A command that the session answers with a critical_error of this reason."""
 
@@ -73,13 +55,17 @@ class _Resolved:
     source: BarSource | None
     reason: tuple[str, ...] = ()
     is_heikin_ashi: bool = False
+    replay: ReplaySession | None = None
 
 
 class ChartSession:
     """The server's side of one `cs_...`."""
 
-    def __init__(self, session: str, world: World, outbox: Outbox) -> None:
+    def __init__(
+        self, session: str, world: World, outbox: Outbox, find_replay: Callable[[object], ReplaySession | None]
+    ) -> None:
         self.id = session
+        self._find_replay = find_replay
         self._world = world
         self._outbox = outbox
         self._zone = "Etc/UTC"
@@ -108,6 +94,14 @@ class ChartSession:
             fault = FAULTS.get(series.symbol)
             if series.is_complete and (fault is None or fault.is_live):
                 self._send_changes(series)
+
+    def reload(self, replay: ReplaySession) -> None:
+        """Load the series of a replay anew: it was set to another moment."""
+        for series in list(self._series.values()):
+            if series.is_complete and self._symbols[series.symbol_id].replay is replay:
+                fresh = self._new_series(series.id, series.turnaround, series.symbol_id, series.interval)
+                self._series[series.id] = fresh
+                self._answer_load(fresh, Range(max(series.count, len(series.rows))), "")
 
     # --- commands ---------------------------------------------------------------------------------------------
 
@@ -227,8 +221,13 @@ class ChartSession:
             return _Resolved(spec, None, _INVALID_SYMBOL), {}
         symbol, session = fields["symbol"], fields.get("session")
         source = self._world.find(symbol, session if isinstance(session, str) else "regular")
-        chart_type = _chart_type(spec)
-        if source is None or not (chart_type == "" or _HEIKIN_ASHI.fullmatch(chart_type)):
+        chart_type, replay_id = _outer_field(spec, "type"), _outer_field(spec, "replay")
+        replay = self._find_replay(replay_id)
+        if (
+            source is None
+            or not (chart_type is None or _HEIKIN_ASHI.fullmatch(str(chart_type)))
+            or (replay is None and replay_id is not None)
+        ):
             return _Resolved(symbol, None, _INVALID_SYMBOL), {}
         if source.listing.denial:
             reason = ("permission denied", source.listing.denial, denied_name(source.listing))
@@ -237,7 +236,7 @@ class ChartSession:
         if fields.get("currency-id") not in (None, "", info["currency_id"], info["currency_code"]):
             # Refused rather than answered in another currency than asked for.
             return _Resolved(symbol, None, _INVALID_SYMBOL), {}
-        return _Resolved(symbol, source, is_heikin_ashi=bool(chart_type)), info
+        return _Resolved(symbol, source, is_heikin_ashi=chart_type is not None, replay=replay), info
 
     # --- series -----------------------------------------------------------------------------------------------
 
@@ -295,7 +294,8 @@ class ChartSession:
 
     def _now(self, series: Series) -> float:
         """The moment up to which a series' feed is known."""
-        return self._world.clock.now() - series.delay_s
+        replay = self._symbols[series.symbol_id].replay
+        return self._world.clock.now() - series.delay_s if replay is None else replay.moment
 
     def _refusal(self, series: Series, resolution: str) -> tuple[str, str]:
         """The reason and the node of the series_error that a new series gets, ("", "") if it is served."""
@@ -409,14 +409,7 @@ class ChartSession:
         self._put([critical_error(self.id, reason, method, params)])
 
 
-def _shown(value: Any) -> str:
-    """A parameter as the live server prints it in a critical_error: text unquoted, null as nothing."""
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else json.dumps(value, separators=(", ", ": ")).replace('"', "")
-
-
-def _chart_type(spec: str) -> str:
-    """The type of a spec of bars other than the market's, such as `BarSetRenko@tv-prostudies-40!`."""
+def _outer_field(spec: str, name: str) -> object:
+    """A field of a spec that says which bars of the symbol are wanted: its chart `type`, the `replay` it belongs to."""
     fields = json.loads(spec[1:]) if spec.startswith("=") else {}
-    return str(fields.get("type") or "")
+    return fields.get(name)

@@ -8,10 +8,11 @@ change what changed. The keys of a delta are in reverse alphabetical order, as r
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tv_etl.market_server.chart import WORK_S, check_parameters
+from tv_etl.market_server.chart import WORK_S
 from tv_etl.market_server.listings import denied_name
 from tv_etl.market_server.market import BarSource
 from tv_etl.market_server.outbox import Outbox, Packet
+from tv_etl.market_server.parameters import check_parameters
 from tv_etl.market_server.quote_fields import BOOK, HISTORY, feed_values, history_values, moving_values, still_values
 from tv_etl.market_server.ranges import InvalidParameters
 from tv_etl.market_server.world import World

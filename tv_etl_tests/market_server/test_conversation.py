@@ -168,10 +168,3 @@ def test_sessions_created_too_fast_are_refused_and_the_others_go_on() -> None:
     talk.wait(1.0)
     assert "series_completed" in methods(talk.open_chart(session="cs_3"))
     assert talk.hangups == []
-
-
-def test_bar_replay_is_refused_without_ending_the_connection() -> None:
-    talk = Talk()
-    (error,) = talk.say(("replay_create_session", "rs_1"))
-    assert error["p"] == ["rs_1", "unsupported method", 'method: replay_create_session. args: "[]"']
-    assert talk.hangups == []
