@@ -8,6 +8,7 @@ is when the oldest bar that could still be fetched, and is not stored, leaves it
 import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -169,9 +170,9 @@ def loss_deadline(record: SeriesRecord, interval: Interval, hours: TradingHours 
     served_from = _open_back(interval, hours, now, window)
     lacking = [*unasked(record, interval, hours, now), (record.asked[-1][1], _LATEST)]
     for start, end in lacking:
-        bars = _opens_from(interval, hours, max(start, served_from), window + 1)
+        bars = _opens_from(interval, hours, max(start, served_from), window)
         if bars is not None and bars[0] < end:
-            return _moment(int(bars[window]))  # with that bar there are so many newer ones
+            return _moment(bars[1])
     return None
 
 
@@ -196,6 +197,7 @@ def overlap_start(store: BarStore, symbol: str, interval: Interval, watermark: d
     return start if is_too_far else min(start, day_before)
 
 
+@lru_cache(maxsize=1024)
 def _is_expected(interval: Interval, hours: TradingHours | None, span: Span) -> bool:
     """True if any bar is expected to open in the span."""
     start, end = span
@@ -213,17 +215,20 @@ def _expected(interval: Interval, hours: TradingHours | None, start: int, end: i
         return np.arange(start, end, interval.seconds, dtype=np.int64)
 
 
-def _opens_from(interval: Interval, hours: TradingHours | None, start: int, count: int) -> Seconds | None:
-    """The first so many opens expected from a time on; None if there are not so many in a hundred years."""
+# Many series of a lake trade at the same hours and were asked up to the same moment.
+@lru_cache(maxsize=1024)
+def _opens_from(interval: Interval, hours: TradingHours | None, start: int, count: int) -> tuple[int, int] | None:
+    """The first open expected from a time on, and the one so many bars later; None if that is a hundred years off."""
     reach_s = 2 * count * interval.seconds
     while reach_s < _CENTURY_S:
         opens = _expected(interval, hours, start, start + reach_s)
-        if opens.size >= count:
-            return opens[:count]
+        if opens.size > count:
+            return int(opens[0]), int(opens[count])
         reach_s *= 3
     return None
 
 
+@lru_cache(maxsize=1024)
 def _open_back(interval: Interval, hours: TradingHours | None, now: float, count: int) -> int:
     """The open of the newest but so many bars, the forming one counted; the beginning of time if there are fewer."""
     until = math.floor(now) + 1
