@@ -36,14 +36,13 @@ class Readjustment:
     ratio: float
     volume_ratio: float
     until: int
-    decimals: int  # that the server's prices were seen to have
+    decimals: int  # to which the server rounds the adjusted prices
 
     def rescale(self, bars: Bars) -> Bars:
         """The bars from `until` on unchanged, those before as the server would serve them now."""
         old = bars.between(None, self.until)
         values = bars.values.copy()
-        decimals = max(self.decimals, _decimals(old.values[:4]))
-        values[:4, : len(old)] = np.round(old.values[:4] * self.ratio, decimals)
+        values[:4, : len(old)] = np.round(old.values[:4] * self.ratio, self.decimals)
         values[4, : len(old)] = old.values[4] * self.volume_ratio
         return Bars(bars.times, values, bars.has_volume)
 
@@ -51,7 +50,7 @@ class Readjustment:
 def find_readjustment(stored: Bars, fetched: Bars) -> Readjustment | None:
     """How the history was re-adjusted between two fetches of the same bars; None if it was not.
 
-    The oldest bars decide: they must differ by one ratio, to the rounding of their prices. `until` is the first bar
+    Where it was several times, the bars between count as revised. The oldest bars decide: they must differ by one ratio, to the rounding of their prices. `until` is the first bar
     to which it does not apply, as far as one sees: after the overlap it is the next bar fetched.
     """
     old, new = overlap(stored, fetched)
@@ -125,9 +124,11 @@ def _extent(old: Bars, new: Bars, ratio: float, fetched: Bars) -> Readjustment:
     last = int(old.times[-1])
     beyond = fetched.between(last + 1, None).times[:1].tolist() or [last + 1]
     until = int(old.times[end]) if end < len(fits) else int(beyond[0])
-    stretch = slice(0, end)
-    volume_ratio = _volume_ratio(old.take(stretch), new.take(stretch), ratio)
-    return Readjustment(ratio, volume_ratio, until, _decimals(new.values[:4, stretch]))
+    before, after = old.take(fits & (old.times < until)), new.take(fits & (old.times < until))
+    exact = before.values[:4] * ratio
+    is_rounded = not np.allclose(exact, after.values[:4], rtol=1e-12, atol=0)
+    decimals = _decimals(after.values[:4]) if is_rounded else _MAX_DECIMALS
+    return Readjustment(ratio, _volume_ratio(before, after, ratio), until, decimals)
 
 
 def _volume_ratio(old: Bars, new: Bars, ratio: float) -> float:
