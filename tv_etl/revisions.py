@@ -50,8 +50,9 @@ class Readjustment:
 def find_readjustment(stored: Bars, fetched: Bars) -> Readjustment | None:
     """How the history was re-adjusted between two fetches of the same bars; None if it was not.
 
-    Where it was several times, the bars between count as revised. The oldest bars decide: they must differ by one ratio, to the rounding of their prices. `until` is the first bar
-    to which it does not apply, as far as one sees: after the overlap it is the next bar fetched.
+    The oldest bars decide: they must differ by one ratio, to the rounding of their prices. `until` is the first bar
+    to which it does not apply, as far as one sees: after the overlap it is the next bar fetched. Where the history was
+    re-adjusted more than once, the bars between count as revised.
     """
     old, new = overlap(stored, fetched)
     if not len(old) or not _differs(old, new)[0]:
