@@ -27,8 +27,8 @@ def check_specs(group: Group) -> list[dg.AssetCheckSpec]:
                 partitions_def=series_partitions(group),
                 description=(
                     "The low and high of every bar enclose its open and close. A bar that fails is kept in quarantine, "
-                    "outside the dataset: fetch its time again by a run with `start` and `end`; a sound version "
-                    "replaces it."
+                    "outside the dataset: fetch its time again by a run with `refetch`, `start` and `end`; a sound "
+                    "version replaces it."
                 ),
             )
         ]

@@ -31,7 +31,7 @@ def test_a_broken_bar_fails_the_check_of_its_partition(instance: dg.DagsterInsta
     assert (shown.records[0].data["high"], shown.records[0].data["low"]) == ("90.0", "110.0")
     with serve_in_thread(replay(tmp_path / "sound", rows, "1"), clock=clock) as server:
         start = datetime.fromtimestamp(rows[200][0], tz=timezone.utc)
-        result = run(instance, lake, server.url, GROUP, start=start.isoformat())
+        result = run(instance, lake, server.url, GROUP, start=start.isoformat(), refetch=True)
     assert materializations(result)[KEY]["rows added"] == 1
     assert [each.passed for each in result.get_asset_check_evaluations()] == [True]
 
