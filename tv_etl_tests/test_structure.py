@@ -80,7 +80,9 @@ def test_websockets_is_imported_in_two_places_only() -> None:
 
 
 def test_pyarrow_is_imported_where_bars_are_tables() -> None:
-    assert importers_of("pyarrow") <= {f"{CLIENT}.bar_schema", f"{CLIENT}.history", *STORE, *DAGSTER}
+    # The market server does without, but for the replay of Parquet files.
+    replay = "tv_etl.market_server.replay_files"
+    assert importers_of("pyarrow") <= {f"{CLIENT}.bar_schema", f"{CLIENT}.history", replay, *STORE, *DAGSTER}
 
 
 def test_dagster_is_imported_by_the_dagster_side_only() -> None:
@@ -130,6 +132,12 @@ def test_importing_the_package_imports_nothing_else() -> None:
     code = "import sys; before = set(sys.modules); import tv_etl; print(sorted(set(sys.modules) - before))"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed.strip() == "['tv_etl']"
+
+
+def test_the_market_server_needs_no_pyarrow() -> None:
+    code = "import sys; import tv_etl.market_server.__main__; print('pyarrow' in sys.modules)"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == "False"
 
 
 def test_the_client_needs_neither_dagster_nor_pyarrow() -> None:

@@ -33,7 +33,11 @@ def instance() -> Iterator[dg.DagsterInstance]:
 def group_of(
     limit: int = 50, *, name: str = "crypto", intervals: tuple[str, ...] = ("1d", "1h"), **scanner: Any
 ) -> Group:
-    wanted = {"market": "crypto", "sort": {"by": "exchange"}, "limit": limit, **scanner}
+    coins = [
+        {"left": "type", "operation": "equal", "right": "spot"},
+        {"left": "exchange", "operation": "in_range", "right": ["BINANCE", "BITSTAMP", "COINBASE"]},
+    ]
+    wanted = {"market": "crypto", "filters": coins, "sort": {"by": "exchange"}, "limit": limit, **scanner}
     symbols = {"scanner": wanted, "interval_s": 600}
     return Group.model_validate({"name": name, "symbols": symbols, "intervals": intervals, "initial_bars": 20})
 

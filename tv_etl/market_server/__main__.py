@@ -58,7 +58,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--now", type=_moment, help="ISO 8601 time the market's clock starts at (this machine's)")
     parser.add_argument("--speed", type=_not_negative, default=1.0, help="how fast the market's clock runs (1)")
     parser.add_argument(
-        "--replay", type=Path, metavar="DIR", help="serve the bars of EXCHANGE_TICKER_INTERVAL.csv files"
+        "--replay",
+        type=Path,
+        metavar="DIR",
+        help="serve the bars of EXCHANGE_TICKER_INTERVAL.csv or .parquet files, or of a lake",
     )
     parser.add_argument("--latency-ms", type=_not_negative, default=0.0, help="delay of everything sent (0)")
     parser.add_argument("--heartbeat-s", type=_positive, default=10.0, help="seconds between heartbeats (10)")

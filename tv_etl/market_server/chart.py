@@ -6,8 +6,8 @@ an unknown symbol gives series_loading, symbol_error, series_error.
 
 import json
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -56,6 +56,7 @@ class _Resolved:
     reason: tuple[str, ...] = ()
     is_heikin_ashi: bool = False
     replay: ReplaySession | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 class ChartSession:
@@ -220,7 +221,8 @@ class ChartSession:
         except SymbolError:
             return _Resolved(spec, None, _INVALID_SYMBOL), {}
         symbol, session = fields["symbol"], fields.get("session")
-        source = self._world.find(symbol, session if isinstance(session, str) else "regular")
+        settings = {"adjustment": str(fields.get("adjustment")), "currency": str(fields.get("currency-id") or "")}
+        source = self._world.find(symbol, session if isinstance(session, str) else "regular", **settings)
         chart_type, replay_id = _outer_field(spec, "type"), _outer_field(spec, "replay")
         replay = self._find_replay(replay_id)
         if (
@@ -233,10 +235,7 @@ class ChartSession:
             reason = ("permission denied", source.listing.denial, denied_name(source.listing))
             return _Resolved(symbol, None, reason), {}
         info = symbol_info(source.listing, str(session), has_volume=source.has_volume)
-        if fields.get("currency-id") not in (None, "", info["currency_id"], info["currency_code"]):
-            # Refused rather than answered in another currency than asked for.
-            return _Resolved(symbol, None, _INVALID_SYMBOL), {}
-        return _Resolved(symbol, source, is_heikin_ashi=chart_type is not None, replay=replay), info
+        return _Resolved(symbol, source, is_heikin_ashi=chart_type is not None, replay=replay, settings=settings), info
 
     # --- series -----------------------------------------------------------------------------------------------
 
@@ -245,7 +244,7 @@ class ChartSession:
         source = resolved.source
         if source is not None and not interval.is_intraday:
             # Days and wider bars are those of the regular session, whatever session was asked for.
-            source = self._world.find(resolved.symbol)
+            source = self._world.find(resolved.symbol, **resolved.settings)
         if source is not None and resolved.is_heikin_ashi:
             source = self._world.heikin_ashi(source)
         return Series(series_id, turnaround, symbol_id, resolved.symbol, interval, source, self._zone_of(source))

@@ -27,6 +27,10 @@ class HeikinAshiBars:
         """See BarSource."""
         return self._source.supports(interval)
 
+    def edition(self, now: float) -> int:
+        """See BarSource."""
+        return self._source.edition(now)
+
     def open_back(self, interval: Interval, now: float, count: int) -> int | None:
         """See BarSource."""
         return self._source.open_back(interval, now, count)

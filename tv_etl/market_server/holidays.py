@@ -59,6 +59,67 @@ def currency_holidays() -> tuple[str, ...]:
     return _texts({day for year in _years() for day in _new_year_and_christmas(year)})
 
 
+@cache
+def euronext_holidays() -> tuple[str, ...]:
+    """Full closures of the exchanges of Euronext."""
+    return _texts({day for year in _years() for day in _european_holidays(year)})
+
+
+@cache
+def euronext_half_days() -> tuple[str, ...]:
+    """Days on which Euronext and London close after lunch."""
+    eves = {date(year, 12, day) for year in _years() for day in (24, 31)}
+    return _texts({day for day in eves if day.weekday() < _SATURDAY})
+
+
+@cache
+def xetra_holidays() -> tuple[str, ...]:
+    """Full closures of Xetra: Euronext's, and the eves that are half days there."""
+    return tuple(sorted({*euronext_holidays(), *euronext_half_days()}))
+
+
+@cache
+def london_holidays() -> tuple[str, ...]:
+    """Full closures of London: the bank holidays of England."""
+    days = set()
+    for year in _years():
+        easter = _good_friday(year) + timedelta(days=2)
+        days |= {easter - timedelta(days=2), easter + timedelta(days=1), _made_up(date(year, 1, 1))}
+        days |= {_nth_weekday(year, 5, _MONDAY, 1), _last_monday(year, 5), _last_monday(year, 8)}
+        christmas = date(year, 12, 25)
+        # Two days off whatever weekdays they fall on.
+        days |= {_made_up(christmas), _made_up(date(year, 12, 26), taken=_made_up(christmas))}
+    moved = {date(2020, 5, 4): date(2020, 5, 8), date(2022, 5, 30): date(2022, 6, 2)}
+    extra = {date(2022, 6, 3), date(2022, 9, 19), date(2023, 5, 8)}  # a jubilee, a funeral, a coronation
+    return _texts({moved.get(day, day) for day in days} | extra)
+
+
+@cache
+def brazil_holidays() -> tuple[str, ...]:
+    """Full closures of B3."""
+    days = set()
+    for year in _years():
+        easter = _good_friday(year) + timedelta(days=2)
+        days |= {easter - timedelta(days=back) for back in (48, 47, 2)} | {easter + timedelta(days=60)}
+        fixed = [(1, 1), (4, 21), (5, 1), (9, 7), (10, 12), (11, 2), (11, 15), (12, 24), (12, 25), (12, 31)]
+        days |= {date(year, month, day) for month, day in [*fixed, *([(11, 20)] if year >= 2024 else [])]}
+    return _texts({day for day in days if day.weekday() < _SATURDAY})
+
+
+def _european_holidays(year: int) -> list[date]:
+    easter = _good_friday(year) + timedelta(days=2)
+    fixed = [date(year, 1, 1), date(year, 5, 1), date(year, 12, 25), date(year, 12, 26)]
+    days = [easter - timedelta(days=2), easter + timedelta(days=1), *fixed]
+    return [day for day in days if day.weekday() < _SATURDAY]
+
+
+def _made_up(day: date, taken: date | None = None) -> date:
+    """The next weekday where a holiday falls on a weekend or on one already taken."""
+    while day.weekday() >= _SATURDAY or (taken is not None and day <= taken):
+        day += timedelta(days=1)
+    return day
+
+
 def _years() -> range:
     return range(FIRST_YEAR, LAST_YEAR + 1)
 
@@ -77,7 +138,7 @@ def _us_holidays(year: int) -> list[date]:
         _nth_weekday(year, 1, _MONDAY, 3),
         _nth_weekday(year, 2, _MONDAY, 3),
         _good_friday(year),
-        _last_monday_of_may(year),
+        _last_monday(year, 5),
         *([_observed(date(year, 6, 19))] if year >= 2022 else []),
         _observed(date(year, 7, 4)),
         _nth_weekday(year, 9, _MONDAY, 1),
@@ -99,8 +160,8 @@ def _nth_weekday(year: int, month: int, weekday: int, n: int) -> date:
     return first + timedelta(days=(weekday - first.weekday()) % 7 + 7 * (n - 1))
 
 
-def _last_monday_of_may(year: int) -> date:
-    last = date(year, 5, 31)
+def _last_monday(year: int, month: int) -> date:
+    last = date(year, month, 31)
     return last - timedelta(days=last.weekday())
 
 
@@ -115,24 +176,3 @@ def _good_friday(year: int) -> date:
     m = (a + 11 * h + 22 * weekday) // 451
     month, day = divmod(h + weekday - 7 * m + 114, 31)
     return date(year, month, day + 1) - timedelta(days=2)
-
-
-def _listed(text: str) -> tuple[str, ...]:
-    return tuple(text.split(","))
-
-
-KOREA = _listed(
-    "20240101,20240209,20240212,20240301,20240410,20240501,20240506,20240515,20240606,20240815,20240916,20240917,"
-    "20240918,20241001,20241003,20241009,20241225,20241231,20250101,20250127,20250128,20250129,20250130,20250303,"
-    "20250501,20250505,20250506,20250603,20250606,20250815,20251003,20251006,20251007,20251008,20251009,20251225,"
-    "20251231,20260101,20260216,20260217,20260218,20260302,20260501,20260505,20260525,20260603,20260817,20260924,"
-    "20260925,20261005,20261009,20261225,20261231,20270101,20270208,20270209,20270301,20270505,20270513,20270816,"
-    "20270914,20270915,20270916,20271004,20271011,20271231"
-)
-
-INDIA = _listed(
-    "20240122,20240126,20240308,20240325,20240329,20240411,20240417,20240501,20240520,20240617,20240717,20240815,"
-    "20241002,20241115,20241120,20241225,20250226,20250314,20250331,20250410,20250414,20250418,20250501,20250815,"
-    "20250827,20251002,20251021,20251022,20251105,20251225,20260126,20260303,20260326,20260331,20260403,20260414,"
-    "20260501,20260528,20260626,20260914,20261002,20261020,20261110,20261124,20261225"
-)

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from tv_etl.market_server.listings import Listing, symbol_info, update_mode
-from tv_etl.market_server.market import BarSource
+from tv_etl.market_server.market import BarSource, quote_interval
 from tv_etl.market_server.series import first_bar_time
 from tv_etl.market_server.sessions import DAY_S, calendar_of
 from tv_etl.tradingview.intervals import Interval
@@ -25,7 +25,6 @@ HISTORY = frozenset({
 
 _NO_VALUE = msgspec.Raw(b"1e+100")
 _DAY = Interval(1, "d")
-_INTRADAY = [Interval(minutes, "m") for minutes in range(1, 1_441)]
 _FIRST_BARS = {"first_bar_time_1s": Interval(1, "s"), "first_bar_time_1m": Interval(1, "m")}
 _YEAR_DAYS, _AVERAGED_DAYS = 365, 10
 _COPIED = ("description", "pro_name", "type", "typespecs", "pricescale", "minmov", "minmove2", "fractional",
@@ -51,7 +50,7 @@ def moving_values(source: BarSource, now: float) -> dict[str, Any]:
     """The fields that follow the market."""
     listing, calendar = source.listing, source.calendar
     known = now - listing.delay_s
-    interval = _DAY if source.supports(_DAY) else next(i for i in _INTRADAY if source.supports(i))
+    interval = quote_interval(source)
     rows = source.bars(interval, known, count=2).rows
     if not len(rows):
         return {"current_session": "out_of_session"}

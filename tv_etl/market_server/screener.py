@@ -6,7 +6,7 @@ tvkit): the request's keys, the operations, `{"totalCount", "data": [{"s", "d"}]
 """
 
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any, Literal
 
@@ -14,19 +14,17 @@ import msgspec
 
 from tv_etl.market_server.http import HttpRequest, HttpResponse
 from tv_etl.market_server.listings import Listing
-from tv_etl.market_server.market import BarSource
-from tv_etl.market_server.quote_fields import moving_values
+from tv_etl.market_server.screener_columns import COLUMNS, MARKETS, Figures, Row, market_of
 from tv_etl.market_server.world import World
 
 GLOBAL = "global"
 
-_STOCK_MARKETS = {"US": "america", "KR": "korea", "IN": "india"}
-_KIND_MARKETS = {
-    "spot": "crypto", "forex": "forex", "futures": "futures", "index": "cfd", "commodity": "cfd",
-}  # fmt: skip
-MARKETS = frozenset({GLOBAL, *_STOCK_MARKETS.values(), *_KIND_MARKETS.values()})
-
-Row = Mapping[str, Any]
+# What the pages of TradingView's site call their selections.
+_PRESETS: dict[str, Callable[[Listing], bool]] = {
+    "all_stocks": lambda listing: (
+        listing.kind in ("stock", "dr") or (listing.kind == "fund" and "etf" not in listing.typespecs)
+    ),
+}
 
 
 class ScanRefused(Exception):
@@ -75,6 +73,7 @@ class _Scan(msgspec.Struct, forbid_unknown_fields=True):
     markets: list[str] = []
     symbols: _Symbols = msgspec.field(default_factory=_Symbols)
     options: dict[str, Any] = {}
+    preset: str = ""
     ignore_unknown_fields: bool = False
 
 
@@ -99,64 +98,47 @@ def scan(world: World, market: str, body: bytes) -> dict[str, Any]:
     except msgspec.DecodeError as error:
         raise ScanRefused(str(error)) from None
     _check(market, wanted)
-    rows = [row for row in _rows(world) if _is_wanted(row, market, wanted)]
+    figures = Figures(world, _listed(world, market, wanted))
+    places: Sequence[int] = range(len(figures.listings))
+    for condition in wanted.filter:
+        _prepare([condition], figures, places)
+        places = [place for place in places if _holds(condition, Row(figures, place))]
+    if wanted.filter2 is not None:
+        _prepare(_leaves(wanted.filter2), figures, places)
+        places = [place for place in places if _tree_holds(wanted.filter2, Row(figures, place))]
     if wanted.sort is not None:
-        rows = _sorted(rows, wanted.sort)
-    first, end = wanted.range or (0, len(rows))
-    data = [{"s": row["s"], "d": [row.get(column) for column in wanted.columns]} for row in rows[first:end]]
-    return {"totalCount": len(rows), "data": data}
+        places = _sorted(places, figures, wanted.sort)
+    first, end = wanted.range or (0, len(places))
+    page = places[first:end]
+    shown = [figures.column(name, page) if name in COLUMNS else [None] * len(page) for name in wanted.columns]
+    data = [
+        {"s": figures.listings[place].symbol, "d": [values[row] for values in shown]} for row, place in enumerate(page)
+    ]
+    return {"totalCount": len(places), "data": data}
 
 
-def market_of(listing: Listing) -> str:
-    """The screener's name for the part of the market that a listing belongs to."""
-    if listing.kind in ("stock", "fund"):
-        return _STOCK_MARKETS[listing.source.country]
-    return _KIND_MARKETS[listing.kind]
+def _listed(world: World, market: str, wanted: _Scan) -> list[Listing]:
+    """The listings that the market, the preset, the types and the tickers of a scan leave."""
+    tickers, types = frozenset(wanted.symbols.tickers), frozenset(wanted.symbols.query.types)
+    symbols = [symbol for symbol in world.market.listed() if not tickers or symbol in tickers]
+    listings = [listing for listing in map(world.market.listing, symbols) if listing is not None]
+    return [
+        listing
+        for listing in listings
+        if market in (GLOBAL, market_of(listing))
+        and (not wanted.markets or not {GLOBAL, market_of(listing)}.isdisjoint(wanted.markets))
+        and (not types or listing.kind in types)
+        and (not wanted.preset or _PRESETS[wanted.preset](listing))
+    ]
 
 
-# --- figures --------------------------------------------------------------------------------------------------
-
-
-def _rows(world: World) -> list[Row]:
-    now = world.clock.now()
-    sources = (world.market.find(symbol) for symbol in world.market.listed())
-    return [_row(source, now) for source in sources if source is not None]
-
-
-def _row(source: BarSource, now: float) -> Row:
-    listing, moving = source.listing, moving_values(source, now)
-    return {
-        "s": listing.symbol,
-        "name": listing.ticker,
-        "description": listing.description,
-        "type": listing.kind,
-        "typespecs": list(listing.typespecs),
-        "exchange": listing.exchange,
-        "currency": listing.currency,
-        "country": listing.source.country or None,
-        "market": market_of(listing),
-        "is_primary": True,
-        "open": moving.get("open_price"),
-        "high": moving.get("high_price"),
-        "low": moving.get("low_price"),
-        "close": moving.get("lp"),
-        "change": moving.get("chp"),
-        "change_abs": moving.get("ch"),
-        "volume": moving.get("volume") if source.has_volume else None,
-        "market_cap_basic": None,  # nobody has counted the shares of a synthetic company
-        "pricescale": listing.pricescale,
-        "minmov": listing.minmov,
-        "minmove2": 0,
-        "fractional": "false",
-        "update_mode": "streaming",
-    }
-
-
-COLUMNS = frozenset({
-    "name", "description", "type", "typespecs", "exchange", "currency", "country", "market", "is_primary", "open",
-    "high", "low", "close", "change", "change_abs", "volume", "market_cap_basic", "pricescale", "minmov", "minmove2",
-    "fractional", "update_mode",
-})  # fmt: skip
+def _prepare(conditions: Sequence[_Filter], figures: Figures, places: Sequence[int]) -> None:
+    """Work out the columns that conditions compare, for all listings at once."""
+    for condition in conditions:
+        bounds = condition.right if isinstance(condition.right, list) else [condition.right]
+        for name in (condition.left, *bounds):
+            if isinstance(name, str) and name in COLUMNS:
+                figures.column(name, places)
 
 
 # --- what is asked --------------------------------------------------------------------------------------------
@@ -164,8 +146,10 @@ COLUMNS = frozenset({
 
 def _check(market: str, wanted: _Scan) -> None:
     for name in (market, *wanted.markets):
-        if name not in MARKETS:
+        if name not in (GLOBAL, *MARKETS):
             raise ScanRefused(f'Unknown market "{name}"')
+    if wanted.preset and wanted.preset not in _PRESETS:
+        raise ScanRefused(f'Unknown preset "{wanted.preset}"')
     fields = [*_fields(wanted.filter), *([wanted.sort.sort_by] if wanted.sort else [])]
     if wanted.filter2 is not None:
         fields += _fields(_leaves(wanted.filter2))
@@ -194,22 +178,11 @@ def _fields(filters: Sequence[_Filter]) -> list[str]:
     return [each.left for each in filters]
 
 
-def _is_wanted(row: Row, market: str, wanted: _Scan) -> bool:
-    symbols = wanted.symbols
-    return (
-        market in (GLOBAL, row["market"])
-        and (not wanted.markets or bool({GLOBAL, row["market"]} & set(wanted.markets)))
-        and (not symbols.tickers or row["s"] in symbols.tickers)
-        and (not symbols.query.types or row["type"] in symbols.query.types)
-        and all(_holds(each, row) for each in wanted.filter)
-        and (wanted.filter2 is None or _tree_holds(wanted.filter2, row))
-    )
-
-
-def _sorted(rows: Sequence[Row], sort: _Sort) -> list[Row]:
-    known = [row for row in rows if row[sort.sort_by] is not None]
-    unknown = [row for row in rows if row[sort.sort_by] is None]
-    known.sort(key=lambda row: row[sort.sort_by], reverse=sort.sort_order == "desc")
+def _sorted(places: Sequence[int], figures: Figures, sort: _Sort) -> list[int]:
+    values = dict(zip(places, figures.column(sort.sort_by, places), strict=True))
+    known = [place for place in places if values[place] is not None]
+    unknown = [place for place in places if values[place] is None]
+    known.sort(key=lambda place: values[place], reverse=sort.sort_order == "desc")
     return [*unknown, *known] if sort.nulls_first else [*known, *unknown]
 
 

@@ -104,7 +104,7 @@ class Series:
         oldest = int(self.rows[0, 0])
         floor = self._floor(plan, now)
         older = texts.closed_bars(
-            self.source, self.interval, self.zone, before=oldest, count=min(count, self._most(plan)),
+            self.source, self.interval, self.zone, before=oldest, count=min(count, self._most(plan)), now=now,
             start=max(floor, start or 0) or None, end_index=self.first_index,
         )  # fmt: skip
         is_short = len(older.rows) < count if start is None else start < floor or older.is_start
@@ -148,11 +148,13 @@ class Series:
         floor, most = self._floor(plan, now), self._most(plan)
         start = self._start(wanted, before)
         count = min(max(wanted.count - 1, 0), most)
-        part = texts.closed_bars(self.source, self.interval, self.zone, before=before, count=count, start=floor or None)
+        part = texts.closed_bars(
+            self.source, self.interval, self.zone, before=before, count=count, now=now, start=floor or None
+        )
         is_short = len(part.rows) + 1 < wanted.count
         if start is not None:
             framed = texts.closed_bars(
-                self.source, self.interval, self.zone, before=before, count=most, start=max(start, floor)
+                self.source, self.interval, self.zone, before=before, count=most, now=now, start=max(start, floor)
             )
             if wanted.is_forward or len(framed.rows) >= len(part.rows):
                 part, is_short = framed, start < floor or framed.is_start

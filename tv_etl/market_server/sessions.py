@@ -3,9 +3,9 @@
 A *trading day* is the date a session belongs to; an overnight session opens on the evening before. Pure.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -23,7 +23,7 @@ ROUND_THE_CLOCK = "24x7"
 _EPOCH = datetime(1970, 1, 1)
 _WEEKDAYS = frozenset(range(5))
 _ALL_DAYS = frozenset(range(7))
-_LAST_YEAR = 2035
+_LAST_DAY = 24_105  # 2035-12-31
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,11 @@ class Hours:
             first += end - start
         return np.concatenate(starts)
 
+    def bar_offsets(self, interval: Interval) -> Integers:
+        """Where each bar of an intraday interval opens, in seconds after local midnight."""
+        step = interval.seconds
+        return np.concatenate([np.arange(60 * start, 60 * end, step, dtype=np.int64) for start, end in self.segments])
+
     def clock_minutes(self) -> Integers:
         """Where each traded minute lies, in minutes after local midnight."""
         return np.concatenate([np.arange(start, end, dtype=np.int64) for start, end in self.segments])
@@ -82,23 +87,27 @@ class Schedule:
 class Calendar:
     """The trading days of a schedule from a first day on, as arrays.
 
-    `days` counts days since 1970-01-01; `opens` and `closes` are UTC seconds; `kinds` indexes `hours`.
+    `days` counts days since 1970-01-01; `opens` and `closes` are UTC seconds; `kinds` indexes `hours`. A day with
+    hours of its own is a trading day even on a weekend or a holiday.
     """
 
-    def __init__(self, schedule: Schedule, first_day: int) -> None:
+    def __init__(self, schedule: Schedule, first_day: int, last_day: int | None = None) -> None:
         self.is_round_the_clock = schedule.session == ROUND_THE_CLOCK
         weekdays = _ALL_DAYS if self.is_round_the_clock else _WEEKDAYS
-        days = np.arange(first_day, _day_number(f"{_LAST_YEAR}1231") + 1, dtype=np.int64)
-        days = days[np.isin((days + 3) % 7, list(weekdays))]
-        closed = [*schedule.holidays, *schedule.corrections.get("dayoff", ())]
-        self.days: Integers = days[~np.isin(days, [_day_number(text) for text in closed])]
+        end = _LAST_DAY if last_day is None else min(last_day, _LAST_DAY)
+        days = np.arange(first_day, end + 1, dtype=np.int64)
+        special = [day for text, dates in schedule.corrections.items() if text != "dayoff" for day in dates]
+        is_open = np.isin((days + 3) % 7, list(weekdays)) & ~np.isin(days, _day_numbers(schedule.holidays))
+        is_open |= np.isin(days, _day_numbers(special))
+        self.days: Integers = days[is_open & ~np.isin(days, _day_numbers(schedule.corrections.get("dayoff", ())))]
         self.hours = [Hours.parse(schedule.session)]
         self.kinds: Integers = np.zeros(len(self.days), np.int64)
         for text, dates in schedule.corrections.items():
             if text != "dayoff":
-                self.kinds[np.isin(self.days, [_day_number(day) for day in dates])] = len(self.hours)
+                self.kinds[np.isin(self.days, _day_numbers(dates))] = len(self.hours)
                 self.hours.append(Hours.parse(text))
-        self.midnights: Integers = self.days * DAY_S - _utc_offsets(schedule.time_zone, self.days)
+        earliest = min(first_day, 0)
+        self.midnights: Integers = self.days * DAY_S - _utc_offsets(schedule.time_zone, earliest)[self.days - earliest]
         self.opens: Integers = self.midnights + 60 * self._per_kind([h.segments[0][0] for h in self.hours])
         self.closes: Integers = self.midnights + 60 * self._per_kind([h.segments[-1][1] for h in self.hours])
         self.minutes: Integers = self._per_kind([h.minutes for h in self.hours])
@@ -117,26 +126,14 @@ class Calendar:
 
     def bar_opens(self, index: int, interval: Interval) -> Integers:
         """UTC opens of the bars of one trading day, for an intraday interval."""
-        hours = self.hours[self.kinds[index]]
-        starts = hours.bar_starts(interval.count)
-        return np.asarray(self.midnights[index] + 60 * hours.clock_minutes()[starts], np.int64)
+        return np.asarray(self.midnights[index] + self.hours[self.kinds[index]].bar_offsets(interval), np.int64)
 
     def groups(self, interval: Interval) -> Integers:
-        """A number per trading day that is equal for the days of one daily, weekly or monthly bar."""
-        if interval.unit == "d":
-            return np.arange(len(self.days), dtype=np.int64) // interval.count
-        if interval.unit == "w":
-            return (self.days + 3) // 7 // interval.count
-        months = self.days.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
-        return np.asarray(months // interval.count, np.int64)
+        """The number of the daily, weekly or monthly bar, counted from 0, that each trading day belongs to."""
+        return _groups(self, interval)
 
     def days_back(self, interval: Interval, last: int, count: int) -> int:
-        """Index of the trading day to begin with so that `count` bars end in the day with index `last`."""
-        if interval.is_intraday:
-            total = self._bars_until(interval, last)
-            before_last = total[last] - len(self.bar_opens(last, interval))
-            # The newest day may hold only its first bar by now.
-            return int(np.searchsorted(total, before_last - count, side="right"))
+        """Index of the trading day where the `count`th daily or wider bar opens, counted back from `last`'s."""
         groups = self.groups(interval)
         return int(np.searchsorted(groups, groups[last] - count + 1))
 
@@ -145,7 +142,7 @@ class Calendar:
         last = self.last_opened(now)
         if last < 0:
             return None
-        total = self._bars_until(interval, last)
+        total = _bars_until(self, interval)
         newest = self.bar_opens(last, interval)
         opened = int(np.searchsorted(newest, now, side="right"))
         place = int(total[last]) - len(newest) + opened - count
@@ -153,11 +150,6 @@ class Calendar:
             return None
         day = int(np.searchsorted(total, place, side="right"))
         return int(self.bar_opens(day, interval)[place - (int(total[day - 1]) if day else 0)])
-
-    def _bars_until(self, interval: Interval, last: int) -> Integers:
-        """How many intraday bars there are up to the end of each day."""
-        per_kind = np.array([len(hours.bar_starts(interval.count)) for hours in self.hours], np.int64)
-        return np.cumsum(per_kind[self.kinds[: last + 1]])
 
     def bar_close(self, interval: Interval, bar_open: int) -> int:
         """The `bar_close_time` of the bar with this open: one second less where it ends with its session."""
@@ -191,18 +183,43 @@ class Calendar:
         return opens[:count]
 
 
-@lru_cache(maxsize=256)
-def calendar_of(schedule: Schedule, first_day: int) -> Calendar:
+@lru_cache(maxsize=128)
+def calendar_of(schedule: Schedule, first_day: int, last_day: int | None = None) -> Calendar:
     """The calendar of a schedule from `first_day` (days since 1970-01-01) on; equal ones are shared."""
-    return Calendar(schedule, first_day)
+    return Calendar(schedule, first_day, last_day)
 
 
-def _day_number(text: str) -> int:
-    return (datetime.strptime(text, "%Y%m%d") - _EPOCH).days
+@lru_cache(maxsize=64)
+def _groups(calendar: Calendar, interval: Interval) -> Integers:
+    days = calendar.days
+    if interval.unit == "d":
+        return np.arange(len(days), dtype=np.int64) // interval.count
+    if interval.unit == "w":
+        numbers = (days + 3) // 7 // interval.count
+    else:
+        months = days.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
+        numbers = months // interval.count
+    # A week of holidays has no bar, so it must not count as one.
+    return np.cumsum(np.diff(numbers, prepend=numbers[:1]) != 0)
 
 
-def _utc_offsets(time_zone: str, days: Integers) -> Integers:
+@lru_cache(maxsize=64)
+def _bars_until(calendar: Calendar, interval: Interval) -> Integers:
+    """How many intraday bars there are up to the end of each day."""
+    per_kind = np.array([len(hours.bar_offsets(interval)) for hours in calendar.hours], np.int64)
+    return np.cumsum(per_kind[calendar.kinds])
+
+
+def _day_numbers(texts: Iterable[str]) -> list[int]:
+    ordinals = (date(int(text[:4]), int(text[4:6]), int(text[6:])).toordinal() for text in texts)
+    return [ordinal - _EPOCH.toordinal() for ordinal in ordinals]
+
+
+@lru_cache(maxsize=32)
+def _utc_offsets(time_zone: str, first_day: int) -> Integers:
+    """The zone's offset in seconds on each day that a calendar may hold."""
     # Noon stands for the whole session: no session is open while its own zone changes the clock.
     noon = _EPOCH.replace(hour=12, tzinfo=ZoneInfo(time_zone))
-    offsets = [(noon + timedelta(days=day)).utcoffset() or timedelta() for day in days.tolist()]
+    days = range(first_day, _LAST_DAY + 1)
+    offsets = [(noon + timedelta(days=day)).utcoffset() or timedelta() for day in days]
     return np.array([offset.total_seconds() for offset in offsets], np.int64)

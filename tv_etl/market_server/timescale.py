@@ -1,6 +1,7 @@
 """What `timescale_update` says of bars: their points, the scale they lie on and its tick marks, as JSON text.
 
-Closed bars never change, so their text is made once and serves every client that asks for them again.
+Closed bars change on the day of a split or dividend only, so their text is made once and serves every client that
+asks for them again.
 """
 
 from collections import OrderedDict
@@ -16,6 +17,7 @@ from tv_etl.market_server.sessions import DAY_S, Integers
 from tv_etl.tradingview.intervals import Interval
 
 _MAX_CACHED_BARS = 500_000
+_ENTRY_COST = 50  # what a text costs besides its bars, in bars
 
 # The weight of a mark is that of the widest boundary that lies between a bar and the one before it.
 _FIRST_WEIGHT = 10
@@ -47,18 +49,19 @@ class BarsTexts:
         self._bars = 0
 
     def closed_bars(
-        self, source: BarSource, interval: Interval, zone: str, *, before: int, count: int, start: int | None = None,
-        end_index: int | None = None,
+        self, source: BarSource, interval: Interval, zone: str, *, before: int, count: int, now: float,
+        start: int | None = None, end_index: int | None = None,
     ) -> BarsText:  # fmt: skip
         """The bars before `before`, which must all be closed: the newest `count` of those from `start` on.
 
         The newest gets the index `end_index - 1`; without it the oldest gets 0.
         """
-        key = (id(source), interval, zone, before, count, start, end_index)
+        # The source itself, not its id: another may have that once this one is forgotten.
+        key = (source, source.edition(now), interval, zone, before, count, start, end_index)
         text = self._texts.get(key)
         if text is None:
             # One more than asked: the weight of the first mark depends on the bar before it.
-            bars = source.bars(interval, before, count=count + 1, before=before)
+            bars = source.bars(interval, now, count=count + 1, before=before)
             rows = bars.rows[-count:] if count else bars.rows[:0]
             if start is not None:
                 rows = rows[np.searchsorted(rows[:, 0], start) :]
@@ -72,10 +75,10 @@ class BarsTexts:
 
     def _remember(self, key: tuple[object, ...], text: BarsText) -> None:
         self._texts[key] = text
-        self._bars += len(text.rows)
+        self._bars += len(text.rows) + _ENTRY_COST
         while self._bars > _MAX_CACHED_BARS and len(self._texts) > 1:
             _, oldest = self._texts.popitem(last=False)
-            self._bars -= len(oldest.rows)
+            self._bars -= len(oldest.rows) + _ENTRY_COST
 
 
 def encode_bars(

@@ -1,6 +1,6 @@
 """What all connections of a server share: the market, its clock, the account's plan, the texts of closed bars."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -8,7 +8,7 @@ from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.faults import FAULTS
 from tv_etl.market_server.heikin_ashi import HeikinAshiBars
 from tv_etl.market_server.listings import Listing, plain_listing
-from tv_etl.market_server.market import BarSource
+from tv_etl.market_server.market import BarSource, Floats
 from tv_etl.market_server.plans import ANONYMOUS, Plan
 from tv_etl.market_server.timescale import BarsTexts
 
@@ -19,8 +19,16 @@ class AnyMarket(Protocol):
     def listed(self) -> list[str]:
         """Every symbol that a screener finds; no faults."""
 
-    def find(self, symbol: str, session: str = "regular") -> BarSource | None:
-        """The bars of a symbol, None if the symbol is unknown."""
+    def find(
+        self, symbol: str, session: str = "regular", *, adjustment: str = "splits", currency: str = ""
+    ) -> BarSource | None:
+        """The bars of a symbol, None if the symbol is unknown or cannot be had in the currency."""
+
+    def listing(self, symbol: str) -> Listing | None:
+        """What is known of a symbol that is listed."""
+
+    def newest_days(self, wanted: Sequence[Listing], now: float, back: Sequence[int] = (1, 0)) -> Floats:
+        """The daily bars so many trading days older than the newest: `(listings, back, 6)`, NaN where there is none."""
 
     def source_of(self, listing: Listing, session: str = "regular") -> BarSource:
         """The bars of a listing that the market need not know."""
@@ -43,11 +51,13 @@ class World:
     texts: BarsTexts = field(default_factory=BarsTexts)
     _heikin_ashi: dict[int, HeikinAshiBars] = field(default_factory=dict)
 
-    def find(self, symbol: str, session: str = "regular") -> BarSource | None:
+    def find(
+        self, symbol: str, session: str = "regular", *, adjustment: str = "splits", currency: str = ""
+    ) -> BarSource | None:
         """The bars of a symbol; a fault's are those of a plain instrument."""
         if symbol in FAULTS:
             return self.market.source_of(plain_listing(symbol))
-        return self.market.find(symbol, session)
+        return self.market.find(symbol, session, adjustment=adjustment, currency=currency)
 
     def heikin_ashi(self, source: BarSource) -> BarSource:
         """The Heikin Ashi bars of a source; the same object for the same source, as texts of bars are kept by it."""

@@ -68,7 +68,7 @@ def test_a_taken_http_port_is_an_error(capsys: pytest.CaptureFixture[str]) -> No
 
 def test_a_folder_without_bars_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--port", "0", "--replay", str(tmp_path)]) == 1
-    assert "no CSV files" in capsys.readouterr().err
+    assert "no CSV or Parquet files" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

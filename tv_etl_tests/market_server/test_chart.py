@@ -298,7 +298,7 @@ def test_the_json_form_of_a_symbol_is_understood(spec: dict[str, str], session: 
 @pytest.mark.parametrize(
     "spec",
     [
-        '={"symbol":"NASDAQ:AAPL","currency-id":"EUR"}',
+        '={"symbol":"NASDAQ:AAPL","currency-id":"MOON"}',
         '={"symbol":{"symbol":"NASDAQ:AAPL"},"type":"BarSetRenko@tv-prostudies-40!","inputs":{}}',
         "={broken",
         "={}",
@@ -344,6 +344,28 @@ def test_times_and_prices_are_printed_as_floats() -> None:
     points = text.partition('"v":[')[2].partition("]")[0].split(",")
     assert all("." in value for value in points)
     assert "삼성전자" in "".join(talk.payloads)
+
+
+def test_seconds_are_served_to_whom_has_them() -> None:
+    talk = Talk(plan=replace(ANONYMOUS, has_seconds=True))
+    seconds = bars(only(talk.open_chart("BINANCE:BTCUSDT", "1S", 600), "timescale_update"))
+    minutes = bars(only(talk.open_chart("BINANCE:BTCUSDT", "1", 10, session="cs_2"), "timescale_update"))
+    closed = minutes[-2]
+    inside = [row for row in seconds if closed[0] <= row[0] < closed[0] + 60]
+    assert len(seconds) == 600 and len(inside) == 60
+    assert max(row[2] for row in inside) == closed[2] and inside[-1][4] == closed[4]
+    (update,) = [each for each in talk.wait(1.0, market_seconds=1) if "cs_1" in each["p"]]
+    assert bars(update)[0][0] == seconds[-1][0] + 1
+
+
+def test_the_adjustment_and_the_currency_of_a_spec_are_obeyed() -> None:
+    def closes(**settings: str) -> list[float]:
+        spec = "=" + json.dumps({"symbol": "NYSE:DIVI", **settings})
+        return [row[4] for row in bars(only(Talk().open_chart(spec, "1D", 300), "timescale_update"))]
+
+    plain, adjusted, euros = closes(), closes(adjustment="dividends"), closes(**{"currency-id": "EUR"})
+    assert plain[-1] == adjusted[-1] and adjusted[0] < 0.99 * plain[0]
+    assert 0.8 < euros[-1] / plain[-1] < 0.95
 
 
 def test_marks_follow_the_exchange_where_a_chart_asks_for_it() -> None:

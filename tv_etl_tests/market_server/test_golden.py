@@ -57,7 +57,6 @@ DIFFERENCES: dict[str, set[str]] = {
             "tvrs2023-30-qsd",
         )
     },
-    "there are no seconds on offer": {"har-20251218-qsd-snapshot: missing p[1].v.first_bar_time_1s"},
     "a whole number was due that day": {
         "har-20251218-qsd-snapshot: p[1].v.price_52_week_high is int, ours float",
     },
@@ -75,7 +74,6 @@ DIFFERENCES: dict[str, set[str]] = {
             "exchange_listed_name is-tickbars-available measure source2 source_id",
         ),
     },
-    "the session was ten minutes longer in 2023": {"tvrs2023-34-timescale_update: value of lbs"},
     "in 2023 the first bar's mark weighed 10 and most weeks that began on a Tuesday 40; we do as har-20251218-*": {
         "tvrs2023-34-timescale_update: value of marks"
     },
@@ -84,10 +82,6 @@ DIFFERENCES: dict[str, set[str]] = {
     },
     "other names of this one instrument": {
         f"{name}: missing p[2].aliases[]" for name in ("har-20251218-symbol_resolved", "tvrs2023-20-symbol_resolved")
-    },
-    "the exchange has no special sessions here": {
-        "har-20251218-qsd-snapshot: missing p[1].v.subsessions[].session-correction",
-        "har-20251218-symbol_resolved: missing p[2].subsessions[].session-correction",
     },
     "night trading, which the synthetic exchange does not have": _lines(
         "mktcli-20260821-history-ok",

@@ -32,3 +32,25 @@ def test_futures_trade_on_most_holidays_of_the_exchanges_but_shorter() -> None:
 
 def test_currencies_rest_on_new_year_and_christmas() -> None:
     assert [day for day in holidays.currency_holidays() if day.startswith("2026")] == ["20260101", "20261225"]
+
+
+def in_year(days: tuple[str, ...], year: int) -> list[str]:
+    return [day for day in days if day.startswith(str(year))]
+
+
+def test_europe_rests_at_easter_and_christmas() -> None:
+    assert in_year(holidays.euronext_holidays(), 2025) == ["20250101", "20250418", "20250421", "20250501", "20251225",
+                                                           "20251226"]  # fmt: skip
+    assert in_year(holidays.euronext_half_days(), 2025) == ["20251224", "20251231"]
+    assert set(holidays.xetra_holidays()) == {*holidays.euronext_holidays(), *holidays.euronext_half_days()}
+
+
+def test_london_rests_on_bank_holidays_and_when_the_crown_says_so() -> None:
+    assert in_year(holidays.london_holidays(), 2022) == ["20220103", "20220415", "20220418", "20220502", "20220602",
+                                                         "20220603", "20220829", "20220919", "20221226",
+                                                         "20221227"]  # fmt: skip
+    assert in_year(holidays.london_holidays(), 2021)[-2:] == ["20211227", "20211228"]
+
+
+def test_brazil_rests_at_carnival() -> None:
+    assert {"20250303", "20250304", "20250418", "20250619", "20251120"} <= set(holidays.brazil_holidays())

@@ -5,18 +5,13 @@ from time import perf_counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from tv_etl.market_server.listings import listings, plain_listing, symbol_info
+from tv_etl.market_server.listings import find_listing, listings, plain_listing
 from tv_etl.market_server.market import BarSource, Floats, Market
-from tv_etl.trading_hours import TradingHours
 from tv_etl.tradingview.intervals import Interval
 from tv_etl_tests.market_server.talk import FRIDAY_NOON
 
-SYMBOLS = ["NASDAQ:AAPL", "BINANCE:BTCUSDT", "FX:EURUSD", "FOREX:EURUSD", "TVC:NDX", "COMEX:GC1!", "KRX:005930"]
 MARKET = Market(7)
-MOMENTS = st.integers(1_500_000_000, 1_795_200_000)
 
 
 def source_of(symbol: str, session: str = "regular") -> BarSource:
@@ -33,147 +28,33 @@ def bars(symbol: str, interval: str, count: int, now: float = FRIDAY_NOON) -> Fl
     return source_of(symbol).bars(Interval.parse(interval), now, count=count).rows
 
 
-def aggregated(rows: Floats, starts: list[int]) -> list[list[float]]:
-    """Wider bars, by a loop that shares nothing with the market's own way."""
-    wide = []
-    for first, end in zip(starts, [*starts[1:], len(rows)], strict=True):
-        part = rows[first:end]
-        bar = [part[0, 0], part[0, 1], part[:, 2].max(), part[:, 3].min(), part[-1, 4]]
-        wide.append(bar + ([round(float(part[:, 5].sum()), 5)] if rows.shape[1] > 5 else []))
-    return wide
+def test_prices_are_converted_at_one_rate() -> None:
+    euros, day = MARKET.find("NASDAQ:AAPL", currency="EUR"), Interval.parse("1D")
+    assert euros is not None and euros.listing.currency == "EUR"
+    rates = bars("NASDAQ:AAPL", "1D", 50)[:, 1:5] / euros.bars(day, FRIDAY_NOON, count=50).rows[:, 1:5]
+    assert rates.max() - rates.min() < 1e-4 and 1.0 < rates.mean() < 1.3
+    assert MARKET.find("NASDAQ:AAPL", currency="USD") is source_of("NASDAQ:AAPL")
+    assert MARKET.find("NASDAQ:AAPL", currency="MOON") is None
+    assert MARKET.find("BINANCE:BTCUSDT", currency="XTVCUSDT") is source_of("BINANCE:BTCUSDT")
 
 
-def rounded(rows: Floats) -> list[list[float]]:
-    return [[*row[:5], *(round(volume, 5) for volume in row[5:])] for row in rows.tolist()]
+@pytest.mark.parametrize("now", [FRIDAY_NOON, FRIDAY_NOON + 86_400, utc(2026, 10, 27).timestamp() + 54_321, 0.0])
+def test_the_newest_days_of_many_are_those_of_each(now: float) -> None:
+    wanted = [each for symbol in [*sorted(listings()), "NYSE:JAAA", "TSE:3000"] if (each := find_listing(symbol))]
+    found = MARKET.newest_days(wanted, now, (5, 1, 0))
+    for listing, days in zip(wanted, found, strict=True):
+        rows = MARKET.source_of(listing).bars(Interval.parse("1D"), now - listing.delay_s, count=6).rows
+        for back, day in zip((5, 1, 0), days, strict=True):
+            mine = rows[-1 - back] if back < len(rows) else np.full(rows.shape[1], np.nan)
+            assert np.array_equal(day[: rows.shape[1]], mine, equal_nan=True), listing.symbol
 
 
-@pytest.mark.parametrize("symbol", SYMBOLS)
-@settings(max_examples=10, deadline=None)
-@given(now=MOMENTS, width=st.sampled_from(["3", "5", "60", "240"]))
-def test_wider_bars_are_made_of_minutes(symbol: str, now: int, width: str) -> None:
-    wide = bars(symbol, width, 6, now)
-    minutes = source_of(symbol).bars(Interval.parse("1"), now, start=int(wide[0, 0])).rows
-    starts = [int(np.searchsorted(minutes[:, 0], opened)) for opened in wide[:, 0]]
-    assert aggregated(minutes, starts) == rounded(wide)
-
-
-@pytest.mark.parametrize(
-    ("symbol", "session"), [*((symbol, "regular") for symbol in SYMBOLS), (SYMBOLS[0], "extended")]
-)
-@settings(max_examples=8, deadline=None)
-@given(now=MOMENTS)
-def test_a_day_is_made_of_its_minutes(symbol: str, session: str, now: int) -> None:
-    source = source_of(symbol, session)
-    days = source.bars(Interval.parse("1D"), now, count=3).rows
-    minutes = source.bars(Interval.parse("1"), now, start=int(days[0, 0])).rows
-    starts = [int(np.searchsorted(minutes[:, 0], opened)) for opened in days[:, 0]]
-    assert aggregated(minutes, starts) == rounded(days)
-
-
-@pytest.mark.parametrize("interval", ["1W", "1M", "3M", "12M"])
-@pytest.mark.parametrize("symbol", ["NASDAQ:AAPL", "BINANCE:BTCUSDT"])
-def test_weeks_and_months_are_made_of_days(symbol: str, interval: str) -> None:
-    wide = bars(symbol, interval, 4)
-    days = source_of(symbol).bars(Interval.parse("1D"), FRIDAY_NOON, start=int(wide[0, 0])).rows
-    starts = [int(np.searchsorted(days[:, 0], opened)) for opened in wide[:, 0]]
-    assert aggregated(days, starts) == rounded(wide)
-
-
-@pytest.mark.parametrize("symbol", ["NASDAQ:AAPL", "BINANCE:BTCUSDT", "FOREX:EURUSD"])
-@settings(max_examples=6, deadline=None)
-@given(now=MOMENTS, steps=st.lists(st.integers(1, 30), min_size=5, max_size=12))
-def test_a_forming_bar_only_widens_and_ends_as_history_has_it(symbol: str, now: int, steps: list[int]) -> None:
-    """At one interval in two: the minute, and the five minutes that hold it."""
-    for interval in (Interval.parse("1"), Interval.parse("5")):
-        source, moment, previous = source_of(symbol), now, None
-        final = {int(row[0]): row.tolist() for row in source.bars(interval, now + 10_000, start=now - 1_000).rows}
-        for step in steps:
-            bar = source.bars(interval, moment, count=1).rows[0].tolist()
-            assert bar[1] == final.get(int(bar[0]), bar)[1]
-            if previous is not None and previous[0] == bar[0]:
-                assert bar[2] >= previous[2] and bar[3] <= previous[3]
-                assert bar[5:] >= previous[5:]
-            elif previous is not None and int(previous[0]) in final:
-                closed = source.bars(interval, moment, count=1, before=int(bar[0])).rows[0].tolist()
-                assert closed == final.get(int(closed[0]), closed)
-            previous, moment = bar, moment + step
-
-
-@pytest.mark.parametrize("symbol", sorted(listings()))
-def test_bars_are_consistent_and_lie_on_ticks(symbol: str) -> None:
-    listing = listings()[symbol]
-    for interval in ("1", "1D"):
-        rows = bars(symbol, interval, 2_000)
-        assert (np.diff(rows[:, 0]) > 0).all()
-        assert (rows[:, 2] >= rows[:, [1, 4]].max(axis=1)).all() and (rows[:, 3] <= rows[:, [1, 4]].min(axis=1)).all()
-        assert (rows[:, 3] > 0).all()
-        ticks = rows[:, 1:5] * listing.pricescale / listing.minmov
-        assert np.allclose(ticks, np.rint(ticks), rtol=0, atol=1e-4)
-        # The float is the one that its decimal text denotes: 309.51, not 309.51000000000005.
-        decimals = len(str(listing.pricescale)) - 1
-        assert (rows[:, 1:5] == np.round(rows[:, 1:5], decimals)).all()
-
-
-@pytest.mark.parametrize("symbol", SYMBOLS)
-def test_a_bar_opens_near_the_previous_close(symbol: str) -> None:
-    rows = bars(symbol, "1", 3_000)
-    gaps = np.abs(rows[1:, 1] / rows[:-1, 4] - 1)
-    assert np.median(gaps) < 1e-4 and gaps.max() < 0.06
-
-
-def test_volume_is_whole_for_stocks_fractional_for_crypto_and_absent_for_an_index() -> None:
-    assert (bars("NASDAQ:AAPL", "1", 100)[:, 5] % 1 == 0).all()
-    assert (bars("BINANCE:BTCUSDT", "1", 100)[:, 5] % 1 != 0).any()
-    assert bars("TVC:NDX", "1", 100).shape == (100, 5)
-    assert symbol_info(listings()["TVC:NDX"])["visible_plots_set"] == "ohlc"
-
-
-# The week of Thanksgiving with its half day, and the weeks around a change of the clocks.
-SPANS = {
-    "intraday": [(utc(2025, 11, 24), utc(2025, 12, 2)), (utc(2026, 3, 3), utc(2026, 3, 12))],
-    "daily": [(utc(2025, 1, 1), utc(2026, 10, 1))],
-}
-
-
-@pytest.mark.parametrize("interval", ["1", "60", "1D", "1W", "1M"])
-@pytest.mark.parametrize(
-    ("symbol", "session"),
-    [*((symbol, "regular") for symbol in sorted(listings())), ("NASDAQ:AAPL", "extended"), ("AMEX:SPY", "extended")],
-)
-def test_bars_stand_where_the_announced_hours_want_them(symbol: str, session: str, interval: str) -> None:
-    """The store's own reader of session texts, written apart from the market, must expect the same bars."""
-    source, width = source_of(symbol, session), Interval.parse(interval)
-    hours = TradingHours.of_symbol(symbol_info(source.listing, session), session)
-    for since, until in SPANS["intraday" if width.is_intraday else "daily"]:
-        start, end = int(since.timestamp()), int(until.timestamp())
-        times = source.bars(width, FRIDAY_NOON, start=start, before=end).times
-        # A week or month that began before `start` belongs to neither's range for certain.
-        assert times[times >= start].tolist() == hours.expected(width, since, until).tolist()
-
-
-def test_days_of_the_extended_session_hold_the_regular_session_unchanged() -> None:
-    regular, extended = bars("NASDAQ:AAPL", "1", 390 * 3), source_of("NASDAQ:AAPL", "extended")
-    times = {int(row[0]): row.tolist() for row in extended.bars(Interval.parse("1"), FRIDAY_NOON, count=4_000).rows}
-    assert all(times[int(row[0])] == row.tolist() for row in regular)
-    assert len(times) == 4_000
-
-
-def test_the_start_of_history_is_known() -> None:
-    whole = source_of("NASDAQ:AAPL").bars(Interval.parse("1D"), FRIDAY_NOON, count=100_000)
-    assert whole.is_start and whole.times[0] == utc(2000, 1, 3).timestamp() + 14.5 * 3600
-    assert not source_of("NASDAQ:AAPL").bars(Interval.parse("1D"), FRIDAY_NOON, count=len(whole) - 1).is_start
-    before_all = source_of("NASDAQ:AAPL").bars(Interval.parse("1D"), 1_000.0, count=5)
-    assert len(before_all) == 0 and before_all.is_start
-
-
-@settings(max_examples=25, deadline=None)
-@given(now=MOMENTS, count=st.integers(1, 700), before=st.integers(0, 10_000_000))
-def test_any_cut_of_history_is_the_same_history(now: int, count: int, before: int) -> None:
-    source, interval = source_of("NASDAQ:AAPL"), Interval.parse("60")
-    cut = source.bars(interval, now, count=count, before=now - before).rows
-    assert len(cut) == count and (cut[:, 0] < now - before).all()
-    whole = source.bars(interval, now, start=int(cut[0, 0])).rows
-    assert (whole[:count] == cut).all()
+def test_an_unknown_symbol_is_none_but_a_plain_one_can_be_made() -> None:
+    assert MARKET.find("NASDAQ:NOPE") is None
+    plain = MARKET.source_of(plain_listing("X:Y"))
+    assert len(plain.bars(Interval.parse("1"), FRIDAY_NOON, count=3)) == 3
+    assert plain.supports(Interval.parse("10S")) and not plain.supports(Interval.parse("7S"))
+    assert not plain.supports(Interval.parse("100T"))
 
 
 def test_another_seed_is_another_market() -> None:
@@ -203,8 +84,11 @@ def test_the_first_request_is_quick(symbol: str, interval: str, count: int) -> N
     assert perf_counter() - began < 2.0  # a tenth of it on an idle machine
 
 
-def test_an_unknown_symbol_is_none_but_a_plain_one_can_be_made() -> None:
-    assert MARKET.find("NASDAQ:NOPE") is None
-    plain = MARKET.source_of(plain_listing("X:Y"))
-    assert len(plain.bars(Interval.parse("1"), FRIDAY_NOON, count=3)) == 3
-    assert not plain.supports(Interval.parse("10S"))
+def test_a_source_that_is_asked_for_again_is_kept_while_there_is_room() -> None:
+    market = Market(7)
+    first = market.find("NASDAQ:AAPL")
+    assert market.find("NASDAQ:AAPL") is first and market.find("NASDAQ:AAPL", "extended") is not first
+    assert market.find("NASDAQ:AAPL", adjustment="dividends") is first  # which pays none
+    for symbol in market.listed()[:300]:
+        market.find(symbol)
+    assert market.find("NASDAQ:AAPL") is not first

@@ -1,11 +1,15 @@
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
+from tv_etl.bar_store import BarStore
 from tv_etl.market_server.market import Market
-from tv_etl.market_server.replay import ReplayError, ReplayMarket
+from tv_etl.market_server.replay import ReplayMarket
+from tv_etl.tradingview.bar_schema import BAR_SCHEMA
 from tv_etl.tradingview.intervals import Interval
-from tv_etl_tests.market_server.talk import Talk, bars, methods, only
+from tv_etl_tests.market_server.talk import FRIDAY_NOON, Talk, bars, methods, only
 
 # Rows of real bars: XRPETH minutes with fractional volume, SPX minutes without any, AAPL days.
 XRPETH = """timestamp,open,high,low,close,volume
@@ -87,7 +91,7 @@ def test_quotes_follow_the_replayed_bars(folder: Path) -> None:
     talk = Talk(ReplayMarket(folder, Market()))
     talk.say(("quote_create_session", "qs_1"), ("quote_set_fields", "qs_1", "lp", "prev_close_price"))
     messages = talk.say(("quote_add_symbols", "qs_1", "BINANCE:XRPETH"))
-    assert messages[0]["p"][1]["v"] == {"prev_close_price": 0.00141658, "lp": 0.0014158}
+    assert messages[0]["p"][1]["v"] == {"prev_close_price": 0.00141342, "lp": 0.0014158}
 
 
 def test_other_symbols_stay_synthetic(folder: Path) -> None:
@@ -100,23 +104,61 @@ def test_other_symbols_stay_synthetic(folder: Path) -> None:
     assert market.find("NASDAQ:NOPE") is None
 
 
-@pytest.mark.parametrize(
-    ("name", "text", "says"),
-    [
-        ("NASDAQ_1D.csv", AAPL, "expected a name"),
-        ("NASDAQ_AAPL_15x.csv", AAPL, "expected a name"),
-        ("NASDAQ_AAPL_1.csv", "time,open\n1,2\n", "first line"),
-        ("NASDAQ_AAPL_1.csv", "timestamp,open,high,low,close\n1,2,3\n", "5 numbers"),
-        ("NASDAQ_AAPL_1.csv", "timestamp,open,high,low,close\n1,2,3,4,x\n", "x"),
-        ("NASDAQ_AAPL_1.csv", "timestamp,open,high,low,close\n1,2,3,4,nan\n", "5 numbers"),
-        ("NASDAQ_AAPL_1.csv", "timestamp,open,high,low,close\n", "no bars"),
-        ("NASDAQ_AAPL_1.csv", "", "first line"),
-        ("NASDAQ_AAPL_1.csv", "timestamp,open,high,low,close\n2,1,1,1,1\n1,1,1,1,1\n", "ascend"),
-        ("notes.txt", "", "no CSV"),
-    ],
-)
-def test_a_bad_file_is_named_with_its_fault(tmp_path: Path, name: str, text: str, says: str) -> None:
-    (tmp_path / name).write_text(text, encoding="utf-8")
-    with pytest.raises(ReplayError, match=says) as raised:
-        ReplayMarket(tmp_path, Market())
-    assert (name if name.endswith(".csv") else str(tmp_path)) in str(raised.value)
+def minutes_of(market: Market, symbol: str, count: int) -> list[list[float]]:
+    source = market.find(symbol)
+    assert source is not None
+    rows: list[list[float]] = source.bars(Interval.parse("1"), FRIDAY_NOON, count=count).rows.tolist()
+    return rows
+
+
+@pytest.mark.parametrize("symbol", ["NASDAQ:AAPL", "BINANCE:BTCUSDT", "TSE:7203", "NSE:M&M", "COMEX:GC1!"])
+@pytest.mark.parametrize("interval", ["5", "45", "60", "240", "1D", "1W"])
+def test_other_intervals_are_made_of_the_finest_file(tmp_path: Path, symbol: str, interval: str) -> None:
+    lines = [",".join(map(repr, row)) for row in minutes_of(Market(7), symbol, 3_000)]
+    text = "\n".join(["timestamp,open,high,low,close,volume", *lines])
+    (tmp_path / f"{symbol.replace(':', '_')}_1.csv").write_text(text + "\n", encoding="utf-8")
+    replayed, synthetic = ReplayMarket(tmp_path, Market(8)).find(symbol), Market(7).find(symbol)
+    assert replayed is not None and synthetic is not None
+    width = Interval.parse(interval)
+    for now in (FRIDAY_NOON, FRIDAY_NOON - 5_041):
+        mine = replayed.bars(width, now, count=100_000).rows[1:]  # the first may have begun before the file
+        theirs = synthetic.bars(width, now, start=int(mine[0, 0])).rows if len(mine) else mine
+        assert np.allclose(mine, theirs, rtol=1e-12)
+        assert (replayed.bars(width, now, count=1).rows == replayed.bars(width, now, count=100_000).rows[-1:]).all()
+
+
+def test_finer_intervals_than_the_files_are_not_made_up(folder: Path) -> None:
+    aapl = ReplayMarket(folder, Market()).find("NASDAQ:AAPL")
+    assert aapl is not None
+    assert [aapl.supports(Interval.parse(text)) for text in ("1D", "1W", "1M", "60", "100T")] == [
+        True, True, True, False, False,
+    ]  # fmt: skip
+
+
+def test_a_lake_of_ours_is_replayed(tmp_path: Path) -> None:
+    rows = np.array(minutes_of(Market(7), "NASDAQ:AAPL", 20_000))  # two files, one a month
+    store = BarStore(tmp_path)
+    table = pa.table(
+        {
+            "timestamp": pa.array(rows[:, 0] * 1_000_000).cast(pa.int64()).cast(pa.timestamp("us", "UTC")),
+            **{name: rows[:, place] for place, name in enumerate(("open", "high", "low", "close", "volume"), start=1)},
+        },
+        schema=BAR_SCHEMA,
+    )
+    store.upsert("NASDAQ:AAPL", "1m", table)
+    assert len(list(tmp_path.rglob("*.parquet"))) > 1
+    talk = Talk(ReplayMarket(tmp_path, Market(8)), now=FRIDAY_NOON)
+    update = only(talk.open_chart("NASDAQ:AAPL", "1", 2_000), "timescale_update")
+    assert bars(update) == rows[-2_000:].tolist()
+    talk = Talk(ReplayMarket(tmp_path, Market(8)), now=FRIDAY_NOON - 86_400)
+    (*_, last) = bars(only(talk.open_chart("NASDAQ:AAPL", "1", 2), "timescale_update"))
+    assert last[0] <= FRIDAY_NOON - 86_400
+
+
+def test_a_replayed_symbol_has_one_currency(folder: Path) -> None:
+    market = ReplayMarket(folder, Market())
+    assert market.find("NASDAQ:AAPL", currency="EUR") is None
+    assert market.find("NASDAQ:AAPL", currency="USD") is not None
+    listing = market.listing("NASDAQ:AAPL")
+    assert listing is not None and listing.extended is None
+    assert market.newest_days([listing], FRIDAY_NOON)[0, 1, 4] == 178.460007

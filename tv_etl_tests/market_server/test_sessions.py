@@ -107,3 +107,41 @@ def test_a_market_is_open_between_open_and_close() -> None:
 def test_midnights_follow_daylight_saving() -> None:
     fx = calendar("FX:EURUSD")
     assert {int(moment) % DAY_S // 3600 for moment in fx.opens.tolist()} == {21, 22}
+
+
+def day_number(day: str) -> int:
+    return (date.fromisoformat(day) - date(1970, 1, 1)).days
+
+
+@pytest.mark.parametrize("day", ["2024-11-01", "2025-02-01", "2025-10-21", "2020-11-14"])
+def test_a_special_session_is_a_trading_day_even_on_a_weekend_or_holiday(day: str) -> None:
+    assert day_number(day) in calendar("NSE:M&M").days
+
+
+def test_lunch_breaks_have_no_bars() -> None:
+    assert opens_on("TSE:7203", "2026-11-20", "60") == ["20 00:00", "20 01:00", "20 02:00", "20 03:30", "20 04:30",
+                                                        "20 05:30"]  # fmt: skip
+    assert opens_on("HKEX:700", "2026-02-16", "60") == ["16 01:30", "16 02:30", "16 03:30"]
+    assert opens_on("SET:PTT", "2026-11-20", "60")[2:4] == ["20 05:00", "20 07:00"]
+
+
+def test_seconds_count_from_the_open_of_each_segment() -> None:
+    opens = opens_on("SSE:600519", "2026-11-20", "45S")
+    assert len(opens) == 4 * 80 and opens[0] == "20 01:30" and opens[160] == "20 05:00"
+
+
+def test_a_week_without_a_trading_day_is_no_week() -> None:
+    china = calendar("SSE:600519")
+    weeks = china.groups(Interval.parse("1W"))
+    assert (np.diff(weeks) <= 1).all() and weeks[0] == 0
+    last = china.last_opened(utc(2026, 3, 20, 2))
+    assert china.days[china.days_back(Interval.parse("1W"), last, 2)] == day_number("2026-03-09")
+
+
+def test_a_calendar_may_end_and_may_begin_before_1970() -> None:
+    aapl = listings()["NASDAQ:AAPL"]
+    short = calendar_of(aapl.schedule, day_number("2026-11-16"), day_number("2026-11-18"))
+    assert short.days.tolist() == [day_number(f"2026-11-{day}") for day in (16, 17, 18)]
+    assert short.opens_after(Interval.parse("1D"), int(short.opens[-1]), 3) == []
+    old = calendar_of(aapl.schedule, day_number("1928-01-03"))
+    assert datetime.fromtimestamp(int(old.opens[0]), timezone.utc).year == 1928

@@ -36,7 +36,7 @@ def test_daily_marks_show_the_trading_day() -> None:
 
 def test_texts_hold_the_bars_the_source_has() -> None:
     before = int(SOURCE.bars(DAY, FRIDAY_NOON, count=1).rows[0, 0])
-    text = BarsTexts().closed_bars(SOURCE, DAY, "Etc/UTC", before=before, count=4, end_index=-2)
+    text = BarsTexts().closed_bars(SOURCE, DAY, "Etc/UTC", before=before, now=FRIDAY_NOON, count=4, end_index=-2)
     points = json.loads(bytes(joined(text.points)))
     assert [point["i"] for point in points] == [-6, -5, -4, -3]
     assert [point["v"] for point in points] == SOURCE.bars(DAY, FRIDAY_NOON, count=5).rows[:4].tolist()
@@ -46,25 +46,45 @@ def test_texts_hold_the_bars_the_source_has() -> None:
 
 def test_the_same_bars_are_encoded_once() -> None:
     texts, before = BarsTexts(), int(FRIDAY_NOON)
-    first = texts.closed_bars(SOURCE, MINUTE, "Etc/UTC", before=before, count=50)
-    assert texts.closed_bars(SOURCE, MINUTE, "Etc/UTC", before=before, count=50) is first
-    assert texts.closed_bars(SOURCE, MINUTE, "Etc/UTC", before=before, count=51) is not first
+    first = texts.closed_bars(SOURCE, MINUTE, "Etc/UTC", before=before, now=FRIDAY_NOON, count=50)
+    assert texts.closed_bars(SOURCE, MINUTE, "Etc/UTC", before=before, now=FRIDAY_NOON, count=50) is first
+    assert texts.closed_bars(SOURCE, MINUTE, "Etc/UTC", before=before, now=FRIDAY_NOON, count=51) is not first
 
 
 def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tv_etl.market_server.timescale._MAX_CACHED_BARS", 100)
     texts, before = BarsTexts(), int(FRIDAY_NOON)
-    first = texts.closed_bars(SOURCE, MINUTE, "Etc/UTC", before=before, count=60)
-    texts.closed_bars(SOURCE, MINUTE, "Etc/UTC", before=before - 60, count=60)
-    assert texts.closed_bars(SOURCE, MINUTE, "Etc/UTC", before=before, count=60) is not first
+    first = texts.closed_bars(SOURCE, MINUTE, "Etc/UTC", before=before, now=FRIDAY_NOON, count=60)
+    texts.closed_bars(SOURCE, MINUTE, "Etc/UTC", before=before - 60, now=FRIDAY_NOON, count=60)
+    assert texts.closed_bars(SOURCE, MINUTE, "Etc/UTC", before=before, now=FRIDAY_NOON, count=60) is not first
 
 
 def test_a_start_cuts_the_older_bars_off() -> None:
     start = int(FRIDAY_NOON) - 600
-    text = BarsTexts().closed_bars(SOURCE, MINUTE, "Etc/UTC", before=int(FRIDAY_NOON), count=500, start=start)
+    text = BarsTexts().closed_bars(
+        SOURCE, MINUTE, "Etc/UTC", before=int(FRIDAY_NOON), now=FRIDAY_NOON, count=500, start=start
+    )
     assert text.rows[:, 0].tolist() == [start + 60.0 * n for n in range(10)]
 
 
 def test_empty_parts_leave_no_commas() -> None:
     assert bytes(joined(b"", b"1", b"", b"2")) == b"[1,2]"
     assert bytes(joined(b"")) == b"[]"
+
+
+def test_a_split_makes_new_texts_of_old_bars() -> None:
+    source = Market(7).find("NASDAQ:SPLT")
+    assert source is not None
+    texts, before = BarsTexts(), 1_794_000_000
+    old, new = (
+        texts.closed_bars(source, DAY, "Etc/UTC", before=before, now=now, count=5) for now in (1.7945e9, 1.796e9)
+    )
+    assert np.allclose(old.rows[:, 4] / new.rows[:, 4], 4, atol=0.01)
+
+
+def test_texts_without_bars_go_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tv_etl.market_server.timescale._MAX_CACHED_BARS", 1_000)
+    texts = BarsTexts()
+    for before in range(1, 101):
+        texts.closed_bars(SOURCE, DAY, "Etc/UTC", before=before, now=FRIDAY_NOON, count=5)
+    assert len(texts._texts) <= 20
