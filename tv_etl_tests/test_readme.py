@@ -1,4 +1,4 @@
-"""What the README shows is executed: it cannot lie."""
+"""What the README and the pages in docs show is executed: they cannot lie."""
 
 import os
 import re
@@ -12,16 +12,23 @@ import pytest
 import yaml
 
 from tv_etl.bar_store import BarStore
+from tv_etl.market_server.faults import FAULTS
+from tv_etl.market_server.plans import PLANS
 from tv_etl.resources import ScannerResource, TradingViewResource
 from tv_etl.tradingview.models import HistoryRequest
 from tv_etl.watchlist import Group
 
 CHECKOUT = Path(__file__).parent.parent
-README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+PAGES = {
+    path.name: path.read_text(encoding="utf-8")
+    for path in (CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md")))
+}
+FILE_NAME = re.compile(r"# (\w+\.py)\n")  # the first line of a block that is a file
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^ *```{language}\n(.*?)^ *```", README, re.MULTILINE | re.DOTALL)
+def blocks(language: str, *pages: str) -> list[str]:
+    fence = re.compile(rf"^ *```{language}\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+    return [block for page in pages or PAGES for block in fence.findall(PAGES[page])]
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +40,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory, market_url: str) -> Path
     return path
 
 
-@pytest.mark.parametrize("code", blocks("python"))
+@pytest.mark.parametrize("code", [code for code in blocks("python") if not FILE_NAME.match(code)])
 def test_python_blocks_run(code: str, directory: Path, market_url: str, scanner_url: str) -> None:
     environment = {**os.environ, "TV_ETL_WS_URL": market_url, "TV_ETL_SCANNER_URL": scanner_url}
     done = subprocess.run(
@@ -46,6 +53,46 @@ def test_python_blocks_run(code: str, directory: Path, market_url: str, scanner_
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_python_blocks_that_are_files_are_tests_that_pass(page: str, tmp_path: Path) -> None:
+    names = []
+    for code in blocks("python", page):
+        if found := FILE_NAME.match(code):
+            names.append(found[1])
+            (tmp_path / found[1]).write_text(code, encoding="utf-8")
+    if page == "market_server.md":
+        assert "conftest.py" in names
+    if not names:
+        return
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-W", "error", "-p", "no:cacheprovider"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("code", blocks("py"))
+def test_code_for_other_clients_can_be_parsed(code: str) -> None:
+    compile(code, "page", "exec")
+
+
+def test_the_table_of_faults_is_theirs() -> None:
+    rows = re.findall(r"^\| `(FAULT:\w+)` \| (.*) \|$", PAGES["market_server.md"], re.MULTILINE)
+    assert rows == [(name, fault.effect) for name, fault in FAULTS.items()]
+
+
+def test_the_table_of_plans_is_theirs() -> None:
+    for plan in PLANS.values():
+        has = ["yes" if each else "no" for each in (plan.has_seconds, plan.has_custom_intervals, plan.has_ticks)]
+        cells = [plan.name, f"{plan.intraday_bars:,}", str(plan.series_per_session), *has]
+        row = f"| {' | '.join([*cells, str(plan.max_connections or 'any')])} |"
+        assert row in PAGES["market_server.md"]
 
 
 @pytest.mark.parametrize("text", blocks("yaml"))
@@ -82,7 +129,18 @@ def test_the_commands_exist() -> None:
 
 def test_every_variable_and_file_that_is_named_exists() -> None:
     sources = "".join(path.read_text(encoding="utf-8") for path in (CHECKOUT / "tv_etl").rglob("*.py"))
-    for name in set(re.findall(r"TV_ETL_[A-Z_]+", README)):
-        assert name in sources or name in (CHECKOUT / "watchlist.yaml").read_text(encoding="utf-8")
-    for path in set(re.findall(r"`(tv_etl/[\w/.]*)`", README)) | set(re.findall(r"\]\((?!http)([^)]+)\)", README)):
-        assert (CHECKOUT / path).exists(), path
+    for name, text in PAGES.items():
+        folder = CHECKOUT if name == "README.md" else CHECKOUT / "docs"
+        for variable in set(re.findall(r"TV_ETL_[A-Z_]+", text)):
+            assert variable in sources or variable in (CHECKOUT / "watchlist.yaml").read_text(encoding="utf-8")
+        for path in set(re.findall(r"`(tv_etl/[\w/.]*)`", text)):
+            assert (CHECKOUT / path).exists(), path
+        for path in set(re.findall(r"\]\((?!http)([^)]+)\)", text)):
+            assert (folder / path).exists(), path
+
+
+def test_every_option_of_the_market_server_that_is_named_exists() -> None:
+    command = [sys.executable, "-m", "tv_etl.market_server", "--help"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    for option in set(re.findall(r"`(--[a-z-]+)", PAGES["market_server.md"])):
+        assert option in printed, option

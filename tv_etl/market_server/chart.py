@@ -12,10 +12,10 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from tv_etl.market_server.bar_replay import ReplaySession
-from tv_etl.market_server.faults import FAULTS
+from tv_etl.market_server.faults import FAULTS, is_whole
 from tv_etl.market_server.listings import denied_name, symbol_info, update_mode
 from tv_etl.market_server.market import BarSource
-from tv_etl.market_server.outbox import Outbox, Packet
+from tv_etl.market_server.outbox import Hangup, Outbox, Packet
 from tv_etl.market_server.parameters import check_parameters, critical_error
 from tv_etl.market_server.ranges import InvalidParameters, Range, parse_range, parse_resolution
 from tv_etl.market_server.series import Series, first_bar_time
@@ -73,6 +73,7 @@ class ChartSession:
         self._symbols: dict[str, _Resolved] = {}
         self._series: dict[str, Series] = {}
         self._studies: dict[str, Study] = {}
+        self._cut: set[str] = set()  # the series whose last answer a fault kept from its end
 
     def obey(self, method: str, params: Sequence[Any]) -> None:
         """Carry out a command; `params` are those behind the session id."""
@@ -326,7 +327,12 @@ class ChartSession:
             self._put(answer[:1])
             self._put(answer[1:], WORK_S)
             return
-        parcels = fault.damage(answer)
+        parcels = fault.parcels(answer, is_first=not series.is_complete)
+        self._cut.discard(series.id)
+        if not is_whole(answer, parcels):
+            self._cut.add(series.id)
+        if fault.cut_after_s:
+            self._outbox.put(f"{self.id} end", [Hangup(is_abrupt=True)], WORK_S + fault.cut_after_s)
         if parcels[:1] == [Packet(answer[0])]:
             self._put(answer[:1])
             parcels = parcels[1:]
@@ -381,7 +387,7 @@ class ChartSession:
             error = [*key, "check study unexpected error", self._world.node_name]
             self._put([self._text("study_error", error, is_timed=True)], WORK_S)
             return
-        if not series.is_complete or series.symbol in FAULTS:
+        if not series.is_complete or series.id in self._cut:
             return
         points = study_points(study.name, series.rows, series.first_index)
         entry = {"node": self._world.node_name, "st": points, "ns": {"d": "", "indexes": []}, "t": key[1]}

@@ -1,4 +1,4 @@
-"""The market's clock: it may start at any moment and run at any speed."""
+"""The market's clock: it may start at any moment, run at any speed, and be moved."""
 
 import time
 
@@ -7,12 +7,28 @@ class MarketClock:
     """Starts at `start` (UTC seconds, the machine's clock if None) and runs `speed` times as fast as real time."""
 
     def __init__(self, start: float | None = None, speed: float = 1.0) -> None:
-        if not speed >= 0:
-            raise ValueError(f"speed {speed} is negative")
-        self.speed = speed
-        self._start = time.time() if start is None else start
-        self._started = time.monotonic()
+        # Replaced as a whole: who reads it in another thread must not see half a move.
+        self._anchor = (time.time() if start is None else start, time.monotonic(), _checked(speed))
 
     def now(self) -> float:
         """The market's time, UTC seconds."""
-        return self._start + (time.monotonic() - self._started) * self.speed
+        start, started, speed = self._anchor
+        return start + (time.monotonic() - started) * speed
+
+    def move_to(self, moment: float) -> None:
+        """Go on from this moment (UTC seconds)."""
+        self._anchor = (moment, time.monotonic(), self._anchor[2])
+
+    def advance(self, seconds: float) -> None:
+        """Go on so much later."""
+        self.move_to(self.now() + seconds)
+
+    def run(self, speed: float) -> None:
+        """Go on from now at another speed, 0 to stand still."""
+        self._anchor = (self.now(), time.monotonic(), _checked(speed))
+
+
+def _checked(speed: float) -> float:
+    if not speed >= 0:
+        raise ValueError(f"speed {speed} is negative")
+    return speed

@@ -4,13 +4,16 @@ receive_text(text)     feed what one WebSocket message held
 advance()              let time pass: heartbeats, live updates
 take_due()             the WebSocket messages to send now, and perhaps the end of the connection
 next_due()             when to come back
+close()                the connection has ended
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
+from tv_etl.market_server.accounts import SignedIn, SignInRefused
 from tv_etl.market_server.bar_replay import ReplaySession
 from tv_etl.market_server.chart import ChartSession
 from tv_etl.market_server.outbox import Hangup, Outbox, Packet, Parcel
@@ -19,9 +22,7 @@ from tv_etl.market_server.quotes import QuoteSession
 from tv_etl.market_server.world import World
 from tv_etl.tradingview.errors import ProtocolError
 from tv_etl.tradingview.frames import encode_packet
-from tv_etl.tradingview.protocol import ANONYMOUS_TOKEN, Command, ServerProtocol, encode_message
-
-WIDGET_TOKEN = "widget_user_token"
+from tv_etl.tradingview.protocol import Command, ServerProtocol, encode_message
 
 # Clients that never echo are dropped after about a minute (PROTOCOL.md §1.4).
 MAX_UNANSWERED_HEARTBEATS = 6
@@ -34,8 +35,10 @@ class Conversation:
     """The server's side of one connection."""
 
     def __init__(self, world: World, number: int, *, heartbeat_s: float, update_s: float) -> None:
-        self._world = world
-        self._outbox = Outbox(world.latency_s)
+        self._anonymous_plan = world.plan
+        self._world = replace(world)  # whose plan follows the connection's token
+        self._signed_in = SignedIn()
+        self._outbox = Outbox(world.latency_s, world.jitter_s, seed=number)
         self._protocol = ServerProtocol()
         self._sessions: dict[str, ChartSession | QuoteSession | ReplaySession] = {}
         self._refused: set[str] = set()
@@ -74,6 +77,8 @@ class Conversation:
         if now >= self._next_heartbeat:
             self._next_heartbeat = now + self._heartbeat_s
             self._beat()
+        if self._world.accounts.now() >= self._signed_in.expires_at:
+            self._end("bad auth token")
         if now >= self._next_update and not self._is_over:
             self._next_update = now + self._update_s
             for session in self._sessions.values():
@@ -84,7 +89,7 @@ class Conversation:
                 self._follow(session)
         self._outbox.stamp(now, self._world.wall())
 
-    def take_due(self) -> list[str | Hangup]:
+    def take_due(self) -> list[str | bytes | Hangup]:
         """The WebSocket messages that are due, and perhaps a Hangup behind them."""
         return self._outbox.take_due(self._world.wall())
 
@@ -98,6 +103,11 @@ class Conversation:
 
     def _replays(self) -> list[ReplaySession]:
         return [session for session in self._sessions.values() if isinstance(session, ReplaySession)]
+
+    def close(self) -> None:
+        """The connection has ended: its account has one less."""
+        self._world.accounts.sign_out(self._signed_in)
+        self._signed_in = SignedIn()
 
     def _beat(self) -> None:
         if self._heartbeats - self._protocol.heartbeats_received >= MAX_UNANSWERED_HEARTBEATS:
@@ -138,8 +148,11 @@ class Conversation:
                     session.tick()
 
     def _set_auth_token(self, token: str, *rest: Any) -> None:
-        if token not in (ANONYMOUS_TOKEN, WIDGET_TOKEN):
-            self._end("bad auth token")
+        try:
+            self._signed_in = self._world.accounts.sign_in(token, self._signed_in)
+        except SignInRefused as refused:
+            self._end(str(refused))
+        self._world.plan = self._signed_in.plan or self._anonymous_plan
 
     def _create_chart_session(self, session: str, *rest: Any) -> None:
         reason = "duplicate id" if session in self._sessions else ""

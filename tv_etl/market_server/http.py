@@ -6,6 +6,7 @@ Content-Length and connections are kept alive; that is all of HTTP that clients 
 
 import asyncio
 import re
+import ssl
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -51,7 +52,7 @@ class HttpServer:
     """Serves a table of routes on a loopback address.
 
     `port` 0 takes a free one; `url` names it. The first `busy_answers` requests are answered with HTTP 429 and
-    `Retry-After: retry_after_s`, whatever they ask.
+    `Retry-After: retry_after_s`, whatever they ask. With `tls` it speaks HTTPS.
     """
 
     def __init__(
@@ -60,12 +61,13 @@ class HttpServer:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
+        tls: ssl.SSLContext | None = None,
         latency_s: float = 0.0,
         busy_answers: int = 0,
         retry_after_s: int = 1,
     ) -> None:
         self._routes = routes
-        self._host, self._port = host, port
+        self._host, self._port, self._tls = host, port, tls
         self._latency_s = latency_s
         self._busy_answers, self._retry_after_s = busy_answers, retry_after_s
         self._server: asyncio.Server | None = None
@@ -74,11 +76,13 @@ class HttpServer:
     @property
     def url(self) -> str:
         """The address for clients, once the server listens."""
-        return f"http://{self._host}:{self._port}"
+        return f"{'https' if self._tls else 'http'}://{self._host}:{self._port}"
 
     async def start(self) -> None:
         """Listen. Raises OSError where the address is taken."""
-        self._server = await asyncio.start_server(self._serve, self._host, self._port, limit=MAX_HEAD_BYTES)
+        self._server = await asyncio.start_server(
+            self._serve, self._host, self._port, limit=MAX_HEAD_BYTES, ssl=self._tls
+        )
         self._port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -133,7 +137,7 @@ class HttpServer:
             match = re.fullmatch(route.pattern, request.path)
             if match is None:
                 continue
-            if route.method == request.method:
+            if route.method == request.method or (route.method, request.method) == ("GET", "HEAD"):
                 return route.answer(replace(request, arguments=match.groupdict()))
             allowed.append(route.method)
         if allowed:

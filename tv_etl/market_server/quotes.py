@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tv_etl.market_server.chart import WORK_S
+from tv_etl.market_server.faults import FAULTS
 from tv_etl.market_server.listings import denied_name
 from tv_etl.market_server.market import BarSource
 from tv_etl.market_server.outbox import Outbox, Packet
@@ -85,8 +86,14 @@ class QuoteSession:
 
     def _subscribe(self, name: str) -> None:
         source = self._find(name)
+        fault = FAULTS.get(source.listing.symbol) if source is not None else None
         self._due[name] = self._world.wall() + WORK_S
-        if source is None:
+        if fault is not None and fault.quotes is not None:
+            for quote in fault.quotes:
+                self._put_quote({"n": name, **quote})
+            if not fault.quotes:
+                return
+        elif source is None:
             self._put_quote({"n": name, "s": "error", "errmsg": "no_such_symbol", "v": {}})
         elif source.listing.denial:
             alternative = {"alternative": denied_name(source.listing)}

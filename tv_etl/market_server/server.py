@@ -3,30 +3,45 @@
 import asyncio
 import logging
 import re
+import socket
+import ssl
+import struct
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
+from websockets.protocol import State
 
+from tv_etl.market_server.accounts import Accounts
+from tv_etl.market_server.admission import Admission
+from tv_etl.market_server.certificates import ThrowAwayCertificate
 from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.conversation import Conversation
 from tv_etl.market_server.http import HttpServer, Route
 from tv_etl.market_server.market import Market
-from tv_etl.market_server.outbox import Hangup
-from tv_etl.market_server.plans import ANONYMOUS, Plan
+from tv_etl.market_server.outbox import Ending, Hangup
+from tv_etl.market_server.pages import page_routes
+from tv_etl.market_server.plans import ANONYMOUS, PLANS, Plan
 from tv_etl.market_server.screener import scan_route
+from tv_etl.market_server.tokens import LIFETIME_S
 from tv_etl.market_server.world import AnyMarket, World
 from tv_etl.tradingview.frames import MAX_MESSAGE_LENGTH
 
 logger = logging.getLogger(__name__)
 
 PATH = "/socket.io/websocket"
+CLOSE_LIMIT_S = 1.0  # a client that does not answer a closing handshake holds nobody up
+STILL_S = 60.0  # how long a connection stands still before it is given up: its end would not be noticed
+DRIP_S = 0.25  # between two bytes of a message that never ends
 
 _ORIGIN = re.compile(r"https://([a-z0-9-]+\.)*tradingview\.com", re.IGNORECASE)
 
@@ -35,8 +50,14 @@ class MarketServer:
     """A market that listens on a loopback address while its context is open.
 
     `port` 0 takes a free one; `url` names it. `update_ms` is how often live series and quotes are looked at, in real
-    time; everything else follows `clock`. `http_port` and `http_url` are the same for plain requests (the screener),
-    the first `http_busy` of which are answered with HTTP 429 and `Retry-After: http_retry_after_s`.
+    time; everything else follows `clock`. `http_port` and `http_url` are the same for plain requests (the screener and
+    the site's pages), the first `http_busy` of which are answered with HTTP 429 and `Retry-After: http_retry_after_s`.
+
+    `plan` is what a connection without an account gets, `account_plan` an account whose session names no other; tokens
+    last `token_lifetime_s`. An account may have `account_connections` WebSockets open (its plan's number if None).
+    `max_connections` may be open from one address, `rate_limit` opened within a minute: more are refused with HTTP 429.
+    A connection may create `session_rate` chart sessions per second. `ban` is "all", "user_id" or "ip". With `tls`
+    both addresses are encrypted, and clients are to trust the authority in the file `ca_path`; needs the extra `tls`.
     """
 
     def __init__(
@@ -47,7 +68,16 @@ class MarketServer:
         port: int = 0,
         clock: MarketClock | None = None,
         plan: Plan = ANONYMOUS,
+        account_plan: Plan = PLANS["premium"],
+        account_connections: int | None = None,
+        token_lifetime_s: float = LIFETIME_S,
+        ban: str | None = None,
+        max_connections: int | None = None,
+        rate_limit: int | None = None,
+        session_rate: float | None = None,
+        tls: bool = False,
         latency_ms: float = 0.0,
+        jitter_ms: float = 0.0,
         heartbeat_s: float = 10.0,
         update_ms: float = 1_000.0,
         http_port: int = 0,
@@ -57,7 +87,12 @@ class MarketServer:
         self.clock = clock or MarketClock()
         self._market = market or Market()
         self._plan = plan
-        self._latency_s = latency_ms / 1_000
+        self.accounts = Accounts(account_plan, lifetime_s=token_lifetime_s, connections=account_connections, ban=ban)
+        self._admission = Admission(max_connections, rate_limit)
+        self._session_rate = session_rate
+        self._has_tls = tls
+        self._certificate: ThrowAwayCertificate | None = None
+        self._latency_s, self._jitter_s = latency_ms / 1_000, jitter_ms / 1_000
         self._heartbeat_s, self._update_s = heartbeat_s, update_ms / 1_000
         self._host, self._port = host, port
         self._http_port, self._http_busy, self._http_retry_after_s = http_port, http_busy, http_retry_after_s
@@ -65,11 +100,13 @@ class MarketServer:
         self._server: Server | None = None
         self._world: World | None = None
         self._connections = 0
+        self._still: set[ServerConnection] = set()
+        self._open: dict[str, set[ServerConnection]] = {}
 
     @property
     def url(self) -> str:
         """The address for clients, once the server listens."""
-        return f"ws://{self._host}:{self._port}{PATH}"
+        return f"{'wss' if self._has_tls else 'ws'}://{self._host}:{self._port}{PATH}"
 
     @property
     def http_url(self) -> str:
@@ -77,43 +114,70 @@ class MarketServer:
         assert self._http is not None
         return self._http.url
 
+    @property
+    def ca_path(self) -> Path | None:
+        """The file with the authority to trust, None without TLS."""
+        return self._certificate.ca_path if self._certificate else None
+
     async def start(self) -> None:
-        """Listen. Raises OSError where an address is taken."""
+        """Listen. Raises OSError where an address is taken, MissingExtraError for TLS without its extra."""
         loop = asyncio.get_running_loop()
-        self._world = World(self._market, self.clock, loop.time, self._plan, self._latency_s)
+        self._world = World(
+            self._market,
+            self.clock,
+            loop.time,
+            self._plan,
+            latency_s=self._latency_s,
+            jitter_s=self._jitter_s,
+            session_rate=self._session_rate,
+            accounts=self.accounts,
+        )
+        if self._has_tls:
+            self._certificate = ThrowAwayCertificate(self._host, "127.0.0.1", "localhost")
+        try:
+            await self._listen(self._world, self._certificate.context if self._certificate else None)
+        except OSError:
+            await self.stop()
+            raise
+
+    async def _listen(self, world: World, context: ssl.SSLContext | None) -> None:
         self._server = await serve(
             self._serve,
             self._host,
             self._port,
-            process_request=_check_request,
+            ssl=context,
+            process_request=self._check_request,
             compression=None,  # the live server declines permessage-deflate
             max_size=MAX_MESSAGE_LENGTH,
             ping_interval=None,  # it has its own heartbeats
+            close_timeout=CLOSE_LIMIT_S,
             server_header="tv",
         )
         self._port = self._server.sockets[0].getsockname()[1]
         self._http = HttpServer(
-            _routes(self._world),
+            _routes(world),
             host=self._host,
             port=self._http_port,
+            tls=context,
             latency_s=self._latency_s,
             busy_answers=self._http_busy,
             retry_after_s=self._http_retry_after_s,
         )
-        try:
-            await self._http.start()
-        except OSError:
-            await self.stop()
-            raise
+        await self._http.start()
 
     async def stop(self) -> None:
         """Close all connections and listen no more."""
         if self._http is not None:
             await self._http.stop()
         if self._server is not None:
+            for connection in self._still:
+                connection.transport.abort()
             self._server.close()
             await self._server.wait_closed()
             self._server = None
+        if self._certificate is not None:
+            self._certificate.delete()
+            self._certificate = None
 
     async def __aenter__(self) -> "MarketServer":
         await self.start()
@@ -131,7 +195,7 @@ class MarketServer:
             self._world, self._connections, heartbeat_s=self._heartbeat_s, update_s=self._update_s
         )
         wake, closed = asyncio.Event(), asyncio.Event()
-        writer = asyncio.create_task(_write(connection, conversation, wake, closed))
+        writer = asyncio.create_task(self._write(connection, conversation, wake, closed))
         try:
             with suppress(ConnectionClosed):
                 async for message in connection:
@@ -144,42 +208,86 @@ class MarketServer:
             # Not cancelled: before Python 3.12 wait_for loses a cancellation that comes together with a wake-up.
             closed.set()
             wake.set()
+            conversation.close()
+            self._still.discard(connection)
             with suppress(ConnectionClosed):
                 await writer
+
+    async def _write(
+        self, connection: ServerConnection, conversation: Conversation, wake: asyncio.Event, closed: asyncio.Event
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        while not closed.is_set():
+            wake.clear()
+            conversation.advance()
+            for message in conversation.take_due():
+                if isinstance(message, Hangup):
+                    await self._hang_up(connection, message, closed)
+                    return
+                await connection.send(message)
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(wake.wait(), max(conversation.next_due() - loop.time(), 0.0))
+
+    async def _hang_up(self, connection: ServerConnection, how: Hangup, closed: asyncio.Event) -> None:
+        transport = connection.transport
+        frame = Frame(Opcode.TEXT, how.cut.encode()).serialize(mask=False) if how.cut else b""
+        if how.ending is not None:
+            # Nothing is read, so that no pong comes in between, and the end is not noticed either.
+            self._still.add(connection)
+            transport.pause_reading()
+            for byte in frame if how.ending is Ending.DRIP else b"":
+                transport.write(bytes([byte]))
+                if await _is_set(closed, DRIP_S):
+                    return
+            await _is_set(closed, STILL_S)
+            transport.abort()
+        elif how.is_abrupt:
+            if frame:
+                transport.write(frame[: max(len(frame) // 2, 1)])
+                _reset_on_close(transport)
+            transport.abort()
+        else:
+            await connection.close(how.code)
+
+    def _check_request(self, connection: ServerConnection, request: Request) -> Response | None:
+        if request.path.partition("?")[0] != PATH:
+            return connection.respond(HTTPStatus.NOT_FOUND, "Not Found\n")
+        origins = request.headers.get_all("Origin")
+        if len(origins) != 1 or not (_ORIGIN.fullmatch(origins[0]) or _is_own(origins[0], request)):
+            return connection.respond(HTTPStatus.FORBIDDEN, "Forbidden\n")
+        address = str(connection.remote_address[0])
+        still_open = {each for each in self._open.pop(address, set()) if each.state is not State.CLOSED}
+        retry_after_s = self._admission.admit(address, time.monotonic(), len(still_open))
+        if retry_after_s is None:
+            self._open[address] = still_open | {connection}
+            return None
+        self._open[address] = still_open
+        response = connection.respond(HTTPStatus.TOO_MANY_REQUESTS, "Too Many Requests\n")
+        response.headers["Retry-After"] = str(retry_after_s)
+        return response
 
 
 def _routes(world: World) -> list[Route]:
     """Every path that is answered over plain HTTP."""
-    return [Route("POST", "/(?P<market>[^/]+)/scan", scan_route(world))]
+    return [Route("POST", "/(?P<market>[^/]+)/scan", scan_route(world)), *page_routes(world)]
 
 
-async def _write(
-    connection: ServerConnection, conversation: Conversation, wake: asyncio.Event, closed: asyncio.Event
-) -> None:
-    loop = asyncio.get_running_loop()
-    while not closed.is_set():
-        wake.clear()
-        conversation.advance()
-        for message in conversation.take_due():
-            if not isinstance(message, Hangup):
-                await connection.send(message)
-            elif message.is_abrupt:
-                connection.transport.abort()
-                return
-            else:
-                await connection.close()
-                return
-        with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(wake.wait(), max(conversation.next_due() - loop.time(), 0.0))
+async def _is_set(event: asyncio.Event, limit_s: float) -> bool:
+    """True as soon as the event is set, False if it is not within the limit."""
+    with suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(event.wait(), limit_s)
+    return event.is_set()
 
 
-def _check_request(connection: ServerConnection, request: Request) -> Response | None:
-    if request.path.partition("?")[0] != PATH:
-        return connection.respond(HTTPStatus.NOT_FOUND, "Not Found\n")
-    origins = request.headers.get_all("Origin")
-    if len(origins) != 1 or not _ORIGIN.fullmatch(origins[0]):
-        return connection.respond(HTTPStatus.FORBIDDEN, "Forbidden\n")
-    return None
+def _is_own(origin: str, request: Request) -> bool:
+    """True for the address that the client itself connected to, which some libraries send as the origin."""
+    hosts = request.headers.get_all("Host")
+    return len(hosts) == 1 and origin in (f"http://{hosts[0]}", f"https://{hosts[0]}")
+
+
+def _reset_on_close(transport: asyncio.BaseTransport) -> None:
+    connection = transport.get_extra_info("socket")
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 @contextmanager

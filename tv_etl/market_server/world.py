@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from tv_etl.market_server.accounts import Accounts
 from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.faults import FAULTS
 from tv_etl.market_server.heikin_ashi import HeikinAshiBars
@@ -38,7 +39,8 @@ class AnyMarket(Protocol):
 class World:
     """The server's side of every conversation; `wall` reads the clock that delays are measured by.
 
-    `session_rate` is how many chart sessions per second a connection may create; no limit without one.
+    `plan` is that of a connection without an account. `session_rate` is how many chart sessions per second a connection
+    may create; no limit without one.
     """
 
     market: AnyMarket
@@ -46,7 +48,9 @@ class World:
     wall: Callable[[], float]
     plan: Plan = ANONYMOUS
     latency_s: float = 0.0
+    jitter_s: float = 0.0
     session_rate: float | None = None
+    accounts: Accounts = field(default_factory=Accounts)
     node_name: str = "tvetl-charts-free-1-series-1"
     texts: BarsTexts = field(default_factory=BarsTexts)
     _heikin_ashi: dict[int, HeikinAshiBars] = field(default_factory=dict)

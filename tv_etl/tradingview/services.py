@@ -209,6 +209,8 @@ class ConnectionService:
                 self._lose(socket, final(f"{socket.host}: the connection was closed"))
                 await self._stop_reader()
                 await socket.close()
+            elif self._reader is not None:
+                await asyncio.wait({self._reader})  # it closes the connection that was lost
 
     async def send(self, *commands: protocol.Command) -> None:
         """Send commands. Raises ConnectionFailedError if the connection is not open, or what ended it."""

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from tv_etl.market_server.accounts import Accounts
 from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.conversation import Conversation
 from tv_etl.market_server.listings import Listing
@@ -55,12 +56,15 @@ class Talk:
         heartbeat_s: float = 10.0,
         update_s: float = 1.0,
         session_rate: float | None = None,
+        accounts: Accounts | None = None,
     ) -> None:
         self.wall = 100.0
         self.clock = StillClock(now)
         self.world = World(
             market or Market(7), self.clock, lambda: self.wall, plan, latency_s, session_rate=session_rate
         )
+        if accounts is not None:
+            self.world.accounts = accounts
         self.conversation = Conversation(self.world, 1, heartbeat_s=heartbeat_s, update_s=update_s)
         self.decoder = PacketDecoder()
         self.texts: list[str] = []
@@ -85,8 +89,8 @@ class Talk:
             if isinstance(text, Hangup):
                 self.hangups.append(text)
             else:
-                self.texts.append(text)
-                payloads += self.decoder.feed(text)
+                self.texts.append(text if isinstance(text, str) else text.decode())
+                payloads += self.decoder.feed(self.texts[-1])
         self.payloads += payloads
         return [json.loads(payload) for payload in payloads if payload.startswith('{"m"')]
 

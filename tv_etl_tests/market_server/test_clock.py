@@ -27,3 +27,21 @@ def test_the_machines_clock_is_the_default() -> None:
 def test_a_clock_does_not_run_backwards(speed: float) -> None:
     with pytest.raises(ValueError, match="speed"):
         MarketClock(0, speed)
+
+
+def test_a_clock_is_moved() -> None:
+    clock = MarketClock(1_000.0, speed=0)
+    clock.advance(60)
+    assert clock.now() == 1_060.0
+    clock.move_to(500.0)
+    assert clock.now() == 500.0
+
+
+def test_a_clock_changes_its_speed_where_it_is() -> None:
+    clock = MarketClock(1_000.0, speed=1e6)
+    clock.run(0)
+    stopped = clock.now()
+    assert clock.now() == stopped >= 1_000.0
+    with pytest.raises(ValueError, match="speed -1 is negative"):
+        clock.run(-1)
+    assert clock.now() == stopped

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from tv_etl.market_server.accounts import Accounts
 from tv_etl.market_server.conversation import MAX_UNANSWERED_HEARTBEATS
 from tv_etl.market_server.outbox import Hangup
 from tv_etl.tradingview.protocol import ClientProtocol, Hello
@@ -168,3 +169,47 @@ def test_sessions_created_too_fast_are_refused_and_the_others_go_on() -> None:
     talk.wait(1.0)
     assert "series_completed" in methods(talk.open_chart(session="cs_3"))
     assert talk.hangups == []
+
+
+def account_token(accounts: Accounts, session_id: str) -> str:
+    account = accounts.of_session(session_id)
+    assert account is not None
+    return accounts.token_of(account)
+
+
+def test_a_tokens_plan_rules_its_connection_until_another_token_comes() -> None:
+    talk = Talk()
+    accounts = talk.world.accounts
+    talk.say(("set_auth_token", account_token(accounts, "essential")), ("chart_create_session", "cs_1", ""))
+    talk.say(("resolve_symbol", "cs_1", "sym_1", "NASDAQ:AAPL"))
+    for series in ("sds_1", "sds_2"):
+        completed = only(talk.say(("create_series", "cs_1", series, "s1", "sym_1", "7", 3)), "series_completed")
+        assert completed["p"][4]["rt_update_period"] == 0
+    talk.say(("set_auth_token", "unauthorized_user_token"))
+    refused = talk.say(("create_series", "cs_1", "sds_3", "s1", "sym_1", "1D", 3))
+    assert only(refused, "critical_error")["p"][1] == "exceed limit of series in the session"
+
+
+def test_a_token_that_ends_ends_its_connection_unless_it_is_renewed() -> None:
+    moment = 0.0
+    accounts = Accounts(now=lambda: moment, lifetime_s=60)
+    talk = Talk(accounts=accounts)
+    talk.say(("set_auth_token", account_token(accounts, "plus")))
+    moment = 50.0
+    assert talk.say(("set_auth_token", account_token(accounts, "plus"))) == []
+    moment = 109.0
+    assert talk.wait(1.0) == []
+    moment = 110.0
+    assert talk.wait(1.0) == [{"m": "protocol_error", "p": ["bad auth token"]}]
+    assert talk.hangups == [Hangup()]
+
+
+def test_a_connection_that_ends_frees_its_account() -> None:
+    accounts = Accounts(connections=1)
+    first, second, third = (Talk(accounts=accounts) for _ in range(3))
+    token = account_token(accounts, "plus")
+    first.say(("set_auth_token", token))
+    assert second.say(("set_auth_token", token)) == [{"m": "protocol_error", "p": ["user connections limit reached"]}]
+    second.conversation.close()
+    first.conversation.close()
+    assert third.say(("set_auth_token", token)) == []

@@ -1,4 +1,4 @@
-from tv_etl.market_server.outbox import Hangup, Outbox, Packet
+from tv_etl.market_server.outbox import Hangup, Hush, Outbox, Packet
 
 
 def put(outbox: Outbox, channel: str, *texts: str, delay_s: float = 0.0) -> None:
@@ -48,3 +48,33 @@ def test_a_packet_alone_and_a_hangup_stand_for_themselves() -> None:
     outbox.put("a", [Packet("1"), Packet("2", is_alone=True), Packet("3"), Hangup()])
     outbox.stamp(0.0, 0.0)
     assert outbox.take_due(0.0) == ["1", "2", "3", Hangup()]
+
+
+def test_jitter_delays_up_to_its_limit_in_order_and_the_same_every_time() -> None:
+    letters = "abcdefghijklmnopqrst"
+
+    def times_of_arrival() -> list[tuple[float, str]]:
+        outbox = Outbox(jitter_s=0.5, seed=1)
+        arrived: list[tuple[float, str]] = []
+        for number, letter in enumerate(letters):
+            put(outbox, f"channel {number % 3}", letter)
+            outbox.stamp(number * 0.125, number * 0.125)
+        while (due := outbox.next_due()) is not None:
+            arrived += [(due, letter) for letter in "".join(str(text) for text in outbox.take_due(due))]
+        return arrived
+
+    first = times_of_arrival()
+    assert "".join(letter for _, letter in first) == letters
+    delays = [due - letters.index(letter) * 0.125 for due, letter in first]
+    assert min(delays) >= 0.0 and 0.25 < max(delays) <= 0.5
+    assert first == times_of_arrival()
+
+
+def test_after_a_hush_nothing_is_sent() -> None:
+    outbox = Outbox()
+    outbox.put("a", [Packet("1"), Hush(), Packet("2")])
+    outbox.stamp(0.0, 0.0)
+    assert outbox.take_due(0.0) == ["1"]
+    outbox.put("b", [Packet("3"), Hangup()])
+    outbox.stamp(1.0, 1.0)
+    assert outbox.take_due(1.0) == []

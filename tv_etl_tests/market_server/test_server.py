@@ -1,12 +1,15 @@
 import asyncio
 import json
+import ssl
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPSConnection
 
 import pytest
 from websockets.asyncio.client import connect as connect_async
-from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK, InvalidStatus
+from websockets.exceptions import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
@@ -14,8 +17,10 @@ from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.market import Market
 from tv_etl.market_server.server import MarketServer, serve_in_thread
 from tv_etl.tradingview import protocol
+from tv_etl.tradingview.errors import ConnectionFailedError
 from tv_etl.tradingview.frames import PacketDecoder, encode_packet
 from tv_etl.tradingview.intervals import Interval
+from tv_etl.tradingview.ohlcv import OHLCV
 from tv_etl.tradingview.protocol import (
     BarsReceived,
     ClientProtocol,
@@ -27,6 +32,7 @@ from tv_etl.tradingview.protocol import (
     SeriesFailed,
     SymbolResolved,
 )
+from tv_etl.tradingview.services import Limits
 from tv_etl_tests.market_server.talk import FRIDAY_NOON
 
 ORIGIN = Origin("https://www.tradingview.com")
@@ -128,6 +134,108 @@ def test_a_foreign_origin_is_forbidden(server: MarketServer, origin: str | None)
         pass
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_the_servers_own_address_is_an_origin(server: MarketServer, scheme: str) -> None:
+    own = server.url.split("/")[2]
+    for host in (own, own.replace("127.0.0.1", "localhost")):
+        with connect(server.url.replace(own, host), origin=Origin(f"{scheme}://{host}")) as socket:
+            assert socket.recv(timeout=10)
+
+
+@pytest.mark.parametrize("origin", ["http://127.0.0.1:1", "http://127.0.0.1", "ws://{own}", "{own}", "http://{own}/"])
+def test_another_address_of_the_machine_is_not(server: MarketServer, origin: str) -> None:
+    own = server.url.split("/")[2]
+    with (
+        pytest.raises(InvalidStatus, match="403"),
+        connect(server.url, origin=Origin(origin.format(own=own))),
+    ):
+        pass
+
+
+def refusal_of(url: str) -> tuple[int, str | None]:
+    with pytest.raises(InvalidStatus) as refused, connect(url, origin=ORIGIN):
+        pass
+    return refused.value.response.status_code, refused.value.response.headers.get("Retry-After")
+
+
+def test_so_many_connections_may_be_open_from_one_address() -> None:
+    with serve_in_thread(Market(7), max_connections=2) as running, connect(running.url, origin=ORIGIN):
+        with connect(running.url, origin=ORIGIN) as second:
+            assert refusal_of(running.url) == (429, "5")
+            second.close()
+        with client_of(running.url) as client:
+            open_series(client, "NASDAQ:AAPL", "1D", 5)
+            client.wait_for(SeriesCompleted)
+
+
+def test_so_many_connections_may_be_opened_within_a_minute() -> None:
+    with serve_in_thread(Market(7), rate_limit=2) as running:
+        for _ in range(2):
+            with connect(running.url, origin=ORIGIN):
+                pass
+        status, retry_after = refusal_of(running.url)
+        with pytest.raises(InvalidStatus, match="403"), connect(running.url, origin=None):
+            pass
+    assert status == 429 and 50 <= int(retry_after or 0) <= 60
+
+
+def test_our_client_is_told_when_to_come_again() -> None:
+    async def fetch(url: str) -> None:
+        async with OHLCV(url, limits=Limits(retry_s=0.5)) as client:
+            await client.get_historical_ohlcv("NASDAQ:AAPL", "1D", 5)
+
+    with serve_in_thread(Market(7), rate_limit=0) as running, pytest.raises(ConnectionFailedError) as refused:
+        asyncio.run(fetch(running.url))
+    assert refused.value.retry_after_s == 5 and "429" in str(refused.value)
+
+
+@pytest.mark.parametrize(("ban", "reason"), [("all", "banned"), ("ip", "banned by ip"), ("user_id", None)])
+def test_the_banned_are_turned_away_for_good(ban: str, reason: str | None) -> None:
+    async def fetch(url: str) -> int:
+        async with OHLCV(url, limits=Limits(retry_s=0.5)) as client:
+            return len(await client.get_historical_ohlcv("NASDAQ:AAPL", "1D", 5))
+
+    with serve_in_thread(Market(7), ban=ban) as running:
+        if reason is None:
+            assert asyncio.run(fetch(running.url)) == 5
+        else:
+            with pytest.raises(ConnectionFailedError, match=f"{reason}$") as refused:
+                asyncio.run(fetch(running.url))
+            assert not refused.value.retryable
+
+
+def test_with_jitter_everything_comes_later_and_whole() -> None:
+    with (
+        serve_in_thread(Market(7), clock=MarketClock(FRIDAY_NOON), jitter_ms=40) as running,
+        client_of(running.url) as client,
+    ):
+        open_series(client, "BINANCE:BTCUSDT", "1D", 300)
+        client.wait_for(SeriesCompleted)
+    kinds = [type(event) for event in client.events]
+    assert kinds.index(BarsReceived) < kinds.index(SeriesCompleted)
+
+
+def test_tls_is_trusted_by_its_authority_alone() -> None:
+    with serve_in_thread(Market(7), tls=True) as running:
+        assert running.url.startswith("wss://127.0.0.1:") and running.http_url.startswith("https://127.0.0.1:")
+        assert running.ca_path is not None
+        trusting = ssl.create_default_context(cafile=running.ca_path)
+        with connect(running.url, origin=ORIGIN, ssl=trusting) as socket:
+            assert "session_id" in str(socket.recv(timeout=10))
+        http = HTTPSConnection(running.http_url.removeprefix("https://"), timeout=10, context=trusting)
+        http.request("GET", "/symbols/NASDAQ-AAPL/")
+        assert http.getresponse().status == 200
+        http.close()
+        with pytest.raises(ssl.SSLCertVerificationError), connect(running.url, origin=ORIGIN):
+            pass
+        authority = running.ca_path
+    assert not authority.exists()
+
+
+def test_without_tls_there_is_no_authority(server: MarketServer) -> None:
+    assert server.ca_path is None
+
+
 def test_another_path_is_not_found(server: MarketServer) -> None:
     with (
         pytest.raises(InvalidStatus, match="404"),
@@ -205,3 +313,36 @@ def test_a_taken_port_is_an_error_for_the_caller(server: MarketServer) -> None:
     port = int(server.url.split(":")[2].split("/")[0])
     with pytest.raises(OSError, match=r"[Aa]ddress"), serve_in_thread(Market(7), port=port):
         pass
+
+
+@pytest.mark.parametrize(("fault", "code"), [("CLOSE", 1000), ("CLOSE_1013", 1013), ("RESET", None), ("DROP", None)])
+def test_connections_end_as_their_fault_says(server: MarketServer, fault: str, code: int | None) -> None:
+    with client_of(server.url) as client:
+        open_series(client, f"FAULT:{fault}", "1", 50)
+        with pytest.raises(ConnectionClosed) as ended:
+            client.wait_for(SeriesCompleted)
+    assert (ended.value.rcvd.code if ended.value.rcvd else None) == code
+    if fault == "RESET":
+        assert isinstance(ended.value.__cause__, ConnectionResetError)
+
+
+@pytest.mark.parametrize("fault", ["HALF_OPEN", "DRIP"])
+def test_what_stands_still_answers_no_ping_and_holds_no_server_up(fault: str) -> None:
+    began = time.monotonic()
+    with (
+        serve_in_thread(Market(7)) as running,
+        connect(running.url, origin=ORIGIN, ping_interval=0.2, ping_timeout=0.2, close_timeout=0.2) as socket,
+    ):
+        client = Client(socket)
+        open_series(client, f"FAULT:{fault}", "1", 50)
+        with pytest.raises(ConnectionClosed):
+            client.wait_for(SeriesCompleted)
+    assert time.monotonic() - began < 5.0
+
+
+def test_sessions_are_created_at_the_servers_rate() -> None:
+    with serve_in_thread(Market(7), session_rate=2) as running, connect(running.url, origin=ORIGIN) as socket:
+        assert "session_id" in str(socket.recv(timeout=10))
+        for number in range(3):
+            socket.send(encode_packet(json.dumps({"m": "chart_create_session", "p": [f"cs_{number}", ""]})))
+        assert '"critical_error","p":["cs_2","max sessions rate reached"' in str(socket.recv(timeout=10))

@@ -482,3 +482,20 @@ def test_a_message_that_breaks_the_decoding_reaches_everybody_who_waits(monkeypa
             await connection.close()
 
     asyncio.run(run())
+
+
+def test_who_closes_a_lost_connection_leaves_nothing_open_behind() -> None:
+    async def refuse(line: Line, method: str, params: list[Any]) -> None:
+        if method == "create_series":
+            await line.say({"m": "protocol_error", "p": ["banned"]})
+
+    def readers() -> list[asyncio.Task[Any]]:
+        return [task for task in asyncio.all_tasks() if "ConnectionService._read" in str(task.get_coro())]
+
+    async def run() -> None:
+        async with scripted_server(refuse) as server:
+            with pytest.raises(ConnectionFailedError, match="banned"):
+                await fetch(server.url)
+            assert readers() == []
+
+    asyncio.run(run())
