@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check fuzz constraints clean
+.PHONY: demo test check fuzz peers constraints clean
 
 demo: .venv/installed
 	$(BIN)/tv-etl demo
@@ -25,6 +25,30 @@ fuzz: .venv/installed
 	$(BIN)/python -m tv_etl_tests.fuzz.fuzz_protocol -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=1024 -timeout=5 \
 	  -print_final_stats=1 -verbosity=0 -artifact_prefix=.venv/
 
+# Other people's clients on the market server; each has an environment of its own.
+PEERS := .venv-peers/tvkit .venv-peers/tradingview-sdk .venv-peers/tradingview-datafeed
+
+peers: .venv/installed $(PEERS:=/installed) .venv-peers/mathieuc/installed
+	$(BIN)/python -m peers
+
+$(PEERS:=/installed): .venv-peers/%/installed: peers/constraints.txt
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || \
+	  { echo "$* needs Python >= 3.11: make peers PYTHON=python3.11" >&2; exit 1; }
+	@if command -v uv >/dev/null 2>&1; then \
+	  uv venv --quiet --allow-existing --python $(PYTHON) $(@D) && \
+	  uv pip install --quiet --python $(@D)/bin/python -c peers/constraints.txt $*; \
+	else \
+	  $(PYTHON) -m venv $(@D) && \
+	  $(@D)/bin/python -m pip install --quiet -c peers/constraints.txt $*; \
+	fi
+	@touch $@
+
+.venv-peers/mathieuc/installed: peers/package.json
+	@if command -v npm >/dev/null 2>&1; then \
+	  mkdir -p $(@D) && cp $< $(@D) && \
+	  npm install --prefix $(@D) --no-package-lock --no-audit --no-fund --loglevel=error && touch $@; \
+	else echo "@mathieuc/tradingview is skipped: there is no npm"; fi
+
 .venv/installed: pyproject.toml constraints.txt
 	@if command -v uv >/dev/null 2>&1; then \
 	  uv venv --quiet --allow-existing --python $(PYTHON) .venv && \
@@ -40,4 +64,4 @@ constraints:
 	  --no-emit-index-url --quiet pyproject.toml -o constraints.txt
 
 clean:
-	rm -rf .venv demo
+	rm -rf .venv .venv-peers demo

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from tv_etl.market_server.bar_replay import ReplaySession
 from tv_etl.market_server.faults import FAULTS, is_whole
+from tv_etl.market_server.heikin_ashi import HeikinAshiBars
 from tv_etl.market_server.listings import denied_name, symbol_info, update_mode
 from tv_etl.market_server.market import BarSource
 from tv_etl.market_server.outbox import Hangup, Outbox, Packet
@@ -247,7 +248,7 @@ class ChartSession:
             # Days and wider bars are those of the regular session, whatever session was asked for.
             source = self._world.find(resolved.symbol, **resolved.settings)
         if source is not None and resolved.is_heikin_ashi:
-            source = self._world.heikin_ashi(source)
+            source = HeikinAshiBars(source)
         return Series(series_id, turnaround, symbol_id, resolved.symbol, interval, source, self._zone_of(source))
 
     def _zone_of(self, source: BarSource | None) -> str:

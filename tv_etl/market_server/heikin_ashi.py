@@ -15,13 +15,19 @@ _DECIMALS = 10
 
 
 class HeikinAshiBars:
-    """The Heikin Ashi bars of a source."""
+    """The Heikin Ashi bars of a source; equal to any others of the same source, by which texts of bars are kept."""
 
     def __init__(self, source: BarSource) -> None:
         self._source = source
         self.listing = source.listing
         self.calendar = source.calendar
         self.has_volume = source.has_volume
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, HeikinAshiBars) and other._source is self._source
+
+    def __hash__(self) -> int:
+        return hash((HeikinAshiBars, id(self._source)))
 
     def supports(self, interval: Interval) -> bool:
         """See BarSource."""

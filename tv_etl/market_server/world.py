@@ -7,7 +7,6 @@ from typing import Protocol
 from tv_etl.market_server.accounts import Accounts
 from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.faults import FAULTS
-from tv_etl.market_server.heikin_ashi import HeikinAshiBars
 from tv_etl.market_server.listings import Listing, plain_listing
 from tv_etl.market_server.market import BarSource, Floats
 from tv_etl.market_server.plans import ANONYMOUS, Plan
@@ -53,7 +52,6 @@ class World:
     accounts: Accounts = field(default_factory=Accounts)
     node_name: str = "tvetl-charts-free-1-series-1"
     texts: BarsTexts = field(default_factory=BarsTexts)
-    _heikin_ashi: dict[int, HeikinAshiBars] = field(default_factory=dict)
 
     def find(
         self, symbol: str, session: str = "regular", *, adjustment: str = "splits", currency: str = ""
@@ -62,10 +60,6 @@ class World:
         if symbol in FAULTS:
             return self.market.source_of(plain_listing(symbol))
         return self.market.find(symbol, session, adjustment=adjustment, currency=currency)
-
-    def heikin_ashi(self, source: BarSource) -> BarSource:
-        """The Heikin Ashi bars of a source; the same object for the same source, as texts of bars are kept by it."""
-        return self._heikin_ashi.setdefault(id(source), HeikinAshiBars(source))
 
     def time_ms(self) -> int:
         """The market's time in milliseconds."""

@@ -51,3 +51,12 @@ def test_a_chart_shows_them_and_they_go_on() -> None:
     live = talk.wait(1.0, market_seconds=65)
     assert methods(live) == ["du", "timescale_update"]
     assert bars(live[1])[0][1] == pytest.approx((bars(live[0])[0][1] + bars(live[0])[0][4]) / 2)
+
+
+def test_bars_of_one_source_are_equal_and_of_another_not() -> None:
+    market = Market(7)
+    apple, bitcoin = market.find("NASDAQ:AAPL"), market.find("BINANCE:BTCUSDT")
+    assert apple is not None
+    assert bitcoin is not None
+    assert HeikinAshiBars(apple) == HeikinAshiBars(apple)
+    assert len({HeikinAshiBars(apple), HeikinAshiBars(apple), HeikinAshiBars(bitcoin)}) == 2

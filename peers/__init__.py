@@ -1,0 +1,1 @@
+"""Other people's clients, run on the market server with only their address changed."""
