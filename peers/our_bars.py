@@ -18,6 +18,14 @@ HISTORY = {
     "Korean days": ("KRX:005930", "1D", 300),
     "a futures' hours": ("COMEX:GC1!", "240", 200),
     "an ampersand": ("NSE:M&M", "15", 200),
+    "a dot": ("NYSE:BRK.B", "1D", 200),
+    "a perpetual swap": ("BINANCE:BTCUSDT.P", "15", 200),
+    "a Thai name": ("SET:PTT", "30", 200),
+    "a break at noon": ("HKEX:700", "60", 200),
+    "a delayed feed": ("LSE:VOD", "5", 200),
+    "missing minutes": ("AMEX:THIN", "1", 300),
+    "a split": ("NASDAQ:SPLT", "1D", 300),
+    "a delisted stock": ("NASDAQ:GONE", "1D", 100),
 }
 BEYOND_5000 = ("NASDAQ:AAPL", "1D", 6_500)
 # name: symbol, interval, from, to; UTC

@@ -24,7 +24,7 @@ from tv_etl.tradingview.blocking import fetch_history
 from tv_etl.tradingview.errors import SymbolError, TradingViewError
 from tv_etl.tradingview.history import WINDOW, HistoryResult
 from tv_etl.tradingview.loop_thread import LoopThread
-from tv_etl.tradingview.models import HistoryRequest, QuoteSymbolData, SeriesHistory
+from tv_etl.tradingview.models import HistoryRequest, QuoteSymbolData, SeriesHistory, feed_delay_s
 from tv_etl.tradingview.ohlcv import OHLCV
 from tv_etl.tradingview.scanner import ScannerService, ScanRequest
 from tv_etl.watchlist import WebhookTarget
@@ -87,7 +87,7 @@ class TradingViewResource(dg.ConfigurableResource):  # type: ignore[type-arg]  #
             window = asyncio.Semaphore(WINDOW)
 
             async def fetch(symbol: str, since: int | None) -> tuple[str, SeriesHistory | TradingViewError]:
-                start_s = now - FIRST_MINUTES * 60 if since is None else since
+                start_s = now - _delay_s(quotes.get(symbol)) - FIRST_MINUTES * 60 if since is None else since
                 start = datetime.fromtimestamp(start_s, tz=timezone.utc)
                 async with window:
                     try:
@@ -151,6 +151,13 @@ class NotifierResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     def webhooks(self) -> list[Webhook]:
         """Raises ValueError naming the environment variable that is not set."""
         return [_webhook(WebhookTarget.model_validate(target)) for target in self.targets]
+
+
+def _delay_s(quote: QuoteSymbolData | SymbolError | None) -> float:
+    """How late the feed of a symbol is, as far as its quote says so."""
+    if not isinstance(quote, QuoteSymbolData):
+        return 0.0
+    return feed_delay_s(str(quote.symbol_info.get("update_mode", ""))) or 0.0
 
 
 @lru_cache(maxsize=4)

@@ -1,6 +1,7 @@
 """The bars asset in a real Dagster instance, on a real market, into a real lake."""
 
 import os
+import re
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,35 @@ def _interval(key: str) -> Interval:
 
 def _order(key: str) -> tuple[str, int]:
     return key.split("|")[1], _interval(key).seconds
+
+
+@pytest.mark.parametrize("fault", ["NULL_BARS", "STRING_BARS", "NAN_BARS", "SHORT_BARS"])
+def test_an_answer_with_rows_that_are_no_bars_is_not_stored_as_whole(
+    instance: dg.DagsterInstance, tmp_path: Path, market_url: str, fault: str
+) -> None:
+    """Row P11: the partition fails, by name, and is not tried again at once."""
+    group = GROUP.model_copy(update={"symbols": [f"FAULT:{fault}", "NASDAQ:AAPL"], "intervals": ["1m"]})
+    result = run(instance, tmp_path, market_url, group)
+    assert set(materializations(result)) == {"1m|NASDAQ:AAPL"}
+    failure = result.failure_data_for_node("bars")
+    assert failure is not None
+    assert failure.user_failure_data is not None
+    [(key, reason)] = failure.user_failure_data.metadata.items()
+    assert key == f"1m|FAULT:{fault}"
+    # NaN is no JSON at all.
+    assert re.search(r"rows of the answer were no bars|a message is malformed", str(reason.value))
+    assert BarStore(tmp_path).read(f"FAULT:{fault}", "1m").num_rows == 0
+
+
+def test_bars_with_their_high_below_their_low_are_kept_out(
+    instance: dg.DagsterInstance, tmp_path: Path, market_url: str
+) -> None:
+    group = GROUP.model_copy(update={"symbols": ["FAULT:INVERTED"], "intervals": ["1m"]})
+    reported = materializations(run(instance, tmp_path, market_url, group))["1m|FAULT:INVERTED"]
+    assert reported["rows added"] + reported["rows in quarantine"] == 99
+    assert reported["rows in quarantine"] >= 33
+    bars = BarStore(tmp_path).read("FAULT:INVERTED", "1m")
+    assert all(row["low"] <= row["high"] for row in bars.to_pylist())
 
 
 def test_a_backfill_stores_exactly_its_range(instance: dg.DagsterInstance, tmp_path: Path, market_url: str) -> None:

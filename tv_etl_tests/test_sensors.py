@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -224,3 +225,18 @@ def test_a_split_fires_no_rule_and_asks_to_check_its_level(
             cursor = tick(instance, lake, server.url, rules, cursor).cursor
     assert [(alert["kind"], alert["rule"]) for alert in webhook.posted] == [("check", "rule")]
     assert "NASDAQ:SPLT: its history was re-adjusted by 0.25" in webhook.posted[0]["text"]
+
+
+def test_a_delayed_feed_is_judged_by_its_own_clock(
+    instance: dg.DagsterInstance, tmp_path: Path, webhook: Receiver
+) -> None:
+    """Row D8: minutes that have not come yet are not taken for committed, or their touches would be lost."""
+    at = datetime(2026, 11, 18, 12, 0, 30, tzinfo=timezone.utc)
+    state = None
+    with serve_in_thread(Market(7), clock=MarketClock(at.timestamp(), speed=0)) as server:
+        state = tick(instance, tmp_path, server.url, [rule("cross_up", 1.0, symbol="LSE:VOD")], state).cursor
+    watermark = AlertState.decode(state).watermark("LSE:VOD")
+    assert watermark is not None
+    # A minute and its grace before the feed's clock, which is a quarter of an hour late.
+    assert watermark <= at.timestamp() - 900 - 60 - 60
+    assert watermark > at.timestamp() - 900 - 300

@@ -43,6 +43,8 @@ _PACE_REASONS = ("max sessions rate reached", "exceed limit of series")
 
 
 _FIRST_SECOND = -62_135_596_800  # year 1
+# Clocks differ, and a day may be stamped before it opens; a bar beyond that is none.
+_FUTURE_S = 86_400
 
 
 # A server under load was seen to answer empty, and some complete an answer twice: one page without news is no end.
@@ -189,6 +191,9 @@ class SeriesPager:
         if event.time_ms is not None:
             self._clock_s = event.time_ms / 1000
         page = {row[0]: row for row in event.rows}
+        if event.time_ms is not None:
+            # By the server's own clock the others have not begun.
+            page = {moment: row for moment, row in page.items() if moment < self._clock_s + _FUTURE_S}
         if not event.is_snapshot and not math.isinf(self._oldest_seen):
             # A late update of a bar that no page has brought yet would leave a hole behind it.
             page = {moment: row for moment, row in page.items() if moment >= self._oldest_seen}
@@ -272,7 +277,10 @@ class SeriesPager:
         if math.isinf(longest_s):
             return None
         # A bar that would have ended by now and did not come is none.
-        closed_until = math.floor(self._clock_s - longest_s) + 1 if forming_from is None else forming_from
+        closed_until = math.floor(self._clock_s - longest_s) + 1
+        if forming_from is not None:
+            begun = max([self._clock_s, *(moment for moment in moments if moment < forming_from)])
+            closed_until = min(forming_from, math.floor(begun) + 1)
         if reach == "limited":
             start = self._bars.oldest
         elif self.request.start is not None:
