@@ -12,6 +12,7 @@ import random
 import secrets
 import string
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
@@ -38,6 +39,8 @@ WS_URL_VARIABLE = "TV_ETL_WS_URL"
 # Kept for a consumer that is slower than the market: an hour of updates, once a second; two long answers.
 INBOX_EVENTS = 4_096
 INBOX_CHARACTERS = 10_000_000
+
+_METHODS = 100  # counted by name; a server has some thirty
 
 _BACKOFF_FIRST_S = 0.5
 _BACKOFF_LAST_S = 30.0
@@ -152,6 +155,8 @@ class ConnectionService:
         self._opening = asyncio.Lock()
         self._clock_read_at = 0.0
         self._refused_at = float("-inf")
+        # How often each method came that the client does not use: a new one may mean that the protocol has changed.
+        self.ignored: Counter[str] = Counter()
 
     async def __aenter__(self) -> "ConnectionService":
         await self.connect()
@@ -295,6 +300,8 @@ class ConnectionService:
                     if event.session in each.raw_sessions:
                         each.put(event, characters)
                 continue
+            if isinstance(event, protocol.Ignored) and (event.method in self.ignored or len(self.ignored) < _METHODS):
+                self.ignored[event.method] += 1
             inbox = self._inboxes.get(event.session)
             if inbox is not None:
                 inbox.put(event, characters)

@@ -275,6 +275,22 @@ def test_p9_unknown_messages_amid_an_answer_do_no_harm() -> None:
     assert history.rows == list(ROWS)
 
 
+def test_p9_unknown_messages_are_counted_by_name() -> None:
+    async def answer(line: Line, method: str, params: list[Any]) -> None:
+        if method == "create_series":
+            flood = [{"m": f"new_{number}", "p": [params[0]]} for number in range(500)]
+            await line.say(*flood, *[{"m": "new_1", "p": []}] * 2)
+            await saying(*WHOLE)(line, method, params)
+
+    async def run() -> None:
+        async with scripted_server(answer) as server, ConnectionService(server.url, limits=LIMITS) as connection:
+            await MessageService(connection).fetch(HistoryRequest("X:Y", "1D", bars_count=2))
+            assert connection.ignored["new_1"] == 3
+            assert len(connection.ignored) == 100, "a server that makes names up fills no memory"
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize(
     "value", ["NaN", "Infinity", "1e400", "9" * 5_000, "[" * 5_000 + "]" * 5_000, "01", '"\\ud800"']
 )
