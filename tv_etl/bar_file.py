@@ -6,7 +6,6 @@ is truncated, corrupt, of another series or of a later version is an error that 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -53,16 +52,16 @@ class Footer:
     facts: dict[str, str]
 
 
-def encode_bars(bars: Bars, owner: Owner, facts: Mapping[str, str]) -> memoryview:
-    """Return the bytes of a Parquet file; the same bars and facts always give the same bytes."""
+def encode_bars(bars: Bars, owner: Owner, facts: Mapping[str, str], stamp: bytes = b"") -> memoryview:
+    """Return the bytes of a Parquet file; the same bars, facts and stamp always give the same bytes."""
     identity = {"schema_version": str(SCHEMA_VERSION), "symbol": owner.symbol, "interval": owner.interval}
     metadata = {PREFIX + key: value for key, value in {**facts, **identity}.items()}
-    return encode_sealed(bars.to_table().replace_schema_metadata(metadata), **_FORMAT)
+    return encode_sealed(bars.to_table().replace_schema_metadata(metadata), stamp, **_FORMAT)
 
 
-def read_bars(path: Path, owner: Owner) -> Bars:
-    """Return all bars of a file. Raises DamagedFileError, NewerFormatError or StoreReadError."""
-    with open_sealed(path) as file:
+def read_bars(content: bytes, path: str, owner: Owner) -> Bars:
+    """Return all bars of a file, whose path is for errors alone. Raises DamagedFileError or NewerFormatError."""
+    with open_sealed(content, path) as file:
         _check_identity(path, file, owner)
         bars = Bars.from_stored(file.read(use_threads=False))
     if not (bars.times[1:] > bars.times[:-1]).all():
@@ -70,9 +69,9 @@ def read_bars(path: Path, owner: Owner) -> Bars:
     return bars
 
 
-def read_footer(path: Path, owner: Owner) -> Footer:
-    """Return what the footer says. Raises DamagedFileError, NewerFormatError or StoreReadError."""
-    with open_sealed_footer(path) as (file, size):
+def read_footer(tail: bytes, size: int, path: str, owner: Owner) -> Footer:
+    """Return what the footer of a file of `size` bytes says, given its end. Raises as `read_bars` does."""
+    with open_sealed_footer(tail, size, path) as file:
         facts = _check_identity(path, file, owner)
         metadata = file.metadata
         times = [metadata.row_group(index).column(0).statistics for index in range(metadata.num_row_groups)]
@@ -82,7 +81,7 @@ def read_footer(path: Path, owner: Owner) -> Footer:
     return Footer(metadata.num_rows, first_s, last_s, size, facts)
 
 
-def _check_identity(path: Path, file: pq.ParquetFile, owner: Owner) -> dict[str, str]:
+def _check_identity(path: str, file: pq.ParquetFile, owner: Owner) -> dict[str, str]:
     """Return the file's facts once it is known to be the owner's, in a known format."""
     raw: dict[bytes, bytes] = file.metadata.metadata or {}
     facts = {key.decode().removeprefix(PREFIX): value.decode() for key, value in raw.items() if _is_fact(key)}

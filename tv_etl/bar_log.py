@@ -7,8 +7,6 @@ Both are Parquet files in the series' own directory outside the dataset, changed
                           version takes a bar out
 """
 
-from pathlib import Path
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -31,11 +29,11 @@ REVISION_SCHEMA = pa.schema(
 QUARANTINE_SCHEMA = pa.schema([*BAR_SCHEMA, _FOUND_AT])
 
 
-def read_log(path: Path, schema: pa.Schema) -> pa.Table:
-    """Return a log, without rows where none was written. Raises DamagedFileError, NewerFormatError, StoreReadError."""
-    if not path.exists():
+def read_log(content: bytes | None, path: str, schema: pa.Schema) -> pa.Table:
+    """Return a log, without rows where none was written. Raises DamagedFileError or NewerFormatError."""
+    if content is None:
         return schema.empty_table()
-    with open_sealed(path) as file:
+    with open_sealed(content, path) as file:
         table = file.read(use_threads=False)
     version = (table.schema.metadata or {}).get(_VERSION_KEY, b"")
     if version.isdigit() and int(version) > LOG_VERSION:
@@ -45,9 +43,9 @@ def read_log(path: Path, schema: pa.Schema) -> pa.Table:
     return table.replace_schema_metadata(None)
 
 
-def encode_log(table: pa.Table) -> memoryview:
+def encode_log(table: pa.Table, stamp: bytes = b"") -> memoryview:
     """Return the bytes of a log's file."""
-    return encode_sealed(table.replace_schema_metadata({_VERSION_KEY: str(LOG_VERSION)}), compression="zstd")
+    return encode_sealed(table.replace_schema_metadata({_VERSION_KEY: str(LOG_VERSION)}), stamp, compression="zstd")
 
 
 def revision_rows(old: Bars, new: Bars, found_at_s: float) -> pa.Table:

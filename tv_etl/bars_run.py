@@ -138,7 +138,7 @@ class BarsRun:
         if self._refetch:
             aside = self._store.set_aside_damaged(symbol, interval)
             if aside:
-                self._context.log.warning(f"{interval}|{symbol}: damaged, set aside: {', '.join(map(str, aside))}")
+                self._context.log.warning(f"{interval}|{symbol}: damaged, set aside: {', '.join(aside)}")
         if self._start is not None or self._end is not None:
             return self._backfill(symbol, interval)
         watermark = self._store.watermark(symbol, interval)
@@ -236,7 +236,7 @@ class BarsRun:
     def _series_metadata(self, symbol: str, interval: Interval, record: SeriesRecord, now: float) -> Metadata:
         metadata: Metadata = {
             "dagster/partition_row_count": record.rows,
-            "dagster/uri": str(self._store.path(symbol, interval)),
+            "dagster/uri": self._store.uri(symbol, interval),
             "bytes": record.stored_bytes,
             "completeness": "unknown" if record.ratio is None else round(record.ratio, 6),
         }

@@ -36,11 +36,11 @@ def demo(directory: Path) -> None:
 
 @main.command()
 @click.option(
-    "--lake", type=click.Path(path_type=Path), default=lambda: Path(os.environ.get("TV_ETL_LAKE", "lake")),
-    show_default="$TV_ETL_LAKE or lake", help="Directory of the lake.",
+    "--lake", default=lambda: os.environ.get("TV_ETL_LAKE") or "lake", show_default="$TV_ETL_LAKE or lake",
+    help="Directory of the lake, or its address in an object store: s3://bucket/prefix, gs:// or az://.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print an array of objects instead of a table.")
-def status(lake: Path, as_json: bool) -> None:
+def status(lake: str, as_json: bool) -> None:
     """Show what the lake holds, lacks and is about to lose, the most urgent series first."""
     import json
     from datetime import datetime, timezone
@@ -49,11 +49,12 @@ def status(lake: Path, as_json: bool) -> None:
 
     from tv_etl.bar_store import BarStore, BarStoreError
     from tv_etl.status import lake_status, status_table
+    from tv_etl.tradingview.errors import MissingExtraError
 
     now = datetime.now(timezone.utc)
     try:
         statuses = lake_status(BarStore(lake), now)
-    except BarStoreError as error:
+    except (BarStoreError, MissingExtraError, ValueError) as error:
         raise click.ClickException(str(error)) from None
     if as_json:
         click.echo(json.dumps([each.to_dict() for each in statuses], indent=1, ensure_ascii=False))

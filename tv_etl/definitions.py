@@ -1,8 +1,9 @@
 """The code location: everything that Dagster sees, built from the watchlist.
 
-TV_ETL_WATCHLIST names the watchlist file (watchlist.yaml), TV_ETL_LAKE the lake's directory (lake), TV_ETL_WS_URL
-another server than TradingView's, TV_ETL_SCANNER_URL another screener. TV_ETL_AUTH_TOKEN is a token of an account, or
-TV_ETL_SESSION_ID and TV_ETL_SESSION_ID_SIGN the cookies of its session.
+TV_ETL_WATCHLIST names the watchlist file (watchlist.yaml), TV_ETL_LAKE the lake's directory or its address in an
+object store (lake), TV_ETL_STATE the directory of the outbox of alerts (in the lake; of a lake in an object store
+`tv_etl_state`). TV_ETL_WS_URL names another server than TradingView's, TV_ETL_SCANNER_URL another screener.
+TV_ETL_AUTH_TOKEN is a token of an account, or TV_ETL_SESSION_ID and TV_ETL_SESSION_ID_SIGN the cookies of its session.
 """
 
 import os
@@ -11,6 +12,7 @@ from pathlib import Path
 import dagster as dg
 
 from tv_etl.assets import build_bars_asset
+from tv_etl.local_lake import local_directory
 from tv_etl.resources import BarStoreResource, NotifierResource, ScannerResource, TradingViewResource
 from tv_etl.schedules import build_job, build_schedules
 from tv_etl.sensors import build_quote_alerts
@@ -19,13 +21,18 @@ from tv_etl.watchlist import Watchlist, load_watchlist
 
 
 def build_definitions(
-    watchlist: Watchlist, lake: str | Path = "lake", *, ws_url: str = "", scanner_url: str = ""
+    watchlist: Watchlist,
+    lake: str | Path = "lake",
+    *,
+    state: str | Path = "",
+    ws_url: str = "",
+    scanner_url: str = "",
 ) -> dg.Definitions:
-    """Assets, jobs, schedules, sensors and resources for a watchlist and a lake.
+    """Assets, jobs, schedules, sensors and resources for a watchlist and a lake, a directory or an address.
 
-    `ws_url` and `scanner_url` are for servers other than the environment's or TradingView's.
+    `state` is a local directory in any case. `ws_url` and `scanner_url` are for servers other than the environment's
+    or TradingView's. Raises ValueError for an address that is none of a lake.
     """
-    base = Path(lake)
     return dg.Definitions(
         assets=[build_bars_asset(group) for group in watchlist.groups],
         jobs=[build_job(group) for group in watchlist.groups],
@@ -44,13 +51,18 @@ def build_definitions(
                 session_id_sign=_secret("TV_ETL_SESSION_ID_SIGN"),
             ),
             "scanner": ScannerResource(base_url=scanner_url),
-            "bar_store": BarStoreResource(base=str(base)),
+            "bar_store": BarStoreResource(base=str(lake)),
             "notifier": NotifierResource(
-                outbox_path=str(base / ".tv_etl" / "outbox.sqlite"),
+                outbox_path=str((Path(state) if state else _state_directory(lake)) / "outbox.sqlite"),
                 targets=[target.model_dump() for target in watchlist.alerts.webhooks],
             ),
         },
     )
+
+
+def _state_directory(lake: str | Path) -> Path:
+    directory = local_directory(lake)
+    return Path("tv_etl_state") if directory is None else directory / ".tv_etl"
 
 
 def _secret(name: str) -> str:
@@ -61,5 +73,7 @@ def _secret(name: str) -> str:
 @dg.definitions
 def defs() -> dg.Definitions:
     return build_definitions(
-        load_watchlist(os.environ.get("TV_ETL_WATCHLIST", "watchlist.yaml")), os.environ.get("TV_ETL_LAKE", "lake")
+        load_watchlist(os.environ.get("TV_ETL_WATCHLIST") or "watchlist.yaml"),
+        os.environ.get("TV_ETL_LAKE") or "lake",
+        state=os.environ.get("TV_ETL_STATE", ""),
     )

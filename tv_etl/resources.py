@@ -126,9 +126,15 @@ class ScannerResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
 
 class BarStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """The lake: a directory of Parquet files."""
+    """The lake: Parquet files in a directory or an object store.
 
-    base: str = Field(description="Directory of the lake; the dataset lies in its folder `ohlcv`.")
+    Credentials for an object store are read from the environment and stand in no configuration.
+    """
+
+    base: str = Field(
+        description="Directory of the lake or its address, e.g. s3://bucket/prefix; the dataset lies in its folder "
+        "`ohlcv`."
+    )
 
     def store(self) -> BarStore:
         return BarStore(self.base)

@@ -4,46 +4,46 @@ Parquet has no checksum for its footer, and pyarrow aborts the process on some s
 stand between data and footer, where readers do not look: a mark and the CRC-32 of what lies on either side.
 """
 
-import os
 import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tv_etl.store_errors import DamagedFileError, StoreReadError
+from tv_etl.store_errors import DamagedFileError
+
+TAIL_BYTES = 64 * 1024  # hold any footer of ours: they take 2 KB and about 1 KB more per row group
 
 _PARQUET_MAGIC = b"PAR1"
 _END = struct.Struct("<I4s")  # length of the footer, magic
 _SEAL = struct.Struct("<4sII")  # magic, CRC-32 of the data before it, CRC-32 of the footer after it
 _SEAL_MAGIC = b"tvE1"
-_FOOTER_GUESS = 64 * 1024  # ours take 2 KB and about 1 KB more per row group
 
 
-def encode_sealed(table: pa.Table, **options: Any) -> memoryview:
-    """Return the bytes of a sealed Parquet file; `options` are those of `pyarrow.parquet.write_table`."""
+def encode_sealed(table: pa.Table, stamp: bytes = b"", **options: Any) -> memoryview:
+    """Return the bytes of a sealed Parquet file; `options` are those of `pyarrow.parquet.write_table`.
+
+    The stamp lies before the seal: files of equal tables with other stamps are not equal.
+    """
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, **options)
     parquet = memoryview(sink.getvalue()).cast("B")
     cut = len(parquet) - _END.size - _END.unpack(parquet[-_END.size :])[0]
-    body, footer = parquet[:cut], parquet[cut:]
+    body, footer = b"".join((parquet[:cut], stamp)), parquet[cut:]
     seal = _SEAL.pack(_SEAL_MAGIC, zlib.crc32(body), zlib.crc32(footer))
     return memoryview(b"".join((body, seal, footer)))
 
 
 @contextmanager
-def open_sealed(path: Path) -> Iterator[pq.ParquetFile]:
+def open_sealed(content: bytes, path: str) -> Iterator[pq.ParquetFile]:
     """Open a file whose every byte was checked; what pyarrow raises while it is open is damage.
 
-    Raises DamagedFileError or StoreReadError.
+    `path` is for the error alone. Raises DamagedFileError.
     """
-    with _as_read_error(path):
-        content = path.read_bytes()
     sealed = _check_seal(path, content, len(content))
     if zlib.crc32(memoryview(content)[: -sealed.tail_bytes]) != sealed.body_crc:
         raise DamagedFileError(path, "its data fail the checksum")
@@ -52,15 +52,11 @@ def open_sealed(path: Path) -> Iterator[pq.ParquetFile]:
 
 
 @contextmanager
-def open_sealed_footer(path: Path) -> Iterator[tuple[pq.ParquetFile, int]]:
-    """Open a file for its metadata alone, checked, and tell its size in bytes; else as `open_sealed`."""
-    with _as_read_error(path), path.open("rb") as source:
-        size = source.seek(0, os.SEEK_END)
-        source.seek(max(0, size - _FOOTER_GUESS))
-        tail = source.read()
+def open_sealed_footer(tail: bytes, size: int, path: str) -> Iterator[pq.ParquetFile]:
+    """Open a file of `size` bytes for its metadata alone, given its last TAIL_BYTES; else as `open_sealed`."""
     _check_seal(path, tail, size)
     with _as_damage(path):
-        yield pq.ParquetFile(pa.BufferReader(tail)), size
+        yield pq.ParquetFile(pa.BufferReader(tail))
 
 
 @dataclass(frozen=True)
@@ -71,7 +67,7 @@ class _Sealed:
     body_crc: int
 
 
-def _check_seal(path: Path, tail: bytes, size: int) -> _Sealed:
+def _check_seal(path: str, tail: bytes, size: int) -> _Sealed:
     """Check the footer at the end of `tail`, which is the end of a file of `size` bytes."""
     if len(tail) < _END.size or not tail.endswith(_PARQUET_MAGIC):
         raise DamagedFileError(path, f"its {size} bytes do not end as Parquet does")
@@ -88,15 +84,7 @@ def _check_seal(path: Path, tail: bytes, size: int) -> _Sealed:
 
 
 @contextmanager
-def _as_read_error(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StoreReadError(path, error.strerror or str(error)) from error
-
-
-@contextmanager
-def _as_damage(path: Path) -> Iterator[None]:
+def _as_damage(path: str) -> Iterator[None]:
     """Everything that pyarrow finds wrong with bytes that are in memory already."""
     try:
         yield

@@ -9,7 +9,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
 from tv_etl.bar_file import SCHEMA_VERSION, Owner
@@ -163,7 +162,7 @@ class SeriesRecord:
         return json.dumps(content, ensure_ascii=False, sort_keys=True).encode()
 
     @classmethod
-    def decode(cls, content: bytes, path: Path, owner: Owner) -> "SeriesRecord":
+    def decode(cls, content: bytes, path: str, owner: Owner) -> "SeriesRecord":
         """Read a file's content. Raises DamagedFileError or NewerFormatError naming `path`."""
         try:
             fields: dict[str, Any] = json.loads(content)

@@ -6,9 +6,9 @@
     ├── ReadjustedError               the history was re-adjusted beyond the bars given; nothing was stored
     ├── DamagedFileError              a stored file cannot be read as what it should be
     ├── NewerFormatError              a stored file was written by a later version of tv_etl
-    ├── StoreBusyError                another process held the lock for too long; retryable
-    ├── StoreReadError                the system refused to read (EACCES, EIO, ...)
-    └── StoreWriteError               the system refused to write (ENOSPC, EROFS, EIO, ...)
+    ├── StoreBusyError                other writers kept the series busy for too long; retryable
+    ├── StoreReadError                the system refused to read (EACCES, EIO, no such bucket, ...)
+    └── StoreWriteError               the system refused to write (ENOSPC, EROFS, EIO, access denied, ...)
 
 A symbol that cannot be stored is a `SymbolError`, an interval an `IntervalError`: those are the client's.
 `retryable` says whether the same call may succeed later without anybody's help.
@@ -62,12 +62,14 @@ class ReadjustedError(BarStoreError):
 
 
 class _FileError(BarStoreError):
-    """`path` is the file or directory concerned, `reason` says what is wrong with it."""
+    """`path` is the file, directory or object concerned, `reason` says what is wrong with it."""
 
-    def __init__(self, path: Path, reason: str) -> None:
+    def __init__(self, path: str | Path, reason: str, *, retryable: bool | None = None) -> None:
         super().__init__(f"{path}: {reason}")
         self.path = path
         self.reason = reason
+        if retryable is not None:
+            self.retryable = retryable
 
 
 class DamagedFileError(_FileError):
@@ -79,14 +81,14 @@ class NewerFormatError(_FileError):
 
 
 class StoreBusyError(_FileError):
-    """Another process held the lock for longer than the caller wanted to wait."""
+    """Other writers kept the series busy for longer than the caller wanted to wait."""
 
     retryable = True
 
 
 class StoreReadError(_FileError):
-    """The system refused to read; the OSError is the cause."""
+    """The system refused to read (an OSError is the cause), or an object store did or could not be reached."""
 
 
 class StoreWriteError(_FileError):
-    """The system refused to write; the OSError is the cause, what was stored before is intact."""
+    """The system or the object store refused to write, or could not be reached; what was stored before is intact."""

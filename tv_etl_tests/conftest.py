@@ -1,11 +1,16 @@
-"""Markets that stand still, so that every run sees the same bars."""
+"""Markets that stand still, so that every run sees the same bars, and places for lakes."""
 
+import logging
+import urllib.request
+import uuid
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import dagster as dg
 import pytest
 from hypothesis import settings
+from moto.server import ThreadedMotoServer
 
 from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.market import Market
@@ -50,3 +55,40 @@ def later_market_url() -> Iterator[str]:
     """The address of the same market five minutes later."""
     with serve_in_thread(Market(7), clock=MarketClock(LATER.timestamp(), speed=0), update_ms=50) as server:
         yield server.url
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """The address of an S3 that has the bucket `lakes`."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with urllib.request.urlopen(urllib.request.Request(f"http://{host}:{port}/lakes", method="PUT")):
+        pass
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def s3_lake(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of an empty lake on S3; the environment says how to reach it."""
+    for name, value in s3_environment(s3_endpoint).items():
+        monkeypatch.setenv(name, value)
+    return f"s3://lakes/{uuid.uuid4().hex}/a lake"
+
+
+def s3_environment(endpoint: str) -> dict[str, str]:
+    return {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_ACCESS_KEY_ID": "dummy-access-key",
+        "AWS_SECRET_ACCESS_KEY": "dummy-secret-key",
+        "AWS_REGION": "us-east-1",
+    }
+
+
+@pytest.fixture(params=["directory", "s3"])
+def base(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where an empty lake is, in a directory and on S3."""
+    return str(tmp_path / "lake") if request.param == "directory" else str(request.getfixturevalue("s3_lake"))

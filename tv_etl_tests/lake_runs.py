@@ -18,7 +18,7 @@ FIRST = int(NOW.timestamp()) // 60 * 60 - 9_000 * 60
 
 def run(
     instance: dg.DagsterInstance,
-    lake: Path,
+    lake: Path | str,
     url: str,
     group: Group,
     *,

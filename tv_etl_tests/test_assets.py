@@ -40,6 +40,17 @@ def test_one_run_stores_and_reports_every_series(instance: dg.DagsterInstance, t
     assert BarStore(tmp_path).read("NASDAQ:NDX", "1m")["volume"].null_count == 99
 
 
+def test_a_run_stores_on_s3_as_well(instance: dg.DagsterInstance, s3_lake: str, market_url: str) -> None:
+    group = GROUP.model_copy(update={"symbols": ["BINANCE:BTCUSDT"]})
+    for added in (99, 0):
+        result = run(instance, s3_lake, market_url, group)
+        assert result.success
+        minutes = materializations(result)["1m|BINANCE:BTCUSDT"]
+        assert minutes["rows added"] == added
+        assert minutes["dagster/uri"] == f"{s3_lake}/ohlcv/interval=1m/symbol=BINANCE%3ABTCUSDT"
+    assert BarStore(s3_lake).read("BINANCE:BTCUSDT", "1m").num_rows == 99
+
+
 def test_a_second_run_adds_only_what_is_new(
     instance: dg.DagsterInstance, tmp_path: Path, market_url: str, later_market_url: str
 ) -> None:
@@ -188,7 +199,7 @@ def test_a_damaged_file_fails_its_series_and_is_not_read_as_empty(
     instance: dg.DagsterInstance, tmp_path: Path, market_url: str
 ) -> None:
     run(instance, tmp_path, market_url, GROUP)
-    damaged = next(BarStore(tmp_path).path("NASDAQ:AAPL", "1d").glob("*.parquet"))
+    damaged = next(Path(BarStore(tmp_path).uri("NASDAQ:AAPL", "1d")).glob("*.parquet"))
     os.truncate(damaged, damaged.stat().st_size // 2)
     result = run(instance, tmp_path, market_url, GROUP)
     assert len(materializations(result)) == 5
@@ -205,7 +216,7 @@ def test_a_damaged_file_is_set_aside_and_fetched_again_on_request(
     run(instance, tmp_path, market_url, GROUP)
     store = BarStore(tmp_path)
     whole = store.read("NASDAQ:AAPL", "1m")
-    damaged = next(store.path("NASDAQ:AAPL", "1m").glob("*.parquet"))
+    damaged = next(Path(store.uri("NASDAQ:AAPL", "1m")).glob("*.parquet"))
     content = damaged.read_bytes()
     damaged.write_bytes(content[:-100])
     failure = run(instance, tmp_path, market_url, GROUP, keys=["1m|NASDAQ:AAPL"]).failure_data_for_node("bars")
@@ -292,7 +303,7 @@ def test_symbols_that_one_path_would_hold_fail_alone(
 ) -> None:
     """They differ in case only, which some file systems do not tell apart."""
     run(instance, tmp_path, market_url, GROUP)
-    path = BarStore(tmp_path).path("NASDAQ:AAPL", "1d")
+    path = Path(BarStore(tmp_path).uri("NASDAQ:AAPL", "1d"))
     path.rename(path.with_name("symbol=NASDAQ%3Aaapl"))
     result = run(instance, tmp_path, market_url, GROUP)
     assert len(materializations(result)) == 5

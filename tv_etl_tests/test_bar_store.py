@@ -21,6 +21,8 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyarrow.dataset import dataset
+from pyarrow.fs import S3FileSystem
 
 import tv_etl
 from tv_etl.bar_store import (
@@ -38,6 +40,7 @@ from tv_etl.bar_store import (
 from tv_etl.series_record import Window
 from tv_etl.tradingview.errors import IntervalError, SymbolError
 from tv_etl.tradingview.intervals import Interval
+from tv_etl_tests.lake_files import files_of
 
 REPOSITORY = Path(tv_etl.__file__).parents[1]
 UTC = timezone.utc
@@ -46,6 +49,8 @@ NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 MIDNIGHT = datetime(2026, 11, 1, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 CLOSED = {"forming_from": ""}
+OCTOBER, NOVEMBER = (f"ohlcv/interval=1m/symbol=NASDAQ%3AAAPL/2026-{month}.parquet" for month in (10, 11))
+RECORD = ".tv_etl/1m/NASDAQ%3AAAPL/series.json"
 
 
 def bars(
@@ -64,15 +69,14 @@ def bars(
     return pa.table(columns, schema=BAR_SCHEMA.with_metadata(metadata))
 
 
-def tree(base: Path) -> dict[str, tuple[int, int]]:
-    """Inode and time of change of every file: a rewritten file differs."""
-    files = [path for path in sorted(base.rglob("*")) if path.is_file()]
-    return {path.relative_to(base).as_posix(): (path.stat().st_ino, path.stat().st_mtime_ns) for path in files}
+def tree(store: BarStore) -> dict[str, object]:
+    """The version of every file: a rewritten file differs."""
+    return files_of(store).versions()
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> BarStore:
-    return BarStore(tmp_path / "lake", clock=lambda: NOON.timestamp())
+def store(base: str) -> BarStore:
+    return BarStore(base, clock=lambda: NOON.timestamp())
 
 
 def test_the_layout_is_as_documented(store: BarStore) -> None:
@@ -82,12 +86,12 @@ def test_the_layout_is_as_documented(store: BarStore) -> None:
     store.upsert(AAPL, "10S", bars(NOON - timedelta(days=9), step=timedelta(seconds=10)))
     data = "ohlcv/interval={}/symbol=NASDAQ%3AAAPL/{}.parquet"
     meta = ".tv_etl/{}/NASDAQ%3AAAPL/{}"
-    assert sorted(tree(store.base)) == sorted(
+    assert sorted(tree(store)) == sorted(
         [data.format("1m", "2026-10"), data.format("1m", "2026-11"), data.format("1h", "2026")]
         + [data.format("1d", "all"), data.format("10s", "2026-11-11")]
-        + [meta.format(token, name) for token in ("1m", "1h", "1d", "10s") for name in ("lock", "series.json")]
+        + [meta.format(token, "series.json") for token in ("1m", "1h", "1d", "10s")]
     )
-    assert commit.paths == tuple(store.path(AAPL, "1m") / f"2026-{month}.parquet" for month in (10, 11))
+    assert commit.paths == (data.format("1m", "2026-10"), data.format("1m", "2026-11"))
     tokens = ["10s", "1m", "1h", "1d"]
     assert store.series() == [(AAPL, Interval.parse(token)) for token in tokens]
 
@@ -98,7 +102,7 @@ def test_nothing_is_created_before_the_first_upsert(store: BarStore) -> None:
     assert store.summary(AAPL, "1m").rows == 0
     assert (store.series(), store.facts(AAPL, "1m")) == ([], {})
     assert store.upsert(AAPL, "1m", bars(NOON, 0)).rows == 0
-    assert not store.base.exists()
+    assert files_of(store).names() == []
 
 
 def test_what_was_stored_is_read_back(store: BarStore) -> None:
@@ -111,28 +115,28 @@ def test_what_was_stored_is_read_back(store: BarStore) -> None:
     assert store.watermark(AAPL, "1m") == MIDNIGHT + MINUTE
     summary = store.summary(AAPL, "1m")
     assert (summary.rows, summary.first, summary.last) == (3, MIDNIGHT - MINUTE, MIDNIGHT + MINUTE)
-    assert summary.bytes == sum(path.stat().st_size for path in commit.paths)
+    assert summary.bytes == sum(len(files_of(store).read(name)) for name in commit.paths)
 
 
 def test_an_upsert_that_changes_nothing_writes_nothing(store: BarStore) -> None:
     table = bars(MIDNIGHT - MINUTE, facts={"source": "tradingview", **CLOSED})
     store.upsert(AAPL, "1m", table)
-    before = tree(store.base)
+    before = tree(store)
     commit = store.upsert(AAPL, "1m", table)
     assert (commit.unchanged, commit.added, commit.changed, commit.paths) == (3, 0, 0, ())
     assert (commit.rows, commit.first, commit.last) == (3, MIDNIGHT - MINUTE, MIDNIGHT + MINUTE)
-    assert tree(store.base) == before
+    assert tree(store) == before
 
 
 def test_only_the_periods_that_differ_are_rewritten(store: BarStore) -> None:
     store.upsert(AAPL, "1m", bars(MIDNIGHT - 2 * MINUTE, 4))
-    before = tree(store.base)
+    before = tree(store)
     commit = store.upsert(AAPL, "1m", bars(MIDNIGHT - 2 * MINUTE, 5))
-    assert [path.name for path in commit.paths] == ["2026-11.parquet"]
+    assert commit.paths == (NOVEMBER,)
     assert (commit.added, commit.unchanged, commit.rows) == (1, 4, 5)
-    assert {name for name, state in tree(store.base).items() if before[name] != state} == {
-        "ohlcv/interval=1m/symbol=NASDAQ%3AAAPL/2026-11.parquet",
-        ".tv_etl/1m/NASDAQ%3AAAPL/series.json",
+    assert {name for name, state in tree(store).items() if before[name] != state} == {
+        NOVEMBER,
+        RECORD,
     }
 
 
@@ -189,11 +193,11 @@ def test_a_forming_from_that_is_no_time_is_refused(store: BarStore) -> None:
 
 def test_one_bad_bar_keeps_all_out(store: BarStore) -> None:
     store.upsert(AAPL, "1m", bars(MIDNIGHT))
-    before = tree(store.base)
+    before = tree(store)
     with pytest.raises(BadBarsError, match="column 'open', row 3: not a finite number"):
         table = pa.concat_tables([bars(MIDNIGHT), bars(NOON, close=float("nan"))])
         store.upsert(AAPL, "1m", table)
-    assert tree(store.base) == before
+    assert tree(store) == before
 
 
 def test_facts_are_kept_with_the_series_and_in_each_file(store: BarStore) -> None:
@@ -201,7 +205,7 @@ def test_facts_are_kept_with_the_series_and_in_each_file(store: BarStore) -> Non
     facts = {"source": "tradingview", "adjustment": "splits", "session": "regular", "trading_hours": hours}
     store.upsert(AAPL, "1m", bars(MIDNIGHT, facts=facts))
     assert store.facts(AAPL, "1m") == facts
-    metadata = pq.read_schema(store.path(AAPL, "1m") / "2026-11.parquet").metadata
+    metadata = pq.read_schema(pa.BufferReader(files_of(store).read(NOVEMBER))).metadata
     assert {key: value for key, value in metadata.items() if key.startswith(b"tv_etl.")} == {
         b"tv_etl.source": b"tradingview",
         b"tv_etl.adjustment": b"splits",
@@ -217,9 +221,9 @@ def test_facts_are_kept_with_the_series_and_in_each_file(store: BarStore) -> Non
 
 def test_facts_that_are_not_given_stay_and_new_ones_join(store: BarStore) -> None:
     store.upsert(AAPL, "1m", bars(MIDNIGHT, facts={"currency": "USD", "source": "a"}))
-    before = tree(store.base)
+    before = tree(store)
     assert store.upsert(AAPL, "1m", bars(MIDNIGHT, facts={})).paths == ()
-    assert tree(store.base) == before
+    assert tree(store) == before
     commit = store.upsert(AAPL, "1m", bars(MIDNIGHT, 0, facts={"source": "b", "time_zone": "Asia/Tokyo"}))
     assert (commit.rows, commit.paths) == (3, ())
     assert store.facts(AAPL, "1m") == {"currency": "USD", "source": "b", "time_zone": "Asia/Tokyo"}
@@ -228,32 +232,33 @@ def test_facts_that_are_not_given_stay_and_new_ones_join(store: BarStore) -> Non
 @pytest.mark.parametrize("setting", ["adjustment", "session", "currency", "backadjustment"])
 def test_other_settings_are_never_mixed_into_a_series(store: BarStore, setting: str) -> None:
     store.upsert(AAPL, "1m", bars(MIDNIGHT, facts={setting: "this"}))
-    before = tree(store.base)
+    before = tree(store)
     with pytest.raises(SettingsError, match=f"{AAPL} 1m is stored with {setting} 'this'.* 'that'"):
         store.upsert(AAPL, "1m", bars(MIDNIGHT + MINUTE, facts={setting: "that"}))
-    assert tree(store.base) == before
-    (store.base / ".tv_etl/1m/NASDAQ%3AAAPL/series.json").unlink()
+    assert tree(store) == before
+    files_of(store).remove(RECORD)
     with pytest.raises(SettingsError):
         store.upsert(AAPL, "1m", bars(MIDNIGHT + MINUTE, facts={setting: "that"}))
 
 
-def test_a_tree_copied_without_our_directory_is_whole(store: BarStore, tmp_path: Path) -> None:
+def test_a_tree_copied_without_our_directory_is_whole(store: BarStore) -> None:
     facts = {"source": "tradingview", "adjustment": "splits"}
     store.upsert(AAPL, "1m", bars(MIDNIGHT, facts=facts))
-    (tmp_path / "copy").mkdir()
-    (store.base / "ohlcv").rename(tmp_path / "copy" / "ohlcv")
-    copy = BarStore(tmp_path / "copy")
+    for name in files_of(store).names():
+        if not name.startswith("ohlcv/"):
+            files_of(store).remove(name)
+    copy = BarStore(store.base)
     assert copy.read(AAPL, "1m").equals(bars(MIDNIGHT))
     assert copy.facts(AAPL, "1m") == facts
     assert copy.series() == [(AAPL, Interval.parse("1m"))]
-    assert not (copy.base / ".tv_etl").exists()
+    assert files_of(copy).names() == [NOVEMBER]
     assert copy.upsert(AAPL, "1m", bars(MIDNIGHT + MINUTE)).rows == 4
     assert copy.facts(AAPL, "1m") == facts
 
 
 def test_data_removed_by_hand_leave_no_settings_behind(store: BarStore) -> None:
     store.upsert(AAPL, "1m", bars(MIDNIGHT, facts={"adjustment": "splits"}))
-    (store.path(AAPL, "1m") / "2026-11.parquet").unlink()
+    files_of(store).remove(NOVEMBER)
     assert store.series() == []
     store.upsert(AAPL, "1m", bars(MIDNIGHT, facts={"adjustment": "dividends"}))
     assert store.facts(AAPL, "1m") == {"adjustment": "dividends"}
@@ -265,10 +270,11 @@ def test_a_symbol_that_cannot_be_a_directory_is_refused(store: BarStore, symbol:
         store.upsert(symbol, "1m", bars(MIDNIGHT))
     with pytest.raises(SymbolError):
         store.read(symbol, "1m")
-    assert not store.base.exists()
+    assert files_of(store).names() == []
 
 
-def test_symbols_that_differ_in_case_only_are_refused(store: BarStore) -> None:
+def test_symbols_that_differ_in_case_only_are_refused_in_a_directory(tmp_path: Path) -> None:
+    store = BarStore(tmp_path)
     store.upsert(AAPL, "1m", bars(MIDNIGHT))
     with pytest.raises(SymbolError, match=r"nasdaq:aapl.* is stored as 'NASDAQ:AAPL' already"):
         store.upsert("nasdaq:aapl", "1m", bars(MIDNIGHT))
@@ -281,42 +287,52 @@ def test_tick_and_range_bars_are_refused(store: BarStore, interval: str) -> None
         store.upsert(AAPL, interval, bars(MIDNIGHT))
 
 
-def test_a_base_that_is_an_address_is_refused() -> None:
-    with pytest.raises(ValueError, match="directory of this host"):
-        BarStore("s3://bucket/lake")
+@pytest.mark.parametrize("address", ["ftp://host/lake", "s3://", "s3:///lake", "https://bucket/lake", "://x"])
+def test_a_base_that_nobody_knows_is_refused(address: str) -> None:
+    with pytest.raises(ValueError, match=r"begins with file://, s3://, gs://, az://"):
+        BarStore(address)
+
+
+def test_a_file_address_is_a_directory(tmp_path: Path) -> None:
+    store = BarStore(f"file://{tmp_path}/a%20lake")
+    store.upsert(AAPL, "1m", bars(MIDNIGHT))
+    assert store.base == f"{tmp_path}/a lake"
+    assert BarStore(tmp_path / "a lake").read(AAPL, "1m").equals(bars(MIDNIGHT))
 
 
 def test_somebody_elses_directories_are_no_series(store: BarStore) -> None:
     store.upsert(AAPL, "1m", bars(MIDNIGHT))
-    for name in ("interval=60", "interval=100t", "interval=x", "interval=1m/symbol=", "interval=1m/symbol=EMPTY"):
-        (store.base / "ohlcv" / name).mkdir()
+    for name in ("interval=60", "interval=100t", "interval=x", "interval=1m/symbol=", "interval=1m/symbol=a%2fb"):
+        files_of(store).write(f"ohlcv/{name}/all.parquet", b"")
+    files_of(store).write("ohlcv/interval=1m/symbol=EMPTY/_SUCCESS", b"")
     assert store.series() == [(AAPL, Interval.parse("1m"))]
 
 
 def test_damage_is_an_error_and_never_no_bars(store: BarStore) -> None:
     store.upsert(AAPL, "1m", bars(MIDNIGHT - MINUTE))
-    path = store.path(AAPL, "1m") / "2026-11.parquet"
-    whole = path.read_bytes()
+    files = files_of(store)
+    whole = files.read(NOVEMBER)
     for content in (b"", whole[: len(whole) // 2], whole[:-1], whole[:100] + b"\xff\xff" + whole[102:]):
-        path.write_bytes(content)
-        with pytest.raises(DamagedFileError, match=str(path)):
+        files.write(NOVEMBER, content)
+        with pytest.raises(DamagedFileError, match=f"{store.base}/{NOVEMBER}"):
             store.read(AAPL, "1m")
-        with pytest.raises(DamagedFileError, match=str(path)):
+        with pytest.raises(DamagedFileError, match=f"{store.base}/{NOVEMBER}"):
             store.upsert(AAPL, "1m", bars(MIDNIGHT, close=11.0))
-        assert path.read_bytes() == content
+        assert files.read(NOVEMBER) == content
     assert store.read(AAPL, "1m", end=MIDNIGHT).num_rows == 1, "the other month is whole"
-    path.write_bytes(b"")
+    files.write(NOVEMBER, b"")
     for ask in (store.watermark, store.summary):
         with pytest.raises(DamagedFileError):
             ask(AAPL, "1m")
 
 
 def test_files_in_the_wrong_place_are_damage(store: BarStore) -> None:
-    path = store.upsert(AAPL, "1m", bars(MIDNIGHT)).paths[0]
-    path.rename(path.with_name("2026-10.parquet"))
+    store.upsert(AAPL, "1m", bars(MIDNIGHT))
+    files = files_of(store)
+    files.write(OCTOBER, files.read(NOVEMBER))
     with pytest.raises(DamagedFileError, match="holds bars outside 2026-10"):
         store.read(AAPL, "1m")
-    path.with_name("2026-10.parquet").rename(path.with_name("part-0.parquet"))
+    files.write(NOVEMBER.replace("2026-11", "part-0"), files.read(NOVEMBER))
     with pytest.raises(DamagedFileError, match="part-0"):
         store.read(AAPL, "1m")
 
@@ -332,7 +348,7 @@ def test_files_in_the_wrong_place_are_damage(store: BarStore) -> None:
 )
 def test_facts_that_cannot_be_read_are_an_error(store: BarStore, content: str, error: type) -> None:
     store.upsert(AAPL, "1m", bars(MIDNIGHT))
-    (store.base / ".tv_etl/1m/NASDAQ%3AAAPL/series.json").write_text(content)
+    files_of(store).write(RECORD, content.encode())
     with pytest.raises(error, match=r"series\.json"):
         store.facts(AAPL, "1m")
     with pytest.raises(error, match=r"series\.json"):
@@ -348,10 +364,10 @@ def test_what_the_system_refuses_is_a_typed_error(tmp_path: Path) -> None:
         store.series()
 
 
-def test_a_busy_series_is_an_error_and_others_go_on(store: BarStore) -> None:
-    store.upsert(AAPL, "1m", bars(MIDNIGHT))
-    hasty = BarStore(store.base, lock_timeout_s=0.02)
-    with (store.base / ".tv_etl/1m/NASDAQ%3AAAPL/lock").open() as lock:
+def test_a_busy_series_is_an_error_and_others_go_on(tmp_path: Path) -> None:
+    BarStore(tmp_path).upsert(AAPL, "1m", bars(MIDNIGHT))
+    hasty = BarStore(tmp_path, lock_timeout_s=0.02)
+    with (tmp_path / ".tv_etl/1m/NASDAQ%3AAAPL/lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(StoreBusyError):
             hasty.upsert(AAPL, "1m", bars(NOON))
@@ -363,10 +379,9 @@ def test_a_busy_series_is_an_error_and_others_go_on(store: BarStore) -> None:
 SYMBOLS = [AAPL, "KRX:005930", "NSE:M&M", "A:B/C:D", "BME:ÉÑ", "COMEX:GC1!", "X:a=b c%3A", "TSE:日本"]
 
 
-@pytest.fixture(scope="module")
-def shared_lake(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[tuple[Any, ...]]]:
-    """Every symbol at a minute and at a day, and the rows that a reader must find."""
-    store = BarStore(tmp_path_factory.mktemp("lake"))
+def fill(base: str) -> list[tuple[Any, ...]]:
+    """Store every symbol at a minute and at a day; the rows that a reader must find."""
+    store = BarStore(base)
     rows = []
     for number, symbol in enumerate(SYMBOLS):
         volume = None if number % 2 else 0.1 * number
@@ -374,33 +389,113 @@ def shared_lake(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[tu
             table = bars(start, close=0.1 + number, volume=volume)
             store.upsert(symbol, interval, table)
             rows += [(symbol, interval, *row.values()) for row in table.to_pylist()]
-    return store.base, sorted(rows, key=lambda row: row[:3])
+    return sorted(rows, key=lambda row: row[:3])
+
+
+@pytest.fixture(scope="module")
+def shared_lake(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[tuple[Any, ...]]]:
+    base = tmp_path_factory.mktemp("lake")
+    return base, fill(str(base))
+
+
+def duckdb_rows(connection: duckdb.DuckDBPyConnection, base: object) -> list[tuple[Any, ...]]:
+    columns = "epoch_us(timestamp), open, high, low, close, volume"
+    query = f"select symbol, interval, {columns} from read_parquet(?, hive_partitioning=true) order by 1, 2, 3"
+    return connection.execute(query, [f"{base}/ohlcv/**/*.parquet"]).fetchall()
+
+
+def with_microseconds(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    return sorted((*row[:2], round(row[2].timestamp() * 1e6), *row[3:]) for row in rows)
+
+
+def ordered_rows(frame: pl.LazyFrame) -> list[tuple[Any, ...]]:
+    columns = frame.select("symbol", "interval", *BAR_SCHEMA.names)
+    return columns.collect().sort("symbol", "interval", "timestamp").rows()
 
 
 def test_duckdb_reads_the_tree(shared_lake: tuple[Path, list[tuple[Any, ...]]]) -> None:
     base, rows = shared_lake
-    columns = "epoch_us(timestamp), open, high, low, close, volume"
     with duckdb.connect() as connection:
-        glob = f"{base}/ohlcv/**/*.parquet"
-        query = f"select symbol, interval, {columns} from read_parquet(?, hive_partitioning=true) order by 1, 2, 3"
-        found = connection.execute(query, [glob]).fetchall()
-    expected = [(*row[:2], round(row[2].timestamp() * 1e6), *row[3:]) for row in rows]
-    assert sorted(found) == sorted(expected)
+        assert sorted(duckdb_rows(connection, base)) == with_microseconds(rows)
 
 
 @pytest.mark.parametrize("source", ["ohlcv", "ohlcv/**/*.parquet"])
 def test_polars_reads_the_tree(shared_lake: tuple[Path, list[tuple[Any, ...]]], source: str) -> None:
     base, rows = shared_lake
-    frame = pl.scan_parquet(base / source, hive_partitioning=True).collect()
-    ordered = frame.select("symbol", "interval", *BAR_SCHEMA.names).sort("symbol", "interval", "timestamp")
-    assert ordered.rows() == rows
+    assert ordered_rows(pl.scan_parquet(base / source, hive_partitioning=True)) == rows
 
 
 def test_pyarrow_reads_the_tree(shared_lake: tuple[Path, list[tuple[Any, ...]]]) -> None:
     base, rows = shared_lake
-    table = pq.read_table(base / "ohlcv", partitioning="hive")
+    assert arrow_rows(dataset(base / "ohlcv", partitioning="hive").to_table()) == rows
+
+
+def arrow_rows(table: pa.Table) -> list[tuple[Any, ...]]:
     found = [(row["symbol"], row["interval"], *list(row.values())[:6]) for row in table.to_pylist()]
-    assert sorted(found, key=lambda row: row[:3]) == rows
+    return sorted(found, key=lambda row: row[:3])
+
+
+@pytest.mark.parametrize("source", ["ohlcv/", "ohlcv/**/*.parquet"])
+def test_polars_reads_the_same_over_s3(s3_lake: str, source: str) -> None:
+    rows = fill(s3_lake)
+    names = ("AWS_ENDPOINT_URL", "AWS_ALLOW_HTTP", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION")
+    options = {name.lower(): os.environ[name] for name in names}
+    assert ordered_rows(pl.scan_parquet(f"{s3_lake}/{source}", hive_partitioning=True, storage_options=options)) == rows
+
+
+def test_pyarrow_reads_the_same_over_s3(s3_lake: str, s3_endpoint: str) -> None:
+    rows = fill(s3_lake)
+    s3 = S3FileSystem(endpoint_override=s3_endpoint.removeprefix("http://"), scheme="http")
+    source = f"{s3_lake.removeprefix('s3://')}/ohlcv"
+    assert arrow_rows(dataset(source, filesystem=s3, partitioning="hive").to_table()) == rows
+
+
+def test_duckdb_reads_the_same_over_s3(s3_lake: str, s3_endpoint: str) -> None:
+    with duckdb.connect() as connection:
+        try:
+            connection.execute("load httpfs")
+        except duckdb.Error as error:
+            pytest.skip(f"DuckDB has no extension httpfs here: {str(error).splitlines()[0]}")
+        rows = fill(s3_lake)
+        host = s3_endpoint.removeprefix("http://")
+        connection.execute(
+            f"create secret (type s3, key_id 'x', secret 'y', endpoint '{host}', use_ssl false, url_style 'path')"
+        )
+        assert sorted(duckdb_rows(connection, s3_lake)) == with_microseconds(rows)
+
+
+def test_symbols_that_differ_in_case_only_are_two_in_an_object_store(s3_lake: str) -> None:
+    store = BarStore(s3_lake)
+    store.upsert(AAPL, "1m", bars(MIDNIGHT))
+    store.upsert("nasdaq:aapl", "1m", bars(MIDNIGHT, close=11.0))
+    assert [symbol for symbol, _ in store.series()] == [AAPL, "nasdaq:aapl"]
+    assert store.read(AAPL, "1m").equals(bars(MIDNIGHT))
+
+
+def test_a_lake_copied_from_a_directory_to_s3_is_the_same_lake(tmp_path: Path, s3_lake: str) -> None:
+    local, remote = BarStore(tmp_path), BarStore(s3_lake)
+    local.upsert(AAPL, "1m", bars(MIDNIGHT - MINUTE, facts={**CLOSED, "trading_hours": "?"}))
+    for name in files_of(local).names():
+        files_of(remote).write(name, files_of(local).read(name))
+    assert remote.record(AAPL, "1m") == local.record(AAPL, "1m")
+    assert remote.upsert(AAPL, "1m", bars(MIDNIGHT - MINUTE, 4)).rows == 4
+    for name in files_of(remote).names():
+        files_of(local).write(name, files_of(remote).read(name))
+    assert local.record(AAPL, "1m") == remote.record(AAPL, "1m")
+    assert local.read(AAPL, "1m").equals(bars(MIDNIGHT - MINUTE, 4))
+
+
+@pytest.mark.parametrize("name", [NOVEMBER, RECORD])
+def test_what_is_damaged_is_set_aside_and_kept(store: BarStore, name: str) -> None:
+    store.upsert(AAPL, "1m", bars(MIDNIGHT - MINUTE))
+    assert store.set_aside_damaged(AAPL, "1m") == []
+    files_of(store).write(name, b"damaged")
+    [aside] = store.set_aside_damaged(AAPL, "1m")
+    assert files_of(store).read(aside.removeprefix(f"{store.base}/")) == b"damaged"
+    assert store.read(AAPL, "1m").num_rows == (1 if name == NOVEMBER else 3)
+    assert store.upsert(AAPL, "1m", bars(MIDNIGHT - MINUTE)).rows == 3
+    assert list(store.record(AAPL, "1m").periods) == ["2026-10", "2026-11"]
+    assert store.set_aside_damaged("X:NEVER", "1m") == []
 
 
 TIMES = st.integers(-4, 4).map(lambda number: MIDNIGHT + number * timedelta(seconds=30))
@@ -459,6 +554,7 @@ for line in sys.stdin:
     symbol, value = line.split()
     child = os.fork()
     if not child:
+        store = BarStore(sys.argv[2])
         os.write(1, f"{os.getpid()}\\n".encode())
         while True:
             value = int(value) + 1
@@ -469,8 +565,8 @@ for line in sys.stdin:
 """
 ONE_BAR_WRITER = """
 worker = int(sys.argv[3])
-for number in range(25):
-    store.upsert("X:ONE", "1m", bars(4 * number + worker - 50, 1, worker))
+for number in range(50):
+    store.upsert("X:ONE", "1m", bars(4 * number + worker - 100, 1, worker))
 """
 # SIGXFSZ is ignored by Python, so that a file beyond the limit is EFBIG: a full disk as far as we are concerned.
 FULL_DISK_WRITER = """
@@ -492,29 +588,38 @@ def lines_of(writer: "subprocess.Popen[bytes]") -> Iterator[bytes]:
     return iter(writer.stdout.readline, b"")
 
 
-def kill_while_writing(writer: "subprocess.Popen[bytes]", order: str, dice: random.Random) -> int | None:
+def kill_while_writing(
+    writer: "subprocess.Popen[bytes]", order: str, dice: random.Random, longest_s: float
+) -> int | None:
     """Kill a writer at a random moment; the last commit it acknowledged."""
     assert writer.stdin is not None and writer.stdout is not None
     writer.stdin.write(order.encode())
     lines = lines_of(writer)
     child = int(next(lines))
     acknowledged = [int(next(lines)) for _ in range(dice.randrange(2))]
-    select.select([writer.stdout], [], [], dice.uniform(0, 0.02))
+    select.select([writer.stdout], [], [], dice.uniform(0, longest_s))
     os.kill(child, signal.SIGKILL)
     acknowledged += [int(line) for line in iter(lambda: next(lines), b"dead\n")]
     return acknowledged[-1] if acknowledged else None
 
 
-def test_a_writer_killed_at_random_moments_loses_and_breaks_nothing(tmp_path: Path) -> None:
+def test_a_writer_killed_at_random_moments_loses_and_breaks_nothing(base: str) -> None:
+    kill_at_random(base, 10 if "://" in base else 20)
+
+
+def kill_at_random(base: str, rounds: int) -> None:
     dice = random.Random(20261122)
-    store = BarStore(tmp_path)
+    store = BarStore(base)
+    files = files_of(store)
+    commit_s = 0.1 if "://" in base else 0.02  # about
     known = dict.fromkeys(("X:A", "X:B", "X:C", "X:D"), 0)
-    with process(ENDLESS_WRITER, tmp_path) as writer:
-        for round_number in range(20):
+    with process(ENDLESS_WRITER, base) as writer:
+        for round_number in range(rounds):
             symbol = list(known)[round_number % 4]
-            acknowledged = kill_while_writing(writer, f"{symbol} {known[symbol]}\n", dice)
-            for path in tmp_path.glob("ohlcv/**/*.parquet"):
-                pq.read_table(path, partitioning=None)
+            acknowledged = kill_while_writing(writer, f"{symbol} {known[symbol]}\n", dice, commit_s)
+            for name in files.names():
+                if name.startswith("ohlcv/"):
+                    pq.read_table(pa.BufferReader(files.read(name)))
             table = store.read(symbol, "1m")
             values = {value for name in BAR_SCHEMA.names[1:] for value in table.column(name).to_pylist()}
             last = acknowledged or known[symbol]
@@ -530,31 +635,31 @@ def test_a_writer_killed_at_random_moments_loses_and_breaks_nothing(tmp_path: Pa
         writer.stdin.close()
         assert writer.wait() == 0
     assert all(known.values())
-    strangers = [path for path in tmp_path.glob("ohlcv/*/*/*") if path.suffix != ".parquet"]
-    assert strangers == []
+    assert all(name.endswith(".parquet") for name in files.names() if name.startswith("ohlcv"))
 
 
-def test_writers_of_one_series_do_not_lose_each_others_bars(tmp_path: Path) -> None:
-    writers = [process(ONE_BAR_WRITER, tmp_path, worker) for worker in range(4)]
+def test_writers_of_one_series_do_not_lose_each_others_bars(base: str) -> None:
+    writers = [process(ONE_BAR_WRITER, base, worker) for worker in range(4)]
     for writer in writers:
         with writer:
             assert writer.wait() == 0
-    table = BarStore(tmp_path).read("X:ONE", "1m")
-    assert table.num_rows == 100
-    assert sorted(table.column("close").to_pylist()) == sorted([0.0, 1.0, 2.0, 3.0] * 25)
-    left = sorted(path.name for path in (tmp_path / ".tv_etl/1m/X%3AONE").iterdir())
-    assert left == ["lock", "series.json"]
+    store = BarStore(base)
+    table = store.read("X:ONE", "1m")
+    assert table.num_rows == 200
+    assert sorted(table.column("close").to_pylist()) == sorted([0.0, 1.0, 2.0, 3.0] * 50)
+    left = [name for name in files_of(store).names() if name.startswith(".tv_etl")]
+    assert left == [".tv_etl/1m/X%3AONE/series.json"]
 
 
 def test_a_full_disk_is_a_typed_error_and_the_old_bars_stay(tmp_path: Path) -> None:
     store = BarStore(tmp_path)
     store.upsert("X:FULL", "1m", bars(MIDNIGHT - 500 * MINUTE, 1000, close=1.0))
-    before = tree(tmp_path)
+    before = tree(store)
     with process(FULL_DISK_WRITER, tmp_path) as writer:
         answer = b"".join(lines_of(writer)).decode()
     assert answer.startswith("StoreWriteError")
     assert "File too large" in answer
-    assert tree(tmp_path) == before
+    assert tree(store) == before
     assert store.read("X:FULL", "1m").equals(bars(MIDNIGHT - 500 * MINUTE, 1000, close=1.0))
 
 
@@ -592,9 +697,9 @@ def test_a_broken_bar_is_kept_out_and_kept(store: BarStore) -> None:
     assert [(row["timestamp"], row["high"], row["close"], row["found_at"]) for row in kept] == [
         (MIDNIGHT + 3 * MINUTE, 9.0, 10.0, NOON)
     ]
-    before = tree(store.base)
+    before = tree(store)
     assert store.upsert(AAPL, "1m", broken).quarantined == 1
-    assert tree(store.base) == before
+    assert tree(store) == before
     commit = store.upsert(AAPL, "1m", bars(MIDNIGHT, 4))
     assert (commit.added, commit.quarantined, store.quarantine(AAPL, "1m").num_rows) == (1, 0, 0)
 
@@ -650,10 +755,10 @@ def test_a_split_rescales_what_is_older_than_the_window(store: BarStore) -> None
 
 def test_a_readjusted_part_that_ends_early_is_refused(store: BarStore) -> None:
     store.upsert(AAPL, "1m", wave(MIDNIGHT, 100))
-    before = tree(store.base)
+    before = tree(store)
     with pytest.raises(ReadjustedError, match=r"NASDAQ:AAPL 1m was re-adjusted by the ratio 0.5; .* fetch up to now"):
         store.upsert(AAPL, "1m", wave(MIDNIGHT, 100, ratio=0.5, until=100).slice(10, 40))
-    assert tree(store.base) == before
+    assert tree(store) == before
     commit = store.upsert(AAPL, "1m", wave(MIDNIGHT, 100, ratio=0.5, until=40).slice(10, 40))
     assert commit.readjustment is not None, "where its newest bars agree, the newer ones are not concerned"
     assert store.read(AAPL, "1m").equals(wave(MIDNIGHT, 100, ratio=0.5, until=40).replace_schema_metadata(None))
@@ -708,8 +813,8 @@ def test_the_record_describes_every_period_as_its_file_is(store: BarStore) -> No
     assert (november.rows, november.expected, november.missing, november.gaps) == (4, 2881, 2877, 2)
     assert november.sessions == 1, "the second of November is missing whole"
     for name, period in record.periods.items():
-        assert period.bytes == (store.path(AAPL, "1m") / f"{name}.parquet").stat().st_size
-    fresh = BarStore(store.base.parent / "fresh", clock=lambda: NOON.timestamp())
+        assert period.bytes == len(files_of(store).read(NOVEMBER.replace("2026-11", name)))
+    fresh = BarStore(f"{store.base}-fresh", clock=lambda: NOON.timestamp())
     fresh.upsert(
         AAPL, "1m", store.read(AAPL, "1m").replace_schema_metadata({f"tv_etl.{k}": v for k, v in facts.items()})
     )
@@ -730,7 +835,7 @@ def test_new_trading_hours_judge_every_period_anew(store: BarStore) -> None:
 def test_a_file_that_was_taken_away_was_not_asked_for(store: BarStore) -> None:
     start, end = MIDNIGHT - timedelta(days=1), MIDNIGHT + timedelta(days=1)
     store.upsert(AAPL, "1m", bars(MIDNIGHT - MINUTE, facts=asked(start, end)))
-    (store.path(AAPL, "1m") / "2026-11.parquet").unlink()
+    files_of(store).remove(NOVEMBER)
     record = store.record(AAPL, "1m")
     assert record.asked == (seconds(start, MIDNIGHT),)
     assert list(record.periods) == ["2026-10"]

@@ -1,15 +1,19 @@
 """The tv-etl command as a user calls it."""
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 
 from tv_etl import __version__
+from tv_etl.bar_store import BAR_SCHEMA, BarStore
 from tv_etl.cli import main
+from tv_etl_tests.conftest import NOW
 
 TV_ETL = str(Path(sys.executable).with_name("tv-etl"))
 
@@ -28,6 +32,27 @@ def test_an_empty_lake_has_an_empty_status(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["status", "--lake", str(tmp_path)])
     assert result.exit_code == 0
     assert "symbol" in result.output
+
+
+def test_a_lake_on_s3_has_a_status(s3_lake: str) -> None:
+    columns = {"timestamp": [NOW], **{name: [1.0] for name in BAR_SCHEMA.names[1:]}}
+    table = pa.table(columns, schema=BAR_SCHEMA.with_metadata({"tv_etl.forming_from": ""}))
+    BarStore(s3_lake).upsert("NASDAQ:AAPL", "1d", table)
+    result = CliRunner().invoke(main, ["status", "--json"], env={"TV_ETL_LAKE": s3_lake})
+    assert result.exit_code == 0, result.output
+    [status] = json.loads(result.output)
+    assert (status["symbol"], status["bars"], status["error"]) == ("NASDAQ:AAPL", 1, None)
+
+
+@pytest.mark.parametrize(
+    ("lake", "reason"),
+    [("s3://no-such-lakes/lake", "NoSuchBucket"), ("ftp://host/lake", "begins with file://, s3://, gs://, az://")],
+)
+@pytest.mark.usefixtures("s3_lake")
+def test_a_lake_that_cannot_be_reached_is_told_in_a_line(lake: str, reason: str) -> None:
+    result = CliRunner().invoke(main, ["status", "--lake", lake])
+    assert (result.exit_code, result.output.count("\n")) == (1, 1)
+    assert result.output.startswith(f"Error: {lake}") and reason in result.output
 
 
 def test_the_demo_refuses_a_directory_that_is_not_its_own(tmp_path: Path) -> None:

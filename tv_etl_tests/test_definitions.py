@@ -23,6 +23,22 @@ def test_everything_in_the_default_watchlist_is_defined(tmp_path: Path) -> None:
     assert {each.name for each in repository.sensor_defs} == {"quote_alerts"}
 
 
+@pytest.mark.parametrize(
+    ("lake", "state", "outbox"),
+    [
+        ("lake", "", "lake/.tv_etl/outbox.sqlite"),
+        ("file:///srv/a%20lake", "", "/srv/a lake/.tv_etl/outbox.sqlite"),
+        ("s3://bucket/lake", "", "tv_etl_state/outbox.sqlite"),
+        ("s3://bucket/lake", "/srv/state", "/srv/state/outbox.sqlite"),
+    ],
+)
+def test_alerts_wait_in_a_local_directory_wherever_the_lake_is(lake: str, state: str, outbox: str) -> None:
+    definitions = build_definitions(load_watchlist(CHECKOUT / "watchlist.yaml"), lake, state=state)
+    resources = definitions.resources or {}
+    assert resources["notifier"].outbox_path == outbox
+    assert resources["bar_store"].base == lake
+
+
 def test_the_workspace_validates(tmp_path: Path) -> None:
     command = [str(Path(sys.executable).with_name("dagster")), "definitions", "validate", "-w", "workspace.yaml"]
     environment = {**os.environ, "DAGSTER_HOME": str(tmp_path)}

@@ -368,7 +368,7 @@ def test_the_image_is_installed_from_what_pyproject_needs() -> None:
     assert "-c constraints.txt" in install
     extras = re.search(r"\[([\w,]+)\]", install)
     assert extras is not None
-    assert set(extras[1].split(",")) == {"ui", "deploy"} <= set(PROJECT["project"]["optional-dependencies"])
+    assert set(extras[1].split(",")) == {"ui", "deploy", "s3"} <= set(PROJECT["project"]["optional-dependencies"])
 
 
 def test_every_direct_dependency_of_the_image_is_pinned() -> None:

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tv_etl.sealed_file import encode_sealed, open_sealed, open_sealed_footer
-from tv_etl.store_errors import DamagedFileError, StoreReadError
+from tv_etl.store_errors import DamagedFileError
 
 TABLE = pa.table({"number": list(range(500)), "text": [f"row {number}" for number in range(500)]})
 
@@ -21,10 +21,11 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_what_was_sealed_is_read_back(path: Path) -> None:
-    with open_sealed(path) as file:
+    with open_sealed(path.read_bytes(), str(path)) as file:
         assert file.read().equals(TABLE)
-    with open_sealed_footer(path) as (file, size):
-        assert (file.metadata.num_rows, size) == (500, path.stat().st_size)
+    content = path.read_bytes()
+    with open_sealed_footer(content[-2000:], len(content), str(path)) as file:
+        assert file.metadata.num_rows == 500
     assert pq.read_table(path).equals(TABLE), "other readers do not mind the seal"
 
 
@@ -35,18 +36,16 @@ def test_no_flipped_bit_is_read(path: Path) -> None:
         flipped = bytearray(whole)
         flipped[dice.randrange(len(whole))] ^= 1 << dice.randrange(8)
         path.write_bytes(flipped)
-        with pytest.raises(DamagedFileError, match=path.name), open_sealed(path):
+        with pytest.raises(DamagedFileError, match=path.name), open_sealed(path.read_bytes(), str(path)):
             pass
 
 
 def test_a_file_without_a_seal_is_foreign(path: Path) -> None:
     pq.write_table(TABLE, path)
-    with pytest.raises(DamagedFileError, match="it has no seal"), open_sealed(path):
+    with pytest.raises(DamagedFileError, match="it has no seal"), open_sealed(path.read_bytes(), str(path)):
         pass
 
 
 def test_what_a_reader_chokes_on_is_damage(path: Path) -> None:
-    with pytest.raises(DamagedFileError, match=path.name), open_sealed(path) as file:
+    with pytest.raises(DamagedFileError, match=path.name), open_sealed(path.read_bytes(), str(path)) as file:
         file.read_row_group(7)
-    with pytest.raises(StoreReadError), open_sealed(path.with_name("gone.parquet")):
-        pass

@@ -1,7 +1,6 @@
 """The record of a series: what is written is read back, and what cannot be read is named."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ from tv_etl.trading_hours import TradingHours
 from tv_etl.tradingview.intervals import Interval
 
 AAPL = Owner("NASDAQ:AAPL", "1m")
-PATH = Path("series.json")
+PATH = "series.json"
 MINUTE = Interval.parse("1m")
 HOURS = TradingHours("0930-1600", "America/New_York")
 OPEN = 1_795_012_200  # Wednesday, 2026-11-18 09:30 in New York

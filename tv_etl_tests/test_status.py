@@ -90,7 +90,7 @@ def test_machines_get_the_same_as_json(tmp_path: Path) -> None:
         "symbol": "X:Y",
         "interval": "1m",
         "bars": 1,
-        "bytes": next(store.path("X:Y", "1m").iterdir()).stat().st_size,
+        "bytes": next(Path(store.uri("X:Y", "1m")).iterdir()).stat().st_size,
         "first": open_minute.isoformat(),
         "last": open_minute.isoformat(),
         "completeness": 1.0,

@@ -45,7 +45,7 @@ STORE = {
     f"tv_etl.{name}"
     for name in (
         "bar_file", "bar_layout", "bar_log", "bar_store", "bar_table", "commit", "coverage", "revisions", "sealed_file",
-        "series_record", "store_errors",
+        "series_record", "store_errors", "stored_series",
     )
 }  # fmt: skip
 
@@ -87,6 +87,11 @@ def test_pyarrow_is_imported_where_bars_are_tables() -> None:
 
 def test_dagster_is_imported_by_the_dagster_side_only() -> None:
     assert importers_of("dagster") <= DAGSTER
+
+
+def test_obstore_is_imported_in_one_place_only() -> None:
+    assert importers_of("obstore") == {"tv_etl.bucket"}
+    assert importers_of("tv_etl.object_lake") == {"tv_etl.bar_store"}, "where it may be missing"
 
 
 def test_httpx_is_imported_where_plain_requests_are_made() -> None:

@@ -1,0 +1,54 @@
+"""A lake in a directory; its commits are test_commit's, what the store makes of it test_bar_store's."""
+
+from pathlib import Path
+
+import pytest
+
+from tv_etl.lake import Snapshot, Transaction
+from tv_etl.local_lake import LocalFiles, LocalLake
+from tv_etl.store_errors import StoreReadError
+
+DATA = "ohlcv/interval=1m/symbol=X"
+RECORD = ".tv_etl/1m/X/series.json"
+
+
+def lake_in(directory: Path) -> LocalLake:
+    return LocalLake(directory, lock_timeout_s=1)
+
+
+def put(files: LocalFiles, **content: bytes) -> None:
+    def write(transaction: Transaction) -> None:
+        for name, each in content.items():
+            transaction.stage(f"{DATA}/{name}.parquet", each)
+        transaction.publish()
+
+    files.writing(write)
+
+
+def test_what_was_published_is_what_a_snapshot_holds(tmp_path: Path) -> None:
+    files = lake_in(tmp_path).files("1m", "X")
+    assert not files.is_stored
+    put(files, one=b"0123456789", two=b"")
+    assert files.is_stored
+
+    def look(snapshot: Snapshot) -> None:
+        assert snapshot.data_names() == [f"{DATA}/one.parquet", f"{DATA}/two.parquet"]
+        assert (snapshot.read(f"{DATA}/one.parquet"), snapshot.read(RECORD)) == (b"0123456789", None)
+        assert snapshot.read_tail(f"{DATA}/one.parquet", 3) == (b"789", 10)
+        assert snapshot.read_tail(f"{DATA}/one.parquet", 30) == (b"0123456789", 10)
+        with pytest.raises(StoreReadError, match="No such file"):
+            snapshot.read_tail(f"{DATA}/three.parquet", 3)
+        with pytest.raises(StoreReadError, match="directory"):
+            snapshot.read(DATA)
+
+    files.reading(look)
+
+
+def test_the_lake_knows_its_intervals_and_series(tmp_path: Path) -> None:
+    lake = lake_in(tmp_path)
+    assert (lake.interval_tokens(), lake.stored_segments("1m")) == ([], [])
+    put(lake.files("1m", "X"), one=b"")
+    (tmp_path / "ohlcv" / "interval=1m" / "symbol=EMPTY").mkdir()
+    (tmp_path / "ohlcv" / "notes").mkdir()
+    assert (lake.interval_tokens(), lake.stored_segments("1m")) == (["1m"], ["X"])
+    assert lake.address(DATA) == f"{tmp_path}/{DATA}"
