@@ -43,8 +43,6 @@ _PACE_REASONS = ("max sessions rate reached", "exceed limit of series")
 
 
 _FIRST_SECOND = -62_135_596_800  # year 1
-# Clocks differ, and a day may be stamped before it opens; a bar beyond that is none.
-_FUTURE_S = 86_400
 
 
 # A server under load was seen to answer empty, and some complete an answer twice: one page without news is no end.
@@ -191,9 +189,6 @@ class SeriesPager:
         if event.time_ms is not None:
             self._clock_s = event.time_ms / 1000
         page = {row[0]: row for row in event.rows}
-        if event.time_ms is not None:
-            # By the server's own clock the others have not begun.
-            page = {moment: row for moment, row in page.items() if moment < self._clock_s + _FUTURE_S}
         if not event.is_snapshot and not math.isinf(self._oldest_seen):
             # A late update of a bar that no page has brought yet would leave a hole behind it.
             page = {moment: row for moment, row in page.items() if moment >= self._oldest_seen}
