@@ -305,9 +305,8 @@ class BarStore:
         # Symbols that differ in case only would be one directory on some file systems; so that two new ones cannot
         # miss each other, new series of an interval are made one at a time.
         with lock:
-            for other in self._stored_symbols(series.interval):
-                if other != series.owner.symbol and other.casefold() == series.owner.symbol.casefold():
-                    raise SymbolError(series.owner.symbol, f"is stored as {other!r} already")
+            for twin in self._lake.twins(series.interval.token, series.segment):
+                raise SymbolError(series.owner.symbol, f"is stored as {unquote(twin)!r} already")
             return series.files.writing(write)
 
     def _stored_symbols(self, interval: Interval) -> list[str]:

@@ -103,5 +103,8 @@ class Lake(Protocol):
     def stored_segments(self, token: str) -> list[str]:
         """The symbols' path segments of the series that are stored at an interval. Raises StoreReadError."""
 
+    def twins(self, token: str, segment: str) -> list[str]:
+        """Other stored segments that a file system which folds case takes for this one. Raises StoreReadError."""
+
     def creation_lock(self, token: str) -> AbstractContextManager[None] | None:
         """What keeps new series apart whose segments differ in case only; None where such do not collide."""

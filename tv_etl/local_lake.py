@@ -53,6 +53,12 @@ class LocalLake:
         found = _listed(self._root / DATASET / f"interval={token}", "symbol=")
         return [segment for segment in found if self.files(token, segment).is_stored]
 
+    def twins(self, token: str, segment: str) -> list[str]:
+        folded = unquote(segment).casefold()
+        found = _listed(self._root / DATASET / f"interval={token}", "symbol=")
+        twins = [other for other in found if other != segment and unquote(other).casefold() == folded]
+        return [other for other in twins if self.files(token, other).is_stored]
+
     def creation_lock(self, token: str) -> AbstractContextManager[None]:
         # Some file systems fold case: there, two such symbols would share one directory.
         return locked_directory(self._root / BESIDE / token, self._root, lock_timeout_s=self._lock_timeout_s)

@@ -78,6 +78,9 @@ class ObjectLake:
         unfinished = {path[0] for path in staged if len(path) == 2 and _STAGED.fullmatch(path[1])} - found
         return sorted(found | {segment for segment in unfinished if self.files(token, segment).is_stored})
 
+    def twins(self, token: str, segment: str) -> list[str]:
+        return []
+
     def creation_lock(self, token: str) -> None:
         return None
 
