@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import exchange_calendars
 import numpy as np
 import pytest
 from hypothesis import assume, given
@@ -98,6 +99,45 @@ def test_an_unknown_subsession_falls_back_to_the_resolved_one() -> None:
 def test_a_symbol_that_says_nothing_trades_always() -> None:
     assert TradingHours.of_symbol({}) == ALWAYS
     assert TradingHours.of_symbol({"session": None, "timezone": "", "subsessions": None}) == ALWAYS
+
+
+# Minutes that the server promises and exchange_calendars does not. It sent no half day for New York in 2020; Bombay's
+# calendar lacks the budget Saturdays, the drills and the Diwali evenings of the National Stock Exchange, and the longer
+# day after the outage of February 2021.
+EXTRA_MINUTES = {
+    ("BATS:AAPL", "XNYS", "2020-01-01", "2026-12-31"): {"2020-11-27": 180, "2020-12-24": 180},
+    ("NSE:JUNIPER", "XBOM", "2020-01-01", "2025-12-17"): {
+        "2020-02-01": 375,
+        "2020-11-14": 105,
+        "2021-02-24": 90,
+        "2021-11-04": 105,
+        "2022-10-24": 90,
+        "2023-11-12": 90,
+        "2024-01-20": 375,
+        "2024-03-02": 375,
+        "2024-05-18": 375,
+        "2024-11-01": 60,
+        "2025-02-01": 375,
+        "2025-10-21": 60,
+    },
+}
+
+
+@pytest.mark.filterwarnings("ignore")  # of pandas, which is newer than it
+@pytest.mark.parametrize(("compared", "extra"), EXTRA_MINUTES.items(), ids=["NYSE", "NSE"])
+def test_an_independent_calendar_knows_the_same_minutes(
+    compared: tuple[str, str, str, str], extra: dict[str, int]
+) -> None:
+    symbol, exchange, first, last = compared
+    calendar = exchange_calendars.get_calendar(exchange, start=first, end=last)
+    theirs = calendar.minutes.as_unit("s").asi8
+    info = next(item["symbol_resolved"] for item in RECORDED if item["symbol_resolved"]["full_name"] == symbol)
+    end = utc(last) + timedelta(days=1)
+    ours = TradingHours.of_symbol(info).expected(Interval.parse("1m"), utc(first), end)
+    assert theirs.size > 500_000
+    assert np.setdiff1d(theirs, ours).size == 0
+    days, minutes = np.unique(np.setdiff1d(ours, theirs).astype("datetime64[s]").astype("M8[D]"), return_counts=True)
+    assert dict(zip(days.astype(str).tolist(), minutes.tolist(), strict=True)) == extra
 
 
 # Sessions
