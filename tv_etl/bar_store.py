@@ -13,7 +13,8 @@ belong to. Only closed bars are kept. The watermark is in the files' footers.
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -50,6 +51,7 @@ from tv_etl.tradingview.intervals import Interval
 
 __all__ = [
     "BAR_SCHEMA",
+    "SCAN_SCHEMA",
     "SCHEMA_VERSION",
     "BadBarsError",
     "BarStore",
@@ -66,6 +68,9 @@ __all__ = [
     "StoreWriteError",
 ]
 
+SCAN_SCHEMA = pa.schema(
+    [pa.field("symbol", pa.string(), nullable=False), pa.field("interval", pa.string(), nullable=False), *BAR_SCHEMA]
+)
 SETTINGS = ("adjustment", "session", "currency", "backadjustment")  # different ones never mix in a series
 _UNKNOWN = (UNSPECIFIED, "")
 
@@ -74,6 +79,7 @@ _FILE_FACTS = ("source", *SETTINGS, "time_zone")
 _NOT_FACTS = frozenset(
     {"forming_from", "asked_from", "asked_until", "window_bars", "window_from", "schema_version", "symbol", "interval"}
 )
+_SCAN_ROWS = 65_536  # in a batch, at most
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
@@ -249,6 +255,39 @@ class BarStore:
         tables = [bars.to_table() for bars in series.files.reading(read)]
         return pa.concat_tables([BAR_SCHEMA.empty_table(), *tables]).combine_chunks()
 
+    def scan(
+        self,
+        symbols: str | Iterable[str] | None = None,
+        intervals: str | Interval | Iterable[str | Interval] | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+    ) -> pa.RecordBatchReader:
+        """Stream the stored bars of the half-open range, of all series or those named: by symbol, width and time.
+
+        The columns are symbol, interval as paths have it (1m, 1h, 1d) and those of a bar. A series is read when its
+        turn comes, as one commit left it, and only its files of the range; one that is not stored has no rows.
+
+        Raises as `read` does: for the arguments at once, for what is stored while the stream is read.
+        """
+        _ceil_seconds(start), _ceil_seconds(end)
+        if intervals is None:
+            widths = self._stored_intervals()
+        else:
+            given = [intervals] if isinstance(intervals, str | Interval) else intervals
+            widths = [Interval.parse(each) for each in given]
+        names = [symbols] if isinstance(symbols, str) else symbols if symbols is None else list(symbols)
+        wanted = {(name, width) for width in widths for name in names or ()}
+        if names is None:
+            wanted = {(name, width) for width in widths for name in self._stored_symbols(width)}
+        for name, width in wanted:
+            self._series(name, width)
+        batches = (
+            batch
+            for name, width in sorted(wanted, key=_by_symbol_and_width)
+            for batch in _labelled(self.read(name, width, start, end), name, width)
+        )
+        return pa.RecordBatchReader.from_batches(SCAN_SCHEMA, batches)
+
     def watermark(self, symbol: str, interval: str | Interval) -> datetime | None:
         """Return the time of the newest stored bar, read from a footer. Raises as `read` does."""
         series = self._series(symbol, interval)
@@ -278,15 +317,8 @@ class BarStore:
 
     def series(self) -> list[tuple[str, Interval]]:
         """Return every stored series, by symbol and then by width. Raises StoreReadError."""
-        found = []
-        for token in self._lake.interval_tokens():
-            try:
-                interval = Interval.parse(token)
-            except IntervalError:
-                continue  # somebody else's directory
-            if token == interval.token and interval.is_time_based:
-                found += [(symbol, interval) for symbol in self._stored_symbols(interval)]
-        return sorted(found, key=lambda each: (each[0], each[1].seconds, each[1].token))
+        found = [(name, width) for width in self._stored_intervals() for name in self._stored_symbols(width)]
+        return sorted(found, key=_by_symbol_and_width)
 
     def uri(self, symbol: str, interval: str | Interval) -> str:
         """Return the directory or the address of the series' files, for readers other than us; it may not exist yet."""
@@ -308,6 +340,15 @@ class BarStore:
             for twin in self._lake.twins(series.interval.token, series.segment):
                 raise SymbolError(series.owner.symbol, f"is stored as {unquote(twin)!r} already")
             return series.files.writing(write)
+
+    def _stored_intervals(self) -> list[Interval]:
+        found = []
+        for token in self._lake.interval_tokens():
+            with suppress(IntervalError):  # somebody else's directory
+                interval = Interval.parse(token)
+                if token == interval.token and interval.is_time_based:
+                    found.append(interval)
+        return found
 
     def _stored_symbols(self, interval: Interval) -> list[str]:
         segments = self._lake.stored_segments(interval.token)
@@ -464,6 +505,18 @@ def _stage_logs(
     if after is not kept_out:
         transaction.stage(series.quarantine_name, encode_log(after, transaction.stamp))
     return len(after)
+
+
+def _by_symbol_and_width(series: tuple[str, Interval]) -> tuple[str, int, str]:
+    symbol, interval = series
+    return symbol, interval.seconds, interval.token
+
+
+def _labelled(bars: pa.Table, symbol: str, interval: Interval) -> Iterator[pa.RecordBatch]:
+    """The bars with the columns of SCAN_SCHEMA."""
+    for batch in bars.to_batches(max_chunksize=_SCAN_ROWS):
+        labels = [pa.repeat(pa.scalar(text), len(batch)) for text in (symbol, interval.token)]
+        yield pa.RecordBatch.from_arrays([*labels, *batch.columns], schema=SCAN_SCHEMA)
 
 
 def _is_ours(symbol: str, segment: str) -> bool:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from pyarrow.fs import S3FileSystem
 import tv_etl
 from tv_etl.bar_store import (
     BAR_SCHEMA,
+    SCAN_SCHEMA,
     BadBarsError,
     BarStore,
     DamagedFileError,
@@ -496,6 +497,71 @@ def test_what_is_damaged_is_set_aside_and_kept(store: BarStore, name: str) -> No
     assert store.upsert(AAPL, "1m", bars(MIDNIGHT - MINUTE)).rows == 3
     assert list(store.record(AAPL, "1m").periods) == ["2026-10", "2026-11"]
     assert store.set_aside_damaged("X:NEVER", "1m") == []
+
+
+def test_a_scan_reads_many_series_by_symbol_width_and_time(shared_lake: tuple[Path, list[tuple[Any, ...]]]) -> None:
+    base, rows = shared_lake
+    reader = BarStore(base).scan()
+    assert reader.schema == SCAN_SCHEMA
+    found = [tuple(row.values()) for row in reader.read_all().to_pylist()]
+    assert found == sorted(rows, key=lambda row: (row[0], row[1] == "1d", row[2]))
+
+
+@pytest.mark.parametrize(
+    ("asked", "holds"),
+    [
+        ({"symbols": AAPL}, lambda symbol, interval, time: symbol == AAPL),
+        ({"symbols": [AAPL, AAPL, "X:NEVER"], "intervals": ["1", "1d", "1w"]}, lambda symbol, *_: symbol == AAPL),
+        ({"symbols": []}, lambda *_: False),
+        ({"intervals": "1D"}, lambda symbol, interval, time: interval == "1d"),
+        ({"start": MIDNIGHT}, lambda symbol, interval, time: time >= MIDNIGHT),
+        ({"start": MIDNIGHT, "end": NOON}, lambda symbol, interval, time: MIDNIGHT <= time < NOON),
+    ],
+)
+def test_a_scan_holds_what_was_asked_and_nothing_else(
+    shared_lake: tuple[Path, list[tuple[Any, ...]]], asked: dict[str, Any], holds: Callable[[str, str, datetime], bool]
+) -> None:
+    base, rows = shared_lake
+    found = [tuple(row.values()) for row in BarStore(base).scan(**asked).read_all().to_pylist()]
+    assert sorted(found, key=lambda row: row[:3]) == [row for row in rows if holds(*row[:3])]
+
+
+def test_a_scan_reads_a_series_when_its_turn_comes(store: BarStore) -> None:
+    for symbol in ("X:A", "X:B"):
+        store.upsert(symbol, "1m", bars(MIDNIGHT))
+    reader = store.scan(intervals="1m")
+    assert reader.read_next_batch().column("symbol").to_pylist() == ["X:A"] * 3
+    store.upsert("X:B", "1m", bars(MIDNIGHT + 3 * MINUTE))
+    assert reader.read_all().num_rows == 6
+
+
+def test_a_scan_of_a_damaged_file_ends_with_its_name(store: BarStore) -> None:
+    [name] = store.upsert(AAPL, "1m", bars(MIDNIGHT)).paths
+    files_of(store).write(name, files_of(store).read(name)[:-1])
+    with pytest.raises(DamagedFileError, match=name):
+        store.scan().read_all()
+    with pytest.raises(DamagedFileError, match=name):
+        store.scan(start=MIDNIGHT).read_next_batch()
+
+
+def test_a_scan_refuses_wrong_arguments_at_once(store: BarStore) -> None:
+    with pytest.raises(IntervalError):
+        store.scan(intervals=["1m", "100t"], symbols=AAPL)
+    with pytest.raises(SymbolError):
+        store.scan([AAPL, ""], "1m")
+    with pytest.raises(ValueError, match="has no time zone"):
+        store.scan(end=datetime(2026, 11, 1))
+    assert store.scan().read_all().equals(SCAN_SCHEMA.empty_table()), "nothing is stored"
+
+
+def test_other_libraries_take_a_scan_as_it_is(shared_lake: tuple[Path, list[tuple[Any, ...]]]) -> None:
+    base, rows = shared_lake
+    frame = pl.DataFrame(BarStore(base).scan(intervals="1m"))
+    assert frame.height == len(rows) / 2
+    with duckdb.connect() as connection:
+        connection.register("stored", BarStore(base).scan(intervals="1d"))
+        counted = connection.sql("select symbol, count(*) from stored group by 1 order by 1").fetchall()
+    assert counted == [(symbol, 3) for symbol in sorted(SYMBOLS)]
 
 
 TIMES = st.integers(-4, 4).map(lambda number: MIDNIGHT + number * timedelta(seconds=30))
