@@ -5,6 +5,7 @@ Both are pure functions, so that no manifest can disagree with the files and a b
 
 import re
 import unicodedata
+from functools import lru_cache
 from typing import Literal
 from urllib.parse import quote
 
@@ -19,6 +20,7 @@ MAX_SEGMENT_BYTES = 200  # file systems allow 255, less what is put before and a
 _Unit = Literal["D", "M", "Y"]  # numpy's units of dates
 _PERIODS: dict[_Unit, str] = {"D": r"\d{4}-\d\d-\d\d", "M": r"\d{4}-\d\d", "Y": r"\d{4}"}
 _WHOLE = "all"
+_KEPT = 8_192  # periods; those of a long history are the same for every series
 
 
 def path_segment(symbol: str) -> str:
@@ -43,6 +45,7 @@ def period_labels(times: npt.NDArray[np.int64], interval: Interval) -> npt.NDArr
     return np.datetime_as_string(times.astype("datetime64[s]").astype(f"datetime64[{unit}]"))
 
 
+@lru_cache(maxsize=_KEPT)
 def is_period(text: str, interval: Interval) -> bool:
     """True where the text names a period of the interval; periods sort as their names do."""
     unit = _unit(interval)
@@ -55,6 +58,7 @@ def is_period(text: str, interval: Interval) -> bool:
     return True
 
 
+@lru_cache(maxsize=_KEPT)
 def period_range(period: str, interval: Interval) -> tuple[int | None, int | None]:
     """Return the half-open range of UTC seconds that a period spans; None is unbounded."""
     unit = _unit(interval)

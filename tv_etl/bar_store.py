@@ -404,7 +404,7 @@ def _commit(series: Series, transaction: Transaction, given: _Given, now_s: floa
             content = encode_bars(merged.bars, series.owner, file_facts, transaction.stamp)
             transaction.stage(series.period_name(period), content)
             sizes[period] = len(content)
-    quarantine = _stage_logs(series, stored, transaction, sound, broken, revision_rows(old, new, now_s), now_s)
+    quarantine = _stage_logs(series, stored, transaction, sound, broken, (old, new), now_s)
     periods = _described_periods(series, stored, known, record, read, sizes)
     record = replace(record, quarantined=quarantine, periods=periods)
     if periods and (record != known or not stored.has_record):
@@ -458,10 +458,15 @@ def _described_periods(
         return {}
     hours = record.trading_hours(series.interval)
     has_new_hours = hours != known.trading_hours(series.interval)
-    first = int(read[names[0]].times[0]) if names[0] in read else stored.footer(names[0]).first_s
-    last = int(read[names[-1]].times[-1]) if names[-1] in read else stored.footer(names[-1]).last_s
-    described = {}
+    first, _ = _extent(names[0], stored, known, read)
+    _, last = _extent(names[-1], stored, known, read)
+    # What is expected of a file ends with the series, so that only the ends can be concerned beside what was written.
+    ends = {names[0], names[-1], min(known.periods, default=""), max(known.periods, default="")}
+    described = dict[str, Period]()
     for name in names:
+        if name in known.periods and name not in ends and name not in sizes and not has_new_hours:
+            described[name] = known.periods[name]
+            continue
         period_start, period_end = period_range(name, series.interval)
         span = (max(first, period_start or first), min(last + 1, period_end or last + 1))
         before = known.periods.get(name)
@@ -473,6 +478,16 @@ def _described_periods(
         size = sizes[name] if name in sizes else stored.footer(name).bytes
         described[name] = Period.of(bars, size, series.interval, hours, span)
     return described
+
+
+def _extent(name: str, stored: StoredSeries, known: SeriesRecord, read: Mapping[str, Bars]) -> tuple[int, int]:
+    """The first and the last time in a period file."""
+    if name in read:
+        return int(read[name].times[0]), int(read[name].times[-1])
+    if name in known.periods:
+        return known.periods[name].first, known.periods[name].last
+    footer = stored.footer(name)
+    return footer.first_s, footer.last_s
 
 
 def _is_before(period: str, interval: Interval, readjustment: Readjustment) -> bool:
@@ -493,12 +508,13 @@ def _stage_logs(
     transaction: Transaction,
     sound: Bars,
     broken: Bars,
-    revisions: pa.Table,
+    versions: tuple[Bars, Bars],
     now_s: float,
 ) -> int:
     """Write down what was revised and what is kept out; return how many bars are in quarantine."""
-    if revisions.num_rows:
-        log = pa.concat_tables([stored.revisions(), revisions])
+    old, new = versions
+    if len(old):
+        log = pa.concat_tables([stored.revisions(), revision_rows(old, new, now_s)])
         transaction.stage(series.revisions_name, encode_log(log, transaction.stamp))
     kept_out = stored.quarantine()
     after = quarantined(kept_out, sound, broken, now_s)

@@ -127,6 +127,8 @@ def merge(older: Bars, newer: Bars) -> Merge:
 
 def joined(*parts: Bars) -> Bars:
     """The bars of all parts, which follow each other in time."""
+    if len(parts) == 1:
+        return parts[0]
     parts = parts or (Bars.none(),)
     return Bars(
         np.concatenate([each.times for each in parts]),

@@ -78,8 +78,10 @@ def agrees_at_start(stored: Bars, fetched: Bars) -> bool:
 
 def overlap(stored: Bars, fetched: Bars) -> tuple[Bars, Bars]:
     """The bars whose times both have, in their stored and their fetched version."""
-    _, in_stored, in_fetched = np.intersect1d(stored.times, fetched.times, assume_unique=True, return_indices=True)
-    return stored.take(in_stored), fetched.take(in_fetched)
+    position = np.searchsorted(stored.times, fetched.times)
+    both = position < len(stored)
+    both[both] = stored.times[position[both]] == fetched.times[both]
+    return stored.take(position[both]), fetched.take(both)
 
 
 def revised(stored: Bars, fetched: Bars, readjustment: Readjustment | None) -> tuple[Bars, Bars]:

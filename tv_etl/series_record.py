@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, NamedTuple
 
 from tv_etl.bar_file import SCHEMA_VERSION, Owner
 from tv_etl.bar_table import Bars
@@ -37,12 +37,11 @@ class FoundReadjustment:
     readjustment: Readjustment
 
 
-@dataclass(frozen=True)
-class Period:
+class Period(NamedTuple):
     """One period file: its bars, and how they compare with the trading hours between `start` and `end` (UTC seconds).
 
     `expected` is None where the trading hours are not known; `gaps` are runs of `missing` bars, `sessions` the trading
-    days that are missing whole.
+    days that are missing whole. In the file a period is a list: a long history has hundreds, read at each commit.
     """
 
     rows: int
@@ -68,14 +67,11 @@ class Period:
         except IntervalError:
             return plain
         runs = gap_runs(expected, bars.times)
-        return cls(
-            **asdict(plain)
-            | {
-                "expected": len(expected),
-                "missing": sum(run.bars for run in runs),
-                "gaps": len(runs),
-                "sessions": sum(hours.whole_sessions(interval, run) for run in runs),
-            }
+        return plain._replace(
+            expected=len(expected),
+            missing=sum(run.bars for run in runs),
+            gaps=len(runs),
+            sessions=sum(hours.whole_sessions(interval, run) for run in runs),
         )
 
 
@@ -157,7 +153,7 @@ class SeriesRecord:
             "readjustments": [{"found_at": each.found_at, **asdict(each.readjustment)} for each in self.readjustments],
             "revisions": self.revisions,
             "quarantined": self.quarantined,
-            "periods": {name: asdict(period) for name, period in sorted(self.periods.items())},
+            "periods": dict(self.periods),
         }
         return json.dumps(content, ensure_ascii=False, sort_keys=True).encode()
 
@@ -187,7 +183,7 @@ class SeriesRecord:
             readjustments=tuple(map(_found, fields.get("readjustments", ()))),
             revisions=int(fields.get("revisions", 0)),
             quarantined=int(fields.get("quarantined", 0)),
-            periods={str(name): Period(**period) for name, period in fields.get("periods", {}).items()},
+            periods={str(name): Period(*period) for name, period in fields.get("periods", {}).items()},
         )
 
 

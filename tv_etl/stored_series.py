@@ -114,7 +114,8 @@ class StoredSeries:
             in_file = self.footer(self.periods[-1]).facts
             return SeriesRecord({key: value for key, value in in_file.items() if value != UNSPECIFIED})
         record = SeriesRecord.decode(content, self._address(name), self._series.owner)
-        gone = [name for name in record.periods if name not in self.periods]
+        present = set(self.periods)
+        gone = [name for name in record.periods if name not in present]
         if not gone:
             return record
         # Files that somebody took away hold nothing that was asked for any more.
@@ -122,7 +123,7 @@ class StoredSeries:
         taken = [
             (_FIRST_SECOND if start is None else start, _LAST_SECOND if end is None else end) for start, end in spans
         ]
-        left = {name: period for name, period in record.periods.items() if name in self.periods}
+        left = {name: period for name, period in record.periods.items() if name in present}
         return replace(record, asked=tuple(without(record.asked, taken)), periods=left)
 
     def damaged_names(self) -> list[str]:
