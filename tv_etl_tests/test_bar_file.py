@@ -68,6 +68,15 @@ def test_files_are_encoded_as_measured_best(tmp_path: Path) -> None:
     assert path.stat().st_size < 0.8 * size_with_defaults(path, tmp_path / "default.parquet")
 
 
+def test_only_numbers_that_come_again_have_a_dictionary(tmp_path: Path) -> None:
+    path = tmp_path / "2025-10.parquet"
+    bars = some_bars(600)
+    for values, expected in ((bars.values, []), (np.round(bars.values), [1, 2, 3, 4, 5])):
+        path.write_bytes(encode_bars(Bars(bars.times, values, bars.has_volume), AAPL, FACTS))
+        group = pq.read_metadata(path).row_group(0)
+        assert [index for index in range(6) if group.column(index).has_dictionary_page] == expected
+
+
 def size_with_defaults(path: Path, other: Path) -> int:
     pq.write_table(pq.read_table(path), other)
     return other.stat().st_size
@@ -99,7 +108,8 @@ def test_no_flipped_bit_gives_other_bars(path: Path) -> None:
         path.write_bytes(flipped)
         with pytest.raises(DamagedFileError):
             bars_in(path, AAPL)
-    for position in range(len(whole) - 1800, len(whole), 7):
+    footer_bytes = int.from_bytes(whole[-8:-4], "little") + 8
+    for position in range(len(whole) - footer_bytes, len(whole), 7):
         flipped = bytearray(whole)
         flipped[position] ^= 16
         path.write_bytes(flipped)

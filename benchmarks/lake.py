@@ -1,0 +1,158 @@
+"""What keeping the lake costs, against what it promises: `python benchmarks/lake.py [directory of CSV files]`.
+
+    one bar into ten years of minutes, against into one month     <= 1.2 x
+    300 bars into a full month file                               <= 10 ms CPU
+    200 series incremented                                        <= 1 s CPU
+    a bar of real data                                            <= 24 bytes
+    the status of 5,000 series                                    <= 2 s
+    a day of all symbols from the panel, against from the lake    reported
+
+Times are CPU, medians of several rounds in one run; compared costs take turns, so that none has a quieter machine. The
+bars are random walks on a price grid: a stock's month has 8,190 minutes, a coin's 43,200 and prices that compress
+badly. For bytes per bar the directory holds CSV files as the market server replays them; their few bars are charged
+without the footer, which a full file has once for some 10,000 bars.
+"""
+
+import csv
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from tv_etl.bar_file import Owner, encode_bars
+from tv_etl.bar_store import BAR_SCHEMA, BarStore
+from tv_etl.bar_table import Bars, check_bars
+from tv_etl.tradingview.intervals import Interval
+
+RECORDED = Path(__file__).parents[1] / "tv_etl_tests" / "recordings" / "market"
+END = datetime(2026, 12, 1, tzinfo=timezone.utc)
+DAYS = 30  # in a month
+OVERLAP = 300
+ROUNDS = 9
+SERIES = 5_000
+METADATA = {"tv_etl.forming_from": "", "tv_etl.source": "benchmark", "tv_etl.adjustment": "splits"}
+# Of each kind: symbols, minutes of a day, tick, price, decimals of the volume.
+MIX = {"stock": (130, 390, 0.01, 200.0, 0), "coin": (30, 1440, 0.01, 60_000.0, 5), "pair": (40, 1380, 1e-5, 1.1, 0)}
+
+
+def main() -> None:
+    recorded = Path(sys.argv[1]) if len(sys.argv) > 1 else RECORDED
+    print_row("bytes of a real bar", f"{bytes_per_bar(recorded):.1f}", "24")
+    for measure in (depth_of_history, full_month, many_series, status):
+        with tempfile.TemporaryDirectory() as base:
+            measure(BarStore(base))
+
+
+def depth_of_history(store: BarStore) -> None:
+    for kind in ("stock", "coin"):
+        walk = minutes(kind, 120)
+        costs = increments(store, kind, {"month": walk.slice(len(walk) - len(walk) // 120), "decade": walk}, 1)
+        ratio = costs["decade"] / costs["month"]
+        print_row(f"one bar into ten years of a {kind}, against into a month", f"{ratio:.2f} x", "1.2 x")
+
+
+def full_month(store: BarStore) -> None:
+    for kind in ("stock", "coin"):
+        cost = increments(store, kind, {"full": minutes(kind, 1)}, OVERLAP)["full"]
+        print_row(f"{OVERLAP} bars into a {kind}'s full month file", f"{cost * 1e3:.1f} ms", "10 ms")
+
+
+def many_series(store: BarStore) -> None:
+    """A month that is half over: what an increment costs grows with it."""
+    series = [(f"{kind}:{n}", minutes(kind, 0.5, n)) for kind, (count, *_) in MIX.items() for n in range(count)]
+    for symbol, walk in series:
+        store.upsert(symbol, "1m", walk.slice(0, len(walk) - ROUNDS - 1))
+    times = []
+    for number in range(ROUNDS, -1, -1):
+        started = time.process_time()
+        for symbol, walk in series:
+            store.upsert(symbol, "1m", walk.slice(len(walk) - number - OVERLAP, OVERLAP))
+        times.append(time.process_time() - started)
+    print_row(f"{len(series)} series incremented", f"{statistics.median(times[1:]):.2f} s", "1 s")
+
+
+def status(store: BarStore) -> None:
+    walk = minutes("coin", 1 / DAYS).slice(0, 100)
+    for number in range(SERIES):
+        store.upsert(f"STOCK:{number}", "1m", walk)
+    listing = cpu(store.series)
+    print_row(f"{SERIES:,} series listed", f"{listing:.2f} s", "")
+    for name, ask in (("record", store.record), ("summary", store.summary)):
+        cost = cpu(partial(ask_each, store, ask))
+        print_row(f"{SERIES:,} series listed, and the {name} of each", f"{cost:.2f} s", "2 s")
+
+
+def ask_each(store: BarStore, ask: Callable[[str, Interval], object]) -> None:
+    for symbol, interval in store.series():
+        ask(symbol, interval)
+
+
+def increments(store: BarStore, kind: str, series: dict[str, pa.Table], bars: int) -> dict[str, float]:
+    """CPU seconds of an upsert of so many bars, the last of them new, by name of the series."""
+    for name, walk in series.items():
+        store.upsert(f"{kind}:{name}", "1m", walk.slice(0, len(walk) - ROUNDS - 1))
+    times: dict[str, list[float]] = {name: [] for name in series}
+    for number in range(ROUNDS, -1, -1):
+        for name, walk in series.items():
+            given = walk.slice(len(walk) - number - bars, bars)
+            times[name].append(cpu(partial(store.upsert, f"{kind}:{name}", "1m", given), 1))
+    return {name: statistics.median(taken[1:]) for name, taken in times.items()}
+
+
+def bytes_per_bar(directory: Path) -> float:
+    """Of all files together; one bar's file tells what the footer takes."""
+    taken, count = 0, 0
+    for path in sorted(directory.glob("*.csv")):
+        bars = read_csv(path)
+        whole, one = (len(encode_bars(part, Owner(path.stem, "1m"), {})) for part in (bars, bars.take(slice(0, 1))))
+        taken, count = taken + whole - one, count + len(bars) - 1
+    return taken / count
+
+
+def read_csv(path: Path) -> Bars:
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    columns = {name: [float(row[name]) if row.get(name) else None for row in rows] for name in BAR_SCHEMA.names[1:]}
+    times = pa.array([int(float(row["timestamp"])) for row in rows]).cast(pa.timestamp("s", "UTC"))
+    return check_bars(pa.table({"timestamp": times, **columns}))
+
+
+def minutes(kind: str, months: float, seed: int = 0) -> pa.Table:
+    """A random walk on the grid of the kind's prices, in the minutes that it trades, up to the end of the month."""
+    _, minutes_of_day, tick, price, decimals = MIX[kind]
+    dice = np.random.default_rng([seed, len(kind)])
+    days = np.arange(round(months * DAYS)) - round(months * DAYS)
+    if kind != "coin":
+        days = days[np.isin((days + 2) % 7, (0, 1), invert=True)]
+    times = (int(END.timestamp()) + days[:, None] * 86_400 + np.arange(minutes_of_day) * 60).ravel()
+    closes = price * np.exp(np.cumsum(dice.normal(0, 4e-4, len(times))))
+    opens = np.r_[closes[0], closes[:-1]]
+    wicks = dice.exponential(2 * tick + price * 1e-4, (2, len(times)))
+    prices = [opens, np.maximum(opens, closes) + wicks[0], np.minimum(opens, closes) - wicks[1], closes]
+    volumes = np.round(dice.lognormal(3, 1.5, len(times)), decimals)
+    values = np.vstack([*(np.round(np.round(each / tick) * tick, 8) for each in prices), volumes])
+    return Bars(times, values, np.ones(len(times), np.bool_)).to_table().replace_schema_metadata(METADATA)
+
+
+def cpu(work: Callable[[], object], rounds: int = 5) -> float:
+    times = []
+    for _ in range(rounds):
+        started = time.process_time()
+        work()
+        times.append(time.process_time() - started)
+    return statistics.median(times)
+
+
+def print_row(name: str, value: str, promise: str) -> None:
+    print(f"{name:64} {value:>10}   {promise and '<= ' + promise}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
