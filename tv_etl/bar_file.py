@@ -22,7 +22,7 @@ PREFIX = "tv_etl."
 _MICROSECONDS = 1_000_000
 # Measured on 43 M bars: a third smaller than pyarrow's defaults, and no slower to read. Regular timestamps cost
 # nothing as deltas; a dictionary pays for numbers that come again and again, and beyond 32 KiB it never does.
-_FORMAT: dict[str, Any] = {
+FORMAT: dict[str, Any] = {
     "compression": "zstd",
     "compression_level": 1,
     "column_encoding": {"timestamp": "DELTA_BINARY_PACKED"},
@@ -61,7 +61,7 @@ def encode_bars(bars: Bars, owner: Owner, facts: Mapping[str, str], stamp: bytes
     metadata = {PREFIX + key: value for key, value in {**facts, **identity}.items()}
     table = bars.to_table().replace_schema_metadata(metadata)
     dictionaries = [*(PRICES if _repeats(bars.values[3]) else ()), *(["volume"] if _repeats(bars.values[4]) else ())]
-    return encode_sealed(table, stamp, use_dictionary=dictionaries or False, **_FORMAT)
+    return encode_sealed(table, stamp, use_dictionary=dictionaries or False, **FORMAT)
 
 
 def read_bars(content: bytes, path: str, owner: Owner) -> Bars:

@@ -6,7 +6,7 @@ stand between data and footer, where readers do not look: a mark and the CRC-32 
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +31,19 @@ def encode_sealed(table: pa.Table, stamp: bytes = b"", **options: Any) -> memory
     """
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, **options)
+    return _sealed(sink, stamp)
+
+
+def encode_sealed_groups(groups: Iterable[pa.Table], schema: pa.Schema, **options: Any) -> memoryview:
+    """The same of many tables, a row group each and one in memory at a time; `options` are the writer's."""
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(sink, schema, **options) as writer:
+        for table in groups:
+            writer.write_table(table, row_group_size=table.num_rows)
+    return _sealed(sink, b"")
+
+
+def _sealed(sink: pa.BufferOutputStream, stamp: bytes) -> memoryview:
     parquet = memoryview(sink.getvalue()).cast("B")
     cut = len(parquet) - _END.size - _END.unpack(parquet[-_END.size :])[0]
     body, footer = b"".join((parquet[:cut], stamp)), parquet[cut:]

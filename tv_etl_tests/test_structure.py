@@ -44,8 +44,8 @@ DAGSTER = {
 STORE = {
     f"tv_etl.{name}"
     for name in (
-        "bar_file", "bar_layout", "bar_log", "bar_store", "bar_table", "commit", "coverage", "revisions", "sealed_file",
-        "series_record", "store_errors", "stored_series",
+        "bar_file", "bar_layout", "bar_log", "bar_store", "bar_table", "commit", "coverage", "panel", "revisions",
+        "sealed_file", "series_record", "store_errors", "stored_series",
     )
 }  # fmt: skip
 
