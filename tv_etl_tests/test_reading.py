@@ -1,0 +1,97 @@
+"""What docs/reading.md shows is executed, and every engine finds the bars that the store has."""
+
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+
+from tv_etl.bar_store import BarStore
+from tv_etl.resources import TradingViewResource
+from tv_etl.tradingview.models import HistoryRequest
+
+CHECKOUT = Path(__file__).parent.parent
+PAGE = (CHECKOUT / "docs" / "reading.md").read_text(encoding="utf-8")
+BLOCKS = dict(re.findall(r"^## ([^\n]+)\n.*?^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL))
+MODULES = {"DuckDB": "duckdb", "Polars": "polars", "pandas": "pandas", "Spark": "pyspark"}
+SERIES = [("NASDAQ:AAPL", "1m"), ("NASDAQ:AAPL", "1d"), ("BINANCE:BTCUSDT", "1m"), ("KRX:005930", "1h")]
+
+# Whatever an engine returns as Arrow, and of that whose bars of when.
+REPORT = """
+import json
+import pyarrow as pa
+
+def to_arrow(result):
+    for method in ("toArrow", "to_arrow_table", "to_arrow"):
+        if hasattr(result, method):
+            return getattr(result, method)()
+    return result if isinstance(result, pa.Table) else pa.Table.from_pandas(result)
+
+def report(result):
+    table = to_arrow(result)
+    [name] = [each for each in table.column_names if "timestamp" in each]
+    times = table.column(name).cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_pylist()
+    keys = [map(str, table.column(each).to_pylist()) for each in ("symbol", "interval")]
+    return sorted(zip(*keys, times))
+
+print(json.dumps([report(result) for result in (whole, one, day, newest)]))
+"""
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory, market_url: str) -> Path:
+    """A working directory with a lake in it; the market's time is 2026-11-18 15:00 UTC."""
+    path = tmp_path_factory.mktemp("reader")
+    requests = [HistoryRequest(symbol, interval, bars_count=1_500) for symbol, interval in SERIES]
+    for request, table in TradingViewResource(ws_url=market_url).fetch(requests):
+        BarStore(path / "lake").upsert(request.symbol, request.interval, table)
+    return path
+
+
+def run(code: str, directory: Path, *options: str) -> str:
+    command = [sys.executable, *options, "-c", code]
+    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def expected(store: BarStore) -> list[list[list[object]]]:
+    """What the four questions of each block are to find."""
+    found = store.scan().read_all()
+    times = found.column("timestamp").cast("int64").to_pylist()
+    rows = sorted(zip(found.column("symbol").to_pylist(), found.column("interval").to_pylist(), times, strict=True))
+    whole = [list(row) for row in rows]
+    first, last = (int(datetime(2026, 11, day, tzinfo=timezone.utc).timestamp() * 1e6) for day in (17, 18))
+    newest = {(symbol, interval): time for symbol, interval, time in rows}
+    return [
+        whole,
+        [row for row in whole if row[:2] == ["NASDAQ:AAPL", "1m"]],
+        [row for row in whole if row[1] == "1m" and first <= int(str(row[2])) < last],
+        [[*series, time] for series, time in sorted(newest.items())],
+    ]
+
+
+@pytest.mark.parametrize("engine", ["DuckDB", "Polars", "pandas", "pyarrow.dataset", "Spark"])
+def test_every_engine_finds_what_the_store_has(engine: str, directory: Path) -> None:
+    module = MODULES.get(engine, "pyarrow")
+    if importlib.util.find_spec(module) is None:
+        pytest.skip(f"{module} is not installed: the block {engine} of docs/reading.md was not run")
+    options = [] if engine == "Spark" else ["-W", "error"]
+    printed = run(BLOCKS[engine] + REPORT, directory, *options)
+    wanted = expected(BarStore(directory / "lake"))
+    assert all(wanted)
+    assert json.loads(printed.splitlines()[-1]) == wanted
+
+
+@pytest.mark.parametrize("title", ["tv_etl", "The panel"])
+def test_our_own_blocks_run(title: str, directory: Path) -> None:
+    assert run(BLOCKS[title], directory, "-W", "error")
+
+
+def test_every_block_is_run_by_a_test() -> None:
+    assert list(BLOCKS) == ["tv_etl", *list(MODULES)[:3], "pyarrow.dataset", "Spark", "The panel"]
+    assert PAGE.count("```python") == len(BLOCKS)
