@@ -34,7 +34,7 @@ LOCK_TIMEOUT_S = 30.0  # a commit takes milliseconds; the re-write of a long his
 JOURNAL_VERSION = 1
 
 _FIRST_PAUSE_S = 0.0005
-_LONGEST_PAUSE_S = 0.05
+_LONGEST_PAUSE_S = 0.005  # a writer must meet the short moments in which no reader has the lock
 _TEMPORARY = re.compile(r"[0-9a-f]{32}(\.[^/]*)?")
 
 Result = TypeVar("Result")

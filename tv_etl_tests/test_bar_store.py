@@ -5,6 +5,7 @@ import json
 import os
 import random
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -38,6 +39,7 @@ from tv_etl.bar_store import (
     StoreReadError,
     StoreWriteError,
 )
+from tv_etl.sealed_file import encode_sealed
 from tv_etl.series_record import Window
 from tv_etl.tradingview.errors import IntervalError, SymbolError
 from tv_etl.tradingview.intervals import Interval
@@ -670,11 +672,10 @@ def kill_while_writing(
 
 
 def test_a_writer_killed_at_random_moments_loses_and_breaks_nothing(base: str) -> None:
-    kill_at_random(base, 10 if "://" in base else 20)
-
-
-def kill_at_random(base: str, rounds: int) -> None:
+    """`TV_ETL_KILLS=1000 pytest --timeout 0 -s -k killed_at_random` says what so many kills met."""
+    rounds = int(os.environ.get("TV_ETL_KILLS", 10 if "://" in base else 20))
     dice = random.Random(20261122)
+    commits, half_done = 0, 0
     store = BarStore(base)
     files = files_of(store)
     commit_s = 0.1 if "://" in base else 0.02  # about
@@ -683,12 +684,14 @@ def kill_at_random(base: str, rounds: int) -> None:
         for round_number in range(rounds):
             symbol = list(known)[round_number % 4]
             acknowledged = kill_while_writing(writer, f"{symbol} {known[symbol]}\n", dice, commit_s)
+            half_done += sum(name.endswith("journal.json") for name in files.names())
             for name in files.names():
                 if name.startswith("ohlcv/"):
                     pq.read_table(pa.BufferReader(files.read(name)))
             table = store.read(symbol, "1m")
             values = {value for name in BAR_SCHEMA.names[1:] for value in table.column(name).to_pylist()}
             last = acknowledged or known[symbol]
+            commits += last - known[symbol]
             if not values:
                 assert last == 0, "an acknowledged commit is lost"
                 continue
@@ -701,6 +704,7 @@ def kill_at_random(base: str, rounds: int) -> None:
         writer.stdin.close()
         assert writer.wait() == 0
     assert all(known.values())
+    print(f"{rounds} kills: {commits} commits acknowledged, none lost; {half_done} half done, and completed")
     assert all(name.endswith(".parquet") for name in files.names() if name.startswith("ohlcv"))
 
 
@@ -905,3 +909,38 @@ def test_a_file_that_was_taken_away_was_not_asked_for(store: BarStore) -> None:
     record = store.record(AAPL, "1m")
     assert record.asked == (seconds(start, MIDNIGHT),)
     assert list(record.periods) == ["2026-10"]
+
+
+def test_a_lake_of_the_first_version_is_read_for_ever(tmp_path: Path) -> None:
+    shutil.copytree(Path(__file__).parent / "recordings" / "lake-v1", tmp_path / "lake")
+    store = BarStore(tmp_path / "lake", clock=lambda: NOON.timestamp())
+    expected = bars(MIDNIGHT, 4).to_pylist()
+    changed = {"open": 11.5, "low": 11.5, "close": 11.5, "volume": None}
+    expected[1] |= {**changed, "high": 11.5}
+    expected[2] |= {**changed, "high": 12.0}
+    assert (
+        store.read(AAPL, "1m").to_pylist() == store.scan().read_all().select(BAR_SCHEMA.names).to_pylist() == expected
+    )
+    assert store.facts(AAPL, "1m") == {"source": "tradingview", "adjustment": "splits", "currency": "USD"}
+    assert [row["old_close"] for row in store.revisions(AAPL, "1m").to_pylist()] == [10.0, 10.0]
+    assert [row["timestamp"] for row in store.quarantine(AAPL, "1m").to_pylist()] == [MIDNIGHT + 3 * MINUTE]
+    assert (store.record(AAPL, "1m").revisions, store.summary(AAPL, "1m").rows) == (2, 4)
+    commit = store.upsert(AAPL, "1m", bars(MIDNIGHT + 3 * MINUTE, 2))
+    assert (commit.added, commit.rows, commit.quarantined) == (1, 5, 0)
+
+
+def test_a_lake_of_a_later_version_is_refused_and_left_alone(store: BarStore) -> None:
+    [name] = store.upsert(AAPL, "1m", bars(MIDNIGHT)).paths
+    table = pq.read_table(pa.BufferReader(files_of(store).read(name)))
+    metadata = {**table.schema.metadata, b"tv_etl.schema_version": b"2"}
+    files_of(store).write(name, bytes(encode_sealed(table.replace_schema_metadata(metadata))))
+    before = tree(store)
+    for ask in (
+        lambda: store.read(AAPL, "1m"),
+        lambda: store.scan().read_all(),
+        lambda: store.watermark(AAPL, "1m"),
+        lambda: store.upsert(AAPL, "1m", bars(MIDNIGHT)),
+    ):
+        with pytest.raises(NewerFormatError, match=r"2026-11\.parquet: schema version 2, known is 1; upgrade tv_etl"):
+            ask()
+    assert tree(store) == before

@@ -10,16 +10,19 @@ import re
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+import duckdb
+import polars as pl
 import pyarrow as pa
 import pytest
 
 from tv_etl.bar_store import BAR_SCHEMA, BarStore
-from tv_etl_tests.test_bar_store import lines_of, process, wave
+from tv_etl_tests.test_bar_store import PROCESS, REPOSITORY, lines_of, process, wave
 
 UTC = timezone.utc
 SYMBOL = "X:SPLT"
@@ -188,3 +191,121 @@ def test_a_split_refused_any_system_call_is_a_typed_error(
         answers.add(answer)
     assert "StoreWriteError" in answers
     assert answers <= {"StoreWriteError", "StoreReadError", "acknowledged"}  # unlocking may fail: closing does it too
+
+
+# Rewrites two months for ever; each file has one value throughout, and each commit the next one.
+REWRITER = """
+value = 0
+while True:
+    value += 1
+    store.upsert("X:ONE", "1m", bars(-500, 1000, value))
+    if value == 1:
+        os.write(1, b"begun\\n")
+"""
+
+
+def read_ours(base: Path) -> list[tuple[str, int, float, float]]:
+    table = BarStore(base).read("X:ONE", "1m")
+    closes = table.column("close").to_pylist()
+    return [("both", len(closes), min(closes), max(closes))]
+
+
+def scan_ours(base: Path) -> list[tuple[str, int, float, float]]:
+    closes = BarStore(base).scan().read_all().column("close").to_pylist()
+    return [("both", len(closes), min(closes), max(closes))]
+
+
+def read_duckdb(base: Path) -> list[tuple[str, int, float, float]]:
+    columns = "filename, count(*), min(close), max(volume)"
+    query = f"select {columns} from read_parquet(?, filename=true) group by 1"
+    with duckdb.connect() as connection:
+        return connection.execute(query, [f"{base}/ohlcv/**/*.parquet"]).fetchall()
+
+
+def read_polars(base: Path) -> list[tuple[str, int, float, float]]:
+    frame = pl.scan_parquet(base / "ohlcv", hive_partitioning=True, include_file_paths="file")
+    return frame.group_by("file").agg(pl.len(), pl.col("close").min(), pl.col("volume").max()).collect().rows()
+
+
+@pytest.mark.parametrize(
+    ("read", "rows", "errors"),
+    [
+        (read_ours, 1000, ()),
+        (scan_ours, 1000, ()),
+        (read_duckdb, 500, (duckdb.Error,)),
+        (read_polars, 500, (pl.exceptions.PolarsError, OSError)),
+    ],
+)
+def test_no_reader_sees_a_wrong_value_while_files_are_rewritten(
+    tmp_path: Path,
+    read: Callable[[Path], list[tuple[str, int, float, float]]],
+    rows: int,
+    errors: tuple[type[Exception], ...],
+) -> None:
+    failed, newest = 0, dict[str, float]()
+    with process(REWRITER, tmp_path) as writer:
+        assert next(lines_of(writer)) == b"begun\n"
+        for _ in range(40):
+            while True:
+                try:
+                    found = read(tmp_path)
+                    break
+                except errors:  # an engine that opens a file twice met two versions of it: it says so, and is run again
+                    failed += 1
+                    assert failed < 100
+            for name, count, least, greatest in found:
+                assert count == rows
+                assert least == greatest >= newest.get(name, 1.0)
+                newest[name] = least
+        writer.kill()
+    assert max(newest.values()) > 1.0, "nothing was rewritten meanwhile"
+
+
+# A disk of its own, as small as wanted; in a name space that vanishes with the process.
+SMALL_DISK = """
+mount -t tmpfs -o size=2m tmpfs "$1" && shift && exec "$@"
+"""
+FULL = """
+import subprocess
+from pathlib import Path
+from tv_etl.bar_store import BarStoreError, StoreWriteError
+
+def files():
+    return {path: path.read_bytes() for path in sorted(Path(sys.argv[2]).rglob("*")) if path.is_file()}
+
+store.upsert("X:ONE", "1m", bars(-500, 1000, 1))
+ballast = Path(sys.argv[2]) / "ballast"
+left = os.statvfs(sys.argv[2])
+ballast.write_bytes(bytes((left.f_bavail - 2) * left.f_bsize))
+before = files()
+answers = []
+for symbol in ("X:ONE", "X:NEW"):
+    try:
+        store.upsert(symbol, "1m", bars(-20_000, 40_000, 2))
+    except StoreWriteError as error:
+        answers.append(error.__cause__.strerror)
+assert store.read("X:ONE", "1m").num_rows == 1000
+assert store.series() == [("X:ONE", store.series()[0][1])]
+assert {path: content for path, content in files().items() if path in before} == before
+ballast.unlink()
+store.upsert("X:ONE", "1m", bars(-20_000, 40_000, 2))
+assert store.read("X:ONE", "1m").num_rows == 40_000
+subprocess.run(["mount", "-o", "remount,ro", sys.argv[2]], check=True)
+for symbol in ("X:ONE", "X:NEW"):
+    try:
+        store.upsert(symbol, "1m", bars(-20_000, 40_001, 3))
+    except StoreWriteError as error:
+        answers.append(error.__cause__.strerror)
+assert store.read("X:ONE", "1m").column("close").unique().to_pylist() == [2.0]
+print(answers)
+"""
+
+
+def test_a_full_disk_and_one_that_may_only_be_read_leave_the_old_bars(tmp_path: Path) -> None:
+    may_mount = ["unshare", "-m", "sh", "-c", SMALL_DISK, "-", str(tmp_path), "true"]
+    if shutil.which("unshare") is None or subprocess.run(may_mount, capture_output=True, check=False).returncode:
+        pytest.skip("no disk can be mounted here: not tried on a full and on a read-only one")
+    python = [sys.executable, "-c", PROCESS + FULL, str(REPOSITORY), str(tmp_path)]
+    done = subprocess.run([*may_mount[:-1], *python], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(["No space left on device"] * 2 + ["Read-only file system"] * 2)
