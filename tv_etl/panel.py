@@ -3,7 +3,11 @@
     <base>/panel/interval=1m/2026-11.parquet    below a day a file per UTC month, else per UTC year
     <base>/.tv_etl/panel/1m/sources.json        from which versions of which files each of them was made
 
-A question about one day opens a file per symbol in the lake, and one file here. Rows are sorted by symbol and time.
+A question about one day opens a file per symbol in the lake, and a few row groups of one file here: rows are sorted by
+UTC day, then by symbol, then by time. Measured with 200 symbols of minutes: 4 to 30 times less CPU than from the lake;
+sorted by symbol first it would be a twentieth smaller, and cost as much as the lake. To make a file takes memory for
+its bars, some 60 bytes each.
+
 The panel can always be made again from the lake, and never holds what the lake does not. On a file system only.
 """
 
@@ -18,7 +22,6 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from tv_etl.bar_file import FORMAT
 from tv_etl.bar_layout import path_segment, period_range
@@ -34,10 +37,11 @@ from tv_etl.tradingview.intervals import Interval
 PANEL_SCHEMA = pa.schema([pa.field("symbol", pa.string(), nullable=False), *BAR_SCHEMA])
 
 _VERSION = 1
-_GROUP_ROWS = 131_072  # a row group has whole symbols, until it has so many rows
-_FORMAT = {key: value for key, value in FORMAT.items() if key != "row_group_size"} | {
+_GROUP_ROWS = 65_536  # a row group has whole days, until it has so many rows
+_DAY_US = 86_400_000_000
+_FORMAT = {
+    **{key: value for key, value in FORMAT.items() if key not in ("row_group_size", "sorting_columns")},
     "use_dictionary": ["symbol"],
-    "sorting_columns": [pq.SortingColumn(0), pq.SortingColumn(1)],
 }
 
 
@@ -100,7 +104,9 @@ def refresh_panel(store: BarStore, interval: str | Interval) -> PanelRefresh:
             # One a transaction: of what was made before a kill nothing is made again.
             period = stale[0]
             target = _file(store, width, period)
-            content = encode_sealed_groups(_row_groups(store, symbols, width, period), PANEL_SCHEMA, **_FORMAT)
+            content = encode_sealed_groups(
+                _row_groups(store, symbols, width, period), PANEL_SCHEMA, use_dictionary=["symbol"], **_FORMAT
+            )
             panels = {**known.panels, period: digests.get(period, "")}
             transaction.stage(target, content)
             transaction.stage(record, _encode_sources(_Sources(files, panels)))
@@ -121,16 +127,20 @@ def _row_groups(store: BarStore, symbols: list[str], width: Interval, period: st
     first = np.datetime64(period, unit)
     edges = (first, first + np.timedelta64(1, unit))
     start, end = (_moment(int(edge.astype("datetime64[s]").astype(np.int64))) for edge in edges)
-    gathered: list[pa.Table] = []
-    for symbol in symbols:
-        bars = store.read(symbol, width, start, end)
-        if bars.num_rows:
-            gathered.append(bars.add_column(0, PANEL_SCHEMA.field(0), pa.repeat(pa.scalar(symbol), bars.num_rows)))
-        if sum(table.num_rows for table in gathered) >= _GROUP_ROWS:
-            yield pa.concat_tables(gathered)
-            gathered = []
-    if gathered:
-        yield pa.concat_tables(gathered)
+    parts = {symbol: store.read(symbol, width, start, end) for symbol in symbols}
+    bars = pa.concat_tables([BAR_SCHEMA.empty_table(), *parts.values()])
+    names, owners = (
+        pa.array(parts, pa.string()),
+        np.repeat(np.arange(len(parts)), [len(part) for part in parts.values()]),
+    )
+    days = bars["timestamp"].cast(pa.int64()).to_numpy() // _DAY_US
+    order = np.argsort(days, kind="stable")
+    begun = 0
+    for end_of_day in [*(np.flatnonzero(np.diff(days[order])) + 1), len(bars)]:
+        if end_of_day - begun >= _GROUP_ROWS or begun < end_of_day == len(bars):
+            rows = order[begun:end_of_day]
+            yield bars.take(rows).add_column(0, PANEL_SCHEMA.field(0), names.take(owners[rows]))
+            begun = end_of_day
 
 
 def _current_files(store: BarStore, symbols: list[str], width: Interval, known: _Sources) -> dict[str, _Source]:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from datetime import datetime, timedelta, timezone
+from itertools import pairwise
 from pathlib import Path
 
 import duckdb
@@ -77,7 +78,23 @@ def test_a_panel_holds_the_bars_of_all_symbols(
     for path in written:
         table = pq.read_table(path, partitioning=None)
         assert table.schema.equals(PANEL_SCHEMA)
-        assert table.equals(table.sort_by([("symbol", "ascending"), ("timestamp", "ascending")]))
+        rows = [(row["timestamp"].date(), row["symbol"], row["timestamp"]) for row in table.to_pylist()]
+        assert rows == sorted(rows)
+
+
+def test_a_day_is_in_few_row_groups(tmp_path: Path) -> None:
+    store = BarStore(tmp_path)
+    for number in range(10):
+        store.upsert(f"X:{number}", "1m", bars(NOVEMBER, 20 * 1440))
+    [path] = refresh_panel(store, "1m").written
+    metadata = pq.read_metadata(path)
+    days = [
+        [metadata.row_group(index).column(1).statistics.min, metadata.row_group(index).column(1).statistics.max]
+        for index in range(metadata.num_row_groups)
+    ]
+    assert metadata.num_row_groups == 4
+    assert all(last < first for (_, last), (first, _) in pairwise(days))
+    assert_equal_to_lake(store, "1m")
 
 
 def test_only_what_changed_is_made_again(store: BarStore) -> None:
