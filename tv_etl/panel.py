@@ -104,9 +104,7 @@ def refresh_panel(store: BarStore, interval: str | Interval) -> PanelRefresh:
             # One a transaction: of what was made before a kill nothing is made again.
             period = stale[0]
             target = _file(store, width, period)
-            content = encode_sealed_groups(
-                _row_groups(store, symbols, width, period), PANEL_SCHEMA, use_dictionary=["symbol"], **_FORMAT
-            )
+            content = encode_sealed_groups(_row_groups(store, symbols, width, period), PANEL_SCHEMA, **_FORMAT)
             panels = {**known.panels, period: digests.get(period, "")}
             transaction.stage(target, content)
             transaction.stage(record, _encode_sources(_Sources(files, panels)))
