@@ -121,9 +121,9 @@ def _plain_ratios(ratio: float) -> Iterator[float]:
 
 def _extent(old: Bars, new: Bars, ratio: float, fetched: Bars) -> Readjustment:
     fits = _fits(old.values[:4], new.values[:4], ratio)
-    # One bar that does not fit was revised beside; where its followers do not fit either, the stretch has ended.
-    misfits = ~fits & np.append(~fits[1:], True) & np.append(~fits[2:], [True, True])[: len(fits)]
-    end = int(np.argmax(misfits)) if misfits.any() else len(fits)
+    # After the day of a split bars are as they were: the last one that is not, and fits, was the last before it. Those
+    # that do not fit were revised beside.
+    end = int(np.flatnonzero(fits & _differs(old, new))[-1]) + 1
     last = int(old.times[-1])
     beyond = fetched.between(last + 1, None).times[:1].tolist() or [last + 1]
     until = int(old.times[end]) if end < len(fits) else int(beyond[0])
