@@ -59,7 +59,8 @@ def status(lake: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([each.to_dict() for each in statuses], indent=1, ensure_ascii=False))
     else:
-        Console().print(status_table(statuses, now))
+        console = Console()
+        console.print(status_table(statuses, now, console.width))
 
 
 @main.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})

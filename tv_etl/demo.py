@@ -236,7 +236,7 @@ def _report(directory: Path, console: Console, first: _Run, second: _Run, receiv
     store = BarStore(lake)
     # The market's clock is where its newest bar is.
     now = max(last for series in store.series() if (last := store.watermark(*series)) is not None)
-    console.print(status_table(lake_status(store, now), now))
+    console.print(status_table(lake_status(store, now), now, console.width))
     console.print(
         f"First run: {first.added:,} bars of {first.series} series in {first.seconds:.1f} s; "
         f"second run: {second.added:,} new bars in {second.seconds:.1f} s."

@@ -15,6 +15,7 @@ from tv_etl.tradingview.intervals import Interval
 
 _NEAR = timedelta(days=1)
 _SOON = timedelta(days=2)
+_WIDE = 100
 
 
 @dataclass(frozen=True)
@@ -68,29 +69,30 @@ def _urgency(status: SeriesStatus) -> tuple[bool, float, str, int]:
     return not status.error, deadline, status.symbol, status.interval.seconds
 
 
-def status_table(statuses: Iterable[SeriesStatus], now: datetime) -> Table:
-    """One row per series; times are UTC."""
+def status_table(statuses: Iterable[SeriesStatus], now: datetime, width: int = _WIDE) -> Table:
+    """One row per series; times are UTC. Below 100 characters of width the first bars and the revisions are left out."""
+    is_wide = width >= _WIDE
     table = Table(title="Series in the lake", box=None, padding=(0, 1, 0, 0))
     table.add_column("symbol", no_wrap=True)
     table.add_column("interval", no_wrap=True)
-    for column in ("bars", "first bar", "last bar", "complete", "gaps", "revised", "next loss"):
+    columns = ["bars", "first bar", "last bar", "complete", "gaps", "revised", "next loss"]
+    for column in columns if is_wide else [name for name in columns if name not in ("first bar", "revised")]:
         table.add_column(column, justify="right", no_wrap=True)
     for status in statuses:
         record = status.record
         if status.error:
-            table.add_row(
-                status.symbol, status.interval.token, *[""] * 6, Text(status.error, style="red", overflow="fold")
-            )
+            error = Text(status.error, style="red", overflow="fold")
+            table.add_row(status.symbol, status.interval.token, *[""] * (len(table.columns) - 3), error)
             continue
         table.add_row(
             status.symbol,
             status.interval.token,
             f"{record.rows:,}",
-            _minute(record.first),
+            *([_minute(record.first)] if is_wide else []),
             _minute(record.last),
             "unknown" if record.ratio is None else f"{record.ratio:.2%}",
             _gaps_text(record),
-            f"{record.revisions:,}" if record.revisions else "0",
+            *([f"{record.revisions:,}"] if is_wide else []),
             _deadline_text(status.loss_deadline, now),
         )
     return table

@@ -116,3 +116,18 @@ def test_a_series_without_trading_hours_is_unknown(tmp_path: Path) -> None:
     [status] = lake_status(store, NOW)
     assert status.to_dict()["completeness"] is None
     assert "unknown" in printed([status], NOW)[2]
+
+
+def test_eighty_characters_are_enough(tmp_path: Path) -> None:
+    store = BarStore(tmp_path)
+    minute = NOW.replace(second=0)
+    for symbol in ("BINANCE:BTCUSDT", "NASDAQ:AAPL"):
+        stored(store, symbol, [minute, minute + timedelta(minutes=5)], minute + timedelta(minutes=6))
+    console = Console(width=80, file=io.StringIO())
+    with console.capture() as captured:
+        console.print(status_table(lake_status(store, NOW), NOW, console.width))
+    lines = captured.get().splitlines()
+    assert "…" not in captured.get()
+    assert lines[2].split() == [
+        "BINANCE:BTCUSDT", "1m", "2", "2026-11-18", "15:05", "33.33%", "1", "in", "2", "d", "2", "h",
+    ]  # fmt: skip
