@@ -70,7 +70,7 @@ def _urgency(status: SeriesStatus) -> tuple[bool, float, str, int]:
 
 
 def status_table(statuses: Iterable[SeriesStatus], now: datetime, width: int = _WIDE) -> Table:
-    """One row per series; times are UTC. Below 100 characters of width the first bars and the revisions are left out."""
+    """One row per series; times are UTC. Below a width of 100 characters first bars and revisions are left out."""
     is_wide = width >= _WIDE
     table = Table(title="Series in the lake", box=None, padding=(0, 1, 0, 0))
     table.add_column("symbol", no_wrap=True)
