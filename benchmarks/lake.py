@@ -7,6 +7,9 @@
     the status of 5,000 series                                    <= 2 s
     a day of all symbols from the panel, against from the lake    (no promise)
 
+On two busy shared cores all held but two. A coin's full month took 16 ms: 9 of them encode it and 3 decode it, at the
+speed of zstd. 200 series took 1.3 to 1.5 s on disk and 1.0 s in memory: a commit of bars and record syncs eight times.
+
 Times are CPU, medians of several rounds in one run; compared costs take turns, so that none has a quieter machine. The
 bars are random walks on a price grid: a stock's month has 8,190 minutes, a coin's 43,200 and prices that compress
 badly. For bytes per bar the directory holds CSV files as the market server replays them; their few bars are charged
