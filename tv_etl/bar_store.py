@@ -11,28 +11,24 @@ A bar's file is a pure function of its interval and time, so an upsert reads and
 belong to. Only closed bars are kept. The watermark is in the files' footers.
 """
 
-import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from urllib.parse import unquote
 
 import pyarrow as pa
 
-from tv_etl.bar_file import PREFIX, SCHEMA_VERSION, Footer, Owner, encode_bars
-from tv_etl.bar_layout import path_segment, period_labels, period_range
-from tv_etl.bar_log import encode_log, quarantined, revision_rows
-from tv_etl.bar_table import Bars, check_bars, joined, merge
+from tv_etl.bar_file import SCHEMA_VERSION, Footer, Owner
+from tv_etl.bar_layout import path_segment, period_range
+from tv_etl.bar_table import Bars, check_bars
 from tv_etl.commit import LOCK_TIMEOUT_S
 from tv_etl.lake import Lake, Snapshot, Transaction
 from tv_etl.local_lake import LocalLake, local_directory
-from tv_etl.revisions import Readjustment, agrees_at_start, find_readjustment, revised
-from tv_etl.series_record import FoundReadjustment, Period, SeriesRecord, Window
-from tv_etl.spans import Span
-from tv_etl.spans import merged as merged_spans
+from tv_etl.revisions import Readjustment, agrees_at_start
+from tv_etl.series_record import SeriesRecord, moment
 from tv_etl.store_errors import (
     BadBarsError,
     BarStoreError,
@@ -44,10 +40,11 @@ from tv_etl.store_errors import (
     StoreReadError,
     StoreWriteError,
 )
-from tv_etl.stored_series import UNSPECIFIED, Series, StoredSeries
+from tv_etl.stored_series import Series, StoredSeries
 from tv_etl.tradingview.bar_schema import BAR_SCHEMA
 from tv_etl.tradingview.errors import IntervalError, MissingExtraError, SymbolError
 from tv_etl.tradingview.intervals import Interval
+from tv_etl.upsert import Commit, Update, commit_update
 
 __all__ = [
     "BAR_SCHEMA",
@@ -71,39 +68,8 @@ __all__ = [
 SCAN_SCHEMA = pa.schema(
     [pa.field("symbol", pa.string(), nullable=False), pa.field("interval", pa.string(), nullable=False), *BAR_SCHEMA]
 )
-SETTINGS = ("adjustment", "session", "currency", "backadjustment")  # different ones never mix in a series
-_UNKNOWN = (UNSPECIFIED, "")
-
-_FILE_FACTS = ("source", *SETTINGS, "time_zone")
-# What a table says of itself, not of the series.
-_NOT_FACTS = frozenset(
-    {"forming_from", "asked_from", "asked_until", "window_bars", "window_from", "schema_version", "symbol", "interval"}
-)
 _SCAN_ROWS = 65_536  # in a batch, at most
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-
-
-@dataclass(frozen=True)
-class Commit:
-    """What an upsert did.
-
-    `changed` bars are revisions. `forming` bars were refused because they were not closed. `first`, `last` and `rows`
-    are the whole series' after the commit, `quarantined` its bars that are kept out of the dataset; `paths` are the
-    data files written, relative to the base of the lake, none where nothing changed. With a `readjustment` older bars
-    than those given were rescaled. `record` is what is known of the series now.
-    """
-
-    added: int
-    changed: int
-    unchanged: int
-    forming: int
-    first: datetime | None
-    last: datetime | None
-    rows: int
-    paths: tuple[str, ...]
-    quarantined: int = 0
-    readjustment: Readjustment | None = None
-    record: SeriesRecord = field(default_factory=SeriesRecord)
 
 
 @dataclass(frozen=True)
@@ -114,17 +80,6 @@ class SeriesSummary:
     first: datetime | None
     last: datetime | None
     bytes: int
-
-
-@dataclass(frozen=True)
-class _Given:
-    """What an upsert was given: closed bars, and what their table says of itself and of the series."""
-
-    closed: Bars
-    forming: int
-    facts: Mapping[str, str]
-    asked: tuple[Span, ...]
-    window: Window | None
 
 
 class BarStore:
@@ -167,13 +122,10 @@ class BarStore:
         StoreBusyError; DamagedFileError, NewerFormatError or StoreReadError for what is stored; StoreWriteError.
         """
         series = self._series(symbol, interval)
-        given = check_bars(bars)
-        facts = _facts_of(bars.schema)
-        closed = given.between(None, self._forming_from(facts.get("forming_from"), series.interval))
-        update = _Given(closed, len(given) - len(closed), facts, _asked_in(facts), _window_in(facts))
-        if not len(closed) and not series.files.is_stored:
+        update = Update.of(bars, series.interval, self._clock())
+        if not len(update.closed) and not series.files.is_stored:
             return Commit(0, 0, 0, update.forming, None, None, 0, ())
-        return self._write(series, lambda transaction: _commit(series, transaction, update, self._clock()))
+        return self._write(series, lambda transaction: commit_update(series, transaction, update, self._clock()))
 
     def agrees(self, symbol: str, interval: str | Interval, bars: pa.Table) -> bool:
         """True unless the oldest bar that is both given and stored differs: then older ones may differ as well.
@@ -184,7 +136,7 @@ class BarStore:
         given = given.take(given.is_consistent())
         if not len(given):
             return True
-        first, last = _time(int(given.times[0])), _time(int(given.times[-1]) + 1)
+        first, last = moment(int(given.times[0])), moment(int(given.times[-1]) + 1)
         return agrees_at_start(Bars.from_stored(self.read(symbol, interval, first, last)), given)
 
     def revisions(self, symbol: str, interval: str | Interval) -> pa.Table:
@@ -297,7 +249,7 @@ class BarStore:
             return stored.footer(stored.periods[-1]) if stored.periods else None
 
         footer = series.files.reading(newest)
-        return None if footer is None else _time(footer.last_s)
+        return None if footer is None else moment(footer.last_s)
 
     def summary(self, symbol: str, interval: str | Interval) -> SeriesSummary:
         """Return how much of the series is stored, read from footers. Raises as `read` does."""
@@ -306,7 +258,7 @@ class BarStore:
         rows, size = sum(each.rows for each in footers), sum(each.bytes for each in footers)
         if not footers:
             return SeriesSummary(0, None, None, 0)
-        return SeriesSummary(rows, _time(footers[0].first_s), _time(footers[-1].last_s), size)
+        return SeriesSummary(rows, moment(footers[0].first_s), moment(footers[-1].last_s), size)
 
     def facts(self, symbol: str, interval: str | Interval) -> dict[str, str]:
         """Return how the series was made: source, adjustment, trading_hours, ...; empty when unknown.
@@ -354,14 +306,6 @@ class BarStore:
         segments = self._lake.stored_segments(interval.token)
         return [symbol for segment in segments if _is_ours(symbol := unquote(segment), segment)]
 
-    def _forming_from(self, stated: str | None, interval: Interval) -> int | None:
-        """UTC seconds of the first bar that is not closed; None when all are."""
-        if stated is None:
-            # A month lasts up to 31 days: better a bar a few days late than one half formed.
-            width_s = interval.count * 31 * 86_400 if interval.unit == "mo" else interval.seconds
-            return math.floor(self._clock() - width_s) + 1
-        return _second({"forming_from": stated}, "forming_from")
-
 
 def _open_lake(base: str | Path, timeout_s: float) -> Lake:
     directory = local_directory(base)
@@ -374,153 +318,6 @@ def _open_lake(base: str | Path, timeout_s: float) -> Lake:
             raise
         raise MissingExtraError("for an object store obstore is missing: pip install 'tv-etl[s3]'") from error
     return ObjectLake(str(base), timeout_s=timeout_s)
-
-
-def _commit(series: Series, transaction: Transaction, given: _Given, now_s: float) -> Commit:
-    """Merge into the files that the bars belong to, and publish what differs."""
-    stored = StoredSeries(series, transaction)
-    known = stored.record()
-    is_sound = given.closed.is_consistent()
-    sound, broken = given.closed.take(is_sound), given.closed.take(~is_sound)
-    parts = dict(sound.split(period_labels(sound.times, series.interval)))
-    read = {period: stored.bars(period) for period in parts if period in stored.periods}
-    beside = joined(*read.values())
-    readjustment = find_readjustment(beside, sound)
-    if readjustment is not None:
-        _refuse_unless_newest(series, stored, sound, readjustment)
-    old, new = revised(beside, sound, readjustment)
-    record = _next_record(known, series, given, readjustment, len(old), now_s)
-    added, sizes = 0, dict[str, int]()
-    for period in sorted({*parts, *stored.periods}):
-        if period not in parts and (readjustment is None or not _is_before(period, series.interval, readjustment)):
-            continue
-        before = read[period] if period in read else stored.bars(period)
-        base = before if readjustment is None else readjustment.rescale(before)
-        merged = merge(base, parts.get(period, Bars.none()))
-        read[period] = merged.bars
-        added += merged.added
-        if merged.added or merged.changed or base is not before:
-            file_facts = {key: record.facts.get(key, UNSPECIFIED) for key in _FILE_FACTS}
-            content = encode_bars(merged.bars, series.owner, file_facts, transaction.stamp)
-            transaction.stage(series.period_name(period), content)
-            sizes[period] = len(content)
-    quarantine = _stage_logs(series, stored, transaction, sound, broken, (old, new), now_s)
-    periods = _described_periods(series, stored, known, record, read, sizes)
-    record = replace(record, quarantined=quarantine, periods=periods)
-    if periods and (record != known or not stored.has_record):
-        transaction.stage(series.record_name, record.encode(series.owner))
-    transaction.publish()
-    return Commit(
-        added=added,
-        changed=len(old),
-        unchanged=len(sound) - added - len(old),
-        forming=given.forming,
-        first=_time(periods[min(periods)].first) if periods else None,
-        last=_time(periods[max(periods)].last) if periods else None,
-        rows=sum(period.rows for period in periods.values()),
-        paths=tuple(map(series.period_name, sizes)),
-        quarantined=quarantine,
-        readjustment=readjustment,
-        record=record,
-    )
-
-
-def _next_record(
-    known: SeriesRecord,
-    series: Series,
-    given: _Given,
-    readjustment: Readjustment | None,
-    revisions: int,
-    now_s: float,
-) -> SeriesRecord:
-    found = () if readjustment is None else (FoundReadjustment(now_s, readjustment),)
-    return replace(
-        known,
-        facts=_agreed_facts(series, known.facts, given.facts),
-        asked=tuple(merged_spans([*known.asked, *given.asked])),
-        window=given.window or known.window,
-        readjustments=(*known.readjustments, *found),
-        revisions=known.revisions + revisions,
-    )
-
-
-def _described_periods(
-    series: Series,
-    stored: StoredSeries,
-    known: SeriesRecord,
-    record: SeriesRecord,
-    read: Mapping[str, Bars],
-    sizes: Mapping[str, int],
-) -> dict[str, Period]:
-    """What the record says of each period file after the commit; `read` holds the bars that are in memory already."""
-    names = sorted({*stored.periods, *read})
-    if not names:
-        return {}
-    hours = record.trading_hours(series.interval)
-    has_new_hours = hours != known.trading_hours(series.interval)
-    first, _ = _extent(names[0], stored, known, read)
-    _, last = _extent(names[-1], stored, known, read)
-    # What is expected of a file ends with the series, so that only the ends can be concerned beside what was written.
-    ends = {names[0], names[-1], min(known.periods, default=""), max(known.periods, default="")}
-    described = dict[str, Period]()
-    for name in names:
-        if name in known.periods and name not in ends and name not in sizes and not has_new_hours:
-            described[name] = known.periods[name]
-            continue
-        period_start, period_end = period_range(name, series.interval)
-        span = (max(first, period_start or first), min(last + 1, period_end or last + 1))
-        before = known.periods.get(name)
-        is_same = before is not None and (before.start, before.end) == span and not has_new_hours
-        if is_same and before is not None and name not in sizes:
-            described[name] = before
-            continue
-        bars = read[name] if name in read else stored.bars(name)
-        size = sizes[name] if name in sizes else stored.footer(name).bytes
-        described[name] = Period.of(bars, size, series.interval, hours, span)
-    return described
-
-
-def _extent(name: str, stored: StoredSeries, known: SeriesRecord, read: Mapping[str, Bars]) -> tuple[int, int]:
-    """The first and the last time in a period file."""
-    if name in read:
-        return int(read[name].times[0]), int(read[name].times[-1])
-    if name in known.periods:
-        return known.periods[name].first, known.periods[name].last
-    footer = stored.footer(name)
-    return footer.first_s, footer.last_s
-
-
-def _is_before(period: str, interval: Interval, readjustment: Readjustment) -> bool:
-    first, _ = period_range(period, interval)
-    return first is None or first < readjustment.until
-
-
-def _refuse_unless_newest(series: Series, stored: StoredSeries, sound: Bars, readjustment: Readjustment) -> None:
-    """Raise ReadjustedError where newer stored bars may be concerned, too."""
-    newest = stored.footer(stored.periods[-1]).last_s
-    if newest > sound.times[-1] and readjustment.until > sound.times[-1]:
-        raise ReadjustedError(str(series), readjustment.ratio, _time(int(sound.times[-1])))
-
-
-def _stage_logs(
-    series: Series,
-    stored: StoredSeries,
-    transaction: Transaction,
-    sound: Bars,
-    broken: Bars,
-    versions: tuple[Bars, Bars],
-    now_s: float,
-) -> int:
-    """Write down what was revised and what is kept out; return how many bars are in quarantine."""
-    old, new = versions
-    if len(old):
-        log = pa.concat_tables([stored.revisions(), revision_rows(old, new, now_s)])
-        transaction.stage(series.revisions_name, encode_log(log, transaction.stamp))
-    kept_out = stored.quarantine()
-    after = quarantined(kept_out, sound, broken, now_s)
-    if after is not kept_out:
-        transaction.stage(series.quarantine_name, encode_log(after, transaction.stamp))
-    return len(after)
 
 
 def _by_symbol_and_width(series: tuple[str, Interval]) -> tuple[str, int, str]:
@@ -548,44 +345,6 @@ def _overlaps(span: tuple[int | None, int | None], start_s: int | None, end_s: i
     return (end_s is None or first is None or first < end_s) and (start_s is None or after is None or start_s < after)
 
 
-def _facts_of(schema: pa.Schema) -> dict[str, str]:
-    raw: dict[bytes, bytes] = schema.metadata or {}
-    ours = {key: value for key, value in raw.items() if key.startswith(PREFIX.encode())}
-    try:
-        return {key.decode().removeprefix(PREFIX): value.decode() for key, value in ours.items()}
-    except UnicodeDecodeError as error:
-        raise BadBarsError("timestamp", None, f"the schema metadata is not UTF-8: {error}") from None
-
-
-def _asked_in(facts: Mapping[str, str]) -> tuple[Span, ...]:
-    start, until = _second(facts, "asked_from"), _second(facts, "asked_until")
-    return () if start is None or until is None else ((start, until),)
-
-
-def _window_in(facts: Mapping[str, str]) -> Window | None:
-    bars, start = _second(facts, "window_bars"), _second(facts, "window_from")
-    return None if bars is None or start is None else Window(bars, start)
-
-
-def _second(facts: Mapping[str, str], key: str) -> int | None:
-    text = facts.get(key, "")
-    try:
-        return int(text) if text else None
-    except ValueError:
-        raise BadBarsError("timestamp", None, f"tv_etl.{key} {text!r} is no whole number") from None
-
-
-def _agreed_facts(series: Series, stored: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
-    facts = dict(stored)
-    for key, value in given.items():
-        if key in _NOT_FACTS or value in _UNKNOWN:
-            continue
-        if key in SETTINGS and stored.get(key, value) not in (value, *_UNKNOWN):
-            raise SettingsError(str(series), key, stored[key], value)
-        facts[key] = value
-    return facts
-
-
 def _ceil_seconds(moment: datetime | None) -> int | None:
     """The first whole UTC second not before the moment: bars lie on whole seconds."""
     if moment is None:
@@ -593,7 +352,3 @@ def _ceil_seconds(moment: datetime | None) -> int | None:
     if moment.utcoffset() is None:
         raise ValueError(f"{moment.isoformat()} has no time zone")
     return -((_EPOCH - moment) // timedelta(seconds=1))
-
-
-def _time(seconds: int) -> datetime:
-    return _EPOCH + timedelta(seconds=seconds)

@@ -104,12 +104,12 @@ class SeriesRecord:
     @property
     def first(self) -> datetime | None:
         """The open of the oldest stored bar."""
-        return _moment(self.periods[min(self.periods)].first) if self.periods else None
+        return moment(self.periods[min(self.periods)].first) if self.periods else None
 
     @property
     def last(self) -> datetime | None:
         """The open of the newest stored bar."""
-        return _moment(self.periods[max(self.periods)].last) if self.periods else None
+        return moment(self.periods[max(self.periods)].last) if self.periods else None
 
     @property
     def ratio(self) -> float | None:
@@ -187,7 +187,8 @@ class SeriesRecord:
         )
 
 
-def _moment(second: int) -> datetime:
+def moment(second: int) -> datetime:
+    """UTC seconds as a time."""
     return datetime.fromtimestamp(second, tz=timezone.utc)
 
 

@@ -45,7 +45,7 @@ STORE = {
     f"tv_etl.{name}"
     for name in (
         "bar_file", "bar_layout", "bar_log", "bar_store", "bar_table", "commit", "coverage", "panel", "revisions",
-        "sealed_file", "series_record", "store_errors", "stored_series",
+        "sealed_file", "series_record", "store_errors", "stored_series", "upsert",
     )
 }  # fmt: skip
 
