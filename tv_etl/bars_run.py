@@ -1,7 +1,7 @@
 """One run of a `bars` asset: which series it asks for what, and what became of each."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 
 import dagster as dg
@@ -12,7 +12,10 @@ from tv_etl.bar_store import BarStore, Commit, Readjustment
 from tv_etl.checks import evaluate
 from tv_etl.coverage import closed_until, loss_deadline, missing_spans, overlap_start, unasked
 from tv_etl.partitions import partition_key, series_of, series_partitions
+from tv_etl.picture import SHOWN_BARS, Candle, markdown
+from tv_etl.progress import Progress
 from tv_etl.resources import TradingViewResource
+from tv_etl.run_outcomes import RunOutcomes, SeriesFailure, run_outcomes, stored_by_parents
 from tv_etl.series_record import SeriesRecord
 from tv_etl.store_errors import BarStoreError, DamagedFileError
 from tv_etl.tradingview.errors import ProtocolError, TradingViewError
@@ -22,13 +25,11 @@ from tv_etl.watchlist import Group
 
 # An increment asks for bars that are stored already: it proves that nothing lies between, and shows revisions.
 OVERLAP_BARS = 5
-# A line in the run's log costs Dagster milliseconds: one for so many series, or for so many seconds.
-PROGRESS_EVERY = 50
-PROGRESS_EVERY_S = 10.0
-
+# More would drown the message; all of them are in the failure's metadata.
+NAMED_FAILURES = 20
 
 Metadata = dict[str, dg.MetadataValue | str | int | float]
-Report = dg.AssetMaterialization | dg.AssetCheckEvaluation
+Report = dg.AssetMaterialization | dg.AssetObservation | dg.AssetCheckEvaluation
 
 
 class BarsConfig(dg.Config):
@@ -60,54 +61,78 @@ class BarsRun:
         self._start, self._end = _moment("start", config.start), _moment("end", config.end)
         self._refetch = config.refetch
         self._now = time.time()
-        self._keys = self._selected_keys(config.only)
-        self._failed: dict[str, str] = {}
-        self._can_retry = False
+        self._selected = self._selected_keys(config.only)
         self._started = time.monotonic()
+        self._earlier = self._earlier_tries()
+        # Refused for good by an earlier try: not asked for again, but named at the end.
+        self._failed = {key: each for key, each in self._earlier.failed.items() if not each.retryable}
+        self._keys = [key for key in self._selected if key not in self._earlier.stored | self._failed.keys()]
+        self._progress = Progress(len(self._keys), self._started)
+        self._stored = self._added = self._changed = 0
         # Series whose stored bars differ from the fetched ones right back to the oldest: to be fetched deeper.
         self._deeper: list[HistoryRequest] = []
 
     def fetch_all(self, tradingview: TradingViewResource) -> Iterator[Report]:
         """Fetch and store each series and yield what became of it; raise Failure naming those that failed."""
-        requests: list[HistoryRequest] = []
-        for key in self._keys:
-            try:
-                request = self._request(*series_of(key))
-                if request is None:
-                    yield from self._report_as_it_is(key)
-                else:
-                    requests.append(request)
-            except (BarStoreError, TradingViewError) as error:
-                self._fail(key, error, retryable=error.retryable)
-        yield from self._fetch(tradingview, requests)
+        yield from self._fetch(tradingview, (yield from self._requests()))
         deeper, self._deeper = self._deeper, []
         if deeper:
             self._context.log.info(f"{len(deeper)} series differ from what is stored: fetching all that there is")
             yield from self._fetch(tradingview, deeper)
+        self._context.log.info(
+            f"{self._stored:,} of {len(self._keys):,} series stored: {self._added:,} bars added, "
+            f"{self._changed:,} revised; {time.monotonic() - self._started:.1f} s"
+        )
         if self._failed:
-            raise dg.Failure(
-                f"{len(self._failed)} of {len(self._keys)} series failed: {', '.join(sorted(self._failed))}",
-                metadata={key: dg.MetadataValue.text(reason) for key, reason in sorted(self._failed.items())},
-                allow_retries=self._can_retry,
-            )
+            raise self._failure()
 
     def check_all(self) -> Iterator[Report]:
         """Judge what is stored of each series, and fetch nothing."""
         for key in self._keys:
             yield from evaluate(self._store, self._asset_key, *series_of(key))
 
+    def _requests(self) -> Generator[Report, None, list[HistoryRequest]]:
+        """What to ask for; yields what is known without asking, and what cannot be asked for."""
+        by_parents = stored_by_parents(self._context.instance, self._context.run, self._asset_key)
+        told: list[Report] = []
+        requests: list[HistoryRequest] = []
+        for key in self._keys:
+            try:
+                if key in by_parents and self._store.watermark(*series_of(key)) is not None:
+                    # Told again: this run has planned the partition, and would leave it as failed if it fails.
+                    told += self._report_as_it_is(key, {"stored by": dg.MetadataValue.dagster_run(by_parents[key])})
+                elif (request := self._request(*series_of(key))) is not None:
+                    requests.append(request)
+                else:
+                    told += self._report_as_it_is(key)
+            except (BarStoreError, TradingViewError) as error:
+                told += self._fail(key, error, retryable=error.retryable)
+            yield from told
+            told.clear()
+        self._context.log.info(
+            f"{len(requests):,} of {len(self._selected):,} series to ask for; {self._stored:,} are known already, "
+            f"{len(self._earlier.stored):,} stored by an earlier try of this run, {len(self._failed):,} failed"
+        )
+        return requests
+
     def _fetch(self, tradingview: TradingViewResource, requests: list[HistoryRequest]) -> Iterator[Report]:
-        started = reported = time.monotonic()
-        for done, (request, result) in enumerate(tradingview.fetch(requests), start=1):
+        for request, result in tradingview.fetch(requests):
             yield from self._finish(request, result)
-            now = time.monotonic()
-            if done % PROGRESS_EVERY == 0 or now - reported > PROGRESS_EVERY_S or done == len(requests):
-                reported = now
-                rate = done / (now - started)
-                self._context.log.info(
-                    f"{done} of {len(requests)} series, {len(self._failed)} failed, {rate:.1f}/s, "
-                    f"{(len(requests) - done) / rate:.0f} s left"
-                )
+
+    def _failure(self) -> dg.Failure:
+        names = sorted(self._failed)
+        more = f" and {len(names) - NAMED_FAILURES:,} more" if len(names) > NAMED_FAILURES else ""
+        return dg.Failure(
+            f"{len(names):,} of {len(self._selected):,} series failed: {', '.join(names[:NAMED_FAILURES])}{more}",
+            metadata={key: dg.MetadataValue.text(self._failed[key].reason) for key in names},
+            allow_retries=any(each.retryable for each in self._failed.values()),
+        )
+
+    def _settle(self) -> None:
+        """One series is finished, well or not."""
+        line = self._progress.count(len(self._failed), time.monotonic())
+        if line is not None:
+            self._context.log.info(line)
 
     def _selected_keys(self, only: Sequence[str]) -> list[str]:
         context = self._context
@@ -116,21 +141,15 @@ class BarsRun:
         if unknown:
             raise dg.Failure(f"only: {', '.join(unknown)} is no partition of {self._group.name}", allow_retries=False)
         if only:
-            keys = list(only)
-        elif context.has_partition_key or context.has_partition_key_range:
-            keys = list(context.partition_keys)
-        else:
-            keys = list(known)
-        done = self._materialized_before() if context.retry_number else set()
-        return [key for key in keys if key not in done]
+            return list(dict.fromkeys(only))
+        if context.has_partition_key or context.has_partition_key_range:
+            return list(context.partition_keys)
+        return list(known)
 
-    def _materialized_before(self) -> set[str]:
-        """Partitions that an earlier try of this run has reported."""
-        records = self._context.instance.get_records_for_run(
-            self._context.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION
-        ).records
-        events = [record.event_log_entry.asset_materialization for record in records]
-        return {event.partition for event in events if event is not None and event.partition is not None}
+    def _earlier_tries(self) -> RunOutcomes:
+        if not self._context.retry_number:
+            return RunOutcomes(frozenset(), {})
+        return run_outcomes(self._context.instance, self._context.run_id, self._asset_key)
 
     def _request(self, symbol: str, interval: str) -> HistoryRequest | None:
         """What to ask for the series; None if all of it is known already. Raises as `BarStore.read` does."""
@@ -169,35 +188,42 @@ class BarsRun:
         end = self._end if missing[-1][1] >= closed_until(width, self._now) else _at(missing[-1][1])
         return HistoryRequest(symbol, interval, start=start, end=end, settings=settings)
 
-    def _report_as_it_is(self, key: str) -> Iterator[Report]:
+    def _report_as_it_is(self, key: str, more: Metadata | None = None) -> list[Report]:
+        """A series of which nothing has to be asked. Raises as `BarStore.read` does."""
         symbol, interval = series_of(key)
-        record = self._store.record(symbol, interval)
-        width = Interval.parse(interval)
-        metadata = {"rows added": 0, "requests": 0, **self._series_metadata(symbol, width, record, self._now)}
-        evaluations = evaluate(self._store, self._asset_key, symbol, interval)
-        yield dg.AssetMaterialization(asset_key=self._asset_key, partition=key, metadata=metadata)
-        yield from evaluations
+        record, width = self._store.record(symbol, interval), Interval.parse(interval)
+        metadata: Metadata = {"rows added": 0, "rows revised": 0, "requests": 0, **(more or {})}
+        metadata |= self._series_metadata(symbol, width, record, self._now)
+        reports: list[Report] = [dg.AssetMaterialization(self._asset_key, partition=key, metadata=metadata)]
+        reports += evaluate(self._store, self._asset_key, symbol, interval)
+        self._stored += 1
+        self._settle()
+        return reports
 
     def _finish(self, request: HistoryRequest, result: "pa.Table | TradingViewError") -> Iterator[Report]:
-        key = partition_key(request.symbol, request.width.token)
+        key, started = partition_key(request.symbol, request.width.token), time.monotonic()
         if isinstance(result, pa.Table):
             facts = {name.decode(): text.decode() for name, text in (result.schema.metadata or {}).items()}
             if facts["fetch.rejected"] != "0":
                 result = ProtocolError(f"{request}: {facts['fetch.rejected']} rows of the answer were no bars")
         if isinstance(result, TradingViewError):
-            self._fail(key, result, retryable=result.retryable)
+            yield from self._fail(key, result, retryable=result.retryable)
             return
         try:
             if self._wants_deeper(request, result):
                 return
             commit = self._store.upsert(request.symbol, request.interval, result)
-            metadata = self._metadata(request, commit, facts)
+            metadata = self._metadata(request, commit, facts, started)
             evaluations = evaluate(self._store, self._asset_key, request.symbol, request.width.token)
         except (BarStoreError, TradingViewError) as error:
-            self._fail(key, error, retryable=error.retryable)
+            yield from self._fail(key, error, retryable=error.retryable)
             return
         if commit.readjustment is not None:
             self._context.log.warning(f"{key}: the history was re-adjusted, {_readjusted(commit.readjustment)}")
+        self._stored += 1
+        self._added += commit.added
+        self._changed += commit.changed
+        self._settle()
         yield dg.AssetMaterialization(asset_key=self._asset_key, partition=key, metadata=metadata)
         yield from evaluations
 
@@ -212,13 +238,19 @@ class BarsRun:
         self._deeper.append(HistoryRequest(request.symbol, request.interval, start=start, settings=request.settings))
         return True
 
-    def _fail(self, key: str, error: Exception, *, retryable: bool) -> None:
-        self._failed[key] = f"{type(error).__name__}: {error}"
+    def _fail(self, key: str, error: Exception, *, retryable: bool) -> list[Report]:
+        reason = f"{type(error).__name__}: {error}"
         if isinstance(error, DamagedFileError):
-            self._failed[key] += "; a run with refetch sets it aside and fetches its time again"
-        self._can_retry = self._can_retry or retryable
+            reason += "; a run with refetch sets it aside and fetches its time again"
+        self._failed[key] = SeriesFailure(reason, retryable)
+        self._settle()
+        # An earlier try may have said the same.
+        is_told = self._earlier.failed.get(key) == self._failed[key]
+        return [] if is_told else [self._failed[key].observation(self._asset_key, key)]
 
-    def _metadata(self, request: HistoryRequest, commit: Commit, facts: Mapping[str, str]) -> Metadata:
+    def _metadata(
+        self, request: HistoryRequest, commit: Commit, facts: Mapping[str, str], stored_from: float
+    ) -> Metadata:
         metadata: Metadata = {
             "rows added": commit.added,
             "rows revised": commit.changed,
@@ -226,7 +258,8 @@ class BarsRun:
             "rows in quarantine": commit.quarantined,
             "reach": facts["fetch.reach"],
             "requests": int(facts["fetch.requests"]),
-            "seconds into the run": round(time.monotonic() - self._started, 2),
+            "seconds to fetch": float(facts["fetch.seconds"]),
+            "seconds to store": round(time.monotonic() - stored_from, 3),
             **self._series_metadata(request.symbol, request.width, commit.record, float(facts["fetch.server_time"])),
         }
         if commit.readjustment is not None:
@@ -238,6 +271,7 @@ class BarsRun:
             "dagster/partition_row_count": record.rows,
             "dagster/uri": self._store.uri(symbol, interval),
             "bytes": record.stored_bytes,
+            "revisions": record.revisions,
             "completeness": "unknown" if record.ratio is None else round(record.ratio, 6),
         }
         if record.first is not None and record.last is not None:
@@ -247,7 +281,21 @@ class BarsRun:
             metadata["gaps"], metadata["missing sessions"] = record.gaps, record.missing_sessions
         deadline = loss_deadline(record, interval, record.trading_hours(interval), now)
         metadata["loss deadline"] = "none" if deadline is None else dg.MetadataValue.timestamp(deadline)
+        if self._group.pictures and record.periods:
+            metadata["newest bars"] = dg.MetadataValue.md(markdown(self._newest(symbol, interval, record)))
         return metadata
+
+    def _newest(self, symbol: str, interval: Interval, record: SeriesRecord) -> list[Candle]:
+        """The newest bars, or more, from as few files as hold them."""
+        names, count = sorted(record.periods, reverse=True), 0
+        for name in names:
+            count += record.periods[name].rows
+            if count >= SHOWN_BARS:
+                break
+        table = self._store.read(symbol, interval, _at(record.periods[name].first))
+        columns = table.slice(max(0, table.num_rows - SHOWN_BARS)).to_pydict()
+        columns["timestamp"] = [int(moment.timestamp()) for moment in columns["timestamp"]]
+        return [Candle(*row) for row in zip(*columns.values(), strict=True)]
 
 
 def _at(second: int) -> datetime:

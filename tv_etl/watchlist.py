@@ -70,6 +70,7 @@ class Group(_Model):
     the screener finds, asked at that interval. A symbol that was found once is collected from then on.
     `initial_bars` limits the first fetch of a series; without it everything the server still has is fetched.
     `schedules` maps an interval to a cron expression (UTC) or to null for none; intervals left out get a default.
+    `pictures` puts candlesticks of the newest bars, 3 KB, into Dagster's event log with every materialization.
     """
 
     name: Name = "bars"
@@ -83,6 +84,7 @@ class Group(_Model):
     backadjustment: bool = False
     initial_bars: int | None = Field(default=None, ge=1)
     schedules: dict[IntervalToken, str | None] = Field(default_factory=dict)
+    pictures: bool = True
 
     @model_validator(mode="after")
     def _check(self) -> "Group":

@@ -6,7 +6,8 @@ interval, adjustment, session, backadjustment, currency, time_zone, trading_hour
 fields), forming_from (UTC seconds of the first bar that is not closed, or empty), asked_from and asked_until (UTC
 seconds; no closed bar of that span is missing), window_bars and window_from (how many bars the server still had, and
 the open of the oldest, where it had no older ones to give); and what is true of this one answer under `fetch.` keys:
-reach (complete | exhausted | limited), requests, rejected, update_mode, server_time (UTC seconds).
+reach (complete | exhausted | limited), requests, rejected, update_mode, server_time (UTC seconds), seconds (that it
+took, waits for a turn and for a connection included).
 """
 
 import asyncio
@@ -132,13 +133,14 @@ class _Batch:
         one gets its own error and the innocent ones their bars.
         """
         backoff = Backoff(self._service.connection.limits.retry_s)
+        started = time.monotonic()
         while True:
             try:
                 await self._pace.wait()
                 await self._open()
                 history = await self._service.fetch(pager.request, timeout_s=SERIES_LIMIT_S, pager=pager)
                 self._pace.speed_up()
-                return to_table(history)
+                return to_table(history, seconds=time.monotonic() - started)
             except TradingViewError as error:
                 if error is self._gave_up:
                     return error
@@ -198,8 +200,8 @@ class _Pace:
         self._gap_s = max(self._gap_s * 0.9, _FIRST_GAP_S)
 
 
-def to_table(history: SeriesHistory) -> pa.Table:
-    """Turn an answer into a table of BAR_SCHEMA with its provenance in the schema metadata."""
+def to_table(history: SeriesHistory, *, seconds: float = 0.0) -> pa.Table:
+    """Turn an answer that took so many seconds into a table of BAR_SCHEMA, its provenance in the schema metadata."""
     rows = history.rows
     if len({len(row) for row in rows}) > 1:
         rows = [[*row, NO_VALUE][:6] for row in rows]
@@ -212,10 +214,10 @@ def to_table(history: SeriesHistory) -> pa.Table:
         *(pa.array(column) for column in columns[1:5]),
         pa.array(volumes, mask=volumes >= NO_VALUE),
     ]
-    return pa.Table.from_arrays(arrays, schema=BAR_SCHEMA.with_metadata(_metadata(history)))
+    return pa.Table.from_arrays(arrays, schema=BAR_SCHEMA.with_metadata(_metadata(history, seconds)))
 
 
-def _metadata(history: SeriesHistory) -> dict[str, str]:
+def _metadata(history: SeriesHistory, seconds: float) -> dict[str, str]:
     request, settings, info = history.request, history.request.settings, history.info
     facts = {
         "tv_etl.source": "tradingview",
@@ -230,6 +232,7 @@ def _metadata(history: SeriesHistory) -> dict[str, str]:
         "fetch.rejected": str(history.rejected),
         "fetch.update_mode": history.update_mode,
         "fetch.server_time": f"{history.server_time:.3f}",
+        "fetch.seconds": f"{seconds:.3f}",
     }
     if history.asked is not None:
         facts["tv_etl.asked_from"], facts["tv_etl.asked_until"] = map(str, history.asked)

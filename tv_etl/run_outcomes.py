@@ -1,0 +1,77 @@
+"""What became of the partitions of a run so far, read from its events: by its earlier tries, and by its parents.
+
+A run that Dagster re-executes from failure goes on where its parent ended, that one where its own parent did, ...
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import dagster as dg
+
+_REASON = "reason"
+_RETRYABLE = "retryable"
+
+
+@dataclass(frozen=True)
+class SeriesFailure:
+    """Why a series is not stored, and whether asking again may help."""
+
+    reason: str
+    retryable: bool
+
+    def observation(self, asset_key: dg.AssetKey, partition: str) -> dg.AssetObservation:
+        """The failure as an event of its partition: its page in the web interface then says why."""
+        advice = "asking again may help" if self.retryable else "asking again is of no use until the cause is removed"
+        return dg.AssetObservation(
+            asset_key,
+            partition=partition,
+            description=f"Not stored, {advice}: {self.reason}",
+            metadata={_REASON: dg.MetadataValue.text(self.reason), _RETRYABLE: self.retryable},
+        )
+
+    @classmethod
+    def of(cls, observation: dg.AssetObservation) -> "SeriesFailure | None":
+        """The failure that an observation tells of, None if it is another's."""
+        reason, retryable = (observation.metadata.get(name) for name in (_REASON, _RETRYABLE))
+        if reason is None or retryable is None:
+            return None
+        return cls(str(reason.value), bool(retryable.value))
+
+
+@dataclass(frozen=True)
+class RunOutcomes:
+    """The partitions of one asset that a run has reported: `failed` are those without a later materialization."""
+
+    stored: frozenset[str]
+    failed: Mapping[str, SeriesFailure]
+
+
+def run_outcomes(instance: dg.DagsterInstance, run_id: str, asset_key: dg.AssetKey) -> RunOutcomes:
+    """The outcomes of a run up to now, whichever try reported them."""
+    stored: set[str] = set()
+    failed: dict[str, SeriesFailure] = {}
+    of_type = {dg.DagsterEventType.ASSET_MATERIALIZATION, dg.DagsterEventType.ASSET_OBSERVATION}
+    for record in instance.get_records_for_run(run_id, of_type=of_type).records:
+        materialization = record.event_log_entry.asset_materialization
+        observation = record.event_log_entry.asset_observation
+        event = materialization or observation
+        if event is None or event.partition is None or event.asset_key != asset_key:
+            continue
+        if materialization is not None:
+            stored.add(event.partition)
+            failed.pop(event.partition, None)
+        elif observation is not None and (failure := SeriesFailure.of(observation)) is not None:
+            failed[event.partition] = failure
+    return RunOutcomes(frozenset(stored), failed)
+
+
+def stored_by_parents(instance: dg.DagsterInstance, run: dg.DagsterRun, asset_key: dg.AssetKey) -> dict[str, str]:
+    """Partition to run id for what is stored by the runs that this one re-executes from failure; the newest counts."""
+    stored: dict[str, str] = {}
+    each: dg.DagsterRun | None = run
+    while each is not None and each.is_resume_retry and each.parent_run_id is not None:
+        parent_id = each.parent_run_id
+        for partition in run_outcomes(instance, parent_id, asset_key).stored:
+            stored.setdefault(partition, parent_id)
+        each = instance.get_run_by_id(parent_id)
+    return stored
