@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check fuzz peers constraints clean
+.PHONY: demo test check fuzz browser peers constraints clean
 
 demo: .venv/installed
 	$(BIN)/tv-etl demo
@@ -24,6 +24,16 @@ fuzz: .venv/installed
 	else $(BIN)/python -m pip install --quiet atheris; fi
 	$(BIN)/python -m tv_etl_tests.fuzz.fuzz_protocol -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=1024 -timeout=5 \
 	  -print_final_stats=1 -verbosity=0 -artifact_prefix=.venv/
+
+# What a person sees in Dagster's interface, in this machine's Chromium. TV_ETL_SCREENSHOTS=folder keeps pictures of it.
+browser: .venv/browser
+	$(BIN)/pytest -rs tv_etl_tests/test_browser.py
+
+.venv/browser: .venv/installed
+	@if command -v uv >/dev/null 2>&1; then \
+	  uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[browser]'; \
+	else $(BIN)/python -m pip install --quiet -c constraints.txt -e '.[browser]'; fi
+	@touch $@
 
 # Other people's clients on the market server; each has an environment of its own.
 PEERS := .venv-peers/tvkit .venv-peers/tradingview-sdk .venv-peers/tradingview-datafeed

@@ -1,7 +1,9 @@
 """The `bars` assets: every series of a watchlist group, fetched over one connection, stored as it arrives."""
 
+import inspect
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import dagster as dg
 
@@ -13,6 +15,8 @@ from tv_etl.watchlist import Group
 
 # All runs of all hosts together respect the server's limits through this pool.
 POOL = "tradingview"
+# For what may succeed when asked again; what is refused for good is not (see `BarsRun`).
+RETRY_POLICY = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.FULL)
 
 _COLUMNS = dg.TableSchema(
     columns=[
@@ -26,14 +30,15 @@ _COLUMNS = dg.TableSchema(
 )
 
 
-def build_bars_asset(group: Group) -> dg.AssetsDefinition:
-    """The asset of one group."""
+def build_bars_asset(group: Group, *, source: str | Path = "") -> dg.AssetsDefinition:
+    """The asset of one group; `source` is the file that the group stands in, if any."""
     spec = dg.AssetSpec(
         group.name,
         partitions_def=series_partitions(group),
         skippable=True,
-        kinds={"parquet"},
-        metadata={"dagster/column_schema": _COLUMNS},
+        kinds={"parquet", "tradingview"},
+        tags={"tv_etl/adjustment": group.adjustment, "tv_etl/session": group.session},
+        metadata={"dagster/column_schema": _COLUMNS, "dagster/code_references": _code_references(source)},
         description=(
             f"OHLCV bars of {_symbols_text(group)} at {', '.join(group.intervals)}, closed bars only, UTC. "
             "A run fetches what is new since the watermark of each selected series over one connection; "
@@ -53,7 +58,7 @@ def build_bars_asset(group: Group) -> dg.AssetsDefinition:
             can_subset=True,
             backfill_policy=dg.BackfillPolicy.single_run(),
             pool=POOL,
-            retry_policy=dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.FULL),
+            retry_policy=RETRY_POLICY,
         )
         def bars(
             context: dg.AssetExecutionContext,
@@ -66,6 +71,19 @@ def build_bars_asset(group: Group) -> dg.AssetsDefinition:
             yield from run.fetch_all(tradingview) if context.selected_asset_keys else run.check_all()
 
     return bars
+
+
+def _code_references(source: str | Path) -> dg.CodeReferencesMetadataValue:
+    with warnings.catch_warnings():
+        # Beta in Dagster 1.13; without them nobody finds from an asset to the file that it is made from.
+        warnings.filterwarnings("ignore", "Class `(LocalFile|)CodeReference", dg.BetaWarning)
+        _, line = inspect.getsourcelines(build_bars_asset)
+        code = dg.LocalFileCodeReference(file_path=__file__, line_number=line, label="how it is fetched")
+        references: list[dg.LocalFileCodeReference | dg.UrlCodeReference] = [code]
+        if source:
+            path = str(Path(source).absolute())
+            references.insert(0, dg.LocalFileCodeReference(file_path=path, label="what is fetched"))
+        return dg.CodeReferencesMetadataValue(code_references=references)
 
 
 def _symbols_text(group: Group) -> str:

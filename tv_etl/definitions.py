@@ -27,14 +27,16 @@ def build_definitions(
     state: str | Path = "",
     ws_url: str = "",
     scanner_url: str = "",
+    source: str | Path = "",
 ) -> dg.Definitions:
     """Assets, jobs, schedules, sensors and resources for a watchlist and a lake, a directory or an address.
 
     `state` is a local directory in any case. `ws_url` and `scanner_url` are for servers other than the environment's
-    or TradingView's. Raises ValueError for an address that is none of a lake.
+    or TradingView's. `source` is the file that the watchlist was read from, shown with its assets. Raises ValueError
+    for an address that is none of a lake.
     """
     return dg.Definitions(
-        assets=[build_bars_asset(group) for group in watchlist.groups],
+        assets=[build_bars_asset(group, source=source) for group in watchlist.groups],
         jobs=[build_job(group) for group in watchlist.groups],
         schedules=[schedule for group in watchlist.groups for schedule in build_schedules(group)],
         sensors=[
@@ -72,8 +74,10 @@ def _secret(name: str) -> str:
 
 @dg.definitions
 def defs() -> dg.Definitions:
+    path = os.environ.get("TV_ETL_WATCHLIST") or "watchlist.yaml"
     return build_definitions(
-        load_watchlist(os.environ.get("TV_ETL_WATCHLIST") or "watchlist.yaml"),
+        load_watchlist(path),
         os.environ.get("TV_ETL_LAKE") or "lake",
         state=os.environ.get("TV_ETL_STATE", ""),
+        source=path,
     )

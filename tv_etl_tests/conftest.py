@@ -15,6 +15,17 @@ from moto.server import ThreadedMotoServer
 from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.market import Market
 from tv_etl.market_server.server import MarketServer, serve_in_thread
+from tv_etl_tests.dagster_dev import (
+    ENDED,
+    INTERVALS,
+    CountingMarket,
+    DagsterDev,
+    GridBackfill,
+    dagster_dev,
+    grid_keys,
+    grid_watchlist,
+    wait_until,
+)
 
 # A slow machine is no bug: properties have no deadline, whole tests do (pytest-timeout).
 settings.register_profile("tv_etl", deadline=None)
@@ -92,3 +103,33 @@ def s3_environment(endpoint: str) -> dict[str, str]:
 def base(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where an empty lake is, in a directory and on S3."""
     return str(tmp_path / "lake") if request.param == "directory" else str(request.getfixturevalue("s3_lake"))
+
+
+@pytest.fixture(scope="session")
+def counting_market() -> CountingMarket:
+    """The market that `dagster dev` of the session asks."""
+    return CountingMarket()
+
+
+@pytest.fixture(scope="session")
+def dev(tmp_path_factory: pytest.TempPathFactory, counting_market: CountingMarket) -> Iterator[DagsterDev]:
+    """One `dagster dev` for all tests of the session, with a grid of fifty symbols at three intervals."""
+    pytest.importorskip("dagster_webserver")
+    clock = MarketClock(NOW.timestamp(), speed=0)
+    with (
+        serve_in_thread(counting_market, clock=clock) as server,
+        dagster_dev(tmp_path_factory.mktemp("dagster_dev"), server.url, grid_watchlist()) as running,
+    ):
+        yield running
+
+
+@pytest.fixture(scope="session")
+def grid_backfill(dev: DagsterDev) -> GridBackfill:
+    """A backfill of the whole grid by the `dagster dev` of the session."""
+    backfill_id = dev.backfill(grid_keys())
+
+    def ended() -> dict[str, str]:
+        runs = dev.runs(backfill=backfill_id)
+        return runs if len(runs) >= len(INTERVALS) and set(runs.values()) <= ENDED else {}
+
+    return GridBackfill(backfill_id, wait_until(ended, 150, "the runs of the backfill end"))

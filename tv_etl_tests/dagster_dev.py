@@ -1,0 +1,248 @@
+"""Dagster as a person starts it, `dagster dev` in a process of its own, driven by its interface's GraphQL."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import yaml
+
+from tv_etl.market_server.bar_source import BarSource
+from tv_etl.market_server.listing import Listing
+from tv_etl.market_server.listing_rules import rule_symbols
+from tv_etl.market_server.market import Market
+
+CHECKOUT = Path(__file__).parent.parent
+REFUSED = {
+    "NASDAQ:NOPE": "SymbolError: symbol 'NASDAQ:NOPE': invalid symbol",
+    "FAULT:SERIES_ERROR": "internal error",
+}
+INTERVALS = ["1d", "1h", "1m"]
+ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
+QUIET_HOME = {"telemetry": {"enabled": False}, "nux": {"enabled": False}}
+START_LIMIT_S = 90.0
+
+T = TypeVar("T")
+
+
+def grid_symbols() -> list[str]:
+    """Fifty symbols; the two that are refused have good ones on either side."""
+    good = list(islice(rule_symbols(), 48))
+    first, second = REFUSED
+    return [*good[:10], first, *good[10:30], second, *good[30:]]
+
+
+def grid_keys() -> list[str]:
+    """Every partition of the grid."""
+    return [f"{interval}|{symbol}" for interval in INTERVALS for symbol in grid_symbols()]
+
+
+def grid_watchlist(symbols: list[str] | None = None, initial_bars: int = 80) -> dict[str, Any]:
+    """A watchlist with the grid as its `bars`, and a rule, so that there is a sensor."""
+    rule = {"name": "high", "symbol": "BINANCE:BTCUSDT", "kind": "above", "level": 1_000_000}
+    return {
+        "groups": [
+            {"name": "bars", "symbols": symbols or grid_symbols(), "intervals": INTERVALS, "initial_bars": initial_bars}
+        ],
+        "alerts": {"rules": [rule], "webhooks": [{"url_env": "TV_ETL_WEBHOOK_URL"}]},
+    }
+
+
+@dataclass(frozen=True)
+class GridBackfill:
+    """A backfill of the whole grid, all its runs at an end: their statuses by id."""
+
+    backfill_id: str
+    runs: dict[str, str]
+
+
+class CountingMarket(Market):
+    """A market that knows how often each symbol was asked for."""
+
+    def __init__(self, seed: int = 7) -> None:
+        super().__init__(seed)
+        self.asked: Counter[str] = Counter()
+
+    def find(
+        self, symbol: str, session: str = "regular", *, adjustment: str = "splits", currency: str = ""
+    ) -> BarSource | None:
+        self.asked[symbol] += 1
+        return super().find(symbol, session, adjustment=adjustment, currency=currency)
+
+    def source_of(
+        self, listing: Listing, session: str = "regular", *, adjustment: str = "splits", currency: str = ""
+    ) -> BarSource:
+        if listing.symbol in REFUSED:  # a fault is not looked for
+            self.asked[listing.symbol] += 1
+        return super().source_of(listing, session, adjustment=adjustment, currency=currency)
+
+
+class DagsterDev:
+    """A running Dagster; its instance, watchlist and lake lie in `directory`."""
+
+    def __init__(self, directory: Path, url: str) -> None:
+        self.directory = directory
+        self.url = url
+        self._http = httpx.Client(base_url=url, timeout=30.0)
+
+    def close(self) -> None:
+        self._http.close()
+
+    @property
+    def lake(self) -> Path:
+        return self.directory / "lake"
+
+    def query(self, text: str, **variables: Any) -> Any:
+        """The data of a GraphQL query; errors fail the test."""
+        response = self._http.post("/graphql", json={"query": text, "variables": variables})
+        content = response.json()
+        assert "errors" not in content, content
+        return content["data"]
+
+    def is_ready(self) -> bool:
+        """True once the code location is loaded."""
+        text = "{ repositoriesOrError { ... on RepositoryConnection { nodes { name } } } }"
+        try:
+            return bool(self.query(text)["repositoriesOrError"].get("nodes"))
+        except (httpx.HTTPError, ValueError):
+            return False
+
+    def backfill(self, partitions: list[str]) -> str:
+        """Start a backfill as the interface does; its id."""
+        text = """mutation($params: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $params) {
+            __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }"""
+        params = {"assetSelection": [{"path": ["bars"]}], "partitionNames": partitions, "fromFailure": False}
+        return str(self.query(text, params=params)["launchPartitionBackfill"]["backfillId"])
+
+    def backfill_counts(self, backfill_id: str) -> dict[str, Any]:
+        """How far a backfill is: its status, and partitions targeted, materialized, failed."""
+        text = """query($id: String!) { partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill { status
+            assetBackfillData { assetBackfillStatuses { ... on AssetPartitionsStatusCounts {
+            numPartitionsTargeted numPartitionsMaterialized numPartitionsFailed } } } } } }"""
+        found = self.query(text, id=backfill_id)["partitionBackfillOrError"]
+        statuses = (found["assetBackfillData"] or {}).get("assetBackfillStatuses") or [{}]
+        return {"status": found["status"], **statuses[0]}
+
+    def runs(self, **tags: str) -> dict[str, str]:
+        """Status of each run with these tags, by id."""
+        text = """query($filter: RunsFilter!) { runsOrError(filter: $filter) { ... on Runs {
+            results { runId status } } } }"""
+        wanted = [{"key": f"dagster/{name}", "value": value} for name, value in tags.items()]
+        results = self.query(text, filter={"tags": wanted})["runsOrError"]["results"]
+        return {each["runId"]: each["status"] for each in results}
+
+    def reexecute_from_failure(self, run_id: str) -> str:
+        """Start what the button "From failure" does; the id of the new run."""
+        text = """mutation($params: ReexecutionParams!) { launchRunReexecution(reexecutionParams: $params) {
+            __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
+        params = {"parentRunId": run_id, "strategy": "FROM_FAILURE", "useParentRunTags": True}
+        return str(self.query(text, params=params)["launchRunReexecution"]["run"]["runId"])
+
+    def partition_states(self) -> dict[str, int]:
+        """How many partitions of `bars` Dagster shows in which state."""
+        text = """{ assetNodeOrError(assetKey: {path: ["bars"]}) { ... on AssetNode { partitionStats {
+            numPartitions numMaterialized numFailed numMaterializing } } } }"""
+        return dict(self.query(text)["assetNodeOrError"]["partitionStats"])
+
+    def events(self, run_id: str, kind: str) -> list[dict[str, Any]]:
+        """The materializations or observations (MaterializationEvent, ObservationEvent) of a run, or its messages."""
+        text = """query($id: ID!, $after: String) { logsForRun(runId: $id, afterCursor: $after) {
+            ... on EventConnection { cursor hasMore events { __typename ... on MessageEvent { message }
+            ... on MaterializationEvent { partition metadataEntries { ...entry } }
+            ... on ObservationEvent { partition description metadataEntries { ...entry } } } } } }
+            fragment entry on MetadataEntry { label __typename ... on TextMetadataEntry { text }
+            ... on MarkdownMetadataEntry { mdStr } ... on IntMetadataEntry { intValue }
+            ... on BoolMetadataEntry { boolValue } }"""
+        found: list[dict[str, Any]] = []
+        after: str | None = None
+        while True:
+            page = self.query(text, id=run_id, after=after)["logsForRun"]
+            found += [event for event in page["events"] if event["__typename"] == kind]
+            if not page["hasMore"]:
+                return found
+            after = page["cursor"]
+
+
+def wait_until(what: Callable[[], T], limit_s: float, saying: str) -> T:
+    """The first answer that is true, asked for again and again until the limit."""
+    deadline = time.monotonic() + limit_s
+    while not (answer := what()):
+        assert time.monotonic() < deadline, f"not within {limit_s:.0f} s: {saying}; last was {answer!r}"
+        time.sleep(0.3)
+    return answer
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def prepare(directory: Path, ws_url: str, watchlist: Mapping[str, Any], home: Mapping[str, Any]) -> dict[str, str]:
+    """Write the files of an instance; the environment of the processes that use it."""
+    (directory / "home").mkdir(parents=True)
+    (directory / "home" / "dagster.yaml").write_text(yaml.safe_dump(dict(home)), encoding="utf-8")
+    (directory / "watchlist.yaml").write_text(yaml.safe_dump(dict(watchlist)), encoding="utf-8")
+    return {
+        **os.environ,
+        "PYTHONPATH": str(CHECKOUT),
+        "DAGSTER_HOME": str(directory / "home"),
+        "TV_ETL_WATCHLIST": str(directory / "watchlist.yaml"),
+        "TV_ETL_LAKE": str(directory / "lake"),
+        "TV_ETL_WS_URL": ws_url,
+        "TV_ETL_WEBHOOK_URL": "http://127.0.0.1:1/",
+    }
+
+
+@contextmanager
+def process(arguments: list[str], directory: Path, environment: dict[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
+    """A Python module as a process that ends with its children, whatever happens; its output is kept in a file."""
+    with (
+        (directory / f"{'-'.join(arguments[:2])}.log").open("ab") as log,
+        subprocess.Popen(
+            [sys.executable, "-m", *arguments],
+            cwd=directory,
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        ) as started,
+    ):
+        try:
+            yield started
+        finally:
+            if started.poll() is None:
+                started.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                started.wait(timeout=20)
+            with suppress(ProcessLookupError):
+                os.killpg(started.pid, signal.SIGKILL)
+
+
+@contextmanager
+def dagster_dev(directory: Path, ws_url: str, watchlist: Mapping[str, Any]) -> Iterator[DagsterDev]:
+    """`dagster dev` on a free port, ready to be used."""
+    environment = prepare(directory, ws_url, watchlist, QUIET_HOME)
+    port = free_port()
+    arguments = ["dagster", "dev", "-h", "127.0.0.1", "-p", str(port), "-m", "tv_etl.definitions"]
+    with (
+        process(arguments, directory, environment) as running,
+        closing(DagsterDev(directory, f"http://127.0.0.1:{port}")) as dev,
+    ):
+
+        def is_ready() -> bool:
+            assert running.poll() is None, (directory / "dagster-dev.log").read_text()[-3_000:]
+            return dev.is_ready()
+
+        wait_until(is_ready, START_LIMIT_S, "dagster dev answers")
+        yield dev
