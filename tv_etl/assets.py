@@ -7,7 +7,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from tv_etl.bars_run import BarsConfig, BarsRun, Report
+from tv_etl.bars_run import MAX_RETRIES, BarsConfig, BarsRun, Report
 from tv_etl.checks import check_specs
 from tv_etl.partitions import series_partitions
 from tv_etl.resources import BarStoreResource, TradingViewResource
@@ -16,7 +16,7 @@ from tv_etl.watchlist import Group
 # All runs of all hosts together respect the server's limits through this pool.
 POOL = "tradingview"
 # For what may succeed when asked again; what is refused for good is not (see `BarsRun`).
-RETRY_POLICY = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.FULL)
+RETRY_POLICY = dg.RetryPolicy(max_retries=MAX_RETRIES, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.FULL)
 
 _COLUMNS = dg.TableSchema(
     columns=[

@@ -25,6 +25,8 @@ from tv_etl.watchlist import Group
 
 # An increment asks for bars that are stored already: it proves that nothing lies between, and shows revisions.
 OVERLAP_BARS = 5
+# How often a run tries again by itself.
+MAX_RETRIES = 2
 # More would drown the message; all of them are in the failure's metadata.
 NAMED_FAILURES = 20
 
@@ -122,10 +124,12 @@ class BarsRun:
     def _failure(self) -> dg.Failure:
         names = sorted(self._failed)
         more = f" and {len(names) - NAMED_FAILURES:,} more" if len(names) > NAMED_FAILURES else ""
+        # One retry too many, and Dagster would put "Exceeded max_retries" in the place of all that is said here.
+        can_retry = self._context.retry_number < MAX_RETRIES and any(each.retryable for each in self._failed.values())
         return dg.Failure(
             f"{len(names):,} of {len(self._selected):,} series failed: {', '.join(names[:NAMED_FAILURES])}{more}",
             metadata={key: dg.MetadataValue.text(self._failed[key].reason) for key in names},
-            allow_retries=any(each.retryable for each in self._failed.values()),
+            allow_retries=can_retry,
         )
 
     def _settle(self) -> None:
@@ -149,7 +153,7 @@ class BarsRun:
     def _earlier_tries(self) -> RunOutcomes:
         if not self._context.retry_number:
             return RunOutcomes(frozenset(), {})
-        return run_outcomes(self._context.instance, self._context.run_id, self._asset_key)
+        return run_outcomes(self._context.instance, self._context.run.run_id, self._asset_key)
 
     def _request(self, symbol: str, interval: str) -> HistoryRequest | None:
         """What to ask for the series; None if all of it is known already. Raises as `BarStore.read` does."""
@@ -192,7 +196,8 @@ class BarsRun:
         """A series of which nothing has to be asked. Raises as `BarStore.read` does."""
         symbol, interval = series_of(key)
         record, width = self._store.record(symbol, interval), Interval.parse(interval)
-        metadata: Metadata = {"rows added": 0, "rows revised": 0, "requests": 0, **(more or {})}
+        metadata: Metadata = self._picture(symbol, width, record)
+        metadata |= {"rows added": 0, "rows revised": 0, "requests": 0, **(more or {})}
         metadata |= self._series_metadata(symbol, width, record, self._now)
         reports: list[Report] = [dg.AssetMaterialization(self._asset_key, partition=key, metadata=metadata)]
         reports += evaluate(self._store, self._asset_key, symbol, interval)
@@ -252,6 +257,7 @@ class BarsRun:
         self, request: HistoryRequest, commit: Commit, facts: Mapping[str, str], stored_from: float
     ) -> Metadata:
         metadata: Metadata = {
+            **self._picture(request.symbol, request.width, commit.record),
             "rows added": commit.added,
             "rows revised": commit.changed,
             "rows in overlap": commit.unchanged,
@@ -281,12 +287,12 @@ class BarsRun:
             metadata["gaps"], metadata["missing sessions"] = record.gaps, record.missing_sessions
         deadline = loss_deadline(record, interval, record.trading_hours(interval), now)
         metadata["loss deadline"] = "none" if deadline is None else dg.MetadataValue.timestamp(deadline)
-        if self._group.pictures and record.periods:
-            metadata["newest bars"] = dg.MetadataValue.md(markdown(self._newest(symbol, interval, record)))
         return metadata
 
-    def _newest(self, symbol: str, interval: Interval, record: SeriesRecord) -> list[Candle]:
-        """The newest bars, or more, from as few files as hold them."""
+    def _picture(self, symbol: str, interval: Interval, record: SeriesRecord) -> Metadata:
+        """The newest bars, read from as few files as hold them."""
+        if not (self._group.pictures and record.periods):
+            return {}
         names, count = sorted(record.periods, reverse=True), 0
         for name in names:
             count += record.periods[name].rows
@@ -295,7 +301,8 @@ class BarsRun:
         table = self._store.read(symbol, interval, _at(record.periods[name].first))
         columns = table.slice(max(0, table.num_rows - SHOWN_BARS)).to_pydict()
         columns["timestamp"] = [int(moment.timestamp()) for moment in columns["timestamp"]]
-        return [Candle(*row) for row in zip(*columns.values(), strict=True)]
+        candles = [Candle(*row) for row in zip(*columns.values(), strict=True)]
+        return {"newest bars": dg.MetadataValue.md(markdown(candles))}
 
 
 def _at(second: int) -> datetime:

@@ -70,7 +70,7 @@ class Group(_Model):
     the screener finds, asked at that interval. A symbol that was found once is collected from then on.
     `initial_bars` limits the first fetch of a series; without it everything the server still has is fetched.
     `schedules` maps an interval to a cron expression (UTC) or to null for none; intervals left out get a default.
-    `pictures` puts candlesticks of the newest bars, 3 KB, into Dagster's event log with every materialization.
+    `pictures` puts candlesticks of the newest bars, 1 KB, into Dagster's event log with every materialization.
     """
 
     name: Name = "bars"

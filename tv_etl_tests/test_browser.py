@@ -40,7 +40,7 @@ def show(request: pytest.FixtureRequest, dev: DagsterDev, grid_backfill: GridBac
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
         )
-        page = browser.new_page(viewport={"width": 1500, "height": 1300}, color_scheme=request.param)
+        page: Page = browser.new_page(viewport={"width": 1500, "height": 1300}, color_scheme=request.param)
         page.set_default_timeout(30_000)
         folder = os.environ.get("TV_ETL_SCREENSHOTS")
 
@@ -64,24 +64,33 @@ def partition_page(key: str) -> str:
 
 def test_the_asset_says_what_it_is(show: Show) -> None:
     page = show("/assets/bars", "OHLCV bars of 50 symbols at 1d, 1h, 1m")
-    page.get_by_text("tv_etl/adjustment").first.wait_for()
-    page.get_by_text("144").first.wait_for()
+    for text in ("tv_etl/adjustment: splits", "what is fetched", "timestamp[us, UTC]"):
+        page.get_by_text(text).first.wait_for()
+    assert _pixels(page) == 400, "the newest partition's picture is shown at once"
 
 
 def test_a_partition_shows_its_bars_and_what_is_known_of_them(show: Show) -> None:
     page = show(partition_page(GOOD), "newest bars")
+    for label in ("completeness", "loss deadline", "rows added", "revisions", "seconds to fetch", "gaps"):
+        assert page.get_by_text(label, exact=True).first.is_visible(), label
+    assert _pixels(page) == 400
+
+
+def _pixels(page: "Page") -> int:
+    """How wide the first picture is that the browser could read and shows."""
     picture = page.locator("img[alt=bars]").first
     picture.wait_for()
-    assert picture.evaluate("image => image.complete && image.naturalWidth") == 486
     box = picture.bounding_box()
     assert box is not None
     assert box["width"] > 300
-    for label in ("completeness", "loss deadline", "rows added", "revisions", "seconds to fetch", "gaps"):
-        assert page.get_by_text(label, exact=True).first.is_visible(), label
+    return int(picture.evaluate("image => image.complete ? image.naturalWidth : 0"))
 
 
 def test_a_failed_partition_says_why(show: Show) -> None:
-    show(partition_page(BAD), REFUSED[BAD.split("|")[1]])
+    page = show(partition_page(BAD), "failed, and did not materialize this asset")
+    page.get_by_text("View all historical events (1)").click()
+    page.get_by_role("dialog").get_by_text(BAD).last.click()
+    page.get_by_text(REFUSED[BAD.split("|")[1]]).first.wait_for()
 
 
 def test_the_checks_are_there(show: Show) -> None:
