@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
-SHOWN_BARS = 50
+SHOWN_BARS = 48
 
 # Rows of pixels, from the top.
 _PRICES = (0, 63)

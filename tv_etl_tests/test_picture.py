@@ -72,8 +72,8 @@ def test_what_is_not_drawn_is_transparent() -> None:
 @pytest.mark.parametrize(
     ("step", "caption"),
     [
-        (60, "2026-11-19 00:10Z to 2026-11-19 00:59Z: 95 to 111, volume up to 12.3M"),
-        (86_400, "2026-11-29 to 2027-01-17: 95 to 111, volume up to 12.3M"),
+        (60, "2026-11-19 00:12Z to 2026-11-19 00:59Z: 95 to 111, volume up to 12.3M"),
+        (86_400, "2026-12-01 to 2027-01-17: 95 to 111, volume up to 12.3M"),
     ],
 )
 def test_the_newest_bars_are_shown_and_said_in_words(step: int, caption: str) -> None:
