@@ -234,8 +234,10 @@ class BarsRun:
 
     def _wants_deeper(self, request: HistoryRequest, table: pa.Table) -> bool:
         """True if the series is put off until all that the server has of the stored time was fetched."""
+        if self._store.agrees(request.symbol, request.interval, table):
+            return False
         first = self._store.summary(request.symbol, request.interval).first
-        if first is None or self._store.agrees(request.symbol, request.interval, table):
+        if first is None:
             return False
         if request.end is None and request.start is not None and request.start <= first:
             return False
