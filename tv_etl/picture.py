@@ -49,7 +49,7 @@ def markdown(candles: Sequence[Candle]) -> str:
     prices = f"{min(each.low for each in shown):.6g} to {max(each.high for each in shown):.6g}"
     most = max(each.volume or 0.0 for each in shown)
     volume = f", volume up to {_short(most)}" if most else ""
-    return f"![bars](data:image/png;base64,{image})\n\n{first} to {last}: {prices}{volume}"
+    return f"![bars](data:image/png;base64,{image})\n\n{first} to {last}  \n{prices}{volume}"
 
 
 def png(candles: Sequence[Candle]) -> bytes:

@@ -6,6 +6,8 @@ shorter clock. TV_ETL_KILL_ALL kills every service, not only the run.
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import islice
@@ -59,6 +61,7 @@ class Services:
         self._environment["DAGSTER_DAEMON_HEARTBEAT_TOLERANCE"] = "10"
         self._directory, self._stack = directory, stack
         code_port, web_port = free_port(), free_port()
+        self._code_port = str(code_port)
         workspace = {
             "load_from": [{"grpc_server": {"host": "127.0.0.1", "port": code_port, "location_name": "tv_etl"}}]
         }
@@ -76,6 +79,11 @@ class Services:
     def start(self, name: str) -> None:
         started = self._stack.enter_context(process(self._arguments[name], self._directory, self._environment))
         self._running[name] = started.pid
+
+    def has_code(self) -> bool:
+        """What the health check of the container asks."""
+        command = [sys.executable, "-m", "dagster", "api", "grpc-health-check", "-p", self._code_port]
+        return subprocess.run(command, env=self._environment, capture_output=True).returncode == 0
 
     def kill(self, name: str) -> None:
         """With all its children, as a container dies."""
@@ -98,8 +106,9 @@ def services(directory: Path) -> Iterator[tuple[Services, CountingMarket]]:
     clock = MarketClock(NOW.timestamp(), speed=0)
     with serve_in_thread(market, clock=clock, latency_ms=LATENCY_MS) as server, ExitStack() as stack:
         running = Services(directory, server.url, stack)
-        for name in ("code", "web"):
-            running.start(name)
+        running.start("code")
+        wait_until(running.has_code, 90, "the code server answers")
+        running.start("web")
         wait_until(running.dev.is_ready, 90, "the web server answers")
         running.start("daemon")
         yield running, market

@@ -72,13 +72,15 @@ def test_what_is_not_drawn_is_transparent() -> None:
 @pytest.mark.parametrize(
     ("step", "caption"),
     [
-        (60, "2026-11-19 00:12Z to 2026-11-19 00:59Z: 95 to 111, volume up to 12.3M"),
-        (86_400, "2026-12-01 to 2027-01-17: 95 to 111, volume up to 12.3M"),
+        (60, "2026-11-19 00:12Z to 2026-11-19 00:59Z  \n95 to 111, volume up to 12.3M"),
+        (86_400, "2026-12-01 to 2027-01-17  \n95 to 111, volume up to 12.3M"),
     ],
 )
 def test_the_newest_bars_are_shown_and_said_in_words(step: int, caption: str) -> None:
     newest = candles(60, step=step)[-SHOWN_BARS:]
-    found = re.fullmatch(r"!\[bars\]\(data:image/png;base64,([\w+/=]+)\)\n\n(.*)", markdown(candles(60, step=step)))
+    found = re.fullmatch(
+        r"!\[bars\]\(data:image/png;base64,([\w+/=]+)\)\n\n(.*)", markdown(candles(60, step=step)), re.DOTALL
+    )
     assert found is not None
     assert b64decode(found[1]) == png(newest)
     assert found[2] == caption
