@@ -23,6 +23,8 @@ PURE = {
     *(f"{CLIENT}.{name}" for name in ("errors", "frames", "intervals", "models", "paging", "protocol", "symbols")),
     "tv_etl.alerts",
     "tv_etl.alert_state",
+    "tv_etl.picture",
+    "tv_etl.progress",
     "tv_etl.spans",
     "tv_etl.trading_hours",
 }
@@ -36,6 +38,7 @@ DAGSTER = {
         "demo",
         "partitions",
         "resources",
+        "run_outcomes",
         "schedules",
         "sensors",
         "symbol_sensors",
