@@ -157,8 +157,8 @@ def test_a_kill_in_mid_backfill_costs_nothing(tmp_path: Path, victim: str) -> No
         wait_until(is_complete, 300, f"the backfill ends; runs are {dev.runs(backfill=backfill_id)}")
         assert stored(dev) == materialized(dev, backfill_id) == KEYS
         assert dev.partition_states()["numFailed"] == 0
-        # Asked for again is only what was in flight at the kill, or waited to be stored.
+        # Asked for again is only what was in flight at the kill, waited to be stored, or was being stored.
         usual = min(market.asked.values())
-        assert len([symbol for symbol, times in market.asked.items() if times > usual]) <= 2 * WINDOW
+        assert len([symbol for symbol, times in market.asked.items() if times > usual]) <= 2 * WINDOW + 2
         store = BarStore(dev.lake)
         assert {store.record(*series).ratio for series in store.series()} == {1.0}
