@@ -24,6 +24,10 @@ from tv_etl.tradingview.intervals import Interval
 
 # What an anonymous account is served of an intraday series, until the server has shown that it is less or more.
 ASSUMED_WINDOW_BARS = 5_000
+# A bar is looked for so long after its close and the feed's delay: clocks differ by a little, and what a day's bar
+# closes at is settled by an auction after the session.
+GRACE_S = 5
+DAY_GRACE_S = 900
 
 _LONGEST_CLOSURE = timedelta(days=14)
 _MOST_COMPARED = 1_500  # bars; more than a long trading day of minutes
@@ -45,6 +49,18 @@ class Gap:
     bars: int
     sessions: int
     confirmed: bool
+
+
+@dataclass(frozen=True)
+class Closing:
+    """Open and close of the newest bar that has closed by a moment, and when the next one closes (UTC seconds).
+
+    None where no bar of the past or the coming weeks is expected.
+    """
+
+    newest: int | None
+    closed_at: int | None
+    next_close: int | None
 
 
 @dataclass(frozen=True)
@@ -154,7 +170,71 @@ def missing_spans(
 
 def closed_until(interval: Interval, now: float) -> int:
     """The first open of which no bar can have closed by now."""
-    return math.floor(now - interval.seconds) + 1
+    # A month lasts up to 31 days.
+    width_s = interval.count * 31 * 86_400 if interval.unit == "mo" else interval.seconds
+    return math.floor(now - width_s) + 1
+
+
+def within_reach(record: SeriesRecord, interval: Interval, hours: TradingHours | None, now: float) -> list[Span]:
+    """`unasked` without the holes of which the server has no bars any more."""
+    oldest = -_LATEST if record.window is None else record.window.start
+    return [hole for hole in unasked(record, interval, hours, now) if hole[1] > oldest]
+
+
+def promised_by(record: SeriesRecord, interval: Interval, now: float) -> int:
+    """Bars that closed by this moment can be fetched by now: the feed's delay and some grace are over."""
+    return math.floor(now - record.feed_delay_s) - (GRACE_S if interval.is_intraday else DAY_GRACE_S)
+
+
+def closing(record: SeriesRecord, interval: Interval, hours: TradingHours | None, now: float) -> Closing:
+    """The newest bar that can be fetched by now; the next close is when the next one can be."""
+    moment = promised_by(record, interval, now)
+    found = _closing(interval, hours, moment)
+    if found.next_close is None:
+        return found
+    return Closing(found.newest, found.closed_at, found.next_close + math.floor(now) - moment)
+
+
+def is_due(record: SeriesRecord, interval: Interval, now: float) -> bool:
+    """True if the series has bars to fetch: it was never asked for, or bars have closed that nobody asked for yet.
+
+    What the server has no bars of any more is not due.
+    """
+    if not record.asked:
+        return True
+    hours = record.trading_hours(interval)
+    newest = closing(record, interval, hours, now).newest
+    if newest is not None and not is_known(record, newest):
+        return True
+    return bool(within_reach(record, interval, hours, promised_by(record, interval, now)))
+
+
+def is_known(record: SeriesRecord, moment: int) -> bool:
+    """True if the bar that opens at the moment is stored or older than one that is, or if the server had none."""
+    last = record.last
+    is_stored = last is not None and moment <= last.timestamp()
+    return is_stored or any(start <= moment < end for start, end in record.asked)
+
+
+def lost(record: SeriesRecord, interval: Interval, hours: TradingHours | None, now: float) -> tuple[list[Span], bool]:
+    """Spans nobody asked for in time, and whether the server itself has shown that it has no bars of them any more.
+
+    Without its word the window is taken to hold as many bars as trading hours expect: a series that is not traded
+    all the time reaches further back, and may still have them.
+    """
+    holes = unasked(record, interval, hours, now)
+    if not holes:
+        return [], False
+    if record.window is not None:
+        gone = [(start, min(end, record.window.start)) for start, end in holes if start < record.window.start]
+        gone = [hole for hole in gone if _is_expected(interval, hours, hole)]
+        if gone:
+            return gone, True
+    if record.window is None and not interval.is_intraday:
+        return [], False
+    served_from = _open_back(interval, hours, now, ASSUMED_WINDOW_BARS if record.window is None else record.window.bars)
+    leaving = [(start, min(end, served_from)) for start, end in holes if start < served_from]
+    return [hole for hole in leaving if _is_expected(interval, hours, hole)], False
 
 
 def loss_deadline(record: SeriesRecord, interval: Interval, hours: TradingHours | None, now: float) -> datetime | None:
@@ -195,6 +275,32 @@ def overlap_start(store: BarStore, symbol: str, interval: Interval, watermark: d
     day_before = _moment(closes[-1] - interval.seconds)
     is_too_far = len(hours.expected(interval, day_before, watermark)) > _MOST_COMPARED
     return start if is_too_far else min(start, day_before)
+
+
+# Many series of a lake trade at the same hours.
+@lru_cache(maxsize=1024)
+def _closing(interval: Interval, hours: TradingHours | None, moment: int) -> Closing:
+    """`closing` of a feed without delay and grace."""
+    farthest_s = math.ceil(_LONGEST_CLOSURE.total_seconds()) + 2 * interval.seconds
+    reach_s = min(max(8 * interval.seconds, 86_400), farthest_s)
+    while True:
+        opens, closes = _bars(interval, hours, moment - reach_s, moment + reach_s)
+        closed = int(np.searchsorted(closes, moment, "right"))
+        if 0 < closed < closes.size or reach_s >= farthest_s:
+            break
+        reach_s = min(reach_s * 4, farthest_s)
+    newest = (int(opens[closed - 1]), int(closes[closed - 1])) if closed else (None, None)
+    return Closing(*newest, int(closes[closed]) if closed < closes.size else None)
+
+
+def _bars(interval: Interval, hours: TradingHours | None, start: int, end: int) -> tuple[Seconds, Seconds]:
+    """Opens expected in the span, and when those bars close."""
+    try:
+        closes = (hours or _ALWAYS).closes_between(interval, start, end)
+    except IntervalError:
+        opens = _expected(interval, hours, start, end)
+        return opens, opens + interval.seconds
+    return _expected(interval, hours, start, end), closes
 
 
 @lru_cache(maxsize=1024)

@@ -130,6 +130,14 @@ class SeriesRecord:
         """How many trading days are missing whole."""
         return sum(period.sessions for period in self.periods.values())
 
+    @property
+    def feed_delay_s(self) -> float:
+        """How late the feed is; 0 where nothing is known of it."""
+        try:
+            return max(0.0, float(self.facts.get("feed_delay_s") or 0.0))
+        except ValueError:
+            return 0.0
+
     def trading_hours(self, interval: Interval) -> TradingHours | None:
         """The hours that the bars follow; None if the server never told them, or not readably."""
         if not self.facts.get("trading_hours"):

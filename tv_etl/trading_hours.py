@@ -174,6 +174,23 @@ class TradingHours:
             bars = opens[np.append(True, groups[1:] != groups[:-1])] if opens.size else opens
         return bars[np.searchsorted(bars, since) : np.searchsorted(bars, until)]
 
+    def closes_between(self, interval: Interval, since: int, until: int) -> Seconds:
+        """When each of the bars of `expected_between` ends: with its session at the latest.
+
+        A bar of a day, week or month ends with its last session. Raises IntervalError as `expected` does.
+        """
+        opens = self.expected_between(interval, since, until)
+        if not opens.size:
+            return opens
+        last = int(opens[-1])
+        beyond = last + interval.seconds + (0 if interval.is_intraday else 31 * _DAY_S)
+        _, _, closes = _sessions(_calendar(self), since, beyond)
+        if interval.is_intraday:
+            return np.minimum(opens + interval.seconds, closes[np.searchsorted(closes, opens, "right")])
+        later = self.expected_between(interval, last + 1, beyond)
+        nexts = np.append(opens[1:], later[0] if later.size else beyond)
+        return closes[np.searchsorted(closes, nexts, "right") - 1]
+
 
 def gap_runs(expected: Seconds, stored: Seconds) -> list[GapRun]:
     """Runs of expected bars that are not stored, oldest first. Both ascend.

@@ -4,10 +4,10 @@ A table's columns are `timestamp` (bar open, microseconds UTC), `open high low c
 where the instrument has none). Its schema metadata holds the facts of the series under `tv_etl.` keys: source, symbol,
 interval, adjustment, session, backadjustment, currency, time_zone, trading_hours (JSON of the server's own session
 fields), forming_from (UTC seconds of the first bar that is not closed, or empty), asked_from and asked_until (UTC
-seconds; no closed bar of that span is missing), window_bars and window_from (how many bars the server still had, and
-the open of the oldest, where it had no older ones to give); and what is true of this one answer under `fetch.` keys:
-reach (complete | exhausted | limited), requests, rejected, update_mode, server_time (UTC seconds), seconds (that it
-took, waits for a turn and for a connection included).
+seconds; no closed bar of that span is missing), feed_delay_s (how late the feed is, where it says so), window_bars and
+window_from (how many bars the server still had, and the open of the oldest, where it had no older ones to give); and
+what is true of this one answer under `fetch.` keys: reach (complete | exhausted | limited), requests, rejected,
+update_mode, server_time (UTC seconds), seconds (that it took, waits for a turn and for a connection included).
 """
 
 import asyncio
@@ -23,7 +23,7 @@ import pyarrow as pa
 from tv_etl.tradingview.accounts import Account
 from tv_etl.tradingview.bar_schema import BAR_SCHEMA
 from tv_etl.tradingview.errors import AuthError, ConnectionFailedError, ProtocolError, TradingViewError
-from tv_etl.tradingview.models import NO_VALUE, HistoryRequest, SeriesHistory, SymbolInfo
+from tv_etl.tradingview.models import NO_VALUE, HistoryRequest, SeriesHistory, SymbolInfo, feed_delay_s
 from tv_etl.tradingview.paging import SeriesPager, is_pace_refusal
 from tv_etl.tradingview.services import Backoff, ConnectionService, Limits, MessageService
 
@@ -234,6 +234,9 @@ def _metadata(history: SeriesHistory, seconds: float) -> dict[str, str]:
         "fetch.server_time": f"{history.server_time:.3f}",
         "fetch.seconds": f"{seconds:.3f}",
     }
+    delay_s = feed_delay_s(history.update_mode)
+    if delay_s is not None:
+        facts["tv_etl.feed_delay_s"] = f"{delay_s:g}"
     if history.asked is not None:
         facts["tv_etl.asked_from"], facts["tv_etl.asked_until"] = map(str, history.asked)
     if history.window is not None:

@@ -273,7 +273,10 @@ class SeriesPager:
             return None
         # A bar that would have ended by now and did not come is none.
         closed_until = math.floor(self._clock_s - longest_s) + 1
-        if forming_from is not None:
+        if forming_from is None:
+            # The newest bar may have closed before its width was over: with its session, by the server's word.
+            closed_until = max([closed_until, *(math.floor(moment) + 1 for moment in moments[-1:])])
+        else:
             begun = max([self._clock_s, *(moment for moment in moments if moment < forming_from)])
             closed_until = min(forming_from, math.floor(begun) + 1)
         if reach == "limited":
