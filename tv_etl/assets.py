@@ -7,8 +7,8 @@ from pathlib import Path
 
 import dagster as dg
 
-from tv_etl.bars_run import MAX_RETRIES, BarsConfig, BarsRun, Report
-from tv_etl.checks import check_specs
+from tv_etl.bars_run import MAX_RETRIES, BarsConfig, BarsRun
+from tv_etl.checks import Report, aimed, check_specs
 from tv_etl.partitions import series_partitions
 from tv_etl.resources import BarStoreResource, TradingViewResource
 from tv_etl.watchlist import Group
@@ -68,7 +68,8 @@ def build_bars_asset(group: Group, *, source: str | Path = "") -> dg.AssetsDefin
         ) -> Iterator[Report]:
             # Yielded one by one, each is durable at once, and no output remains to claim the partitions that failed.
             run = BarsRun(context, config, group, bar_store.store())
-            yield from run.fetch_all(tradingview) if context.selected_asset_keys else run.check_all()
+            reports = run.fetch_all(tradingview) if context.selected_asset_keys else run.check_all()
+            yield from aimed(context, dg.AssetKey(group.name), reports)
 
     return bars
 

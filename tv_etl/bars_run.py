@@ -8,8 +8,8 @@ import dagster as dg
 import pyarrow as pa
 from pydantic import Field
 
-from tv_etl.bar_store import BarStore, Commit, Readjustment
-from tv_etl.checks import evaluate
+from tv_etl.bar_store import BarStore, Commit
+from tv_etl.checks import LastCommit, Report, evaluate, evaluate_stored, readjustment_text
 from tv_etl.coverage import closed_until, loss_deadline, missing_spans, overlap_start, unasked
 from tv_etl.partitions import partition_key, series_of, series_partitions
 from tv_etl.picture import SHOWN_BARS, Candle, markdown
@@ -31,7 +31,6 @@ MAX_RETRIES = 2
 NAMED_FAILURES = 20
 
 Metadata = dict[str, dg.MetadataValue | str | int | float]
-Report = dg.AssetMaterialization | dg.AssetObservation | dg.AssetCheckEvaluation
 
 
 class BarsConfig(dg.Config):
@@ -91,7 +90,8 @@ class BarsRun:
     def check_all(self) -> Iterator[Report]:
         """Judge what is stored of each series, and fetch nothing."""
         for key in self._keys:
-            yield from evaluate(self._store, self._asset_key, *series_of(key))
+            last = LastCommit.reported(self._context.instance, self._asset_key, key)
+            yield from evaluate_stored(self._store, self._group, *series_of(key), now=self._now, last=last)
 
     def _requests(self) -> Generator[Report, None, list[HistoryRequest]]:
         """What to ask for; yields what is known without asking, and what cannot be asked for."""
@@ -200,7 +200,7 @@ class BarsRun:
         metadata |= {"rows added": 0, "rows revised": 0, "requests": 0, **(more or {})}
         metadata |= self._series_metadata(symbol, width, record, self._now)
         reports: list[Report] = [dg.AssetMaterialization(self._asset_key, partition=key, metadata=metadata)]
-        reports += evaluate(self._store, self._asset_key, symbol, interval)
+        reports += self._evaluate(symbol, interval, record, self._now, LastCommit())
         self._stored += 1
         self._settle()
         return reports
@@ -219,18 +219,24 @@ class BarsRun:
                 return
             commit = self._store.upsert(request.symbol, request.interval, result)
             metadata = self._metadata(request, commit, facts, started)
-            evaluations = evaluate(self._store, self._asset_key, request.symbol, request.width.token)
+            now = float(facts["fetch.server_time"])
+            evaluations = self._evaluate(request.symbol, request.width.token, commit.record, now, LastCommit.of(commit))
         except (BarStoreError, TradingViewError) as error:
             yield from self._fail(key, error, retryable=error.retryable)
             return
         if commit.readjustment is not None:
-            self._context.log.warning(f"{key}: the history was re-adjusted, {_readjusted(commit.readjustment)}")
+            self._context.log.warning(f"{key}: the history was re-adjusted, {readjustment_text(commit.readjustment)}")
         self._stored += 1
         self._added += commit.added
         self._changed += commit.changed
         self._settle()
         yield dg.AssetMaterialization(asset_key=self._asset_key, partition=key, metadata=metadata)
         yield from evaluations
+
+    def _evaluate(
+        self, symbol: str, interval: str, record: SeriesRecord, now: float, last: LastCommit
+    ) -> list[dg.AssetCheckEvaluation]:
+        return evaluate(self._store, self._group, symbol, interval, now=now, record=record, last=last)
 
     def _wants_deeper(self, request: HistoryRequest, table: pa.Table) -> bool:
         """True if the series is put off until all that the server has of the stored time was fetched."""
@@ -271,7 +277,7 @@ class BarsRun:
             **self._series_metadata(request.symbol, request.width, commit.record, float(facts["fetch.server_time"])),
         }
         if commit.readjustment is not None:
-            metadata["re-adjusted"] = _readjusted(commit.readjustment)
+            metadata["re-adjusted"] = readjustment_text(commit.readjustment)
         return metadata
 
     def _series_metadata(self, symbol: str, interval: Interval, record: SeriesRecord, now: float) -> Metadata:
@@ -309,11 +315,6 @@ class BarsRun:
 
 def _at(second: int) -> datetime:
     return datetime.fromtimestamp(second, tz=timezone.utc)
-
-
-def _readjusted(readjustment: Readjustment) -> str:
-    until = _at(readjustment.until)
-    return f"× {readjustment.ratio:.6g} (volume × {readjustment.volume_ratio:.6g}) before {until:%Y-%m-%d %H:%M}Z"
 
 
 def _moment(name: str, text: str | None) -> datetime | None:

@@ -289,8 +289,10 @@ def _closing(interval: Interval, hours: TradingHours | None, moment: int) -> Clo
         if 0 < closed < closes.size or reach_s >= farthest_s:
             break
         reach_s = min(reach_s * 4, farthest_s)
-    newest = (int(opens[closed - 1]), int(closes[closed - 1])) if closed else (None, None)
-    return Closing(*newest, int(closes[closed]) if closed < closes.size else None)
+    next_close = int(closes[closed]) if closed < closes.size else None
+    if not closed:
+        return Closing(None, None, next_close)
+    return Closing(int(opens[closed - 1]), int(closes[closed - 1]), next_close)
 
 
 def _bars(interval: Interval, hours: TradingHours | None, start: int, end: int) -> tuple[Seconds, Seconds]:
