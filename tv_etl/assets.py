@@ -7,6 +7,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from tv_etl.automation import automation_condition
 from tv_etl.bars_run import MAX_RETRIES, BarsConfig, BarsRun
 from tv_etl.checks import Report, aimed, check_specs
 from tv_etl.partitions import series_partitions
@@ -36,6 +37,7 @@ def build_bars_asset(group: Group, *, source: str | Path = "") -> dg.AssetsDefin
         group.name,
         partitions_def=series_partitions(group),
         skippable=True,
+        automation_condition=automation_condition(group),
         kinds={"parquet", "tradingview"},
         tags={"tv_etl/adjustment": group.adjustment, "tv_etl/session": group.session},
         metadata={"dagster/column_schema": _COLUMNS, "dagster/code_references": _code_references(source)},

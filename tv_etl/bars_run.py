@@ -1,5 +1,6 @@
 """One run of a `bars` asset: which series it asks for what, and what became of each."""
 
+import math
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
@@ -10,7 +11,7 @@ from pydantic import Field
 
 from tv_etl.bar_store import BarStore, Commit
 from tv_etl.checks import LastCommit, Report, evaluate, evaluate_stored, readjustment_text
-from tv_etl.coverage import closed_until, loss_deadline, missing_spans, overlap_start, unasked
+from tv_etl.coverage import closed_until, loss_deadline, missing_spans, overlap_start, urgency, within_reach
 from tv_etl.partitions import partition_key, series_of, series_partitions
 from tv_etl.picture import SHOWN_BARS, Candle, markdown
 from tv_etl.progress import Progress
@@ -70,6 +71,7 @@ class BarsRun:
         self._keys = [key for key in self._selected if key not in self._earlier.stored | self._failed.keys()]
         self._progress = Progress(len(self._keys), self._started)
         self._stored = self._added = self._changed = 0
+        self._urgency: dict[tuple[str, str], float] = {}
         # Series whose stored bars differ from the fetched ones right back to the oldest: to be fetched deeper.
         self._deeper: list[HistoryRequest] = []
 
@@ -115,7 +117,8 @@ class BarsRun:
             f"{len(requests):,} of {len(self._selected):,} series to ask for; {self._stored:,} are known already, "
             f"{len(self._earlier.stored):,} stored by an earlier try of this run, {len(self._failed):,} failed"
         )
-        return requests
+        # After a pause what is lost next comes first.
+        return sorted(requests, key=lambda each: self._urgency.get((each.symbol, each.width.token), math.inf))
 
     def _fetch(self, tradingview: TradingViewResource, requests: list[HistoryRequest]) -> Iterator[Report]:
         for request, result in tradingview.fetch(requests):
@@ -170,11 +173,12 @@ class BarsRun:
         width = Interval.parse(interval)
         start = overlap_start(self._store, symbol, width, watermark, OVERLAP_BARS)
         record = self._store.record(symbol, width)
-        holes = unasked(record, width, record.trading_hours(width), self._now)
+        hours = record.trading_hours(width)
+        self._urgency[symbol, interval] = urgency(record, width, hours, self._now)
         # A hole that the server has no bars of any more is not asked for again and again.
-        within_reach = [hole[0] for hole in holes if record.window is None or hole[1] > record.window.start]
-        if within_reach:
-            start = min(start, _at(within_reach[0]))
+        holes = within_reach(record, width, hours, self._now)
+        if holes:
+            start = min(start, _at(holes[0][0]))
         if self._refetch:
             start = self._store.summary(symbol, interval).first or start
         return HistoryRequest(symbol, interval, start=start, settings=settings)

@@ -256,6 +256,15 @@ def loss_deadline(record: SeriesRecord, interval: Interval, hours: TradingHours 
     return None
 
 
+def urgency(record: SeriesRecord, interval: Interval, hours: TradingHours | None, now: float) -> float:
+    """Smaller for what is to be fetched first: its loss deadline, or where bars are leaving already, their time."""
+    leaving, is_gone = lost(record, interval, hours, now)
+    if leaving and not is_gone:
+        return float(leaving[0][0])
+    deadline = loss_deadline(record, interval, hours, now)
+    return math.inf if deadline is None else deadline.timestamp()
+
+
 def overlap_start(store: BarStore, symbol: str, interval: Interval, watermark: datetime, bars: int) -> datetime:
     """From when on an increment asks for stored bars again: so many before the watermark, and the day before.
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import dagster as dg
 
 from tv_etl.assets import build_bars_asset
+from tv_etl.automation import build_automation_sensors
 from tv_etl.local_lake import local_directory
 from tv_etl.resources import BarStoreResource, NotifierResource, ScannerResource, TradingViewResource
 from tv_etl.schedules import build_job, build_schedules
@@ -40,6 +41,7 @@ def build_definitions(
         jobs=[build_job(group) for group in watchlist.groups],
         schedules=[schedule for group in watchlist.groups for schedule in build_schedules(group)],
         sensors=[
+            *build_automation_sensors(watchlist.groups),
             *([build_quote_alerts(watchlist.alerts)] if watchlist.alerts.rules else []),
             *(build_symbols_sensor(group, watchlist.groups) for group in watchlist.groups if group.scanner),
         ],

@@ -5,6 +5,7 @@ place where it stands.
 """
 
 import re
+import warnings
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -21,12 +22,27 @@ from pydantic import (
 )
 
 from tv_etl.alerts import AlertRule
+from tv_etl.coverage import ASSUMED_WINDOW_BARS
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.scanner import ScanRequest
 from tv_etl.tradingview.symbols import Adjustment, SeriesSettings, SessionKind, check_symbol
 
-_CRON_BY_UNIT = {"s": "* * * * *", "m": "*/5 * * * *", "d": "20 * * * *", "w": "40 */6 * * *", "mo": "50 */6 * * *"}
-_CRON_OF_HOURS = "3 * * * *"
+# A tick costs little where nothing has closed, so each comes soon after the times that sessions, bars and feeds with a
+# delay of a quarter of an hour close at: on the hour, the half and the quarters.
+_CRON_BY_UNIT = {
+    "s": ("* * * * *", 60),
+    "m": ("1-59/5 * * * *", 300),
+    "d": ("20,50 * * * *", 1_800),
+    "w": ("40 */6 * * *", 21_600),
+    "mo": ("50 */6 * * *", 21_600),
+}
+_CRON_OF_HOURS = ("3-59/15 * * * *", 900)
+# So long nothing may run, for a weekend's power cut or an upgrade, without the loss of a bar.
+_DOWNTIME_S = 86_400
+
+
+class LossWarning(UserWarning):
+    """An interval whose bars leave the server's window within a day without a run."""
 
 
 class WatchlistError(ValueError):
@@ -71,6 +87,7 @@ class Group(_Model):
     `initial_bars` limits the first fetch of a series; without it everything the server still has is fetched.
     `schedules` maps an interval to a cron expression (UTC) or to null for none; intervals left out get a default.
     `pictures` puts candlesticks of the newest bars, 1 KB, into Dagster's event log with every materialization.
+    With `automation` series that were never stored are fetched as soon as they are listed, by declarative automation.
     """
 
     name: Name = "bars"
@@ -85,6 +102,7 @@ class Group(_Model):
     initial_bars: int | None = Field(default=None, ge=1)
     schedules: dict[IntervalToken, str | None] = Field(default_factory=dict)
     pictures: bool = True
+    automation: bool = False
 
     @model_validator(mode="after")
     def _check(self) -> "Group":
@@ -100,6 +118,15 @@ class Group(_Model):
         ticks = [interval for interval in self.intervals if not Interval.parse(interval).is_time_based]
         if ticks:
             raise ValueError(f"intervals: {', '.join(ticks)} has no width in time and cannot be stored")
+        for interval in self.intervals:
+            pause_s = self.longest_pause_s(interval)
+            if pause_s is not None:
+                warnings.warn(
+                    f"{self.name}: at {interval} the server has {ASSUMED_WINDOW_BARS:,} bars, so a pause of more than "
+                    f"{pause_s / 3600:.1f} hours loses some for good; keep Dagster running, or choose a wider interval",
+                    LossWarning,
+                    stacklevel=2,
+                )
         return self
 
     @property
@@ -110,9 +137,22 @@ class Group(_Model):
         """When the interval is fetched; None if it is not scheduled."""
         if interval in self.schedules:
             return self.schedules[interval]
+        return _default_cron(Interval.parse(interval))[0]
+
+    def longest_pause_s(self, interval: str) -> float | None:
+        """How long nothing may run before bars are lost, where that is less than a day; None where it is more.
+
+        Of a market that never closes, at the default schedule. Bars of a day and more are not lost at all.
+        """
         width = Interval.parse(interval)
-        is_hours = width.unit == "m" and width.count >= 60
-        return _CRON_OF_HOURS if is_hours else _CRON_BY_UNIT[width.unit]
+        # The tick before the pause may have come just before a close, and so may the one after it.
+        pause_s = ASSUMED_WINDOW_BARS * width.seconds - 2 * _default_cron(width)[1]
+        return float(max(pause_s, 0)) if pause_s < _DOWNTIME_S else None
+
+
+def _default_cron(width: Interval) -> tuple[str, int]:
+    """The cron expression, and the seconds from tick to tick."""
+    return _CRON_OF_HOURS if width.unit == "m" and width.count >= 60 else _CRON_BY_UNIT[width.unit]
 
 
 class WebhookTarget(_Model):

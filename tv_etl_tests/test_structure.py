@@ -32,6 +32,7 @@ DAGSTER = {
     f"tv_etl.{name}"
     for name in (
         "assets",
+        "automation",
         "bars_run",
         "checks",
         "definitions",

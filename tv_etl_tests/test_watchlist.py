@@ -1,5 +1,6 @@
 """A watchlist says what to collect; a mistake in it is named with its place."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import yaml
 
 from tv_etl.tradingview.scanner import ScanFilter, ScanRequest, ScanSort
 from tv_etl.tradingview.symbols import SeriesSettings
-from tv_etl.watchlist import Group, Watchlist, WatchlistError, load_watchlist
+from tv_etl.watchlist import Group, LossWarning, Watchlist, WatchlistError, load_watchlist
 
 GROUP = {"symbols": ["NASDAQ:AAPL"], "intervals": ["1d"]}
 RULE = {"name": "high", "symbol": "NASDAQ:AAPL", "kind": "above", "level": 200}
@@ -34,10 +35,18 @@ def test_intervals_are_read_in_either_spelling_and_as_yaml_numbers(tmp_path: Pat
 
 def test_every_interval_has_a_schedule_unless_it_is_refused() -> None:
     group = Group(symbols=["A:B"], intervals=["1m", "1h", "1d", "1mo"], schedules={"1d": None, "1h": "7 * * * *"})
-    assert group.cron("1m") == "*/5 * * * *"
+    assert group.cron("1m") == "1-59/5 * * * *"
     assert group.cron("1h") == "7 * * * *"
     assert group.cron("1d") is None
     assert group.cron("1mo") is not None
+
+
+def test_an_interval_whose_bars_a_day_of_downtime_loses_is_named() -> None:
+    with pytest.warns(LossWarning, match=r"at 5s the server has 5,000 bars, so a pause of more than 6\.9 hours"):
+        Group(symbols=["A:B"], intervals=["1d", "5s"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Group(symbols=["A:B"], intervals=["30s", "1m", "1mo"])
 
 
 def test_a_scanner_may_stand_where_symbols_are_listed(tmp_path: Path) -> None:
