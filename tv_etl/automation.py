@@ -18,7 +18,12 @@ def automation_condition(group: Group) -> dg.AutomationCondition[Any] | None:
     """True of each partition once it is listed and not stored, unless a run is about to store it."""
     if not group.automation:
         return None
-    return dg.AutomationCondition.on_missing() & ~dg.AutomationCondition.in_progress()
+    condition = dg.AutomationCondition
+    # `on_missing` alone leaves out what is missing when the sensor is first started. A series that fails is not asked
+    # for again here, which would be at every evaluation, but by the next tick of its schedule.
+    appeared = condition.missing().newly_true() | (condition.missing() & condition.initial_evaluation())
+    wanted = appeared.since(condition.newly_requested() | condition.newly_updated())
+    return (wanted & ~condition.in_progress()).with_label("listed and never stored")
 
 
 def build_automation_sensors(groups: Sequence[Group]) -> list[dg.AutomationConditionSensorDefinition]:
