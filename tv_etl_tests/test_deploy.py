@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -21,14 +22,21 @@ from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.instance.config import PoolGranularity, dagster_instance_config
 from dagster._core.launcher import DefaultRunLauncher
 from dagster._core.remote_origin import GrpcServerCodeLocationOrigin
+from dagster._core.remote_representation.external import RemoteJob
 from dagster._core.scheduler.instigation import TickStatus
 from dagster._core.storage.config import pg_config
+from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
+from dagster._core.test_utils import create_test_daemon_workspace_context
+from dagster._core.workspace.context import WorkspaceRequestContext
 from dagster._core.workspace.load import location_origins_from_yaml_paths
+from dagster._core.workspace.load_target import ModuleTarget
+from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 import tv_etl
+from tv_etl.partitions import range_tags
 from tv_etl.watchlist import load_watchlist
 
 ROOT = Path(__file__).parent.parent
@@ -195,12 +203,80 @@ def test_the_instance_does_what_the_comments_promise(tmp_path: Path) -> None:
         assert limits.run_queue_config.max_user_code_failure_retries > 0
         assert instance.run_monitoring_enabled
         assert 0 < instance.run_monitoring_max_runtime_seconds <= 3600
+        assert instance.run_monitoring_settings["free_slots_after_run_end_seconds"] > 0
         assert instance.run_retries_enabled
         assert not instance.run_retries_retry_on_asset_or_op_failure
         assert not instance.telemetry_enabled
         assert not instance.nux_enabled
         assert instance.get_settings("sensors")["use_threads"]
         assert instance.get_settings("schedules")["use_threads"]
+
+
+def test_two_runs_of_bars_at_once_share_one_place_in_the_pool(
+    tmp_path: Path, market_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the queue of Dagster's daemon, with the limits of the containers."""
+    limits = {name: INSTANCE[name] for name in ("concurrency", "run_queue", "run_monitoring", "telemetry")}
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "dagster.yaml").write_text(yaml.safe_dump(limits), encoding="utf-8")
+    watchlist = tmp_path / "watchlist.yaml"
+    watchlist.write_text("groups: [{symbols: ['NASDAQ:AAPL'], intervals: [1d], initial_bars: 50}]", encoding="utf-8")
+    for name, value in {
+        "DAGSTER_HOME": str(home),
+        "TV_ETL_WATCHLIST": str(watchlist),
+        "TV_ETL_LAKE": str(tmp_path / "lake"),
+        "TV_ETL_WS_URL": market_url,
+    }.items():
+        monkeypatch.setenv(name, value)
+    target = ModuleTarget("tv_etl.definitions", None, working_directory=str(ROOT), location_name="tv_etl")
+    with dg.DagsterInstance.get() as instance, create_test_daemon_workspace_context(target, instance) as context:
+        workspace = context.create_request_context()
+        repository = workspace.get_code_location("tv_etl").get_repository("__repository__")
+        job = repository.get_full_job("bars_job")
+        first, second = (_submitted(instance, workspace, job) for _ in range(2))
+        daemon = QueuedRunCoordinatorDaemon(interval_seconds=1)
+        finished = time.monotonic() + 60
+        seen = set()
+        while not instance.get_run_by_id(second).is_finished and time.monotonic() < finished:
+            for error in daemon.run_iteration(context):
+                assert error is None
+            active = instance.get_runs(dg.RunsFilter(statuses=IN_PROGRESS_RUN_STATUSES))
+            seen.add(len(active))
+            time.sleep(0.1)  # the daemon's own pace
+        assert seen <= {0, 1}
+        assert 1 in seen
+        for run_id in (first, second):
+            assert instance.get_run_by_id(run_id).status is dg.DagsterRunStatus.SUCCESS
+        ends = [instance.get_run_record_by_id(run_id) for run_id in (first, second)]
+        assert ends[0].end_time <= ends[1].start_time
+
+
+def _submitted(instance: dg.DagsterInstance, workspace: WorkspaceRequestContext, job: RemoteJob) -> str:
+    location = workspace.get_code_location("tv_etl")
+    plan = location.get_execution_plan(job, {}, None, None, instance)
+    run = instance.create_run(
+        job_name=job.name,
+        run_id=None,
+        run_config={},
+        resolved_op_selection=None,
+        step_keys_to_execute=None,
+        status=dg.DagsterRunStatus.NOT_STARTED,
+        tags=range_tags(["1d|NASDAQ:AAPL"]),
+        root_run_id=None,
+        parent_run_id=None,
+        job_snapshot=job.job_snapshot,
+        execution_plan_snapshot=plan.execution_plan_snapshot,
+        parent_job_snapshot=job.parent_job_snapshot,
+        remote_job_origin=job.get_remote_origin(),
+        job_code_origin=job.get_python_origin(),
+        asset_selection=None,
+        asset_check_selection=None,
+        op_selection=None,
+        asset_graph=workspace.asset_graph,
+    )
+    instance.submit_run(run.run_id, workspace)
+    return run.run_id
 
 
 @pytest.mark.parametrize("kind", [InstigatorType.SENSOR, InstigatorType.SCHEDULE])
