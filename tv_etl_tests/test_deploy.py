@@ -236,20 +236,25 @@ def test_two_runs_of_bars_at_once_share_one_place_in_the_pool(
         job = repository.get_full_job("bars_job")
         first, second = (_submitted(instance, workspace, job) for _ in range(2))
         daemon = QueuedRunCoordinatorDaemon(interval_seconds=1)
-        finished = time.monotonic() + 60
-        seen = set()
-        while not instance.get_run_by_id(second).is_finished and time.monotonic() < finished:
-            for error in daemon.run_iteration(context):
-                assert error is None
-            active = instance.get_runs(dg.RunsFilter(statuses=IN_PROGRESS_RUN_STATUSES))
-            seen.add(len(active))
+        deadline, seen = time.monotonic() + 60, set[int]()
+        while not all(_record(instance, run_id).dagster_run.is_finished for run_id in (first, second)):
+            assert time.monotonic() < deadline
+            assert not any(daemon.run_iteration(context))
+            seen.add(len(instance.get_runs(dg.RunsFilter(statuses=IN_PROGRESS_RUN_STATUSES))))
             time.sleep(0.1)  # the daemon's own pace
-        assert seen <= {0, 1}
-        assert 1 in seen
-        for run_id in (first, second):
-            assert instance.get_run_by_id(run_id).status is dg.DagsterRunStatus.SUCCESS
-        ends = [instance.get_run_record_by_id(run_id) for run_id in (first, second)]
-        assert ends[0].end_time <= ends[1].start_time
+        assert max(seen) == 1
+        records = [_record(instance, run_id) for run_id in (first, second)]
+    assert [each.dagster_run.status for each in records] == [dg.DagsterRunStatus.SUCCESS] * 2
+    ended, started = records[0].end_time, records[1].start_time
+    assert ended is not None
+    assert started is not None
+    assert ended <= started
+
+
+def _record(instance: dg.DagsterInstance, run_id: str) -> dg.RunRecord:
+    record = instance.get_run_record_by_id(run_id)
+    assert record is not None
+    return record
 
 
 def _submitted(instance: dg.DagsterInstance, workspace: WorkspaceRequestContext, job: RemoteJob) -> str:
