@@ -192,7 +192,7 @@ def test_every_check_passes_on_a_market_whose_feeds_are_late_or_closed(
     ],
 )
 def test_holes_are_judged_by_what_is_missing(tmp_path: Path, change: dict[str, Any], expected: str, words: str) -> None:
-    record = replace(WHOLE, periods={"2026-11": replace(PERIOD, **change)})
+    record = replace(WHOLE, periods={"2026-11": PERIOD._replace(**change)})
     found = judged(tmp_path, record, OPEN + 391 * 60)["gap_free"]
     assert (verdict(found), words in (found.description or "")) == (expected, True), found.description
 
@@ -248,7 +248,7 @@ def test_the_loss_deadline_is_told_a_day_ahead_and_the_loss_as_well(tmp_path: Pa
 
 
 def test_files_in_each_others_place_are_not_in_order(tmp_path: Path) -> None:
-    for periods in ({"2026-10": PERIOD}, {"2026-11": replace(PERIOD, last=OPEN - 60)}):
+    for periods in ({"2026-10": PERIOD}, {"2026-11": PERIOD._replace(last=OPEN - 60)}):
         found = judged(tmp_path, replace(WHOLE, periods=periods), OPEN + 391 * 60)["ordered_and_unique"]
         assert verdict(found) == "ERROR"
         assert pasted(found)["refetch"] is True
