@@ -30,7 +30,8 @@ import itertools
 import json
 import os
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -79,14 +80,19 @@ class DataExporter:
 # --- files ----------------------------------------------------------------------------------------------------
 
 
-def _write(path: Path, dump: Callable[[IO[bytes]], object]) -> Path:
+@contextmanager
+def whole_file(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file that appears under its name when the block ends, and not at all if it raises.
+
+    Its directory is made, an older file of the name is replaced. Raises ExportError for what the system refuses.
+    """
     # Beside the target, since a rename is atomic only within one file system; the name fits wherever the target's did.
     part = path.parent / f".tv_etl-{secrets.token_hex(4)}.part"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with part.open("xb") as file:
-                dump(file)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             part.replace(path)
@@ -95,6 +101,11 @@ def _write(path: Path, dump: Callable[[IO[bytes]], object]) -> Path:
             raise
     except OSError as error:
         raise ExportError(f"{path}: {error.strerror or error}") from error
+
+
+def _write(path: Path, dump: Callable[[IO[bytes]], object]) -> Path:
+    with whole_file(path) as file:
+        dump(file)
     return path
 
 

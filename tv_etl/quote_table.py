@@ -1,0 +1,243 @@
+"""Live quotes for people and for pipes: a table in the terminal, or a JSON line for each change."""
+
+import json
+import logging
+import math
+import sys
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from tv_etl.tradingview.accounts import Account
+from tv_etl.tradingview.errors import SymbolError
+from tv_etl.tradingview.models import NO_VALUE, Gap, feed_delay_s
+from tv_etl.tradingview.ohlcv import OHLCV
+from tv_etl.tradingview.services import Limits
+
+# A price that changed is coloured for so long.
+FLASH_S = 1.0
+SHOWN_GAPS = 3
+WIDE = 110  # columns that the whole table takes
+# A watch ends when it is told to: it waits long for a lost connection.
+LIMITS = Limits(reconnect_s=3_600)
+
+
+@dataclass(frozen=True)
+class Quote:
+    """What is shown of one symbol; None is what the server has not said. `error` is its reason to refuse."""
+
+    symbol: str
+    price: float | None = None
+    change: float | None = None
+    change_percent: float | None = None
+    volume: float | None = None
+    bid: float | None = None
+    ask: float | None = None
+    last_trade: datetime | None = None
+    delay_s: float | None = None
+    currency: str | None = None
+    decimals: int = 2
+    error: str = ""
+
+    @classmethod
+    def of(cls, symbol: str, fields: Mapping[str, Any]) -> "Quote":
+        """Read it out of all fields that are known of a symbol."""
+        traded, scale = _number(fields, "lp_time"), _number(fields, "pricescale")
+        return cls(
+            symbol,
+            price=_number(fields, "lp"),
+            change=_number(fields, "ch"),
+            change_percent=_number(fields, "chp"),
+            volume=_number(fields, "volume"),
+            bid=_number(fields, "bid"),
+            ask=_number(fields, "ask"),
+            last_trade=None if traded is None else datetime.fromtimestamp(traded, tz=timezone.utc),
+            delay_s=feed_delay_s(str(fields.get("update_mode", ""))),
+            currency=str(fields["currency_code"]) if fields.get("currency_code") else None,
+            decimals=max(0, round(math.log10(scale))) if scale else 2,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The quote as JSON has it: the time in ISO 8601, unknown values null; an error alone where there is one."""
+        if self.error:
+            return {"symbol": self.symbol, "error": self.error}
+        return {
+            "symbol": self.symbol,
+            "price": self.price,
+            "change": self.change,
+            "change_percent": self.change_percent,
+            "volume": self.volume,
+            "bid": self.bid,
+            "ask": self.ask,
+            "last_trade": None if self.last_trade is None else self.last_trade.isoformat(),
+            "delay_s": self.delay_s,
+            "currency": self.currency,
+        }
+
+
+class QuoteTable:
+    """The newest quote of each symbol in the order given, which prices moved lately, and what was not seen."""
+
+    def __init__(self, symbols: Sequence[str]) -> None:
+        self.quotes = {symbol: Quote(symbol) for symbol in symbols}
+        self.gaps: deque[tuple[float, float]] = deque(maxlen=SHOWN_GAPS)
+        self._moved: dict[str, tuple[str, float]] = {}
+
+    def update(self, quote: Quote, now: float) -> bool:
+        """Take a quote; True if anything of it is new. `now` is a clock for how long a price is coloured."""
+        before = self.quotes[quote.symbol]
+        self.quotes[quote.symbol] = quote
+        if before.price is not None and quote.price is not None and before.price != quote.price:
+            self._moved[quote.symbol] = "bold green" if quote.price > before.price else "bold red", now
+        return quote != before
+
+    def add_gap(self, gap: Gap) -> bool:
+        """Note that nothing was seen for a while; True the first time, for it concerns every symbol."""
+        span = (gap.start, gap.end)
+        if self.gaps and self.gaps[-1][1] >= gap.start:
+            return False
+        self.gaps.append(span)
+        return True
+
+    @property
+    def has_only_errors(self) -> bool:
+        """True if there is nothing left to wait for."""
+        return all(quote.error for quote in self.quotes.values())
+
+    def render(self, now: float, width: int, status: str = "") -> RenderableType:
+        """The table and its footer; prices in colour that changed lately, bid and ask where the width has room."""
+        is_wide = width >= WIDE
+        table = Table(box=None, padding=(0, 1, 0, 0))
+        table.add_column("symbol", no_wrap=True)
+        columns = ("price", "change", "%", "volume", *(("bid", "ask") if is_wide else ()), "last (UTC)", "delay")
+        for column in columns:
+            table.add_column(column, justify="right", no_wrap=True)
+        for quote in self.quotes.values():
+            if quote.error:
+                table.add_row(quote.symbol, *[""] * len(columns[1:]), Text(quote.error, style="red"))
+                continue
+            style, since = self._moved.get(quote.symbol, ("", -math.inf))
+            sign = "" if not quote.change else "green" if quote.change > 0 else "red"
+            sides = [_price(each, quote.decimals) for each in (quote.bid, quote.ask)] if is_wide else []
+            table.add_row(
+                quote.symbol,
+                Text(_price(quote.price, quote.decimals), style=style if now - since < FLASH_S else ""),
+                Text(_price(quote.change, quote.decimals, "+"), style=sign),
+                Text("" if quote.change_percent is None else f"{quote.change_percent:+.2f}", style=sign),
+                _volume(quote.volume),
+                *sides,
+                "" if quote.last_trade is None else f"{quote.last_trade:%m-%d %H:%M:%S}",
+                _delay(quote.delay_s),
+            )
+        footer = [Text(f"nothing was seen {_clock(start)} to {_clock(end)} UTC", "yellow") for start, end in self.gaps]
+        return Group(table, *footer, *([Text(status, "yellow")] if status else []))
+
+
+async def print_once(symbols: Sequence[str], *, as_json: bool, ws_url: str | None, account: Account) -> bool:
+    """Print the quotes as they are now; False if a symbol was refused. Raises TradingViewError."""
+    table = QuoteTable(symbols)
+    async with OHLCV(ws_url, account=account) as client:
+        for symbol, found in (await client.get_quotes(symbols)).items():
+            if isinstance(found, SymbolError):
+                table.update(Quote(symbol, error=found.reason), 0.0)
+            else:
+                table.update(Quote.of(symbol, found.symbol_info), 0.0)
+    if as_json:
+        for quote in table.quotes.values():
+            _print_line(quote.to_dict())
+    else:
+        console = Console()
+        console = console if console.is_terminal else Console(width=WIDE)
+        console.print(table.render(0.0, console.width))
+    return not any(quote.error for quote in table.quotes.values())
+
+
+async def watch_quotes(symbols: Sequence[str], *, as_json: bool, ws_url: str | None, account: Account) -> bool:
+    """Show every change until the caller ends it, or no symbol is left: then False. Raises TradingViewError."""
+    table = QuoteTable(symbols)
+
+    def on_gap(gap: Gap) -> None:
+        if table.add_gap(gap) and as_json:
+            start, end = (datetime.fromtimestamp(each, tz=timezone.utc).isoformat() for each in (gap.start, gap.end))
+            _print_line({"gap": {"start": start, "end": end}})
+
+    async with OHLCV(ws_url, account=account, limits=LIMITS, on_gap=on_gap) as client:
+        if as_json:
+            async for quote in _changes(client, table):
+                if quote.price is not None or quote.error:
+                    _print_line(quote.to_dict())
+            return False
+
+        def render() -> RenderableType:
+            connection = client.connection_service
+            is_lost = connection is not None and not connection.is_open
+            return table.render(
+                time.monotonic(), live.console.width, "the connection is lost: trying again" if is_lost else ""
+            )
+
+        # The footer says it, and a line of the log would tear the table.
+        logging.getLogger("tv_etl").addHandler(logging.NullHandler())
+        live = Live(get_renderable=render, refresh_per_second=8)
+        with live:
+            async for _ in _changes(client, table):
+                pass
+        return False
+
+
+async def _changes(client: OHLCV, table: QuoteTable) -> AsyncGenerator[Quote, None]:
+    """Every quote that differs from the one before, until each symbol has been refused."""
+    async with aclosing(client.get_latest_trade_info(list(table.quotes))) as messages:
+        async for message in messages:
+            fields = message["p"][1]
+            if fields["s"] == "ok":
+                quote = Quote.of(fields["n"], fields)
+            else:
+                quote = Quote(fields["n"], error=str(fields.get("errmsg") or fields["s"]))
+            if table.update(quote, time.monotonic()):
+                yield quote
+            if table.has_only_errors:
+                return
+
+
+def _print_line(content: Mapping[str, Any]) -> None:
+    # Flushed: a reader of the pipe waits for it.
+    sys.stdout.write(json.dumps(content, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def _number(fields: Mapping[str, Any], name: str) -> float | None:
+    value = fields.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) >= NO_VALUE:
+        return None
+    return float(value)
+
+
+def _price(value: float | None, decimals: int, sign: str = "") -> str:
+    return "" if value is None else f"{value:{sign},.{decimals}f}"
+
+
+def _volume(value: float | None) -> str:
+    """Four digits at most: what matters is how much, and that it grows."""
+    for limit, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if value is not None and abs(value) >= limit:
+            return f"{value / limit:.2f}{unit}"
+    return "" if value is None else f"{value:.4g}"
+
+
+def _delay(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    return "live" if not seconds else f"{seconds / 60:.0f} min"
+
+
+def _clock(second: float) -> str:
+    return f"{datetime.fromtimestamp(second, tz=timezone.utc):%H:%M:%S}"

@@ -1,0 +1,93 @@
+"""`tv-etl watch`: on a terminal, in a pipe, over a lost connection."""
+
+import json
+import signal
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from tv_etl.market_server.testing import running_market
+from tv_etl.quote_table import FLASH_S, Quote, QuoteTable
+from tv_etl.tradingview.models import Gap
+from tv_etl_tests.command import TV_ETL, call, on_terminal
+from tv_etl_tests.conftest import NOW
+
+
+@pytest.fixture(scope="module")
+def moving_url() -> Iterator[str]:
+    """The address of a market in which a minute lasts a second."""
+    with running_market(seed=7, now=NOW, speed=60) as market:
+        yield market.url
+
+
+def test_the_table_moves_until_ctrl_c_and_leaves_the_terminal_well(moving_url: str) -> None:
+    with on_terminal(["watch", "BINANCE:BTCUSDT", "NASDAQ:NOPE", "NASDAQ:NDX"], url=moving_url) as terminal:
+        coloured = (b"\x1b[1;32m", b"\x1b[1;31m")
+        terminal.read_until(lambda: any(colour in terminal.shown for colour in coloured))
+        terminal.process.send_signal(signal.SIGINT)
+        assert terminal.wait() == 0
+    for words in ("BINANCE:BTCUSDT", "last (UTC)", "live", "no_such_symbol", "11-18 15:0"):
+        assert words in terminal.text
+    assert "Traceback" not in terminal.text
+    assert terminal.shown.rindex(b"\x1b[?25h") > terminal.shown.rindex(b"\x1b[?25l"), "the cursor is hidden"
+
+
+def test_once_prints_a_snapshot_and_fails_for_a_bad_symbol(market_url: str) -> None:
+    done = call("watch", "FX:EURUSD", "NASDAQ:NOPE", "--once", url=market_url)
+    assert done.returncode == 1
+    header, euro, nope = done.stdout.splitlines()
+    assert "bid" in header and "1." in euro and "no_such_symbol" in nope
+    done = call("watch", "FX:EURUSD", "--once", "--json", url=market_url)
+    quote = json.loads(done.stdout)
+    assert (done.returncode, quote["symbol"], quote["delay_s"]) == (0, "FX:EURUSD", 0.0)
+    assert quote["bid"] < quote["price"] < quote["ask"] and quote["last_trade"].startswith("2026-11-18T15:0")
+
+
+def test_a_pipe_gets_a_line_for_each_change(moving_url: str) -> None:
+    command = [TV_ETL, "watch", "BINANCE:BTCUSDT", "NASDAQ:NOPE", "--json", "--ws-url", moving_url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        lines = [json.loads(process.stdout.readline()) for _ in range(12)]
+        process.send_signal(signal.SIGINT)
+        assert (process.wait(20), process.stderr.read()) == (0, "")
+    assert {"symbol": "NASDAQ:NOPE", "error": "no_such_symbol"} in lines
+    quotes = [line for line in lines if "error" not in line]
+    assert all(quote["price"] for quote in quotes)
+    assert all(before != after for before, after in zip(quotes, quotes[1:], strict=False))
+
+
+def test_a_pipe_that_is_closed_is_no_traceback(moving_url: str) -> None:
+    command = f"{TV_ETL} watch BINANCE:BTCUSDT --json --ws-url {moving_url} | head -1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
+    assert json.loads(done.stdout)["symbol"] == "BINANCE:BTCUSDT"
+    assert done.stderr == ""
+
+
+def test_it_goes_on_over_a_lost_connection_and_says_what_was_not_seen() -> None:
+    with running_market(seed=7, now=NOW, speed=60) as market:
+        port, url = market.server.port, market.url
+        with on_terminal(["watch", "BINANCE:BTCUSDT", "FX:EURUSD"], url=url) as terminal:
+            terminal.read_until(lambda: "live" in terminal.text)
+            with running_market(seed=7, now=NOW, speed=60, port=port) if stop(market) else None as later:
+                terminal.read_until(lambda: "nothing was seen" in terminal.text)
+            terminal.process.send_signal(signal.SIGTERM)
+            assert terminal.wait() == 0
+
+
+def test_no_server_and_no_symbol_left_end_it(market_url: str) -> None:
+    done = call("watch", "NASDAQ:AAPL", "--json", url="ws://127.0.0.1:1/")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("Error: 127.0.0.1:1: ") and done.stderr.count("\n") == 1
+    done = call("watch", "NASDAQ:NOPE", "--json", url=market_url)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [(("nope", "--once"), "expected EXCHANGE:TICKER"), (("NASDAQ:AAPL",), "use --json in a pipe, or --once")],
+)
+def test_what_cannot_be_meant_is_refused(arguments: tuple[str, ...], reason: str) -> None:
+    done = call("watch", *arguments, url="ws://127.0.0.1:1/")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert reason in done.stderr
