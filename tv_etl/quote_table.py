@@ -177,17 +177,18 @@ async def watch_quotes(symbols: Sequence[str], *, as_json: bool, ws_url: str | N
                     _print_line(quote.to_dict())
             return False
 
+        console = Console()
+
         def render() -> RenderableType:
             connection = client.connection_service
             is_lost = connection is not None and not connection.is_open
             return table.render(
-                time.monotonic(), live.console.width, "the connection is lost: trying again" if is_lost else ""
+                time.monotonic(), console.width, "the connection is lost: trying again" if is_lost else ""
             )
 
         # The footer says it, and a line of the log would tear the table.
         logging.getLogger("tv_etl").addHandler(logging.NullHandler())
-        live = Live(get_renderable=render, refresh_per_second=8)
-        with live:
+        with Live(console=console, get_renderable=render, refresh_per_second=8):
             async for _ in _changes(client, table):
                 pass
         return False

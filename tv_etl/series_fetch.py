@@ -20,9 +20,12 @@ from tv_etl.tradingview.blocking import fetch_history
 from tv_etl.tradingview.errors import ProtocolError, TradingViewError
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.models import HistoryRequest
+from tv_etl.tradingview.services import Limits
 from tv_etl.tradingview.symbols import SeriesSettings
 
 DEFAULT_BARS = 300
+# A person waits, and can call again.
+LIMITS = Limits(retry_s=5.0)
 
 
 def parse_time(name: str, text: str | None) -> datetime | None:
@@ -94,7 +97,7 @@ class SeriesFetch:
     ) -> None:
         self._series = list(dict.fromkeys((symbol, interval) for symbol in symbols for interval in intervals))
         self._wanted = wanted
-        self._server = {"ws_url": ws_url, "account": account}
+        self._server = {"ws_url": ws_url, "account": account, "limits": LIMITS}
 
     def __len__(self) -> int:
         return len(self._series)

@@ -49,18 +49,23 @@ class Terminal:
         """Read on until the condition holds. Fails with what was shown."""
         deadline = time.monotonic() + limit_s
         while not is_there():
-            assert time.monotonic() < deadline, self.text[-2_000:]
-            if select.select([self._master], [], [], 0.2)[0]:
-                try:
-                    self.shown += os.read(self._master, 65_536)
-                except OSError:  # the other side is closed
-                    assert is_there(), self.text[-2_000:]
-                    return
+            assert time.monotonic() < deadline and self._read(), self.text[-2_000:]
 
-    def wait(self) -> int:
+    def wait(self, limit_s: float = 20.0) -> int:
         """Read to the end; the exit code."""
-        self.read_until(lambda: self.process.poll() is not None)
-        return self.process.returncode
+        deadline = time.monotonic() + limit_s
+        while self._read():
+            assert time.monotonic() < deadline, self.text[-2_000:]
+        return self.process.wait(limit_s)
+
+    def _read(self) -> bool:
+        """Read what comes soon; False at the end."""
+        if select.select([self._master], [], [], 0.2)[0]:
+            try:
+                self.shown += os.read(self._master, 65_536)
+            except OSError:  # the other side is closed
+                return False
+        return True
 
 
 @contextmanager

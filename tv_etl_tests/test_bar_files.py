@@ -1,6 +1,7 @@
 """Files of bars as other programs read them back."""
 
 import json
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -39,11 +40,18 @@ def test_duckdb_and_polars_read_every_format_back_to_the_last_digit(form: FileFo
         for request, volumes in ((AAPL, [0.1, 2e9]), (NDX, [None, None]))
         for time, price, volume in zip(TIMES, [1 / 3, 1e-9], volumes, strict=True)
     ]
-    text = "SET TimeZone = 'UTC'; SELECT symbol, interval, timestamp::TIMESTAMPTZ::VARCHAR, open, high, low, close, volume"
+    text = (
+        "SET TimeZone = 'UTC'; SELECT symbol, interval, timestamp::TIMESTAMPTZ::VARCHAR, open, high, low, close, volume"
+    )
     with duckdb.connect() as connection:
         found = connection.execute(f"{text} FROM '{path}'").fetchall()
     assert [(*row[:2], datetime.fromisoformat(f"{row[2]}:00"), *row[3:]) for row in found] == expected
-    frame = {"parquet": pl.read_parquet, "csv": pl.read_csv, "json": pl.read_json}[form](path)
+    readers: dict[str, Callable[[Path], pl.DataFrame]] = {
+        "parquet": pl.read_parquet,
+        "csv": pl.read_csv,
+        "json": pl.read_json,
+    }
+    frame = readers[form](path)
     assert frame.columns == FILE_SCHEMA.names
     assert frame["close"].to_list() == [row[6] for row in expected]
     assert frame["volume"].to_list() == [row[7] for row in expected]

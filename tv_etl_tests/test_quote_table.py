@@ -1,11 +1,17 @@
 """`tv-etl watch`: on a terminal, in a pipe, over a lost connection."""
 
+import io
 import json
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import pairwise
+from urllib.parse import urlsplit
 
 import pytest
+from rich.console import Console
+from rich.segment import Segment
 
 from tv_etl.market_server.testing import running_market
 from tv_etl.quote_table import FLASH_S, Quote, QuoteTable
@@ -54,7 +60,7 @@ def test_a_pipe_gets_a_line_for_each_change(moving_url: str) -> None:
     assert {"symbol": "NASDAQ:NOPE", "error": "no_such_symbol"} in lines
     quotes = [line for line in lines if "error" not in line]
     assert all(quote["price"] for quote in quotes)
-    assert all(before != after for before, after in zip(quotes, quotes[1:], strict=False))
+    assert all(before != after for before, after in pairwise(quotes))
 
 
 def test_a_pipe_that_is_closed_is_no_traceback(moving_url: str) -> None:
@@ -65,14 +71,60 @@ def test_a_pipe_that_is_closed_is_no_traceback(moving_url: str) -> None:
 
 
 def test_it_goes_on_over_a_lost_connection_and_says_what_was_not_seen() -> None:
-    with running_market(seed=7, now=NOW, speed=60) as market:
-        port, url = market.server.port, market.url
+    with ExitStack() as first:
+        url = first.enter_context(running_market(seed=7, now=NOW, speed=60)).url
         with on_terminal(["watch", "BINANCE:BTCUSDT", "FX:EURUSD"], url=url) as terminal:
             terminal.read_until(lambda: "live" in terminal.text)
-            with running_market(seed=7, now=NOW, speed=60, port=port) if stop(market) else None as later:
+            first.close()
+            terminal.read_until(lambda: "the connection is lost: trying again" in terminal.text)
+            with running_market(seed=7, now=NOW, speed=60, port=urlsplit(url).port):
                 terminal.read_until(lambda: "nothing was seen" in terminal.text)
-            terminal.process.send_signal(signal.SIGTERM)
-            assert terminal.wait() == 0
+                terminal.process.send_signal(signal.SIGTERM)
+                assert terminal.wait() == 0
+    assert "Traceback" not in terminal.text
+
+
+def test_a_gap_is_shown_once_for_all_symbols_and_the_oldest_give_way() -> None:
+    table = QuoteTable(["NASDAQ:AAPL", "FX:EURUSD"])
+    for minute in range(5):
+        gaps = [Gap(symbol, "", minute * 60.0, minute * 60.0 + 9) for symbol in table.quotes]
+        assert [table.add_gap(gap) for gap in gaps] == [True, False]
+    assert list(table.gaps) == [(120.0, 129.0), (180.0, 189.0), (240.0, 249.0)]
+
+
+def test_a_price_is_coloured_for_a_moment_after_it_moved() -> None:
+    def prices(now: float) -> list[Segment]:
+        segments = Console(width=120, force_terminal=True, file=io.StringIO()).render(table.render(now, 120))
+        return [each for each in segments if each.text in ("10.00", "11.00")]
+
+    table = QuoteTable(["NASDAQ:AAPL"])
+    assert table.update(Quote("NASDAQ:AAPL", price=10.0), 0.0)
+    assert [each.style and each.style.color for each in prices(0.0)] == [None]
+    assert table.update(Quote("NASDAQ:AAPL", price=11.0), 5.0)
+    assert not table.update(Quote("NASDAQ:AAPL", price=11.0), 5.1)
+    [segment] = prices(5.0)
+    assert segment.style is not None and segment.style.color is not None and segment.style.color.name == "green"
+    assert [each.style and each.style.color for each in prices(5.0 + FLASH_S)] == [None]
+
+
+@pytest.mark.parametrize("width", [80, 110])
+def test_the_longest_rows_fit_their_width(width: int) -> None:
+    fields = {"lp": 100_000.25, "ch": -12_345.5, "chp": -10.25, "volume": 2.5e9, "bid": 100_000.0, "ask": 100_000.5}
+    facts = {
+        "lp_time": 1_795_000_000,
+        "pricescale": 100,
+        "update_mode": "delayed_streaming_900",
+        "currency_code": "USD",
+    }
+    table = QuoteTable(["BINANCE:BTCUSDT.P"])
+    table.update(Quote.of("BINANCE:BTCUSDT.P", {**fields, **facts}), 0.0)
+    console = Console(width=width, file=io.StringIO(), record=True)
+    console.print(table.render(0.0, width))
+    text = console.export_text()
+    assert "…" not in text
+    for shown in ("100,000.25", "-12,345.50", "-10.25", "2.50B", "11-18", "15 min"):
+        assert shown in text
+    assert ("100,000.50" in text) == (width == 110)
 
 
 def test_no_server_and_no_symbol_left_end_it(market_url: str) -> None:

@@ -17,9 +17,12 @@ from tv_etl.bar_store import BarStore
 from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.server import serve_in_thread
 from tv_etl.series_fetch import Wanted, parse_time
+from tv_etl.tradingview.intervals import Interval
 from tv_etl_tests.command import TV_ETL, call, on_terminal
 from tv_etl_tests.conftest import NOW
 from tv_etl_tests.lake_runs import FIRST, minute_rows, replay
+
+DAY = Interval.parse("1d")
 
 
 def rows_of(text: str) -> list[dict[str, str]]:
@@ -55,12 +58,12 @@ def test_a_range_is_half_open_and_in_utc_unless_it_says_otherwise(market_url: st
 
 
 def test_a_bad_symbol_fails_alone_and_by_name(market_url: str, tmp_path: Path) -> None:
-    symbols = ("NASDAQ:AAPL", "NASDAQ:NOPE", "no symbol", "FAULT:DROP", "FAULT:STRING_BARS")
+    symbols = ("NASDAQ:AAPL", "NASDAQ:NOPE", "no symbol", "FAULT:SERIES_ERROR", "FAULT:STRING_BARS")
     done = call("fetch", *symbols, "--bars", "5", "--out", "bars.parquet", url=market_url, cwd=tmp_path)
     assert done.returncode == 1
     assert "Error: NASDAQ:NOPE 1d: symbol 'NASDAQ:NOPE': invalid symbol\n" in done.stderr
     assert "Error: no symbol 1d: symbol 'no symbol': expected EXCHANGE:TICKER" in done.stderr
-    assert "Error: FAULT:DROP 1d: " in done.stderr
+    assert "Error: FAULT:SERIES_ERROR 1d: " in done.stderr
     assert "Error: FAULT:STRING_BARS 1d: " in done.stderr and "rows of the answer were no bars" in done.stderr
     assert pq.read_table(tmp_path / "bars.parquet")["symbol"].to_pylist() == ["NASDAQ:AAPL"] * 5
 
@@ -177,6 +180,6 @@ def test_times_are_read_with_and_without_zone() -> None:
 
 
 def test_more_bars_than_one_are_asked_for_only_where_one_may_be_forming() -> None:
-    assert Wanted(bars=5).request("NASDAQ:AAPL", "1d").bars_count == 6
-    assert Wanted(bars=5, with_forming=True).request("NASDAQ:AAPL", "1d").bars_count == 5
-    assert Wanted().request("NASDAQ:AAPL", "1d").bars_count is None
+    assert Wanted(bars=5).request("NASDAQ:AAPL", DAY).bars_count == 6
+    assert Wanted(bars=5, with_forming=True).request("NASDAQ:AAPL", DAY).bars_count == 5
+    assert Wanted().request("NASDAQ:AAPL", DAY).bars_count is None
