@@ -13,6 +13,7 @@ import dagster as dg
 
 from tv_etl.assets import build_bars_asset
 from tv_etl.automation import build_automation_sensors
+from tv_etl.derived import build_derived_assets
 from tv_etl.local_lake import local_directory
 from tv_etl.resources import BarStoreResource, NotifierResource, ScannerResource, TradingViewResource
 from tv_etl.schedules import build_job, build_schedules
@@ -37,7 +38,11 @@ def build_definitions(
     for an address that is none of a lake.
     """
     return dg.Definitions(
-        assets=[build_bars_asset(group, source=source) for group in watchlist.groups],
+        assets=[
+            asset
+            for group in watchlist.groups
+            for asset in (build_bars_asset(group, source=source), *build_derived_assets(group))
+        ],
         jobs=[build_job(group) for group in watchlist.groups],
         schedules=[schedule for group in watchlist.groups for schedule in build_schedules(group)],
         sensors=[

@@ -35,6 +35,8 @@ from tv_etl.tradingview.intervals import Interval
 
 Seconds = npt.NDArray[np.int64]
 
+NO_DAY = -(1 << 62)
+
 _DAY_S = 86_400
 _EPOCH = datetime(1970, 1, 1)
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
@@ -66,6 +68,22 @@ class GapRun(NamedTuple):
     first: int
     last: int
     bars: int
+
+
+class Sessions(NamedTuple):
+    """Sessions one after the other: the trading day of each, counted from 1970, its open and close in UTC seconds."""
+
+    days: Seconds
+    opens: Seconds
+    closes: Seconds
+
+    def day_of(self, times: Seconds) -> Seconds:
+        """The trading day in whose session each time lies; NO_DAY where it lies in none."""
+        places = np.searchsorted(self.opens, times, side="right") - 1
+        found = np.full(len(times), NO_DAY, dtype=np.int64)
+        inside = (places >= 0) & (times < self.closes[places]) if self.opens.size else np.zeros(len(times), np.bool_)
+        found[inside] = self.days[places[inside]]
+        return found
 
 
 @dataclass(frozen=True)
@@ -131,6 +149,10 @@ class TradingHours:
         firsts = np.maximum(opens[np.append(True, breaks)], since)
         lasts = np.minimum(closes[np.append(breaks, True)], until)
         return list(zip(firsts.tolist(), lasts.tolist(), strict=True))
+
+    def sessions(self, since: int, until: int) -> Sessions:
+        """The sessions that touch a span of UTC seconds, ascending and whole."""
+        return Sessions(*_sessions(_calendar(self), since, until))
 
     def whole_sessions(self, interval: Interval, run: "GapRun") -> int:
         """How many sessions lie wholly in a run of bars: trading days, or bars of a day and more."""

@@ -85,6 +85,7 @@ class Group(_Model):
     `symbols` is a list, or `{scanner: {market: ..., filters: [...], sort: ..., limit: ...}, interval_s: 3600}`: what
     the screener finds, asked at that interval. A symbol that was found once is collected from then on.
     `initial_bars` limits the first fetch of a series; without it everything the server still has is fetched.
+    `panel` keeps all symbols side by side as well, `daily_from: 1m` daily bars that are built of the minutes.
     `schedules` maps an interval to a cron expression (UTC) or to null for none; intervals left out get a default.
     `pictures` puts candlesticks of the newest bars, 1 KB, into Dagster's event log with every materialization.
     With `automation` series that were never stored are fetched as soon as they are listed, by declarative automation.
@@ -100,6 +101,8 @@ class Group(_Model):
     currency: str | None = None
     backadjustment: bool = False
     initial_bars: int | None = Field(default=None, ge=1)
+    panel: bool = False
+    daily_from: IntervalToken | None = None
     schedules: dict[IntervalToken, str | None] = Field(default_factory=dict)
     pictures: bool = True
     automation: bool = False
@@ -115,6 +118,10 @@ class Group(_Model):
         unknown = sorted(set(self.schedules) - set(self.intervals))
         if unknown:
             raise ValueError(f"schedules: {', '.join(unknown)} is not among the intervals of the group")
+        if self.daily_from is not None and self.daily_from not in self.intervals:
+            raise ValueError(f"daily_from: {self.daily_from} is not among the intervals of the group")
+        if self.daily_from is not None and not Interval.parse(self.daily_from).is_intraday:
+            raise ValueError(f"daily_from: {self.daily_from} is no part of a day; write e.g. 1m")
         ticks = [interval for interval in self.intervals if not Interval.parse(interval).is_time_based]
         if ticks:
             raise ValueError(f"intervals: {', '.join(ticks)} has no width in time and cannot be stored")

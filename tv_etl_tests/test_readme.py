@@ -98,9 +98,9 @@ def test_the_table_of_plans_is_theirs() -> None:
 
 @pytest.mark.parametrize("text", blocks("yaml"))
 def test_yaml_blocks_are_part_of_a_group(text: str, scanner_url: str) -> None:
-    group = Group.model_validate({**yaml.safe_load(text), "intervals": ["1d"]})
-    assert group.scanner is not None
-    assert ScannerResource(base_url=scanner_url).symbols(group.scanner)
+    group = Group.model_validate({**yaml.safe_load(text), "intervals": ["1d", "1m"]})
+    if group.scanner is not None:
+        assert ScannerResource(base_url=scanner_url).symbols(group.scanner)
 
 
 @pytest.mark.parametrize("query", blocks("sql"))
@@ -113,7 +113,7 @@ def test_sql_blocks_run(query: str, directory: Path, monkeypatch: pytest.MonkeyP
 
 def test_the_commands_exist() -> None:
     makefile = (CHECKOUT / "Makefile").read_text(encoding="utf-8")
-    lines = [line.split("#")[0].strip() for block in blocks("console") for line in block.splitlines()]
+    lines = [re.split("[#|]", line)[0].strip() for block in blocks("console") for line in block.splitlines()]
     for line in lines:
         words = shlex.split(line)
         if words[0] == "make":
@@ -126,6 +126,25 @@ def test_the_commands_exist() -> None:
             assert all(option in done.stdout for option in options), line
         else:
             assert words[0] == "export", line
+
+
+FETCHES = [
+    line
+    for block in blocks("console")
+    for line in block.splitlines()
+    if " fetch " in line or (" watch " in line and ("|" in line or "--once" in line))
+]
+
+
+@pytest.mark.parametrize("line", FETCHES)
+def test_commands_that_end_by_themselves_run(line: str, directory: Path, market_url: str) -> None:
+    command = line.replace(".venv/bin/", f"{Path(sys.executable).parent}/")
+    environment = {**os.environ, "TV_ETL_WS_URL": market_url}
+    done = subprocess.run(
+        command, shell=True, cwd=directory, env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout or "--out" in line
 
 
 def test_every_variable_and_file_that_is_named_exists() -> None:

@@ -23,6 +23,7 @@ PURE = {
     *(f"{CLIENT}.{name}" for name in ("errors", "frames", "intervals", "models", "paging", "protocol", "symbols")),
     "tv_etl.alerts",
     "tv_etl.alert_state",
+    "tv_etl.daily_bars",
     "tv_etl.picture",
     "tv_etl.progress",
     "tv_etl.spans",
@@ -37,6 +38,7 @@ DAGSTER = {
         "checks",
         "definitions",
         "demo",
+        "derived",
         "partitions",
         "resources",
         "run_outcomes",
@@ -86,7 +88,8 @@ def test_websockets_is_imported_in_two_places_only() -> None:
 def test_pyarrow_is_imported_where_bars_are_tables() -> None:
     # The market server does without, but for the replay of Parquet files.
     replay = "tv_etl.market_server.replay_files"
-    assert importers_of("pyarrow") <= {f"{CLIENT}.bar_schema", f"{CLIENT}.history", replay, *STORE, *DAGSTER}
+    fetch = {"tv_etl.bar_files", "tv_etl.series_fetch"}
+    assert importers_of("pyarrow") <= {f"{CLIENT}.bar_schema", f"{CLIENT}.history", replay, *fetch, *STORE, *DAGSTER}
 
 
 def test_dagster_is_imported_by_the_dagster_side_only() -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tv_etl.trading_hours import GapRun, TradingHours, TradingHoursError, gap_runs
+from tv_etl.trading_hours import NO_DAY, GapRun, TradingHours, TradingHoursError, gap_runs
 from tv_etl.tradingview.errors import IntervalError
 from tv_etl.tradingview.intervals import Interval
 
@@ -365,6 +365,20 @@ def test_naive_times_are_refused() -> None:
 
 
 # Malformed texts
+
+
+def test_a_time_has_the_trading_day_of_its_session_and_none_between_sessions() -> None:
+    gold = TradingHours("1800-1700", "America/New_York", holidays="20261126")
+    monday = date(2026, 11, 23)
+    opens = int(datetime(2026, 11, 22, 18, tzinfo=ZoneInfo("America/New_York")).timestamp())
+    sessions = gold.sessions(opens - 3600, opens + 86_400 + 1)
+    number = monday.toordinal() - date(1970, 1, 1).toordinal()
+    assert (sessions.days.tolist(), sessions.opens[0], sessions.closes[0]) == (
+        [number, number + 1], opens, opens + 23 * 3600,
+    )  # fmt: skip
+    times = np.array([opens - 1, opens, opens + 23 * 3600 - 1, opens + 23 * 3600, opens + 24 * 3600])
+    assert sessions.day_of(times).tolist() == [NO_DAY, number, number, NO_DAY, number + 1]
+    assert gold.sessions(opens, opens).day_of(times).tolist() == [NO_DAY] * 5
 
 
 @pytest.mark.parametrize(
