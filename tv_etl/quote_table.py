@@ -1,12 +1,14 @@
 """Live quotes for people and for pipes: a table in the terminal, or a JSON line for each change."""
 
+import asyncio
 import json
 import logging
 import math
+import select
 import sys
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -26,6 +28,7 @@ from tv_etl.tradingview.services import Limits
 # A price that changed is coloured for so long.
 FLASH_S = 1.0
 SHOWN_GAPS = 3
+READER_S = 0.5  # between two looks at whether a pipe is still read
 WIDE = 110  # columns that the whole table takes
 # A watch ends when it is told to: it waits long for a lost connection.
 LIMITS = Limits(reconnect_s=3_600)
@@ -172,9 +175,7 @@ async def watch_quotes(symbols: Sequence[str], *, as_json: bool, ws_url: str | N
 
     async with OHLCV(ws_url, account=account, limits=LIMITS, on_gap=on_gap) as client:
         if as_json:
-            async for quote in _changes(client, table):
-                if quote.price is not None or quote.error:
-                    _print_line(quote.to_dict())
+            await _first_of(_print_changes(client, table), _reader_leaves())
             return False
 
         console = Console()
@@ -192,6 +193,34 @@ async def watch_quotes(symbols: Sequence[str], *, as_json: bool, ws_url: str | N
             async for _ in _changes(client, table):
                 pass
         return False
+
+
+async def _print_changes(client: OHLCV, table: QuoteTable) -> None:
+    async for quote in _changes(client, table):
+        if quote.price is not None or quote.error:
+            _print_line(quote.to_dict())
+
+
+async def _reader_leaves() -> None:
+    """Wait until nobody reads our pipe: in a closed market no line may be due for days, and none would tell."""
+    pipe = select.poll()
+    pipe.register(sys.stdout.fileno(), 0)
+    while not pipe.poll(0):
+        await asyncio.sleep(READER_S)
+    raise BrokenPipeError
+
+
+async def _first_of(*works: Coroutine[Any, Any, None]) -> None:
+    """Do all until one ends; what it raises is raised."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _changes(client: OHLCV, table: QuoteTable) -> AsyncGenerator[Quote, None]:

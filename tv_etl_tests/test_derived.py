@@ -133,18 +133,19 @@ def test_they_are_made_once_after_each_tick_when_new_bars_have_come(
     definitions = build_definitions(Watchlist(groups=[GROUP]), tmp_path / "lake")
     requested: list[dict[str, set[str]]] = []
     cursor = None
+    names = ("bars_panel", "bars_daily_from_5m")
     for minute, has_new_bars in ((0, False), (20, False), (25, True), (30, True)):
         if has_new_bars:
             assert run(instance, tmp_path / "lake", market_url, GROUP, keys=["5m|NASDAQ:AAPL"]).success
         result = dg.evaluate_automation_conditions(
             definitions,
             instance,
+            asset_selection=dg.AssetSelection.assets(*names),
             evaluation_time=datetime(2026, 11, 18, 18, minute, tzinfo=timezone.utc),
             cursor=cursor,
         )
         cursor = result.cursor
-        names = ("bars_panel", "bars_daily_from_5m")
-        requested.append({name: set(result.get_requested_partitions(dg.AssetKey(name))) for name in names})
+        requested.append({name: {*map(str, result.get_requested_partitions(dg.AssetKey(name)))} for name in names})
     nothing: dict[str, set[str]] = {"bars_panel": set(), "bars_daily_from_5m": set()}
     wanted = {"bars_panel": {"5m"}, "bars_daily_from_5m": {"NASDAQ:AAPL"}}
     assert requested == [nothing, nothing, wanted, nothing]

@@ -63,8 +63,10 @@ def test_a_pipe_gets_a_line_for_each_change(moving_url: str) -> None:
     assert all(before != after for before, after in pairwise(quotes))
 
 
-def test_a_pipe_that_is_closed_is_no_traceback(moving_url: str) -> None:
-    command = f"{TV_ETL} watch BINANCE:BTCUSDT --json --ws-url {moving_url} | head -1"
+@pytest.mark.parametrize("is_moving", [True, False])
+def test_a_pipe_that_is_closed_ends_it_without_a_traceback(is_moving: bool, moving_url: str, market_url: str) -> None:
+    url = moving_url if is_moving else market_url
+    command = f"{TV_ETL} watch BINANCE:BTCUSDT --json --ws-url {url} | head -1"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
     assert json.loads(done.stdout)["symbol"] == "BINANCE:BTCUSDT"
     assert done.stderr == ""
