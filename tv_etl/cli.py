@@ -130,7 +130,7 @@ def fetch(
             failed = show_progress(fetching.run(put, store), len(fetching), has_bar=has_bar)
     except BrokenPipeError:
         _leave_pipe()
-    except TradingViewError as error:
+    except (TradingViewError, OSError) as error:
         raise click.ClickException(str(error)) from None
     sys.exit(1 if failed else 0)
 
@@ -179,7 +179,7 @@ def watch(symbols: tuple[str, ...], once: bool, as_json: bool, ws_url: str | Non
         is_well = True
     except BrokenPipeError:
         _leave_pipe()
-    except TradingViewError as error:
+    except (TradingViewError, OSError) as error:
         raise click.ClickException(str(error)) from None
     sys.exit(0 if is_well else 1)
 

@@ -25,10 +25,16 @@ GROUP = Group(
 
 
 def derive(
-    instance: dg.DagsterInstance, lake: Path | str, name: str, keys: list[str], *, checks_only: bool = False
+    instance: dg.DagsterInstance,
+    lake: Path | str,
+    name: str,
+    keys: list[str],
+    *,
+    group: Group = GROUP,
+    checks_only: bool = False,
 ) -> dg.ExecuteInProcessResult:
     """One run of a derived asset; it can reach no server."""
-    definitions = build_definitions(Watchlist(groups=[GROUP]), lake, ws_url="ws://127.0.0.1:1/")
+    definitions = build_definitions(Watchlist(groups=[group]), lake, ws_url="ws://127.0.0.1:1/")
     job = definitions.resolve_implicit_global_asset_job_def()
     key = dg.AssetKey(name)
     check = {dg.AssetCheckKey(key, "matches_tradingview")}
@@ -125,6 +131,18 @@ def test_they_stand_downstream_of_the_bars_in_runs_of_their_own() -> None:
         assert node.automation_condition is not None
         assert node.partitions_def != graph.get(dg.AssetKey("bars")).partitions_def
     assert definitions.resolve_job_def("bars_job").asset_layer.executable_asset_keys == {dg.AssetKey("bars")}
+
+
+def test_a_group_that_a_scanner_feeds_has_days_for_what_was_found(
+    instance: dg.DagsterInstance, tmp_path: Path, market_url: str
+) -> None:
+    fields = {"symbols": {"scanner": {"market": "america"}}, "intervals": ["1d", "5m"], "daily_from": "5m"}
+    group = Group.model_validate({**fields, "initial_bars": 1_000})
+    instance.add_dynamic_partitions("bars_symbols", ["NASDAQ:AAPL"])
+    keys = ["5m|NASDAQ:AAPL"]
+    assert run(instance, tmp_path / "lake", market_url, group, keys=keys).success
+    result = derive(instance, tmp_path / "lake", "bars_daily_from_5m", ["NASDAQ:AAPL"], group=group)
+    assert set(metadata_by_partition(result)) == {"NASDAQ:AAPL"}
 
 
 def test_they_are_made_once_after_each_tick_when_new_bars_have_come(

@@ -143,6 +143,14 @@ def test_a_pipe_that_is_closed_is_no_traceback(market_url: str) -> None:
     assert done.stderr == ""
 
 
+def test_a_device_that_is_full_is_told_in_a_line(market_url: str) -> None:
+    for arguments in ("fetch NASDAQ:AAPL", "watch BINANCE:BTCUSDT --once --json", "watch BINANCE:BTCUSDT --json"):
+        command = f"TV_ETL_WS_URL={market_url} {TV_ETL} {arguments} > /dev/full"
+        done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 1
+        assert "No space left on device" in done.stderr and "Traceback" not in done.stderr
+
+
 def test_a_fetch_that_is_stopped_leaves_nothing(market_url: str, tmp_path: Path) -> None:
     arguments = ["fetch", "NASDAQ:AAPL", "FAULT:SILENT", "--out", f"{tmp_path}/bars.parquet"]
     with on_terminal(arguments, url=market_url) as terminal:
