@@ -103,7 +103,6 @@ def fetch(
     at all. TV_ETL_AUTH_TOKEN or TV_ETL_SESSION_ID name an account, else it is anonymous.
     """
     from tv_etl.bar_files import destination
-    from tv_etl.bar_store import BarStore
     from tv_etl.fetch_progress import show_progress
     from tv_etl.series_fetch import DEFAULT_BARS, SeriesFetch, Wanted, parse_time
     from tv_etl.tradingview.accounts import Account
@@ -121,7 +120,11 @@ def fetch(
         widths = [Interval.parse(interval) for interval in intervals]
         fetching = SeriesFetch(symbols, widths, wanted, ws_url=ws_url, account=Account.from_environment())
         target = destination(out, form)
-        store = BarStore(lake) if lake else None
+        store = None
+        if lake is not None:
+            from tv_etl.bar_store import BarStore
+
+            store = BarStore(lake)
     except (TradingViewError, ValueError) as error:
         raise click.UsageError(str(error)) from None
     try:

@@ -83,7 +83,8 @@ def _build_panel(group: Group) -> dg.AssetsDefinition:
                 except (BarStoreError, TradingViewError, ValueError) as error:
                     raise dg.Failure(f"{interval}: {error}", allow_retries=False) from error
                 records = [
-                    dg.TableRecord({"file": path.name, "bytes": path.stat().st_size}) for path in refresh.written
+                    dg.TableRecord({"file": path.name, "bytes": path.stat().st_size})
+                    for path in refresh.written[-_SHOWN:]
                 ]
                 yield dg.AssetMaterialization(
                     asset_key=context.asset_key,
@@ -92,7 +93,7 @@ def _build_panel(group: Group) -> dg.AssetsDefinition:
                         "files written": len(refresh.written),
                         "files unchanged": refresh.unchanged,
                         "seconds": round(time.monotonic() - started, 2),
-                        **({"written": dg.MetadataValue.table(records)} if records else {}),
+                        **({f"the last {len(records)} written": dg.MetadataValue.table(records)} if records else {}),
                         "dagster/uri": f"{store.base}/panel/interval={interval}",
                     },
                 )

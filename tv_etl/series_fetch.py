@@ -8,12 +8,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tv_etl.bar_files import Put
-from tv_etl.bar_store import BarStore
 from tv_etl.store_errors import BarStoreError
 from tv_etl.tradingview.accounts import Account
 from tv_etl.tradingview.blocking import fetch_history
@@ -22,6 +22,9 @@ from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.models import HistoryRequest
 from tv_etl.tradingview.services import Limits
 from tv_etl.tradingview.symbols import SeriesSettings
+
+if TYPE_CHECKING:
+    from tv_etl.bar_store import BarStore  # only with a lake; it takes a while to import
 
 DEFAULT_BARS = 300
 # A person waits, and can call again.
@@ -102,7 +105,7 @@ class SeriesFetch:
     def __len__(self) -> int:
         return len(self._series)
 
-    def run(self, put: Put | None, lake: BarStore | None) -> Iterator[Outcome]:
+    def run(self, put: Put | None, lake: "BarStore | None") -> Iterator[Outcome]:
         """Hand on what comes, and yield what became of each series as it finishes. Raises what `put` does."""
         requests: list[HistoryRequest] = []
         for symbol, interval in self._series:
@@ -128,7 +131,7 @@ class SeriesFetch:
         if lake is not None and deeper:
             yield from self._store_deeper(lake, deeper)
 
-    def _store_deeper(self, lake: BarStore, outcomes: Mapping[HistoryRequest, Outcome]) -> Iterator[Outcome]:
+    def _store_deeper(self, lake: "BarStore", outcomes: Mapping[HistoryRequest, Outcome]) -> Iterator[Outcome]:
         """Store all that the server has of a re-adjusted history: what is older is rescaled by its ratio."""
         for request, result in fetch_history(outcomes, **self._server):
             outcome = outcomes[request]
@@ -171,7 +174,7 @@ def _whole(request: HistoryRequest, result: "pa.Table | TradingViewError") -> pa
     return result
 
 
-def _first_if_readjusted(lake: BarStore, request: HistoryRequest, answer: pa.Table) -> datetime | None:
+def _first_if_readjusted(lake: "BarStore", request: HistoryRequest, answer: pa.Table) -> datetime | None:
     """The first stored bar, if stored ones differ from the answer back to where it begins: it must reach deeper."""
     first = lake.summary(request.symbol, request.interval).first
     if first is None or lake.agrees(request.symbol, request.interval, answer):

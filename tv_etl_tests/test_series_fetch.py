@@ -162,21 +162,22 @@ def test_a_fetch_that_is_stopped_leaves_nothing(market_url: str, tmp_path: Path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_start_costs_little_more_than_pyarrow() -> None:
-    def seconds(*command: str) -> float:
+def test_the_start_costs_little_beside_pyarrow_and_imports_no_dagster() -> None:
+    fetch = (
+        "import tv_etl.cli, tv_etl.bar_files, tv_etl.fetch_progress, tv_etl.series_fetch, tv_etl.tradingview.history"
+    )
+    watch = "import tv_etl.cli, tv_etl.quote_table"
+
+    def seconds(code: str) -> float:
         started = time.monotonic()
-        subprocess.run(command, check=True, capture_output=True)
+        subprocess.run([sys.executable, "-c", code], check=True)
         return time.monotonic() - started
 
-    runs = [
-        (seconds(TV_ETL, "fetch", "--help"), seconds(sys.executable, "-c", "import pyarrow, pyarrow.parquet, pydantic"))
-        for _ in range(5)
-    ]
-    assert median(ours for ours, _ in runs) < 2 * median(floor for _, floor in runs)
-    code = (
-        "import sys; from tv_etl import bar_files, bar_store, fetch_progress, series_fetch, quote_table; "
-        "print([name for name in ('dagster', 'pandas', 'polars') if name in sys.modules])"
-    )
+    runs = [[seconds(code) for code in ("import pyarrow", fetch, watch)] for _ in range(5)]
+    floor, fetching, watching = (median(column) for column in zip(*runs, strict=True))
+    assert fetching < 6 * floor and watching < 4 * floor, (floor, fetching, watching)
+    heavy = "[name for name in ('dagster', 'pandas', 'polars', 'duckdb') if name in sys.modules]"
+    code = f"import sys; {fetch}; {watch}; print({heavy})"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed.strip() == "[]"
 
