@@ -49,14 +49,23 @@ class AlertRule(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str
-    symbol: str
-    kind: Kind
-    level: _Number
-    hysteresis: Annotated[_Number, Field(ge=0)] = 0.0
-    once: Annotated[bool, Field(strict=True)] = False
-    cooldown_s: Annotated[_Number, Field(ge=0)] = 0.0
-    expires_at: AwareDatetime | None = None
+    name: str = Field(description="Name of the rule: 1 to 64 of a-z 0-9 _ -.")
+    symbol: str = Field(description="What to watch, e.g. BINANCE:BTCUSDT.")
+    kind: Kind = Field(
+        description="above and below fire at once where the price is already there; cross_up, cross_down and cross "
+        "wait for a crossing."
+    )
+    level: _Number = Field(description="The price to watch for.")
+    hysteresis: Annotated[_Number, Field(ge=0)] = Field(
+        default=0.0, description="How far beyond the level the price must close before the rule can fire again."
+    )
+    once: Annotated[bool, Field(strict=True)] = Field(default=False, description="Fire a single time.")
+    cooldown_s: Annotated[_Number, Field(ge=0)] = Field(
+        default=0.0, description="Seconds after a reported crossing in which the next ones stay silent."
+    )
+    expires_at: AwareDatetime | None = Field(
+        default=None, description="Nothing is reported of minutes that open then or later; with a time zone."
+    )
 
     @field_validator("name")
     @classmethod

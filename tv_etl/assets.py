@@ -11,7 +11,7 @@ from tv_etl.automation import automation_condition
 from tv_etl.bars_run import MAX_RETRIES, BarsConfig, BarsRun
 from tv_etl.checks import Report, aimed, check_specs
 from tv_etl.partitions import series_partitions
-from tv_etl.resources import BarStoreResource, TradingViewResource
+from tv_etl.resources import LakeResources
 from tv_etl.watchlist import Group
 
 # All runs of all hosts together respect the server's limits through this pool.
@@ -31,8 +31,11 @@ _COLUMNS = dg.TableSchema(
 )
 
 
-def build_bars_asset(group: Group, *, source: str | Path = "") -> dg.AssetsDefinition:
+def build_bars_asset(
+    group: Group, resources: LakeResources | None = None, *, source: str | Path = ""
+) -> dg.AssetsDefinition:
     """The asset of one group; `source` is the file that the group stands in, if any."""
+    lake = resources or LakeResources()
     spec = dg.AssetSpec(
         group.name,
         partitions_def=series_partitions(group),
@@ -60,17 +63,13 @@ def build_bars_asset(group: Group, *, source: str | Path = "") -> dg.AssetsDefin
             can_subset=True,
             backfill_policy=dg.BackfillPolicy.single_run(),
             pool=POOL,
+            required_resource_keys=lake.keys("tradingview", "bar_store"),
             retry_policy=RETRY_POLICY,
         )
-        def bars(
-            context: dg.AssetExecutionContext,
-            config: BarsConfig,
-            tradingview: TradingViewResource,
-            bar_store: BarStoreResource,
-        ) -> Iterator[Report]:
+        def bars(context: dg.AssetExecutionContext, config: BarsConfig) -> Iterator[Report]:
             # Yielded one by one, each is durable at once, and no output remains to claim the partitions that failed.
-            run = BarsRun(context, config, group, bar_store.store())
-            reports = run.fetch_all(tradingview) if context.selected_asset_keys else run.check_all()
+            run = BarsRun(context, config, group, lake.bar_store(context).store())
+            reports = run.fetch_all(lake.tradingview(context)) if context.selected_asset_keys else run.check_all()
             yield from aimed(context, dg.AssetKey(group.name), reports)
 
     return bars

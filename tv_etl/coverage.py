@@ -21,9 +21,8 @@ from tv_etl.spans import Span, without
 from tv_etl.trading_hours import GapRun, Seconds, TradingHours, gap_runs
 from tv_etl.tradingview.errors import IntervalError
 from tv_etl.tradingview.intervals import Interval
+from tv_etl.tradingview.models import ASSUMED_WINDOW_BARS
 
-# What an anonymous account is served of an intraday series, until the server has shown that it is less or more.
-ASSUMED_WINDOW_BARS = 5_000
 # A bar is looked for so long after its close and the feed's delay: clocks differ by a little, and what a day's bar
 # closes at is settled by an auction after the session.
 GRACE_S = 5

@@ -21,7 +21,7 @@ from tv_etl.bar_table import Bars
 from tv_etl.daily_bars import DailyBars, Difference, daily_bars, differences
 from tv_etl.panel import refresh_panel
 from tv_etl.partitions import INTERVAL, SYMBOL, found_symbols, symbols_of
-from tv_etl.resources import BarStoreResource
+from tv_etl.resources import LakeResources
 from tv_etl.store_errors import BarStoreError
 from tv_etl.tradingview.errors import TradingViewError
 from tv_etl.tradingview.intervals import Interval
@@ -38,10 +38,11 @@ _ALL_CLOSED = "tv_etl.forming_from"  # with nothing in it: no bar is forming
 Report = dg.AssetMaterialization | dg.AssetCheckEvaluation
 
 
-def build_derived_assets(group: Group) -> list[dg.AssetsDefinition]:
+def build_derived_assets(group: Group, resources: LakeResources | None = None) -> list[dg.AssetsDefinition]:
     """The derived assets that the group has switched on."""
-    panel = [_build_panel(group)] if group.panel else []
-    return [*panel, *([_build_daily(group, group.daily_from)] if group.daily_from else [])]
+    lake = resources or LakeResources()
+    panel = [_build_panel(group, lake)] if group.panel else []
+    return [*panel, *([_build_daily(group, group.daily_from, lake)] if group.daily_from else [])]
 
 
 def daily_store(store: BarStore, interval: str) -> BarStore:
@@ -56,7 +57,7 @@ def _bars_of(group: Group, dimension: str) -> dg.AssetDep:
         return dg.AssetDep(group.name, partition_mapping=dg.MultiToSingleDimensionPartitionMapping(dimension))
 
 
-def _build_panel(group: Group) -> dg.AssetsDefinition:
+def _build_panel(group: Group, lake: LakeResources) -> dg.AssetsDefinition:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Parameter `backfill_policy`", dg.BetaWarning)
 
@@ -67,6 +68,7 @@ def _build_panel(group: Group) -> dg.AssetsDefinition:
             automation_condition=dg.AutomationCondition.on_cron(_CRON),
             backfill_policy=dg.BackfillPolicy.single_run(),
             output_required=False,
+            required_resource_keys=lake.keys("bar_store"),
             kinds={"parquet"},
             description=(
                 "All symbols of an interval side by side, for questions across them: every series that the lake has at "
@@ -74,8 +76,8 @@ def _build_panel(group: Group) -> dg.AssetsDefinition:
                 "bars have changed. For a lake in a directory."
             ),
         )
-        def panel(context: dg.AssetExecutionContext, bar_store: BarStoreResource) -> Iterator[dg.AssetMaterialization]:
-            store = bar_store.store()
+        def panel(context: dg.AssetExecutionContext) -> Iterator[dg.AssetMaterialization]:
+            store = lake.bar_store(context).store()
             for interval in context.partition_keys if context.has_partition_key_range else [context.partition_key]:
                 started = time.monotonic()
                 try:
@@ -101,7 +103,7 @@ def _build_panel(group: Group) -> dg.AssetsDefinition:
     return panel
 
 
-def _build_daily(group: Group, interval: str) -> dg.AssetsDefinition:
+def _build_daily(group: Group, interval: str, lake: LakeResources) -> dg.AssetsDefinition:
     name = f"{group.name}_daily_from_{interval}"
     partitions = found_symbols(group) if group.scanner else dg.StaticPartitionsDefinition(group.symbols)
     spec = dg.AssetSpec(
@@ -139,9 +141,10 @@ def _build_daily(group: Group, interval: str) -> dg.AssetsDefinition:
             check_specs=[check] if _DAY.token in group.intervals else [],
             can_subset=True,
             backfill_policy=dg.BackfillPolicy.single_run(),
+            required_resource_keys=lake.keys("bar_store"),
         )
-        def daily(context: dg.AssetExecutionContext, bar_store: BarStoreResource) -> Iterator[Report]:
-            store, failed = bar_store.store(), {}
+        def daily(context: dg.AssetExecutionContext) -> Iterator[Report]:
+            store, failed = lake.bar_store(context).store(), {}
             selected = context.has_partition_key or context.has_partition_key_range
             for symbol in context.partition_keys if selected else symbols_of(group, context.instance):
                 try:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import dagster as dg
 from pydantic import Field, SecretStr
@@ -28,6 +28,8 @@ from tv_etl.tradingview.models import HistoryRequest, QuoteSymbolData, SeriesHis
 from tv_etl.tradingview.ohlcv import OHLCV
 from tv_etl.tradingview.scanner import ScannerService, ScanRequest
 from tv_etl.watchlist import WebhookTarget
+
+Resource = TypeVar("Resource")
 
 # Dagster gives up a sensor evaluation after 60 s and loses its cursor; delivery needs its share, too.
 ALERT_INPUT_LIMIT_S = 20.0
@@ -99,6 +101,42 @@ class TradingViewResource(dg.ConfigurableResource):  # type: ignore[type-arg]  #
             oldest_first = sorted(since_by_symbol.items(), key=lambda item: item[1] or 0)
             minutes = dict(await asyncio.gather(*(fetch(symbol, since) for symbol, since in oldest_first)))
         return AlertInputs(now, quotes, minutes)
+
+
+@dataclass(frozen=True)
+class LakeResources:
+    """The keys of a lake's resources in its code location; of several lakes there each has a scope of its own."""
+
+    scope: str = ""
+
+    def key(self, name: str) -> str:
+        return f"{self.scope}_{name}" if self.scope else name
+
+    def keys(self, *names: str) -> set[str]:
+        return {self.key(name) for name in names}
+
+    def tradingview(self, context: "_HasResources") -> "TradingViewResource":
+        return _found(context, self.key("tradingview"), TradingViewResource)
+
+    def scanner(self, context: "_HasResources") -> "ScannerResource":
+        return _found(context, self.key("scanner"), ScannerResource)
+
+    def bar_store(self, context: "_HasResources") -> "BarStoreResource":
+        return _found(context, self.key("bar_store"), BarStoreResource)
+
+    def notifier(self, context: "_HasResources") -> "NotifierResource":
+        return _found(context, self.key("notifier"), NotifierResource)
+
+
+class _HasResources(Protocol):
+    @property
+    def resources(self) -> Any: ...
+
+
+def _found(context: _HasResources, key: str, kind: type[Resource]) -> Resource:
+    resource = getattr(context.resources, key)
+    assert isinstance(resource, kind), key
+    return resource
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 from tv_etl.bar_store import BarStore
 from tv_etl.coverage import closing, is_due
 from tv_etl.partitions import partition_key, range_tags, series_partitions, symbols_of
-from tv_etl.resources import BarStoreResource
+from tv_etl.resources import LakeResources
 from tv_etl.series_record import SeriesRecord
 from tv_etl.store_errors import BarStoreError
 from tv_etl.tradingview.intervals import Interval
@@ -36,16 +36,18 @@ def build_job(group: Group) -> Any:  # Dagster does not export the type of what 
     return dg.define_asset_job(
         job_name(group),
         selection=dg.AssetSelection.assets(group.name),
+        executor_def=dg.in_process_executor,
     )
 
 
-def build_schedules(group: Group) -> list[dg.ScheduleDefinition]:
+def build_schedules(group: Group, resources: LakeResources | None = None) -> list[dg.ScheduleDefinition]:
     """The schedules of the group's intervals; an interval without a cron expression has none."""
+    lake = resources or LakeResources()
     crons = {interval: group.cron(interval) for interval in group.intervals}
-    return [_build_schedule(group, interval, cron) for interval, cron in crons.items() if cron is not None]
+    return [_build_schedule(group, interval, cron, lake) for interval, cron in crons.items() if cron is not None]
 
 
-def _build_schedule(group: Group, interval: str, cron: str) -> dg.ScheduleDefinition:
+def _build_schedule(group: Group, interval: str, cron: str, lake: LakeResources) -> dg.ScheduleDefinition:
     count = f"{len(group.symbols)} " if group.symbols else ""
     name = re.sub(r"[^A-Za-z0-9_]", "_", f"{group.name}_{interval}")
     pause = group.longest_pause_s(interval)
@@ -56,17 +58,18 @@ def _build_schedule(group: Group, interval: str, cron: str) -> dg.ScheduleDefini
         cron_schedule=cron,
         job_name=job_name(group),
         execution_timezone="UTC",
+        required_resource_keys=lake.keys("bar_store"),
         description=(
             f"Fetch what has closed at {interval} for the {count}symbols of {group.name}; nothing while their markets "
             f"are closed and complete.{warning}"
         ),
     )
-    def increment(context: dg.ScheduleEvaluationContext, bar_store: BarStoreResource) -> dg.RunRequest | dg.SkipReason:
+    def increment(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         symbols = symbols_of(group, context.instance)
         if not symbols:
             return dg.SkipReason(f"no symbols yet: the sensor {group.name}_symbols has found none")
         now = context.scheduled_execution_time.timestamp()
-        known = _known(context, bar_store.store(), symbols, interval)
+        known = _known(context, lake.bar_store(context).store(), symbols, interval)
         width = Interval.parse(interval)
         due = [symbol for symbol, record in known.items() if record is None or is_due(record, width, now)]
         if not due:

@@ -13,7 +13,7 @@ from tv_etl.alert_state import AlertState, CursorError, NewerCursorError
 from tv_etl.alerts import Alert, MinuteBar, QuoteNow, dead_rule, evaluate
 from tv_etl.notify import deliver
 from tv_etl.outbox import OutboxBusy
-from tv_etl.resources import AlertInputs, NotifierResource, TradingViewResource
+from tv_etl.resources import AlertInputs, LakeResources, TradingViewResource
 from tv_etl.tradingview.errors import SymbolError, TradingViewError
 from tv_etl.tradingview.models import feed_delay_s
 from tv_etl.watchlist import Alerts
@@ -22,17 +22,18 @@ from tv_etl.watchlist import Alerts
 RECOVERY_S = 3600.0
 
 
-def build_quote_alerts(alerts: Alerts) -> dg.SensorDefinition:
+def build_quote_alerts(alerts: Alerts, resources: LakeResources | None = None) -> dg.SensorDefinition:
     """The sensor for all rules of a watchlist."""
+    lake = resources or LakeResources()
 
     @dg.sensor(
-        name="quote_alerts",
+        name=lake.key("quote_alerts"),
         minimum_interval_seconds=alerts.interval_s,
         description=f"Judges {len(alerts.rules)} price rules on quotes and one-minute bars; delivers to webhooks.",
+        required_resource_keys=lake.keys("tradingview", "notifier"),
     )
-    def quote_alerts(
-        context: dg.SensorEvaluationContext, tradingview: TradingViewResource, notifier: NotifierResource
-    ) -> dg.SensorResult:
+    def quote_alerts(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        tradingview, notifier = lake.tradingview(context), lake.notifier(context)
         outbox, webhooks = notifier.outbox(), notifier.webhooks()
         state = _read_cursor(context)
         try:
@@ -52,7 +53,9 @@ def build_quote_alerts(alerts: Alerts) -> dg.SensorDefinition:
         if problems:
             summary += f"; {len(problems)} problems: {problems[0]}"
         return dg.SensorResult(
-            skip_reason=summary, cursor=state.encode(), asset_events=[_observation(alert) for alert in found]
+            skip_reason=summary,
+            cursor=state.encode(),
+            asset_events=[_observation(alert, lake.key("quote_alerts")) for alert in found],
         )
 
     return quote_alerts
@@ -120,9 +123,9 @@ def _trade_time(fields: Mapping[str, object]) -> float | None:
     return float(value) if isinstance(value, int | float) else None
 
 
-def _observation(alert: Alert) -> dg.AssetObservation:
+def _observation(alert: Alert, asset_key: str) -> dg.AssetObservation:
     return dg.AssetObservation(
-        asset_key="quote_alerts",
+        asset_key=asset_key,
         description=alert.text,
         metadata={
             "event_id": alert.event_id,

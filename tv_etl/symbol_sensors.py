@@ -8,15 +8,18 @@ from collections.abc import Sequence
 import dagster as dg
 
 from tv_etl.partitions import found_symbols, partition_key, range_tags, symbols_of
-from tv_etl.resources import ScannerResource
+from tv_etl.resources import LakeResources
 from tv_etl.schedules import job_name
 from tv_etl.tradingview.errors import ScannerError, SymbolError
 from tv_etl.tradingview.symbols import check_symbol
 from tv_etl.watchlist import Group
 
 
-def build_symbols_sensor(group: Group, groups: Sequence[Group] = ()) -> dg.SensorDefinition:
+def build_symbols_sensor(
+    group: Group, groups: Sequence[Group] = (), resources: LakeResources | None = None
+) -> dg.SensorDefinition:
     """The sensor of a group that a scanner feeds; what other groups collect at one of its intervals stays theirs."""
+    lake = resources or LakeResources()
     request = group.scanner
     assert request is not None
     rivals = [each for each in groups if each.name != group.name and set(each.intervals) & set(group.intervals)]
@@ -26,10 +29,11 @@ def build_symbols_sensor(group: Group, groups: Sequence[Group] = ()) -> dg.Senso
         job_name=job_name(group),
         minimum_interval_seconds=group.scan_interval_s,
         description=f"Asks the screener of {request.market} for the symbols of {group.name}; fetches the new ones.",
+        required_resource_keys=lake.keys("scanner"),
     )
-    def symbols(context: dg.SensorEvaluationContext, scanner: ScannerResource) -> dg.SensorResult:
+    def symbols(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         try:
-            found = scanner.symbols(request)
+            found = lake.scanner(context).symbols(request)
         except ScannerError as error:
             if not error.retryable:
                 raise

@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tv_etl.bar_store import BarStore
-from tv_etl.coverage import ASSUMED_WINDOW_BARS, Coverage, coverage, loss_deadline, overlap_start
+from tv_etl.coverage import Coverage, coverage, loss_deadline, overlap_start
 from tv_etl.series_record import SeriesRecord, Window
 from tv_etl.spans import merged
 from tv_etl.tradingview.bar_schema import BAR_SCHEMA
 from tv_etl.tradingview.intervals import Interval
+from tv_etl.tradingview.models import ASSUMED_WINDOW_BARS
 
 OPEN = datetime(2026, 11, 18, 14, 30, tzinfo=timezone.utc)  # 09:30 in New York
 HOURS = {"session": "0930-1600", "timezone": "America/New_York", "session_holidays": "20261126"}

@@ -1,5 +1,6 @@
 """What the README and the pages in docs show is executed: they cannot lie."""
 
+import json
 import os
 import re
 import shlex
@@ -10,13 +11,17 @@ from pathlib import Path
 import duckdb
 import pytest
 import yaml
+from pydantic import BaseModel
 
+from tv_etl.alerts import AlertRule
 from tv_etl.bar_store import BarStore
+from tv_etl.component import TradingViewComponent
 from tv_etl.market_server.faults import FAULTS
 from tv_etl.market_server.plans import PLANS
 from tv_etl.resources import ScannerResource, TradingViewResource
 from tv_etl.tradingview.models import HistoryRequest
-from tv_etl.watchlist import Group
+from tv_etl.tradingview.scanner import ScanFilter, ScanRequest, ScanSort
+from tv_etl.watchlist import Alerts, Group, Watchlist, WebhookTarget
 
 CHECKOUT = Path(__file__).parent.parent
 PAGES = {
@@ -24,6 +29,7 @@ PAGES = {
     for path in (CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md")))
     if path.name != "reading.md"  # test_reading.py runs it, and compares what its blocks find
 }
+REFERENCE = [TradingViewComponent, Group, ScanRequest, ScanFilter, ScanSort, Alerts, AlertRule, WebhookTarget]
 FILE_NAME = re.compile(r"# (\w+\.py)\n")  # the first line of a block that is a file
 
 
@@ -96,7 +102,38 @@ def test_the_table_of_plans_is_theirs() -> None:
         assert row in PAGES["market_server.md"]
 
 
-@pytest.mark.parametrize("text", blocks("yaml"))
+@pytest.mark.parametrize("text", blocks("yaml", "dagster.md"))
+def test_yaml_blocks_are_components_or_watchlists(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "symbols.txt").write_text("NASDAQ:AAPL\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    content = yaml.safe_load(text)
+    if "type" in content:
+        assert content["type"] == "tv_etl.TradingViewComponent"
+        TradingViewComponent.from_attributes_dict(attributes=content["attributes"])
+    else:
+        Watchlist.model_validate(content)
+
+
+@pytest.mark.parametrize("model", REFERENCE, ids=lambda model: model.__name__)
+def test_the_reference_has_every_field_of_the_watchlist(model: type[BaseModel]) -> None:
+    lines = ["| key | default | meaning |", "|---|---|---|"]
+    properties = model.model_json_schema()["properties"]
+    for name, field in model.model_fields.items():
+        if name in properties:
+            default = field.get_default(call_default_factory=True)
+            if field.is_required():
+                shown = "required"
+            elif isinstance(default, Alerts):
+                shown = "none"
+            else:
+                shown = f"`{json.dumps(default)}`"
+            lines.append(f"| `{name}` | {shown} | {field.description} |")
+    table = "\n".join(lines)
+    assert f"### {model.__name__}\n" in PAGES["dagster.md"]
+    assert table in PAGES["dagster.md"], table
+
+
+@pytest.mark.parametrize("text", blocks("yaml", "README.md"))
 def test_yaml_blocks_are_part_of_a_group(text: str, scanner_url: str) -> None:
     group = Group.model_validate({**yaml.safe_load(text), "intervals": ["1d", "1m"]})
     if group.scanner is not None:
@@ -113,7 +150,7 @@ def test_sql_blocks_run(query: str, directory: Path, monkeypatch: pytest.MonkeyP
 
 def test_the_commands_exist() -> None:
     makefile = (CHECKOUT / "Makefile").read_text(encoding="utf-8")
-    lines = [re.split("[#|]", line)[0].strip() for block in blocks("console") for line in block.splitlines()]
+    lines = [re.split(r" [#|] ", f"{line} ")[0].strip() for block in blocks("console") for line in block.splitlines()]
     for line in lines:
         words = shlex.split(line)
         if words[0] == "make":
@@ -124,6 +161,20 @@ def test_the_commands_exist() -> None:
             assert done.returncode == 0, done.stderr
             options = [word for word in words[2:] if word.startswith("-")]
             assert all(option in done.stdout for option in options), line
+        elif words[0] == "dg":
+            command = [word for word in words[1:4] if re.fullmatch("[a-z]+", word)]
+            done = subprocess.run(
+                [sys.executable, "-m", "dagster_dg_cli.cli", *command, "--help"],
+                capture_output=True,
+                text=True,
+                timeout=60,
+            )
+            assert done.returncode == 0, done.stderr
+            assert all(word in done.stdout for word in words if word.startswith("--")), line
+        elif words[0] == "pip":
+            extras = re.findall(r"\[(.*)\]", line)[0].split(",")
+            metadata = (CHECKOUT / "pyproject.toml").read_text(encoding="utf-8")
+            assert all(re.search(rf"^{extra} = \[", metadata, re.MULTILINE) for extra in extras), line
         else:
             assert words[0] == "export", line
 
@@ -155,7 +206,7 @@ def test_every_variable_and_file_that_is_named_exists() -> None:
             assert variable in sources or variable in (CHECKOUT / "watchlist.yaml").read_text(encoding="utf-8")
         for path in set(re.findall(r"`(tv_etl/[\w/.]*)`", text)):
             assert (CHECKOUT / path).exists(), path
-        for path in set(re.findall(r"\]\((?!http)([^)]+)\)", text)):
+        for path in set(re.findall(r"\]\((?!http|#)([^)]+)\)", text)):
             assert (folder / path).exists(), path
 
 

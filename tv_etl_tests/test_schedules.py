@@ -13,7 +13,6 @@ from dagster._core.test_utils import create_run_for_test
 from dagster._utils.schedules import cron_string_iterator
 
 from tv_etl.bar_store import BarStore
-from tv_etl.coverage import ASSUMED_WINDOW_BARS
 from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.market import Market
 from tv_etl.market_server.server import serve_in_thread
@@ -22,6 +21,7 @@ from tv_etl.resources import BarStoreResource
 from tv_etl.schedules import build_job, build_schedules, partitions_under_way
 from tv_etl.tradingview.bar_schema import BAR_SCHEMA
 from tv_etl.tradingview.intervals import Interval
+from tv_etl.tradingview.models import ASSUMED_WINDOW_BARS
 from tv_etl.watchlist import Group
 from tv_etl_tests.lake_runs import run
 

@@ -36,6 +36,7 @@ DAGSTER = {
         "automation",
         "bars_run",
         "checks",
+        "component",
         "definitions",
         "demo",
         "derived",
@@ -112,7 +113,7 @@ def test_data_flows_one_way(name: str) -> None:
         assert all(each.startswith(f"{CLIENT}.") for each in ours), ours
     elif name.startswith("tv_etl.market_server"):
         assert all(each in SHARED_WITH_SERVER or each.startswith("tv_etl.market_server") for each in ours), ours
-    elif name not in DAGSTER and name not in ("tv_etl.cli", "tv_etl.status"):
+    elif name not in DAGSTER and name not in ("tv_etl", "tv_etl.cli", "tv_etl.status"):
         assert not ours & DAGSTER, ours
     assert "tv_etl.cli" not in ours
     assert "tv_etl.demo" not in ours or name == "tv_etl.cli"
@@ -144,6 +145,20 @@ def test_importing_the_package_imports_nothing_else() -> None:
     code = "import sys; before = set(sys.modules); import tv_etl; print(sorted(set(sys.modules) - before))"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed.strip() == "['tv_etl']"
+
+
+def test_the_package_loads_what_defines_a_code_location_on_first_use() -> None:
+    code = "import sys, tv_etl; print(all(hasattr(tv_etl, name) and name in dir(tv_etl) for name in tv_etl.__all__))"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == "True"
+    with pytest.raises(AttributeError, match="'tv_etl' has no attribute 'nothing'"):
+        _ = tv_etl.nothing
+
+
+def test_reading_a_watchlist_needs_neither_dagster_nor_pyarrow() -> None:
+    code = "import sys, tv_etl; tv_etl.load_watchlist; print([n for n in ('dagster', 'pyarrow') if n in sys.modules])"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == "[]"
 
 
 def test_the_market_server_needs_no_pyarrow() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
+from jsonschema import Draft202012Validator
 
 from tv_etl.tradingview.scanner import ScanFilter, ScanRequest, ScanSort
 from tv_etl.tradingview.symbols import SeriesSettings
@@ -91,13 +92,13 @@ def test_settings_reach_the_series() -> None:
     ("content", "words"),
     [
         ("groups: [", "watchlist.yaml"),
-        ({}, "groups: Field required"),
+        ({}, "1:1: groups: is missing"),
         ({"groups": []}, "groups"),
         ({"groups": [{**GROUP, "symbols": ["AAPL"]}]}, "groups.0.symbols.0: .*'AAPL'"),
         ({"groups": [{**GROUP, "symbols": ["A:B", "A:B"]}]}, "A:B stands there twice"),
-        ({"groups": [{**GROUP, "symbols": []}]}, "groups.0: .*name at least one"),
-        ({"groups": [{"intervals": ["1d"]}]}, "groups.0.symbols: Field required"),
-        ({"groups": [{**GROUP, "symbols": {}}]}, "groups.0.symbols: .*expected a list, or scanner"),
+        ({"groups": [{**GROUP, "symbols": []}]}, "groups.0.symbols: name at least one"),
+        ({"groups": [{"intervals": ["1d"]}]}, "groups.0.symbols: is missing"),
+        ({"groups": [{**GROUP, "symbols": {}}]}, "groups.0.symbols: .*expected a list, or file, or scanner"),
         ({"groups": [{**GROUP, "symbols": {"scaner": {}}}]}, "groups.0.symbols: .*not scaner"),
         ({"groups": [{**GROUP, "symbols": {"scanner": {"limit": 0}}}]}, "groups.0.symbols.scanner.limit"),
         ({"groups": [{**GROUP, "symbols": {"scanner": {"sort": "x"}}}]}, "groups.0.symbols.scanner.sort"),
@@ -124,3 +125,75 @@ def test_a_mistake_is_named_with_its_place(tmp_path: Path, content: Any, words: 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(WatchlistError, match=r"nowhere\.yaml: No such file"):
         load_watchlist(tmp_path / "nowhere.yaml")
+
+
+def test_symbols_may_stand_in_a_file_beside_the_watchlist(tmp_path: Path) -> None:
+    (tmp_path / "symbols.txt").write_text("NASDAQ:AAPL\nNYSE:JNJ\n", encoding="utf-8")
+    (group,) = load(tmp_path, "groups: [{symbols: {file: symbols.txt}, intervals: [1d]}]").groups
+    assert (group.symbols, group.scanner) == (["NASDAQ:AAPL", "NYSE:JNJ"], None)
+
+
+def test_all_mistakes_are_named_at_once_with_line_and_column(tmp_path: Path) -> None:
+    (tmp_path / "symbols.txt").write_text("aapl\nA:B\nb\n", encoding="utf-8")
+    text = """\
+groups:
+  - name: a
+    symbols: {file: symbols.txt}
+    intervals: [1d, 1x]
+  - symbols: ["A:B"]
+    intervals: [1d]
+    schedules:
+      1d: 61 * * * *
+    initial_bars: 5
+    initial_bars: 6
+  - symbols: {scanner: {limits: 5}}
+    intervals: [100T, 1d, 1D]
+    schedule: {}
+alert: {}
+"""
+    with pytest.raises(WatchlistError) as caught:
+        load(tmp_path, text)
+    head, *lines = str(caught.value).splitlines()
+    path = tmp_path / "watchlist.yaml"
+    assert head == f"{path}: 9 mistakes"
+    known = "name, symbols, intervals"
+    for line, (place, words) in zip(
+        lines,
+        [
+            ("3:21", f"groups.0.symbols.file: {tmp_path}/symbols.txt:1: symbol 'aapl': expected EXCHANGE:TICKER"),
+            ("3:21", f"groups.0.symbols.file: {tmp_path}/symbols.txt:3: symbol 'b'"),
+            ("4:21", "groups.0.intervals.1: interval '1x': expected e.g. 1m 5m"),
+            ("8:11", "groups.1.schedules.1d: '61 * * * *': '61' is no minute: expected 0 to 59"),
+            ("10:5", "initial_bars: the key stands in line 9 already"),
+            ("11:25", "groups.2.symbols.scanner.limits: is no key here; did you mean limit?"),
+            ("12:17", "groups.2.intervals.0: 100t has no width in time"),
+            ("13:5", f"groups.2.schedule: is no key here; did you mean schedules? known are {known}"),
+            ("14:1", "alert: is no key here; did you mean alerts? known are groups, alerts"),
+        ],
+        strict=True,
+    ):
+        assert line.startswith(f"{path}:{place}: {words}")
+
+
+def test_a_key_that_stands_twice_is_a_mistake_of_its_own(tmp_path: Path) -> None:
+    with pytest.raises(WatchlistError, match=r"watchlist.yaml:3:5: intervals: the key stands in line 2 already"):
+        load(tmp_path, "groups:\n  - intervals: [1d]\n    intervals: [1h]\n    symbols: ['A:B']\n")
+
+
+def test_a_second_document_is_a_mistake(tmp_path: Path) -> None:
+    with pytest.raises(WatchlistError, match=r"watchlist.yaml:3:1: a second document"):
+        load(tmp_path, "groups: [{symbols: ['A:B'], intervals: [1d]}]\n---\na: 1\n")
+
+
+def test_python_code_may_make_a_group_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "symbols.csv"
+    path.write_text("symbol\nA:B\n", encoding="utf-8")
+    group = Group.model_validate({"symbols": {"file": str(path)}, "intervals": ["1d"]})
+    assert group.symbols == ["A:B"]
+
+
+@pytest.mark.parametrize("content", [GROUP, {**GROUP, "symbols": {"file": "a.txt"}}, {**GROUP, "intervals": [60]}])
+def test_the_json_schema_knows_every_form(content: dict[str, Any]) -> None:
+    validator = Draft202012Validator(Watchlist.model_json_schema())
+    assert list(validator.iter_errors({"groups": [content]})) == []
+    assert list(validator.iter_errors({"groups": [{**content, "symbols": {"fill": "a.txt"}}]}))

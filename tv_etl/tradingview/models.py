@@ -17,6 +17,9 @@ Reach = Literal["complete", "exhausted", "limited"]
 # The server's "no value" (PROTOCOL.md §2).
 NO_VALUE = 1e100
 
+# What an anonymous account is served of an intraday series, until the server has shown that it is less or more.
+ASSUMED_WINDOW_BARS = 5_000
+
 ANSWER_LIMIT_S = 30.0  # the documented limit of get_historical_ohlcv
 
 

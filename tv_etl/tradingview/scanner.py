@@ -57,16 +57,18 @@ class ScanFilter(_Frozen):
     alternatives for `in_range` of texts and for `has`. `empty` and `nempty` need none.
     """
 
-    left: str
-    operation: Operation
-    right: Value | tuple[Value, ...] = None
+    left: str = Field(description="The column that is compared.")
+    operation: Operation = Field(description="How it is compared, e.g. greater, less, equal, in_range, empty.")
+    right: Value | tuple[Value, ...] = Field(
+        default=None, description="A value, the name of another column, or a list of bounds or alternatives."
+    )
 
 
 class ScanSort(_Frozen):
     """The column to sort by; rows without a value come last."""
 
-    by: str
-    order: Literal["asc", "desc"] = "asc"
+    by: str = Field(description="The column.")
+    order: Literal["asc", "desc"] = Field(default="asc", description="Smallest first, or largest.")
 
 
 class ScanRequest(_Frozen):
@@ -75,11 +77,15 @@ class ScanRequest(_Frozen):
     `limit` None means every row that there is.
     """
 
-    market: str = Field(default="america", pattern=r"^[a-z0-9_-]+$")
-    columns: tuple[str, ...] = ("name", "description", "type", "exchange", "currency")
-    filters: tuple[ScanFilter, ...] = ()
-    sort: ScanSort | None = None
-    limit: int | None = Field(default=50, ge=1)
+    market: str = Field(
+        default="america", pattern=r"^[a-z0-9_-]+$", description="A country, or crypto, forex, futures, cfd, global."
+    )
+    columns: tuple[str, ...] = Field(
+        default=("name", "description", "type", "exchange", "currency"), description="Columns of the answer."
+    )
+    filters: tuple[ScanFilter, ...] = Field(default=(), description="Conditions that all must hold, see ScanFilter.")
+    sort: ScanSort | None = Field(default=None, description="The order that limit cuts, see ScanSort.")
+    limit: int | None = Field(default=50, ge=1, description="So many at most; null for all.")
 
     def body(self, first: int, end: int) -> bytes:
         """The JSON that asks for the rows from `first` up to `end`."""
