@@ -19,6 +19,7 @@ from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.server import serve_in_thread
 from tv_etl.partitions import range_tags, series_partitions
 from tv_etl.series_record import Period, SeriesRecord, Window
+from tv_etl.tradingview.bar_schema import BAR_SCHEMA
 from tv_etl.watchlist import Group, Watchlist
 from tv_etl_tests.lake_runs import FIRST, QUIET, materializations, minute_rows, replay, run
 
@@ -206,6 +207,32 @@ def test_a_span_that_nobody_asked_for_is_an_error_with_its_backfill(tmp_path: Pa
         "start": datetime.fromtimestamp(OPEN + 600, tz=timezone.utc).isoformat(),
         "end": datetime.fromtimestamp(OPEN + 1_200, tz=timezone.utc).isoformat(),
     }
+
+
+def test_an_empty_table_with_the_span_accepts_a_loss(tmp_path: Path) -> None:
+    store = BarStore(tmp_path)
+    span = (OPEN + 60, OPEN + 660)
+    for opened in (OPEN, OPEN + 660):
+        facts = {"trading_hours": NYSE, "asked_from": str(opened), "asked_until": str(opened + 60)}
+        store.upsert("NASDAQ:AAPL", "1m", closed_bars([opened], facts))
+    window = {"window_bars": "1", "window_from": str(span[1])}
+    store.upsert("NASDAQ:AAPL", "1m", closed_bars([], window))
+    found = judged(tmp_path, store.record("NASDAQ:AAPL", "1m"), OPEN + 721)
+    assert [verdict(found[name]) for name in ("gap_free", "loss_deadline")] == ["ERROR", "ERROR"]
+    assert "lost: the server has no bars" in found["loss_deadline"].description
+    accepted = {"asked_from": str(span[0]), "asked_until": str(span[1])}
+    store.upsert("NASDAQ:AAPL", "1m", closed_bars([], accepted))
+    found = judged(tmp_path, store.record("NASDAQ:AAPL", "1m"), OPEN + 721)
+    # Ten of twelve minutes are missing, and nobody can be asked for them any more.
+    assert "the server had none of them" in found["gap_free"].description
+    assert "lost: " not in found["loss_deadline"].description
+
+
+def closed_bars(opens: list[int], facts: dict[str, str]) -> pa.Table:
+    columns = [pa.array([each * 1_000_000 for each in opens], pa.int64()).view(BAR_SCHEMA.field(0).type)]
+    columns += [pa.array([1.0] * len(opens), pa.float64())] * 5
+    metadata = {"tv_etl.forming_from": "", **{f"tv_etl.{name}": text for name, text in facts.items()}}
+    return pa.Table.from_arrays(columns, schema=BAR_SCHEMA.with_metadata(metadata))
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from tv_etl.definitions import build_definitions
 from tv_etl.market_server.market import Market
 from tv_etl.market_server.server import MarketServer, serve_in_thread
 from tv_etl.partitions import found_symbols, partition_key, series_partitions, symbols_of
+from tv_etl.resources import BarStoreResource
 from tv_etl.schedules import build_schedules
 from tv_etl.tradingview.errors import ScannerError
 from tv_etl.tradingview.loop_thread import LoopThread
@@ -138,14 +139,17 @@ def test_symbols_that_can_be_no_partition_are_passed_over(instance: dg.DagsterIn
 
 
 def test_schedules_follow_the_symbols_that_were_found(
-    instance: dg.DagsterInstance, market_server: MarketServer
+    instance: dg.DagsterInstance, market_server: MarketServer, tmp_path: Path
 ) -> None:
     group = group_of(3)
     (daily, _) = build_schedules(group)
     moment = datetime(2026, 11, 18, tzinfo=timezone.utc)
 
     def evaluate() -> Any:
-        with dg.build_schedule_context(instance=instance, scheduled_execution_time=moment) as context:
+        resources = {"bar_store": BarStoreResource(base=str(tmp_path))}
+        with dg.build_schedule_context(
+            instance=instance, scheduled_execution_time=moment, resources=resources
+        ) as context:
             return daily.evaluate_tick(context)
 
     assert "crypto_symbols has found none" in str(evaluate().skip_message)
