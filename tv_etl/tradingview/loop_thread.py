@@ -6,6 +6,7 @@ Works in scripts, in Dagster assets and sensors, and in notebooks whose own loop
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Coroutine, Generator
+from concurrent.futures import CancelledError, Future, wait
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, TypeVar
@@ -34,11 +35,28 @@ class LoopThread:
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run the coroutine in the loop and wait for its result."""
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        result: Future[T] = Future()
+        tasks: list[asyncio.Task[T]] = []
+
+        def begin() -> None:
+            tasks.append(self._loop.create_task(coroutine))
+            tasks[0].add_done_callback(settle)
+
+        def settle(task: asyncio.Task[T]) -> None:
+            error = CancelledError() if task.cancelled() else task.exception()
+            if error is None:
+                result.set_result(task.result())
+            else:
+                result.set_exception(error)
+
+        self._loop.call_soon_threadsafe(begin)
         try:
-            return future.result()
+            return result.result()
         except BaseException:
-            future.cancel()  # the waiting thread was interrupted: do not leave the work running
+            if not result.done():
+                # The waiting thread was interrupted: the work must not go on, and what comes next find it ended.
+                self._loop.call_soon_threadsafe(lambda: tasks[0].cancel())
+                wait([result])
             raise
 
     def iterate(self, items: AsyncGenerator[T, None]) -> Generator[T, None, None]:

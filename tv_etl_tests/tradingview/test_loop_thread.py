@@ -1,6 +1,8 @@
 """Synchronous code drives the client's loop, also where another loop runs."""
 
 import asyncio
+import signal
+import threading
 from collections.abc import AsyncGenerator
 
 import pytest
@@ -50,3 +52,20 @@ def test_an_exception_reaches_the_caller() -> None:
 
     with LoopThread() as loop, pytest.raises(KeyError, match="lost"):
         loop.run(fail())
+
+
+def test_an_interrupt_waits_for_what_the_iteration_has_open() -> None:
+    closed: list[str] = []
+
+    async def wait_for_ever() -> AsyncGenerator[int, None]:
+        try:
+            yield 1
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0.05)
+            closed.append("generator")
+
+    with pytest.raises(KeyboardInterrupt), LoopThread() as loop:
+        for _ in loop.iterate(wait_for_ever()):
+            threading.Timer(0.05, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT]).start()
+    assert closed == ["generator"]
