@@ -231,6 +231,9 @@ def test_two_runs_of_bars_at_once_share_one_place_in_the_pool(
         monkeypatch.setenv(name, value)
     target = ModuleTarget("tv_etl.definitions", None, working_directory=str(ROOT), location_name="tv_etl")
     with dg.DagsterInstance.get() as instance, create_test_daemon_workspace_context(target, instance) as context:
+        # As `dagster instance concurrency set tradingview 1` does at set-up: else the first pass of a fresh instance
+        # starts runs before the pool has its default limit.
+        instance.event_log_storage.set_concurrency_slots("tradingview", 1)
         workspace = context.create_request_context()
         repository = workspace.get_code_location("tv_etl").get_repository("__repository__")
         job = repository.get_full_job("bars_job")
