@@ -4,6 +4,8 @@ And the disks of a user: full, failing, read-only. What was acknowledged stays, 
 reader, ours or another, ever sees a value that was not written.
 """
 
+import multiprocessing
+import multiprocessing.pool
 import os
 import pickle
 import re
@@ -13,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -222,9 +225,39 @@ def read_duckdb(base: Path) -> list[tuple[str, int, float, float]]:
         return connection.execute(query, [f"{base}/ohlcv/**/*.parquet"]).fetchall()
 
 
-def read_polars(base: Path) -> list[tuple[str, int, float, float]]:
+def collect_polars(base: Path) -> list[tuple[str, int, float, float]]:
     frame = pl.scan_parquet(base / "ohlcv", hive_partitioning=True, include_file_paths="file")
-    return frame.group_by("file").agg(pl.len(), pl.col("close").min(), pl.col("volume").max()).collect().rows()
+    try:
+        return frame.group_by("file").agg(pl.len(), pl.col("close").min(), pl.col("volume").max()).collect().rows()
+    except pl.exceptions.PanicException as panic:  # no Exception: it would end the process
+        raise OSError(str(panic)) from None
+
+
+def read_polars(base: Path) -> list[tuple[str, int, float, float]]:
+    """In a process of its own: where Polars finds a longer file than it opened, it panics, and now and then hangs."""
+    try:
+        return polars_process().apply_async(collect_polars, (base,)).get(timeout=10)
+    except multiprocessing.TimeoutError:
+        end_polars_process()
+        raise
+
+
+@cache
+def polars_process() -> multiprocessing.pool.Pool:
+    return multiprocessing.get_context("spawn").Pool(1)
+
+
+def end_polars_process() -> None:
+    polars_process().terminate()
+    polars_process().join()
+    polars_process.cache_clear()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def polars_process_ends() -> Iterator[None]:
+    yield
+    if polars_process.cache_info().currsize:
+        end_polars_process()
 
 
 @pytest.mark.parametrize(
@@ -233,7 +266,7 @@ def read_polars(base: Path) -> list[tuple[str, int, float, float]]:
         (read_ours, 1000, ()),
         (scan_ours, 1000, ()),
         (read_duckdb, 500, (duckdb.Error,)),
-        (read_polars, 500, (pl.exceptions.PolarsError, OSError)),
+        (read_polars, 500, (pl.exceptions.PolarsError, OSError, multiprocessing.TimeoutError)),
     ],
 )
 def test_no_reader_sees_a_wrong_value_while_files_are_rewritten(
