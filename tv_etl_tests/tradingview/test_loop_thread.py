@@ -65,7 +65,12 @@ def test_an_interrupt_waits_for_what_the_iteration_has_open() -> None:
             await asyncio.sleep(0.05)
             closed.append("generator")
 
-    with pytest.raises(KeyboardInterrupt), LoopThread() as loop:
-        for _ in loop.iterate(wait_for_ever()):
-            threading.Timer(0.05, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT]).start()
+    # A test run in a shell's background is started with interrupts ignored.
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), LoopThread() as loop:
+            for _ in loop.iterate(wait_for_ever()):
+                threading.Timer(0.05, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT]).start()
+    finally:
+        signal.signal(signal.SIGINT, inherited)
     assert closed == ["generator"]
