@@ -8,7 +8,8 @@ temporary files. Its targets lie anywhere under the same root, on the same file 
 
 A single file needs no journal: its rename is the commit point. A process killed at any instant, or a power cut,
 leaves the old state or a journal, and whoever takes the lock next completes it. The lock is flock, which the kernel
-frees with its holder: POSIX only, and one host only. Knows nothing of bars or Parquet and imports neither.
+frees with its holder: POSIX only, and one host only. Whoever wants it first passes a gate, which a waiting writer holds
+shut, so that readers who overlap each other cannot keep it out. Knows nothing of bars or Parquet and imports neither.
 """
 
 import fcntl
@@ -18,7 +19,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -70,18 +71,18 @@ class CommitGroup:
         Raises StoreBusyError when a writer keeps the lock, and what completing a left journal raises.
         """
         while True:
-            try:
-                fd = os.open(self._lock, os.O_RDONLY)
-            except (FileNotFoundError, NotADirectoryError):
-                # Never committed here (or the data was copied without its lock): nobody to wait for, unless the
-                # first commit began meanwhile.
-                result = read()
-                if not self._lock.exists():
-                    return result
-                continue
-            except OSError as error:
-                raise StoreReadError(self._lock, str(error)) from error
-            with _locked(fd, self._lock, fcntl.LOCK_SH, self._lock_timeout_s):
+            with ExitStack() as held:
+                try:
+                    held.enter_context(self._locked(fcntl.LOCK_SH, os.O_RDONLY))
+                except (FileNotFoundError, NotADirectoryError):
+                    # Never committed here (or the data was copied without its lock): nobody to wait for, unless the
+                    # first commit began meanwhile.
+                    result = read()
+                    if not self._lock.exists():
+                        return result
+                    continue
+                except OSError as error:
+                    raise StoreReadError(self._lock, str(error)) from error
                 if not self.has_journal:
                     return read()
             with self.writing():
@@ -93,17 +94,26 @@ class CommitGroup:
 
         Raises StoreBusyError, StoreWriteError, DamagedFileError or NewerFormatError (both of the journal).
         """
-        with _as_write_error(self._lock):
-            if not self._lock.exists():
-                make_durable_directory(self.directory, self.root)
-            fd = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o666)
-        with _locked(fd, self._lock, fcntl.LOCK_EX, self._lock_timeout_s):
+        with ExitStack() as held:
+            with _as_write_error(self._lock):
+                if not self._lock.exists():
+                    make_durable_directory(self.directory, self.root)
+                held.enter_context(self._locked(fcntl.LOCK_EX, os.O_RDWR | os.O_CREAT))
             self._recover()
             transaction = Transaction(self)
             try:
                 yield transaction
             finally:
                 transaction.discard()
+
+    @contextmanager
+    def _locked(self, operation: int, flags: int) -> Iterator[None]:
+        """Hold the lock, having passed the gate, which is the flock of the directory. Raises OSError as well."""
+        with ExitStack() as gate:
+            gate.enter_context(_locked(_open_directory(self.directory), self._lock, operation, self._lock_timeout_s))
+            with _locked(os.open(self._lock, flags, 0o666), self._lock, operation, self._lock_timeout_s):
+                gate.close()
+                yield
 
     def _recover(self) -> None:
         """Complete a left journal, then sweep what no journal names."""
@@ -155,8 +165,8 @@ class CommitGroup:
                     raise DamagedFileError(self._journal, reason) from None
         for directory in sorted({(self.root / name).parent for _, name in moves} | {self.directory}):
             _sync_directory(directory)
+        # Not synced: where a power cut brings it back, all that it asks for is found done.
         self._journal.unlink()
-        _sync_directory(self.directory)
 
 
 class Transaction:
@@ -222,7 +232,7 @@ def locked_directory(directory: Path, root: Path, *, lock_timeout_s: float = LOC
     with _as_write_error(directory):
         if not directory.exists():
             make_durable_directory(directory, root)
-        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        fd = _open_directory(directory)
     with _locked(fd, directory, fcntl.LOCK_EX, lock_timeout_s):
         yield
 
@@ -266,8 +276,12 @@ def _write_temporary(directory: Path, suffix: str, content: bytes | memoryview) 
     return path
 
 
+def _open_directory(directory: Path) -> int:
+    return os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+
+
 def _sync_directory(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    fd = _open_directory(directory)
     try:
         os.fsync(fd)
     finally:
