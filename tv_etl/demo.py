@@ -41,6 +41,8 @@ INITIAL_BARS = 1_000
 # A Wednesday on which every market of the demo trades; a minute of it lasts a second.
 MARKET_NOW = "2026-11-18T15:00:00+00:00"
 MARKET_SPEED = 60
+# In this market the price comes back to where it began every few minutes of the first hour.
+MARKET_SEED = 197
 # So many market minutes lie between the first run and the second.
 PAUSE_S = 4.0
 ALERT_LIMIT_S = 60.0
@@ -105,7 +107,7 @@ def _environment(directory: Path, ws_url: str, webhook_url: str) -> dict[str, st
 @contextmanager
 def _market_server(console: Console) -> Iterator[str]:
     """A market server in a process of its own, on a free port."""
-    command = [sys.executable, "-m", "tv_etl.market_server", "--port", "0", "--seed", "7"]
+    command = [sys.executable, "-m", "tv_etl.market_server", "--port", "0", "--seed", str(MARKET_SEED)]
     command += ["--now", MARKET_NOW, "--speed", str(MARKET_SPEED), "--update-ms", "250"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         # A server that never says its address must not hold the demo up.
