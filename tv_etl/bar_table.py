@@ -52,9 +52,9 @@ class Bars:
         values = np.empty((5, table.num_rows))
         for row, name in enumerate(PRICES):
             values[row] = table.column(name).to_numpy()
-        values[4] = volume.fill_null(0.0).to_numpy()
+        values[4] = (volume.fill_null(0.0) if volume.null_count else volume).to_numpy()
         times = table.column("timestamp").cast(pa.int64()).to_numpy() // _PER_SECOND["us"]
-        return cls(times, values, volume.is_valid().to_numpy())
+        return cls(times, values, _is_valid(volume))
 
     def to_table(self) -> pa.Table:
         """The bars in `BAR_SCHEMA`."""
@@ -152,11 +152,11 @@ def check_bars(table: pa.Table) -> Bars:
     values = np.empty((5, len(times)))
     for row, name in enumerate(PRICES):
         column = table.column(name)
-        _refuse_first(name, column.is_null().to_numpy(), "null; a bar has all four prices")
+        _refuse_first(name, ~_is_valid(column), "null; a bar has all four prices")
         values[row] = _checked_numbers(name, column)
     volume = table.column("volume")
     values[4] = _checked_numbers("volume", volume)
-    has_volume = volume.is_valid().to_numpy()
+    has_volume = _is_valid(volume)
     if (times[1:] > times[:-1]).all():
         return Bars(times, values, has_volume)
     order = np.argsort(times, kind="stable")
@@ -169,7 +169,7 @@ def _checked_times(column: pa.ChunkedArray) -> Times:
     kind = column.type
     if not pa.types.is_timestamp(kind) or kind.tz is None:
         raise BadBarsError("timestamp", None, f"type {kind}; expected a timestamp with a time zone")
-    _refuse_first("timestamp", column.is_null().to_numpy(), "null")
+    _refuse_first("timestamp", ~_is_valid(column), "null")
     ticks: Times = column.cast(pa.int64()).to_numpy()
     seconds, rest = np.divmod(ticks, _PER_SECOND[kind.unit])
     _refuse_first("timestamp", rest != 0, "not a whole second")
@@ -187,9 +187,15 @@ def _checked_numbers(name: str, column: pa.ChunkedArray) -> Values:
         return np.asarray(numbers, np.float64)
     if not (pa.types.is_floating(kind) or pa.types.is_null(kind)):
         raise BadBarsError(name, None, f"type {kind}; expected a number")
-    values = np.asarray(column.cast(pa.float64()).fill_null(0.0).to_numpy())
+    numbers = column if kind == pa.float64() else column.cast(pa.float64())
+    values = np.asarray((numbers.fill_null(0.0) if numbers.null_count else numbers).to_numpy())
     _refuse_first(name, ~np.isfinite(values), "not a finite number")
     return values
+
+
+def _is_valid(column: pa.ChunkedArray) -> Mask:
+    """True where there is a value."""
+    return column.is_valid().to_numpy() if column.null_count else np.ones(len(column), np.bool_)
 
 
 def _refuse_first(name: str, bad: Mask, reason: str) -> None:

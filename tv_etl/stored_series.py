@@ -35,7 +35,7 @@ class Series:
     def __str__(self) -> str:
         return f"{self.owner.symbol} {self.owner.interval}"
 
-    @property
+    @cached_property
     def files(self) -> SeriesFiles:
         """Its files, stored or not."""
         return self.lake.files(self.interval.token, self.segment)
@@ -102,14 +102,18 @@ class StoredSeries:
     @property
     def has_record(self) -> bool:
         """True where the record was written."""
-        return self._snapshot.read(self._series.record_name) is not None
+        return self._record_content is not None
+
+    @cached_property
+    def _record_content(self) -> bytes | None:
+        return self._snapshot.read(self._series.record_name)
 
     def record(self) -> SeriesRecord:
         """What is known of the stored bars; where the record was not copied along, what the newest file says."""
         if not self.periods:
             return SeriesRecord()
         name = self._series.record_name
-        content = self._snapshot.read(name)
+        content = self._record_content
         if content is None:
             in_file = self.footer(self.periods[-1]).facts
             return SeriesRecord({key: value for key, value in in_file.items() if value != UNSPECIFIED})
@@ -138,7 +142,7 @@ class StoredSeries:
             damaged.append(self._series.revisions_name)
         if _is_damaged(self.quarantine):
             damaged.append(self._series.quarantine_name)
-        content = self._snapshot.read(self._series.record_name)
+        content = self._record_content
         if content is not None and _is_damaged(lambda: SeriesRecord.decode(content, "", self._series.owner)):
             damaged.append(self._series.record_name)
         return damaged

@@ -103,7 +103,7 @@ def commit_update(series: Series, transaction: Transaction, given: Update, now_s
             content = encode_bars(merged.bars, series.owner, file_facts, transaction.stamp)
             transaction.stage(series.period_name(period), content)
             sizes[period] = len(content)
-    quarantine = _stage_logs(series, stored, transaction, sound, broken, (old, new), now_s)
+    quarantine = _stage_logs(series, stored, transaction, known, sound, broken, (old, new), now_s)
     periods = _described_periods(series, stored, known, record, read, sizes)
     record = replace(record, quarantined=quarantine, periods=periods)
     if periods and (record != known or not stored.has_record):
@@ -205,6 +205,7 @@ def _stage_logs(
     series: Series,
     stored: StoredSeries,
     transaction: Transaction,
+    known: SeriesRecord,
     sound: Bars,
     broken: Bars,
     versions: tuple[Bars, Bars],
@@ -215,6 +216,8 @@ def _stage_logs(
     if len(old):
         log = pa.concat_tables([stored.revisions(), revision_rows(old, new, now_s)])
         transaction.stage(series.revisions_name, encode_log(log, transaction.stamp))
+    if not len(broken) and not known.quarantined and stored.has_record:
+        return 0
     kept_out = stored.quarantine()
     after = quarantined(kept_out, sound, broken, now_s)
     if after is not kept_out:
