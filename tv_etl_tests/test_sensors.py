@@ -199,8 +199,8 @@ def test_a_missing_webhook_address_is_named(
 def test_quotes_that_move_are_seen_in_the_forming_minute(
     instance: dg.DagsterInstance, tmp_path: Path, webhook: Receiver
 ) -> None:
-    """On a market that runs, a level at the present price is touched within moments."""
-    with serve_in_thread(Market(7), clock=MarketClock(NOW.timestamp(), speed=600)) as server:
+    """On a market that runs, and comes back to where it was every few minutes."""
+    with serve_in_thread(Market(197), clock=MarketClock(NOW.timestamp(), speed=600)) as server:
         rules = [rule("cross", minutes(server.url, 1)[0].close)]
         cursor = None
         for _ in range(40):
