@@ -9,7 +9,7 @@ import dagster as dg
 
 from tv_etl.automation import automation_condition
 from tv_etl.bars_run import MAX_RETRIES, BarsConfig, BarsRun
-from tv_etl.checks import Report, aimed, check_specs
+from tv_etl.checks import Report, aimed, check_specs, evaluated
 from tv_etl.partitions import series_partitions
 from tv_etl.resources import LakeResources
 from tv_etl.watchlist import Group
@@ -66,11 +66,12 @@ def build_bars_asset(
             required_resource_keys=lake.keys("tradingview", "bar_store"),
             retry_policy=RETRY_POLICY,
         )
-        def bars(context: dg.AssetExecutionContext, config: BarsConfig) -> Iterator[Report]:
+        def bars(context: dg.AssetExecutionContext, config: BarsConfig) -> Iterator[Report | dg.Output[None]]:
             # Yielded one by one, each is durable at once, and no output remains to claim the partitions that failed.
             run = BarsRun(context, config, group, lake.bar_store(context).store())
             reports = run.fetch_all(lake.tradingview(context)) if context.selected_asset_keys else run.check_all()
             yield from aimed(context, dg.AssetKey(group.name), reports)
+            yield from evaluated(context)
 
     return bars
 

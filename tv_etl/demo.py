@@ -1,4 +1,4 @@
-"""The demonstration: the main job end to end on the embedded market server, in a minute and without the internet.
+"""The demonstration: the main job end to end on the embedded market server, in half a minute and without the internet.
 
 Everything in it is the real thing: a market server in a process of its own, a Dagster instance on disk, the `bars`
 asset, the quote sensor, and a webhook receiver that alerts are posted to.

@@ -18,6 +18,7 @@ import numpy as np
 
 from tv_etl.bar_store import BarStore
 from tv_etl.bar_table import Bars
+from tv_etl.checks import evaluated
 from tv_etl.daily_bars import DailyBars, Difference, daily_bars, differences
 from tv_etl.panel import refresh_panel
 from tv_etl.partitions import INTERVAL, SYMBOL, found_symbols, symbols_of
@@ -143,7 +144,7 @@ def _build_daily(group: Group, interval: str, lake: LakeResources) -> dg.AssetsD
             backfill_policy=dg.BackfillPolicy.single_run(),
             required_resource_keys=lake.keys("bar_store"),
         )
-        def daily(context: dg.AssetExecutionContext) -> Iterator[Report]:
+        def daily(context: dg.AssetExecutionContext) -> Iterator[Report | dg.Output[None]]:
             store, failed = lake.bar_store(context).store(), {}
             selected = context.has_partition_key or context.has_partition_key_range
             for symbol in context.partition_keys if selected else symbols_of(group, context.instance):
@@ -157,6 +158,7 @@ def _build_daily(group: Group, interval: str, lake: LakeResources) -> dg.AssetsD
                 raise dg.Failure(
                     f"{len(failed)} symbols failed: {', '.join(failed)}", metadata=failed, allow_retries=False
                 )
+            yield from evaluated(context)
 
     return daily
 

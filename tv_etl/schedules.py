@@ -36,6 +36,10 @@ def build_job(group: Group) -> Any:  # Dagster does not export the type of what 
     return dg.define_asset_job(
         job_name(group),
         selection=dg.AssetSelection.assets(group.name),
+        description=(
+            f"Any series of {group.name} in one run, over one connection: what its schedules launch, and what the "
+            "launchpad takes `start`, `end`, `refetch` and `only` for."
+        ),
         executor_def=dg.in_process_executor,
     )
 

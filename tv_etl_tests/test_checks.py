@@ -108,10 +108,12 @@ def states(instance: dg.DagsterInstance) -> dict[str, str]:
 def test_checks_alone_fetch_nothing(instance: dg.DagsterInstance, tmp_path: Path) -> None:
     clock = MarketClock(FIRST + 300 * 60, speed=0)
     with serve_in_thread(replay(tmp_path / "market", minute_rows(300), "1"), clock=clock) as server:
-        run(instance, tmp_path / "lake", server.url, GROUP)
+        fetched = run(instance, tmp_path / "lake", server.url, GROUP)
     assert states(instance) == dict.fromkeys(CHECKS, "SUCCEEDED")
     done = run_checks(instance, tmp_path / "lake", "ohlc_consistent", "fresh")
     assert done.success
+    log = [entry.message for each in (fetched, done) for entry in instance.all_logs(each.run_id)]
+    assert not [message for message in log if "did not yield" in message], "Dagster misses a check"
     assert not done.get_asset_materialization_events()
     assert {each.partition for each in outcomes(done).values()} == {KEY}
     # The bars are of another time than this machine's, and no run fetched them since.
