@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tv_etl.market_server.listings import listings, symbol_info
-from tv_etl.market_server.market import BarSource, Floats, Market
+from tv_etl.market_server.market import Floats
 from tv_etl.trading_hours import TradingHours
 from tv_etl.tradingview.intervals import Interval
+from tv_etl_tests.market_server.seeded_market import bars, source_of, utc
 from tv_etl_tests.market_server.talk import FRIDAY_NOON
 
 SYMBOLS = ["NASDAQ:AAPL", "BINANCE:BTCUSDT", "FX:EURUSD", "FOREX:EURUSD", "TVC:NDX", "COMEX:GC1!", "KRX:005930"]
@@ -18,25 +19,10 @@ KINDS = [
     "DERIBIT:BTC-PERPETUAL", "AMEX:THIN", "NASDAQ:SPLT", "NYSE:DIVI", "NASDAQ:IPOX", "NASDAQ:GONE", "NYSE:JAAA",
     "KUCOIN:XAAAUSDT", "ECONOMICS:USM2",
 ]  # fmt: skip
-MARKET = Market(7)
 # Those that have a bar wherever their announced hours want one.
 FULL = [symbol for symbol, each in sorted(listings().items()) if not (each.is_thin or each.last_day)]
 FULL.remove("NASDAQ:IPOX")
 MOMENTS = st.integers(1_500_000_000, 1_795_200_000)
-
-
-def source_of(symbol: str, session: str = "regular") -> BarSource:
-    found = MARKET.find(symbol, session)
-    assert found is not None
-    return found
-
-
-def utc(year: int, month: int, day: int) -> datetime:
-    return datetime(year, month, day, tzinfo=timezone.utc)
-
-
-def bars(symbol: str, interval: str, count: int, now: float = FRIDAY_NOON) -> Floats:
-    return source_of(symbol).bars(Interval.parse(interval), now, count=count).rows
 
 
 def aggregated(rows: Floats, starts: list[int]) -> list[list[float]]:
