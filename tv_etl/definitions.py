@@ -16,7 +16,7 @@ from tv_etl.automation import build_automation_sensors
 from tv_etl.derived import build_derived_assets
 from tv_etl.local_lake import local_directory
 from tv_etl.resources import BarStoreResource, LakeResources, NotifierResource, ScannerResource, TradingViewResource
-from tv_etl.schedules import build_job, build_schedules
+from tv_etl.schedules import build_jobs, build_schedules
 from tv_etl.sensors import build_quote_alerts
 from tv_etl.symbol_sensors import build_symbols_sensor
 from tv_etl.watchlist import Watchlist, load_watchlist
@@ -47,7 +47,7 @@ def build_definitions(
             for group in watchlist.groups
             for asset in (build_bars_asset(group, resources, source=source), *build_derived_assets(group, resources))
         ],
-        jobs=[build_job(group) for group in watchlist.groups],
+        jobs=[job for group in watchlist.groups for job in build_jobs(group)],
         schedules=[schedule for group in watchlist.groups for schedule in build_schedules(group, resources)],
         sensors=[
             *build_automation_sensors(watchlist.groups),

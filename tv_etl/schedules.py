@@ -1,7 +1,8 @@
 """One schedule per interval of a group: what of it has closed since it was last asked for, in one run.
 
 A tick looks at what the lake knows of each series. Where no market of the group has closed a bar since, it asks for
-nothing and says when the next one closes.
+nothing and says when the next one closes. One more schedule has all that is stored judged, whether it was fetched or
+not: where fetching stands still, nobody else would say so.
 """
 
 import re
@@ -13,6 +14,7 @@ import dagster as dg
 from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 
 from tv_etl.bar_store import BarStore
+from tv_etl.checks import CHECKS
 from tv_etl.coverage import closing, is_due
 from tv_etl.partitions import partition_key, range_tags, series_partitions, symbols_of
 from tv_etl.resources import LakeResources
@@ -31,11 +33,16 @@ def job_name(group: Group) -> str:
     return f"{group.name}_job"
 
 
-def build_job(group: Group) -> Any:  # Dagster does not export the type of what define_asset_job makes
-    """The job that the schedules of a group launch: any of its partitions."""
+def build_jobs(group: Group) -> list[Any]:  # Dagster does not export the type of what define_asset_job makes
+    """The jobs that the schedules of a group launch: fetch any of its partitions, and judge them."""
+    return [_build_job(group), _build_check_job(group)]
+
+
+def _build_job(group: Group) -> Any:
+    bars = dg.AssetSelection.assets(group.name)
     return dg.define_asset_job(
         job_name(group),
-        selection=dg.AssetSelection.assets(group.name),
+        selection=bars if group.check_each_run else bars.without_checks(),
         description=(
             f"Any series of {group.name} in one run, over one connection: what its schedules launch, and what the "
             "launchpad takes `start`, `end`, `refetch` and `only` for."
@@ -44,11 +51,48 @@ def build_job(group: Group) -> Any:  # Dagster does not export the type of what 
     )
 
 
+def _build_check_job(group: Group) -> Any:
+    return dg.define_asset_job(
+        _check_job_name(group),
+        selection=dg.AssetSelection.checks(*(dg.AssetCheckKey(dg.AssetKey(group.name), name) for name in CHECKS)),
+        description=f"Judge what is stored of {group.name}, bar by bar, and ask nobody for anything.",
+        executor_def=dg.in_process_executor,
+    )
+
+
+def _check_job_name(group: Group) -> str:
+    return f"{group.name}_checks_job"
+
+
 def build_schedules(group: Group, resources: LakeResources | None = None) -> list[dg.ScheduleDefinition]:
-    """The schedules of the group's intervals; an interval without a cron expression has none."""
+    """The schedules of the group's intervals and of its checks; what has no cron expression has none."""
     lake = resources or LakeResources()
     crons = {interval: group.cron(interval) for interval in group.intervals}
-    return [_build_schedule(group, interval, cron, lake) for interval, cron in crons.items() if cron is not None]
+    increments = [_build_schedule(group, interval, cron, lake) for interval, cron in crons.items() if cron is not None]
+    return [*increments, *([_build_check_schedule(group, group.check_schedule)] if group.check_schedule else [])]
+
+
+def _build_check_schedule(group: Group, cron: str) -> dg.ScheduleDefinition:
+    @dg.schedule(
+        name=f"{group.name}_checks",
+        cron_schedule=cron,
+        job_name=_check_job_name(group),
+        execution_timezone="UTC",
+        description=(
+            f"Judge what is stored of {group.name}: also of series that no run has fetched for long, which are those "
+            "that lose bars."
+        ),
+    )
+    def checks(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        if not symbols_of(group, context.instance):
+            return _no_symbols(group)
+        return dg.RunRequest()
+
+    return checks
+
+
+def _no_symbols(group: Group) -> dg.SkipReason:
+    return dg.SkipReason(f"no symbols yet: the sensor {group.name}_symbols has found none")
 
 
 def _build_schedule(group: Group, interval: str, cron: str, lake: LakeResources) -> dg.ScheduleDefinition:
@@ -71,7 +115,7 @@ def _build_schedule(group: Group, interval: str, cron: str, lake: LakeResources)
     def increment(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         symbols = symbols_of(group, context.instance)
         if not symbols:
-            return dg.SkipReason(f"no symbols yet: the sensor {group.name}_symbols has found none")
+            return _no_symbols(group)
         now = context.scheduled_execution_time.timestamp()
         known = _known(context, lake.bar_store(context).store(), symbols, interval)
         width = Interval.parse(interval)

@@ -182,6 +182,15 @@ class Group(_Model):
         default_factory=dict,
         description="Cron expression (UTC) by interval, or null for none; intervals left out get a default.",
     )
+    check_schedule: Cron | None = Field(
+        default="40 5 * * *",
+        description="Cron expression (UTC) for judging what is stored, fetched or not, or null for no such schedule.",
+    )
+    check_each_run: bool = Field(
+        default=True,
+        description="Judge each series in the run that fetches it as well. That is most of what a run costs Dagster: "
+        "six events, 20 KB, for each series. Switch it off for hundreds of series every few minutes.",
+    )
     pictures: bool = Field(
         default=True,
         description="Put candlesticks of the newest bars, 1 KB, into Dagster's event log with every materialization.",

@@ -85,7 +85,7 @@ def test_a_watchlist_file_beside_it_gives_the_same(project: DefsFolderSandbox) -
     path = write(project, "my_lake", "watchlist: list.yaml\n")
     (path / "list.yaml").write_text(DEFAULT.read_text(encoding="utf-8"), encoding="utf-8")
     with project.build_all_defs() as definitions:
-        assert names(definitions)["schedules"] == {"bars_1d", "bars_1h", "bars_1m"}
+        assert names(definitions)["schedules"] == {"bars_1d", "bars_1h", "bars_1m", "bars_checks"}
 
 
 def test_a_bare_number_is_an_interval_and_symbols_may_be_in_a_file(project: DefsFolderSandbox) -> None:
@@ -93,7 +93,7 @@ def test_a_bare_number_is_an_interval_and_symbols_may_be_in_a_file(project: Defs
     (path / "us.txt").write_text("NASDAQ:AAPL\nNYSE:JNJ\n", encoding="utf-8")
     with project.load_component_and_build_defs(path) as (component, definitions):
         assert isinstance(component, TradingViewComponent)
-        (schedule,) = definitions.get_repository_def().schedule_defs
+        [schedule] = [each for each in definitions.get_repository_def().schedule_defs if each.name != "bars_checks"]
     assert (component.groups[0].symbols, component.groups[0].intervals) == (["NASDAQ:AAPL", "NYSE:JNJ"], ["1h"])
     assert (schedule.name, schedule.cron_schedule) == ("bars_1h", "7 * * * *")
 

@@ -13,16 +13,18 @@ from dagster._core.test_utils import create_run_for_test
 from dagster._utils.schedules import cron_string_iterator
 
 from tv_etl.bar_store import BarStore
+from tv_etl.checks import CHECKS
+from tv_etl.definitions import build_definitions
 from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.market import Market
 from tv_etl.market_server.server import serve_in_thread
 from tv_etl.partitions import range_tags, series_of, series_partitions
 from tv_etl.resources import BarStoreResource
-from tv_etl.schedules import build_job, build_schedules, partitions_under_way
+from tv_etl.schedules import build_schedules, job_name, partitions_under_way
 from tv_etl.tradingview.bar_schema import BAR_SCHEMA
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.models import ASSUMED_WINDOW_BARS
-from tv_etl.watchlist import Group
+from tv_etl.watchlist import Group, Watchlist
 from tv_etl_tests.lake_runs import run
 
 GROUP = Group(symbols=["NASDAQ:AAPL", "NSE:M&M"], intervals=["1d", "1h", "1m"], schedules={"1h": None})
@@ -70,8 +72,11 @@ def test_there_is_a_schedule_for_each_interval_that_wants_one() -> None:
     assert [(each.name, each.cron_schedule) for each in schedules] == [
         ("bars_1d", "20,50 * * * *"),
         ("bars_1m", "1-59/5 * * * *"),
+        ("bars_checks", "40 5 * * *"),
     ]
-    assert {each.job_name for each in schedules} == {build_job(GROUP).name}
+    assert [each.job_name for each in schedules] == [job_name(GROUP), job_name(GROUP), "bars_checks_job"]
+    silent = GROUP.model_copy(update={"check_schedule": None})
+    assert [each.name for each in build_schedules(silent)] == ["bars_1d", "bars_1m"]
 
 
 def test_what_was_never_stored_is_asked_for_in_one_range(instance: dg.DagsterInstance, tmp_path: Path) -> None:
@@ -219,7 +224,7 @@ def test_no_bar_is_lost_by_a_day_of_downtime_unless_the_watchlist_warns(interval
     is_safe = max(pauses) < window_s
     assert is_safe == (group.longest_pause_s(interval) is None)
     assert is_safe == (interval not in ("5s", "10s", "15s"))
-    [schedule] = build_schedules(group)
+    schedule = build_schedules(group)[0]
     assert ("loses bars" in str(schedule.description)) != is_safe
 
 
@@ -244,3 +249,28 @@ def one_bar(opened: int, asked_until: int) -> pa.Table:
     }
     moment = pa.array([opened * 1_000_000], pa.int64()).view(BAR_SCHEMA.field(0).type)
     return pa.Table.from_arrays([moment, *[pa.array([1.0])] * 5], schema=BAR_SCHEMA.with_metadata(facts))
+
+
+def test_one_more_schedule_judges_what_is_stored_and_asks_nobody(
+    instance: dg.DagsterInstance, tmp_path: Path, evening_url: str
+) -> None:
+    """Where fetching stands still, it is the one that says so; runs may leave the checks to it."""
+    group = Group(symbols=["NASDAQ:AAPL", "BINANCE:BTCUSDT"], intervals=["1d"], initial_bars=5, check_each_run=False)
+    fetched = run(instance, tmp_path, evening_url, group)
+    assert fetched.success and not fetched.get_asset_check_evaluations()
+    request = tick(instance, tmp_path, EVENING, group, "checks")
+    assert isinstance(request, dg.RunRequest)
+    definitions = build_definitions(Watchlist(groups=[group]), tmp_path, ws_url="ws://127.0.0.1:1/")
+    job = definitions.resolve_job_def("bars_checks_job")
+    judged = job.execute_in_process(instance=instance, tags=request.tags, run_config=request.run_config)
+    assert not judged.get_asset_materialization_events()
+    found = {(each.partition, each.check_name): each.passed for each in judged.get_asset_check_evaluations()}
+    assert len(found) == 2 * len(CHECKS)
+    assert found["1d|NASDAQ:AAPL", "ordered_and_unique"]
+    # This machine's clock is far from the market's: nobody has fetched for long.
+    assert not found["1d|NASDAQ:AAPL", "fresh"] and not found["1d|BINANCE:BTCUSDT", "fresh"]
+
+
+def test_a_group_without_symbols_has_nothing_to_judge(instance: dg.DagsterInstance, tmp_path: Path) -> None:
+    group = Group.model_validate({"symbols": {"scanner": {"market": "america"}}, "intervals": ["1d"]})
+    assert "no symbols yet" in str(tick(instance, tmp_path, EVENING, group, "checks"))

@@ -142,7 +142,7 @@ def test_schedules_follow_the_symbols_that_were_found(
     instance: dg.DagsterInstance, market_server: MarketServer, tmp_path: Path
 ) -> None:
     group = group_of(3)
-    (daily, _) = build_schedules(group)
+    (daily, *_) = build_schedules(group)
     moment = datetime(2026, 11, 18, tzinfo=timezone.utc)
 
     def evaluate() -> Any:
