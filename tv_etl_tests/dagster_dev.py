@@ -148,6 +148,24 @@ class DagsterDev:
         params = {"parentRunId": run_id, "strategy": "FROM_FAILURE", "useParentRunTags": True}
         return str(self.query(text, params=params)["launchRunReexecution"]["run"]["runId"])
 
+    def launch(self, tags: Mapping[str, str]) -> str:
+        """Start the job of the grid as its launchpad does; the id of the run."""
+        text = """mutation($params: ExecutionParams!) { launchRun(executionParams: $params) {
+            __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
+        selector = {
+            "repositoryLocationName": "tv_etl.definitions",
+            "repositoryName": "__repository__",
+            "jobName": "bars_job",
+        }
+        metadata = {"tags": [{"key": key, "value": value} for key, value in tags.items()]}
+        params = {"selector": selector, "runConfigData": {}, "mode": "default", "executionMetadata": metadata}
+        return str(self.query(text, params=params)["launchRun"]["run"]["runId"])
+
+    def terminate(self, run_id: str) -> None:
+        """What the button does."""
+        text = """mutation($id: String!) { terminateRun(runId: $id) { __typename } }"""
+        assert self.query(text, id=run_id)["terminateRun"]["__typename"] == "TerminateRunSuccess"
+
     def partition_states(self) -> dict[str, int]:
         """How many partitions of `bars` Dagster shows in which state."""
         text = """{ assetNodeOrError(assetKey: {path: ["bars"]}) { ... on AssetNode { partitionStats {

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tv_etl.bar_store import BarStore
-from tv_etl.partitions import series_partitions
+from tv_etl.partitions import range_tags, series_partitions
 from tv_etl.watchlist import load_watchlist
 from tv_etl_tests.dagster_dev import (
     ENDED,
@@ -102,3 +102,17 @@ def test_re_execution_from_failure_fetches_only_what_failed(
 def test_the_grid_is_what_the_watchlist_says(dev: DagsterDev) -> None:
     [group] = load_watchlist(dev.directory / "watchlist.yaml").groups
     assert sorted(series_partitions(group).get_partition_keys()) == sorted(GRID)
+
+
+def test_a_run_that_is_terminated_ends_at_once_and_keeps_what_it_stored(
+    dev: DagsterDev, grid_backfill: GridBackfill
+) -> None:
+    minutes = [key for key in GRID if key.startswith("1m")]
+    run_id = dev.launch({**range_tags(minutes), "dagster/told": "terminated"})
+    wait_until(lambda: dev.events(run_id, "MaterializationEvent"), 60, "something is stored")
+    dev.terminate(run_id)
+    status = wait_until(lambda: {*dev.runs(told="terminated").values()} & ENDED, 20, "the run ends")
+    assert status == {"CANCELED"}
+    told = {event["partition"] for event in dev.events(run_id, "MaterializationEvent")}
+    assert 0 < len(told) < 48, "it was over before it was terminated"
+    assert dev.partition_states()["numMaterialized"] >= len(told)
