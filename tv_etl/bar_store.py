@@ -110,9 +110,9 @@ class BarStore:
         """Merge the closed bars into the series, atomically and durably; the newer value of a bar stands.
 
         A bar whose low and high do not enclose its open and close goes into quarantine. Where the oldest bars given
-        differ from the stored ones by one ratio, the history was re-adjusted: what is stored of the time before is
-        rescaled by it in the same commit. So give bars back to where they agree with the stored ones, or all that the
-        server still has: `agrees` tells.
+        differ from the stored ones by one ratio, or those of a back-adjusted future by one amount, the history was
+        re-adjusted: what is stored of the time before is rescaled in the same commit. So give bars back to where they
+        agree with the stored ones, or all that the server still has: `agrees` tells.
 
         The facts of the series are the table's schema metadata `tv_etl.*`; those that are missing stay as stored.
         `tv_etl.forming_from` (UTC seconds, empty: none) says which bars are not closed, `asked_from` and `asked_until`

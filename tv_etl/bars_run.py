@@ -10,7 +10,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from tv_etl.bar_store import BarStore, Commit
-from tv_etl.checks import LastCommit, Report, evaluate, evaluate_stored, readjustment_text
+from tv_etl.checks import LastCommit, Report, evaluate, evaluate_stored
 from tv_etl.coverage import closed_until, loss_deadline, missing_spans, overlap_start, urgency, within_reach
 from tv_etl.partitions import partition_key, series_of, series_partitions
 from tv_etl.picture import SHOWN_BARS, Candle, markdown
@@ -229,7 +229,7 @@ class BarsRun:
             yield from self._fail(key, error, retryable=error.retryable)
             return
         if commit.readjustment is not None:
-            self._context.log.warning(f"{key}: the history was re-adjusted, {readjustment_text(commit.readjustment)}")
+            self._context.log.warning(f"{key}: the history was re-adjusted, {commit.readjustment}")
         self._stored += 1
         self._added += commit.added
         self._changed += commit.changed
@@ -281,7 +281,7 @@ class BarsRun:
             **self._series_metadata(request.symbol, request.width, commit.record, float(facts["fetch.server_time"])),
         }
         if commit.readjustment is not None:
-            metadata["re-adjusted"] = readjustment_text(commit.readjustment)
+            metadata["re-adjusted"] = str(commit.readjustment)
         return metadata
 
     def _series_metadata(self, symbol: str, interval: Interval, record: SeriesRecord, now: float) -> Metadata:

@@ -18,7 +18,7 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetC
 from dagster._utils.schedules import reverse_cron_string_iterator
 
 from tv_etl.bar_layout import period_range
-from tv_etl.bar_store import BarStore, Commit, Readjustment
+from tv_etl.bar_store import BarStore, Commit
 from tv_etl.coverage import closing, is_known, loss_deadline, lost, unasked
 from tv_etl.partitions import partition_key, series_partitions
 from tv_etl.series_record import SeriesRecord
@@ -93,7 +93,7 @@ class LastCommit:
 
     @classmethod
     def of(cls, commit: Commit) -> "LastCommit":
-        return cls(commit.changed, "" if commit.readjustment is None else readjustment_text(commit.readjustment))
+        return cls(commit.changed, "" if commit.readjustment is None else str(commit.readjustment))
 
     @classmethod
     def reported(cls, instance: dg.DagsterInstance, asset_key: dg.AssetKey, key: str) -> "LastCommit":
@@ -107,12 +107,6 @@ class LastCommit:
                 facts = {name: value.value for name, value in materialization.metadata.items()}
                 return cls(int(str(facts.get("rows revised", 0))), str(facts.get("re-adjusted", "")))
         return cls()
-
-
-def readjustment_text(readjustment: Readjustment) -> str:
-    """E.g. `× 0.25 (volume × 4) before 2026-11-02 14:30Z`."""
-    until = _at(readjustment.until)
-    return f"× {readjustment.ratio:.6g} (volume × {readjustment.volume_ratio:.6g}) before {until:%Y-%m-%d %H:%M}Z"
 
 
 def evaluate(

@@ -1,13 +1,15 @@
 """What differs between the stored bars and those fetched again: revisions of single bars, or another adjustment; pure.
 
 After a split or a dividend the server serves all bars before it with other prices: the older end of the overlap then
-differs by one constant ratio. From there on no old bar may stand beside a new one, so whoever stores the fetched bars
-rescales what is older than they are. Differences of any other kind are revisions, bar by bar.
+differs by one constant ratio. When a back-adjusted future goes on with the next contract, it differs by one constant
+amount (tradingview.com/support/solutions/43000685266). From there on no old bar may stand beside a new one, so whoever
+stores the fetched bars rescales what is older than they are. Differences of any other kind are revisions, bar by bar.
 """
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from fractions import Fraction
 
 import numpy as np
@@ -28,29 +30,39 @@ _VOLUME_TOLERANCE = 0.01  # volumes are whole numbers, and small ones move far w
 
 @dataclass(frozen=True)
 class Readjustment:
-    """All prices before `until` (UTC seconds) were multiplied by `ratio`, all volumes by `volume_ratio`.
+    """All prices before `until` (UTC seconds) became × `ratio` + `shift`, all volumes × `volume_ratio`.
 
-    A split four for one has the ratio 0.25 and the volume ratio 4; a dividend leaves volumes as they are.
+    A split four for one has the ratio 0.25 and the volume ratio 4; a dividend leaves volumes as they are. The older
+    contracts of a future are moved, with the ratio 1.
     """
 
     ratio: float
     volume_ratio: float
     until: int
     decimals: int  # to which the server rounds the adjusted prices
+    shift: float = 0.0
+
+    def __str__(self) -> str:
+        """E.g. `× 0.25 (volume × 4) before 2026-11-02 14:30Z`."""
+        until = f"before {datetime.fromtimestamp(self.until, tz=timezone.utc):%Y-%m-%d %H:%M}Z"
+        if self.shift:
+            return f"{self.shift:+.10g} {until}"
+        return f"× {self.ratio:.6g} (volume × {self.volume_ratio:.6g}) {until}"
 
     def rescale(self, bars: Bars) -> Bars:
         """The bars from `until` on unchanged, those before as the server would serve them now."""
         old = bars.between(None, self.until)
         values = bars.values.copy()
-        values[:4, : len(old)] = np.round(old.values[:4] * self.ratio, self.decimals)
+        values[:4, : len(old)] = np.round(old.values[:4] * self.ratio + self.shift, self.decimals)
         values[4, : len(old)] = old.values[4] * self.volume_ratio
         return Bars(bars.times, values, bars.has_volume)
 
 
-def find_readjustment(stored: Bars, fetched: Bars) -> Readjustment | None:
+def find_readjustment(stored: Bars, fetched: Bars, *, is_backadjusted: bool = False) -> Readjustment | None:
     """How the history was re-adjusted between two fetches of the same bars; None if it was not.
 
-    The oldest bars decide: they must differ by one ratio, to the rounding of their prices. `until` is the first bar
+    The oldest bars decide: they must differ by one ratio, to the rounding of their prices, or where the contracts of a
+    future are back-adjusted by one amount; over a short stretch the one looks like the other. `until` is the first bar
     to which it does not apply, as far as one sees: after the overlap it is the next bar fetched. Where the history was
     re-adjusted more than once, the bars between count as revised.
     """
@@ -60,9 +72,10 @@ def find_readjustment(stored: Bars, fetched: Bars) -> Readjustment | None:
     sample = min(len(old), _SAMPLE_BARS)
     # The stretch with the oldest bar's ratio may be shorter than a sample.
     while sample >= MIN_BARS:
-        ratio = _ratio_of(old.values[:4, :sample], new.values[:4, :sample])
-        if ratio is not None:
-            return _extent(old, new, ratio, fetched)
+        before, after = old.values[:4, :sample], new.values[:4, :sample]
+        ratio, shift = (1.0, _shift_of(before, after)) if is_backadjusted else (_ratio_of(before, after), 0.0)
+        if ratio is not None and shift is not None:
+            return _extent(old, new, ratio, shift, fetched)
         sample //= 2
     return None
 
@@ -89,7 +102,8 @@ def revised(stored: Bars, fetched: Bars, readjustment: Readjustment | None) -> t
     old, new = overlap(stored, fetched)
     differs = _differs(old, new)
     if readjustment is not None:
-        differs &= ~(_fits(old.values[:4], new.values[:4], readjustment.ratio) & (old.times < readjustment.until))
+        fits = _fits(old.values[:4], new.values[:4], readjustment.ratio, readjustment.shift)
+        differs &= ~(fits & (old.times < readjustment.until))
     return old.take(differs), new.take(differs)
 
 
@@ -111,6 +125,13 @@ def _ratio_of(old: Values, new: Values) -> float | None:
     return None
 
 
+def _shift_of(old: Values, new: Values) -> float | None:
+    """The one amount by which all prices moved, None if there is none, or if they are too few to tell."""
+    shift = float(np.round(np.median(new - old), max(_decimals(old), _decimals(new))))
+    is_plain = len(np.unique(old)) >= MIN_PRICES and shift != 0.0
+    return shift if is_plain and _fits(old, new, 1.0, shift).all() else None
+
+
 def _plain_ratios(ratio: float) -> Iterator[float]:
     """Ratios of small numbers nearby, as splits have them: 1/4, 3/2, 1/50."""
     for limit in _DENOMINATORS:
@@ -119,8 +140,8 @@ def _plain_ratios(ratio: float) -> Iterator[float]:
             yield float(1 / inverse)
 
 
-def _extent(old: Bars, new: Bars, ratio: float, fetched: Bars) -> Readjustment:
-    fits = _fits(old.values[:4], new.values[:4], ratio)
+def _extent(old: Bars, new: Bars, ratio: float, shift: float, fetched: Bars) -> Readjustment:
+    fits = _fits(old.values[:4], new.values[:4], ratio, shift)
     # After the day of a split bars are as they were: the last one that is not, and fits, was the last before it. Those
     # that do not fit were revised beside.
     end = int(np.flatnonzero(fits & _differs(old, new))[-1]) + 1
@@ -128,10 +149,10 @@ def _extent(old: Bars, new: Bars, ratio: float, fetched: Bars) -> Readjustment:
     beyond = fetched.between(last + 1, None).times[:1].tolist() or [last + 1]
     until = int(old.times[end]) if end < len(fits) else int(beyond[0])
     before, after = old.take(fits & (old.times < until)), new.take(fits & (old.times < until))
-    exact = before.values[:4] * ratio
+    exact = before.values[:4] * ratio + shift
     is_rounded = not np.allclose(exact, after.values[:4], rtol=1e-12, atol=0)
     decimals = _decimals(after.values[:4]) if is_rounded else _MAX_DECIMALS
-    return Readjustment(ratio, _volume_ratio(before, after, ratio), until, decimals)
+    return Readjustment(ratio, _volume_ratio(before, after, ratio), until, decimals, shift)
 
 
 def _volume_ratio(old: Bars, new: Bars, ratio: float) -> float:
@@ -142,10 +163,11 @@ def _volume_ratio(old: Bars, new: Bars, ratio: float) -> float:
     return 1 / ratio if abs(change * ratio - 1) < min(_VOLUME_TOLERANCE, abs(change - 1)) else 1.0
 
 
-def _fits(old: Values, new: Values, ratio: float) -> Mask:
-    """True for each bar whose new prices are the old ones times the ratio, to the rounding of both."""
-    rounding = (_tick(new) + _tick(old) * ratio) / 2
-    return np.asarray((np.abs(new - old * ratio) <= rounding + 1e-9 * np.abs(new)).all(axis=0))
+def _fits(old: Values, new: Values, ratio: float, shift: float = 0.0) -> Mask:
+    """True for each bar whose new prices are the old ones times the ratio, to the rounding of both, or moved."""
+    # The difference of two prices is itself one that needs no rounding.
+    rounding = 1e-9 if shift else (_tick(new) + _tick(old) * ratio) / 2
+    return np.asarray((np.abs(new - old * ratio - shift) <= rounding + 1e-9 * np.abs(new)).all(axis=0))
 
 
 def _tick(prices: Values) -> npt.NDArray[np.float64]:

@@ -49,15 +49,15 @@ class SettingsError(BarStoreError, ValueError):
 
 
 class ReadjustedError(BarStoreError):
-    """The bars given are re-adjusted by `ratio`, and end at `last`, before the stored ones do."""
+    """The bars given are re-adjusted as `how` says, and end at `last`, before the stored ones do."""
 
-    def __init__(self, series: str, ratio: float, last: datetime) -> None:
+    def __init__(self, series: str, how: str, last: datetime) -> None:
         super().__init__(
-            f"{series} was re-adjusted by the ratio {ratio:g}; the bars given end at {last:%Y-%m-%d %H:%M}Z and newer "
-            "ones are stored: fetch up to now"
+            f"{series} was re-adjusted, {how}; the bars given end at {last:%Y-%m-%d %H:%M}Z and newer ones are stored: "
+            "fetch up to now"
         )
         self.series = series
-        self.ratio = ratio
+        self.how = how
         self.last = last
 
 

@@ -84,7 +84,8 @@ def commit_update(series: Series, transaction: Transaction, given: Update, now_s
     parts = dict(sound.split(period_labels(sound.times, series.interval)))
     read = {period: stored.bars(period) for period in parts if period in stored.periods}
     beside = joined(*read.values())
-    readjustment = find_readjustment(beside, sound)
+    is_backadjusted = given.facts.get("backadjustment", known.facts.get("backadjustment")) == "true"
+    readjustment = find_readjustment(beside, sound, is_backadjusted=is_backadjusted)
     if readjustment is not None:
         _refuse_unless_newest(series, stored, sound, readjustment)
     old, new = revised(beside, sound, readjustment)
@@ -198,7 +199,7 @@ def _refuse_unless_newest(series: Series, stored: StoredSeries, sound: Bars, rea
     """Raise ReadjustedError where newer stored bars may be concerned, too."""
     newest = stored.footer(stored.periods[-1]).last_s
     if newest > sound.times[-1] and readjustment.until > sound.times[-1]:
-        raise ReadjustedError(str(series), readjustment.ratio, moment(int(sound.times[-1])))
+        raise ReadjustedError(str(series), str(readjustment), moment(int(sound.times[-1])))
 
 
 def _stage_logs(

@@ -823,10 +823,30 @@ def test_a_split_rescales_what_is_older_than_the_window(store: BarStore) -> None
     assert len(store.record(AAPL, "1m").readjustments) == 1, "a later commit keeps the record"
 
 
+def test_the_next_contract_moves_what_is_older_than_the_window(store: BarStore) -> None:
+    def contracts(count: int, shift: float, until: int, first: int = 0) -> pa.Table:
+        table = wave(MIDNIGHT, count).replace_schema_metadata(
+            {f"tv_etl.{key}": text for key, text in {**CLOSED, "backadjustment": "true"}.items()}
+        )
+        for index, name in enumerate(("open", "high", "low", "close"), start=1):
+            prices = [price + (shift if row < until else 0.0) for row, price in enumerate(table[name].to_pylist())]
+            table = table.set_column(index, BAR_SCHEMA.field(name), [prices])
+        return table.slice(first)
+
+    store.upsert(AAPL, "1m", contracts(60, 0.0, 0))
+    commit = store.upsert(AAPL, "1m", contracts(70, -7.5, 50, first=30))
+    assert commit.readjustment is not None
+    assert (commit.readjustment.ratio, commit.readjustment.shift) == (1.0, -7.5)
+    assert (commit.added, commit.changed) == (10, 0)
+    assert store.read(AAPL, "1m").equals(contracts(70, -7.5, 50).replace_schema_metadata(None))
+    [found] = store.record(AAPL, "1m").readjustments
+    assert found.readjustment == commit.readjustment
+
+
 def test_a_readjusted_part_that_ends_early_is_refused(store: BarStore) -> None:
     store.upsert(AAPL, "1m", wave(MIDNIGHT, 100))
     before = tree(store)
-    with pytest.raises(ReadjustedError, match=r"NASDAQ:AAPL 1m was re-adjusted by the ratio 0.5; .* fetch up to now"):
+    with pytest.raises(ReadjustedError, match=r"NASDAQ:AAPL 1m was re-adjusted, × 0\.5 .*; .* fetch up to now"):
         store.upsert(AAPL, "1m", wave(MIDNIGHT, 100, ratio=0.5, until=100).slice(10, 40))
     assert tree(store) == before
     commit = store.upsert(AAPL, "1m", wave(MIDNIGHT, 100, ratio=0.5, until=40).slice(10, 40))

@@ -142,3 +142,47 @@ def test_rescaled_bars_are_the_servers_to_its_rounding(
     rescaled = found.rescale(whole).take(slice(0, 300))
     tolerance = 10.0**-decimals * 1.01 + 2e-5 * level * (ratio not in (1 / 4, 1 / 3, 2 / 3, 1 / 10, 3.0))
     assert np.abs(rescaled.values[:4] - served.values[:4, :300]).max() <= tolerance
+
+
+def moved(bars: Bars, shift: float, until: int) -> Bars:
+    """As the server serves a back-adjusted future after its next contract took over at the bar number `until`."""
+    values = bars.values.copy()
+    values[:4, :until] = np.round(values[:4, :until] + shift, 10)
+    return Bars(bars.times, values, bars.has_volume)
+
+
+@pytest.mark.parametrize("shift", [10.2, -0.3, 0.1])
+@pytest.mark.parametrize("level", [2_650.0, 20.0])
+def test_the_next_contract_of_a_future_moves_the_older_ones(shift: float, level: float) -> None:
+    old = walk(300, level=level, decimals=1)
+    new = moved(old, shift, 200)
+    found = find_readjustment(old, new, is_backadjusted=True)
+    assert found is not None
+    assert (found.ratio, found.shift, found.volume_ratio, found.until) == (1.0, shift, 1.0, START + 200 * 60)
+    assert (found.rescale(old).values == new.values).all()
+    assert not len(revised(old, new, found)[0])
+
+
+def test_older_prices_are_moved_by_the_amount_and_not_by_a_ratio_that_fits_a_day() -> None:
+    """A quiet day: over it the amount looks like a ratio, a year before it does not."""
+    day = walk(30, level=2_650.0, decimals=1)
+    day.values[:4] = np.round(2_650.0 + (day.values[:4] - 2_650.0) / 500, 1)
+    new = moved(day, 10.0, 30)
+    by_ratio, by_amount = find_readjustment(day, new), find_readjustment(day, new, is_backadjusted=True)
+    assert by_ratio is not None and by_amount is not None
+    year_before = walk(5, level=2_000.0, decimals=1, first=-500_000)
+    assert (by_amount.rescale(year_before).values[:4] == np.round(year_before.values[:4] + 10.0, 1)).all()
+    assert abs(by_ratio.rescale(year_before).values[3, 0] - year_before.values[3, 0] - 10.0) > 1
+
+
+def test_a_revised_bar_of_a_future_is_no_new_contract() -> None:
+    old = walk(300, decimals=1)
+    new = moved(old, 2.0, 1)
+    assert find_readjustment(old, new, is_backadjusted=True) is None
+    assert len(revised(old, new, None)[0]) == 1
+
+
+def test_a_readjustment_says_what_it_did() -> None:
+    at = 1_793_620_800
+    assert str(Readjustment(0.25, 4.0, at, 2)) == "× 0.25 (volume × 4) before 2026-11-02 12:00Z"
+    assert str(Readjustment(1.0, 1.0, at, 10, -10.2)) == "-10.2 before 2026-11-02 12:00Z"
