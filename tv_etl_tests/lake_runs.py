@@ -54,14 +54,14 @@ def replay(folder: Path, rows: list[tuple[float, ...]], interval: str) -> Replay
     return ReplayMarket(folder, Market(7))
 
 
-def minute_rows(count: int, *, ratio: float = 1.0, until: int = 0) -> list[tuple[float, ...]]:
-    """Bars up to NOW; prices before the bar number `until` are re-adjusted by the ratio."""
+def minute_rows(count: int, *, ratio: float = 1.0, shift: float = 0.0, until: int = 0) -> list[tuple[float, ...]]:
+    """Bars up to NOW; prices before the bar number `until` are re-adjusted by the ratio, or moved."""
     rows = []
     close = 100.0
     for number in range(count):
         opened, close = close, 100.0 + number * 7 % 41
-        factor = ratio if number < until else 1.0
+        factor, moved = (ratio, shift) if number < until else (1.0, 0.0)
         values = (opened, max(opened, close) + 0.5, min(opened, close) - 0.5, close)
         moment = FIRST + 60 * number
-        rows.append((moment, *(value * factor for value in values), (1000.0 + number) / factor))
+        rows.append((moment, *(value * factor + moved for value in values), (1000.0 + number) / factor))
     return rows

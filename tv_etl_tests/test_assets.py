@@ -195,6 +195,23 @@ def test_after_a_split_every_stored_bar_is_the_adjusted_markets(instance: dg.Dag
     assert found.readjustment.ratio == 0.25
 
 
+def test_after_a_contract_ends_every_stored_bar_is_the_back_adjusted_markets(
+    instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    lake, group = tmp_path / "lake", SPLIT_GROUP.model_copy(update={"backadjustment": True})
+    before = replay(tmp_path / "before", minute_rows(6_000), "1")
+    with serve_in_thread(before, clock=MarketClock(FIRST + 6_000 * 60, speed=0)) as server:
+        run(instance, lake, server.url, group)
+    after = minute_rows(8_000, shift=-7.25, until=6_300)
+    clock = MarketClock(FIRST + 8_000 * 60, speed=0)
+    with serve_in_thread(replay(tmp_path / "after", after, "1"), clock=clock) as server:
+        second = materializations(run(instance, lake, server.url, group))[SPLIT_KEY]
+    assert (second["rows added"], second["rows revised"]) == (2_000, 0)
+    assert second["re-adjusted"] == "-7.25 before 2026-11-16 13:00Z"
+    table = BarStore(lake).read("NASDAQ:SPLT", "1m")
+    assert [tuple(row.values())[1:] for row in table.to_pylist()] == [row[1:] for row in after[1_000:]]
+
+
 def test_a_damaged_file_fails_its_series_and_is_not_read_as_empty(
     instance: dg.DagsterInstance, tmp_path: Path, market_url: str
 ) -> None:
