@@ -68,6 +68,8 @@ class CommitGroup:
     def reading(self, read: Callable[[], Result]) -> Result:
         """Return what `read` returns; it sees no half-done commit, of the living or of the dead.
 
+        `read` itself must not come here again: it would wait for the writer who waits for it.
+
         Raises StoreBusyError when a writer keeps the lock, and what completing a left journal raises.
         """
         while True:
