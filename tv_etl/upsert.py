@@ -217,7 +217,8 @@ def _stage_logs(
     if len(old):
         log = pa.concat_tables([stored.revisions(), revision_rows(old, new, now_s)])
         transaction.stage(series.revisions_name, encode_log(log, transaction.stamp))
-    if not len(broken) and not known.quarantined and stored.has_record:
+    # Only a record of files tells that nothing is there; without one it was lost, or the files were taken away.
+    if not len(broken) and not known.quarantined and known.periods:
         return 0
     kept_out = stored.quarantine()
     after = quarantined(kept_out, sound, broken, now_s)

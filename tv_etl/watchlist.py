@@ -189,7 +189,7 @@ class Group(_Model):
     check_each_run: bool = Field(
         default=True,
         description="Judge each series in the run that fetches it as well. That is most of what a run costs Dagster: "
-        "six events, 20 KB, for each series. Switch it off for hundreds of series every few minutes.",
+        "six events, 52 KB in SQLite, for each series. Switch it off for hundreds of series every few minutes.",
     )
     pictures: bool = Field(
         default=True,

@@ -823,6 +823,15 @@ def test_a_split_rescales_what_is_older_than_the_window(store: BarStore) -> None
     assert len(store.record(AAPL, "1m").readjustments) == 1, "a later commit keeps the record"
 
 
+def test_the_quarantine_outlives_the_files_that_somebody_took_away(tmp_path: Path) -> None:
+    store = BarStore(tmp_path, clock=lambda: NOON.timestamp())
+    broken = bars(MIDNIGHT + MINUTE, 1).set_column(2, BAR_SCHEMA.field("high"), [[9.0]])
+    assert store.upsert(AAPL, "1m", pa.concat_tables([bars(MIDNIGHT, 1), broken])).quarantined == 1
+    shutil.rmtree(tmp_path / "ohlcv")
+    commit = store.upsert(AAPL, "1m", bars(MIDNIGHT, 1))
+    assert (commit.quarantined, commit.record.quarantined) == (1, 1)
+
+
 def test_the_next_contract_moves_what_is_older_than_the_window(store: BarStore) -> None:
     def contracts(count: int, shift: float, until: int, first: int = 0) -> pa.Table:
         table = wave(MIDNIGHT, count).replace_schema_metadata(
