@@ -19,19 +19,28 @@ class LoopThread:
 
     def __enter__(self) -> "LoopThread":
         self._iterated: list[AsyncGenerator[Any, None]] = []
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="tv_etl client", daemon=True)
+        started: Future[None] = Future()
+        # asyncio.run ends what an interrupt left over, out of reach of the next interrupt.
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._live(started)), name="tv_etl client", daemon=True
+        )
         self._thread.start()
+        started.result()
         return self
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close_iterations()
-        self.run(self._loop.shutdown_asyncgens())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        try:
+            self.close_iterations()
+        finally:
+            self._loop.call_soon_threadsafe(self._end.set)
+            self._thread.join()
+
+    async def _live(self, started: Future[None]) -> None:
+        self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
+        started.set_result(None)
+        await self._end.wait()
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run the coroutine in the loop and wait for its result."""
@@ -49,13 +58,20 @@ class LoopThread:
             else:
                 result.set_exception(error)
 
-        self._loop.call_soon_threadsafe(begin)
+        def stop() -> None:
+            if tasks:
+                tasks[0].cancel()
+            else:
+                coroutine.close()
+                result.set_exception(CancelledError())
+
         try:
+            self._loop.call_soon_threadsafe(begin)
             return result.result()
         except BaseException:
             if not result.done():
                 # The waiting thread was interrupted: the work must not go on, and what comes next find it ended.
-                self._loop.call_soon_threadsafe(lambda: tasks[0].cancel())
+                self._loop.call_soon_threadsafe(stop)
                 wait([result])
             raise
 

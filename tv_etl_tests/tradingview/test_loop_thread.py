@@ -1,12 +1,19 @@
 """Synchronous code drives the client's loop, also where another loop runs."""
 
 import asyncio
+import itertools
 import signal
+import sys
 import threading
-from collections.abc import AsyncGenerator
+import warnings
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import suppress
+from types import FrameType
+from typing import Any
 
 import pytest
 
+from tv_etl.tradingview import loop_thread
 from tv_etl.tradingview.loop_thread import LoopThread
 
 
@@ -15,6 +22,17 @@ async def count(closed: list[bool]) -> AsyncGenerator[int, None]:
         for number in range(100):
             yield number
     finally:
+        closed.append(True)
+
+
+async def count_slowly(closed: list[bool]) -> AsyncGenerator[int, None]:
+    closed.append(False)
+    try:
+        for number in range(2):
+            await asyncio.sleep(0.001)
+            yield number
+    finally:
+        await asyncio.sleep(0.001)
         closed.append(True)
 
 
@@ -74,3 +92,30 @@ def test_an_interrupt_waits_for_what_the_iteration_has_open() -> None:
     finally:
         signal.signal(signal.SIGINT, inherited)
     assert closed == ["generator"]
+
+
+def test_an_interrupt_at_any_line_leaves_nothing_behind(caplog: pytest.LogCaptureFixture) -> None:
+    # One that comes before the work is handed over drops it, and Python says so.
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+    for line in itertools.count():
+        closed: list[bool] = []
+        countdown = itertools.count(line, -1)
+
+        def interrupt(frame: FrameType, event: str, arg: object, countdown: Iterator[int] = countdown) -> Any:
+            is_ours = frame.f_code.co_filename == loop_thread.__file__ and frame.f_code.co_name != "__exit__"
+            if is_ours and event == "line" and next(countdown) == 0:
+                raise KeyboardInterrupt
+            return interrupt if is_ours else None
+
+        was_interrupted = True
+        with suppress(KeyboardInterrupt), LoopThread() as loop:
+            sys.settrace(interrupt)
+            try:
+                was_interrupted = list(loop.iterate(count_slowly(closed))) != [0, 1]
+            finally:
+                sys.settrace(None)
+        assert closed in ([], [False, True]), "what was begun is closed"
+        assert caplog.records == []
+        if not was_interrupted:
+            break
+    assert line > 20
