@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -67,16 +68,36 @@ class GridBackfill:
 
 
 class CountingMarket(Market):
-    """A market that knows how often each symbol was asked for."""
+    """A market that knows how often each symbol was asked for, and can stop answering in the middle of a run."""
 
     def __init__(self, seed: int = 7) -> None:
         super().__init__(seed)
         self.asked: Counter[str] = Counter()
+        self._stands_still = threading.Event()
+        self._goes_on = threading.Event()
+        self._still_answered = 0
+
+    @contextmanager
+    def standing_still_after(self, symbols: int) -> Iterator[threading.Event]:
+        """Look up so many symbols more, and then none while the context lasts; the event tells when that is."""
+        self._stands_still.clear()
+        self._goes_on.clear()
+        self._still_answered = symbols
+        try:
+            yield self._stands_still
+        finally:
+            self._still_answered = 0
+            self._goes_on.set()
 
     def find(
         self, symbol: str, session: str = "regular", *, adjustment: str = "splits", currency: str = ""
     ) -> BarSource | None:
         self.asked[symbol] += 1
+        if self._still_answered:
+            self._still_answered -= 1
+            if not self._still_answered:
+                self._stands_still.set()
+                self._goes_on.wait(60)
         return super().find(symbol, session, adjustment=adjustment, currency=currency)
 
     def source_of(
