@@ -10,7 +10,7 @@ from datetime import datetime
 
 import pyarrow as pa
 
-from tv_etl.bar_file import PREFIX, encode_bars
+from tv_etl.bar_file import PREFIX, encode_bars, grows_larger
 from tv_etl.bar_layout import period_labels, period_range
 from tv_etl.bar_log import encode_log, quarantined, revision_rows
 from tv_etl.bar_table import Bars, check_bars, joined, merge
@@ -91,17 +91,22 @@ def commit_update(series: Series, transaction: Transaction, given: Update, now_s
     old, new = revised(beside, sound, readjustment)
     record = _next_record(known, series, given, readjustment, len(old), now_s)
     added, sizes = 0, dict[str, int]()
+    newest = max([*parts, *stored.periods], default="")
+    grown_up = {*stored.periods[-1:]} - {newest}
     for period in sorted({*parts, *stored.periods}):
-        if period not in parts and (readjustment is None or not _is_before(period, series.interval, readjustment)):
+        is_older = readjustment is not None and _is_before(period, series.interval, readjustment)
+        if not (period in parts or period in grown_up or is_older):
             continue
         before = read[period] if period in read else stored.bars(period)
         base = before if readjustment is None else readjustment.rescale(before)
         merged = merge(base, parts.get(period, Bars.none()))
         read[period] = merged.bars
         added += merged.added
-        if merged.added or merged.changed or base is not before:
+        is_settling = period in grown_up and grows_larger(before)
+        if merged.added or merged.changed or base is not before or is_settling:
             file_facts = {key: record.facts.get(key, UNSPECIFIED) for key in _FILE_FACTS}
-            content = encode_bars(merged.bars, series.owner, file_facts, transaction.stamp)
+            is_growing = period == newest
+            content = encode_bars(merged.bars, series.owner, file_facts, transaction.stamp, is_growing=is_growing)
             transaction.stage(series.period_name(period), content)
             sizes[period] = len(content)
     quarantine = _stage_logs(series, stored, transaction, known, sound, broken, (old, new), now_s)
