@@ -92,18 +92,18 @@ def commit_update(series: Series, transaction: Transaction, given: Update, now_s
     record = _next_record(known, series, given, readjustment, len(old), now_s)
     added, sizes = 0, dict[str, int]()
     newest = max([*parts, *stored.periods], default="")
-    grown_up = {*stored.periods[-1:]} - {newest}
+    settled = {*stored.periods[-1:]} - {newest}  # what grew until now
     for period in sorted({*parts, *stored.periods}):
         is_older = readjustment is not None and _is_before(period, series.interval, readjustment)
-        if not (period in parts or period in grown_up or is_older):
+        if not (period in parts or period in settled or is_older):
             continue
         before = read[period] if period in read else stored.bars(period)
         base = before if readjustment is None else readjustment.rescale(before)
         merged = merge(base, parts.get(period, Bars.none()))
         read[period] = merged.bars
         added += merged.added
-        is_settling = period in grown_up and grows_larger(before)
-        if merged.added or merged.changed or base is not before or is_settling:
+        is_too_large = period in settled and grows_larger(before)
+        if merged.added or merged.changed or base is not before or is_too_large:
             file_facts = {key: record.facts.get(key, UNSPECIFIED) for key in _FILE_FACTS}
             is_growing = period == newest
             content = encode_bars(merged.bars, series.owner, file_facts, transaction.stamp, is_growing=is_growing)

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tv_etl.bar_file import Footer, Owner, encode_bars, read_bars, read_footer
+from tv_etl.bar_file import Footer, Owner, encode_bars, grows_larger, read_bars, read_footer
 from tv_etl.bar_table import Bars
 from tv_etl.sealed_file import TAIL_BYTES
 from tv_etl.store_errors import DamagedFileError, NewerFormatError
@@ -66,6 +66,20 @@ def test_files_are_encoded_as_measured_best(tmp_path: Path) -> None:
     assert group.sorting_columns == (pq.SortingColumn(0),)
     assert footer_of(path, AAPL).rows == 100_000
     assert path.stat().st_size < 0.8 * size_with_defaults(path, tmp_path / "default.parquet")
+
+
+def test_a_large_file_that_grows_is_written_with_lz4(tmp_path: Path) -> None:
+    path, bars = tmp_path / "2025-10.parquet", some_bars(5_000)
+    path.write_bytes(encode_bars(bars, AAPL, FACTS, is_growing=True))
+    group = pq.read_metadata(path).row_group(0)
+    assert [group.column(index).compression for index in range(6)] == ["LZ4"] * 5 + ["UNCOMPRESSED"]
+    assert bars_in(path, AAPL).to_table().equals(bars.to_table())
+    assert grows_larger(bars) and path.stat().st_size > len(encode_bars(bars, AAPL, FACTS))
+
+
+def test_a_small_file_is_no_larger_while_it_grows() -> None:
+    assert encode_bars(some_bars(600), AAPL, FACTS, is_growing=True) == encode_bars(some_bars(600), AAPL, FACTS)
+    assert not grows_larger(some_bars(600))
 
 
 def test_only_numbers_that_come_again_have_a_dictionary(tmp_path: Path) -> None:

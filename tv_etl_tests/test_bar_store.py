@@ -757,6 +757,28 @@ def wave(start: datetime, count: int, *, step: timedelta = MINUTE, ratio: float 
     return table
 
 
+def test_a_month_is_written_for_its_size_once_it_is_over(store: BarStore) -> None:
+    october, november = (wave(MIDNIGHT + MINUTE * first, 5_000) for first in (-5_000, 0))
+
+    def codecs(name: str) -> set[str]:
+        group = pq.read_metadata(pa.BufferReader(files_of(store).read(name))).row_group(0)
+        return {group.column(index).compression for index in range(5)}
+
+    store.upsert(AAPL, "1m", october)
+    assert codecs(OCTOBER) == {"LZ4"}
+    assert store.upsert(AAPL, "1m", november.slice(0, 1)).paths == (OCTOBER, NOVEMBER)
+    store.upsert(AAPL, "1m", november)
+    assert (codecs(OCTOBER), codecs(NOVEMBER)) == ({"ZSTD"}, {"LZ4"})
+    assert store.read(AAPL, "1m").equals(pa.concat_tables([october, november]))
+    assert store.summary(AAPL, "1m").bytes == sum(len(files_of(store).read(name)) for name in (OCTOBER, NOVEMBER))
+
+
+def test_a_month_that_is_filled_from_behind_is_written_for_its_size(store: BarStore) -> None:
+    store.upsert(AAPL, "1m", bars(MIDNIGHT))
+    assert store.upsert(AAPL, "1m", wave(MIDNIGHT - MINUTE * 5_000, 5_000)).paths == (OCTOBER,)
+    assert pq.read_metadata(pa.BufferReader(files_of(store).read(OCTOBER))).row_group(0).column(1).compression == "ZSTD"
+
+
 def test_a_broken_bar_is_kept_out_and_kept(store: BarStore) -> None:
     table = bars(MIDNIGHT, 3)
     broken = pa.concat_tables([table, bars(MIDNIGHT + 3 * MINUTE, 1).set_column(2, BAR_SCHEMA.field("high"), [[9.0]])])

@@ -8,6 +8,7 @@ import sys
 from datetime import datetime, timezone
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from tv_etl.bar_store import BarStore
@@ -46,9 +47,11 @@ print(json.dumps([report(result) for result in (whole, one, day, newest)]))
 def directory(tmp_path_factory: pytest.TempPathFactory, market_url: str) -> Path:
     """A working directory with a lake in it; the market's time is 2026-11-18 15:00 UTC."""
     path = tmp_path_factory.mktemp("reader")
-    requests = [HistoryRequest(symbol, interval, bars_count=1_500) for symbol, interval in SERIES]
+    requests = [HistoryRequest(symbol, interval, bars_count=5_000) for symbol, interval in SERIES]
     for request, table in TradingViewResource(ws_url=market_url).fetch(requests):
         BarStore(path / "lake").upsert(request.symbol, request.interval, table)
+    codecs = [pq.read_metadata(file).row_group(0).column(1).compression for file in (path / "lake").rglob("*.parquet")]
+    assert set(codecs) == {"LZ4", "ZSTD"}, "both are to be read"
     return path
 
 
