@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.listings import find_listing, listings
 from tv_etl.market_server.market import Market
 from tv_etl.market_server.server import MarketServer, serve_in_thread
 from tv_etl.tradingview.errors import ScannerError
 from tv_etl.tradingview.scanner import ScanFilter, ScannerService, ScanRequest, ScanRow, ScanSort
+from tv_etl_tests.conftest import NOW
 from tv_etl_tests.tradingview.lying_screener import Liar, http, page
 
 EVERYTHING = ScanRequest(market="global", limit=None)
@@ -26,7 +28,7 @@ SOME = EVERYTHING.model_copy(
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[MarketServer]:
-    with serve_in_thread(Market(7)) as running:
+    with serve_in_thread(Market(7), clock=MarketClock(NOW.timestamp(), speed=0)) as running:
         yield running
 
 
