@@ -1,13 +1,14 @@
 """Several files change together or not at all, and a change once acknowledged stays.
 
-A commit group is a directory of its own: `lock`, `journal.json` while a commit of several files is under way, and
-temporary files. Its targets lie anywhere under the same root, on the same file system.
+A commit group is a directory of its own: `lock`, a JSON object as its head, `journal.json` while a commit of several
+files is under way, and temporary files. Its other targets lie anywhere under the same root, on the same file system.
 
     lock -> write temporary files, fsync each -> journal: fsync, rename into place, fsync     (the commit point)
-         -> rename the files into place -> fsync their directories -> remove the journal
+         -> rename the files into place -> fsync their directories -> rename the journal: it becomes the head
 
-A single file needs no journal: its rename is the commit point. A process killed at any instant, or a power cut,
-leaves the old state or a journal, and whoever takes the lock next completes it. The lock is flock, which the kernel
+The journal is the new head, with the moves under the key `journal`: a file less to write, sync and remove. A single
+file needs none: its rename is the commit point. A process killed at any instant, or a power cut, leaves the old state
+or a journal, and whoever takes the lock next completes it. The lock is flock, which the kernel
 frees with its holder: POSIX only, and one host only. Whoever wants it first passes a gate, which a waiting writer holds
 shut, so that readers who overlap each other cannot keep it out. Knows nothing of bars or Parquet and imports neither.
 """
@@ -42,14 +43,16 @@ Result = TypeVar("Result")
 
 
 class CommitGroup:
-    """The lock, the journal and the temporary files of files that change together.
+    """The lock, the head, the journal and the temporary files of files that change together.
 
-    `directory` is the group's own, under `root`. Nothing is created before the first `writing`.
+    `directory` is the group's own, under `root`, and holds the file named `head`. Nothing is created before the first
+    `writing`.
     """
 
-    def __init__(self, root: Path, directory: Path, *, lock_timeout_s: float = LOCK_TIMEOUT_S) -> None:
+    def __init__(self, root: Path, directory: Path, head: str, *, lock_timeout_s: float = LOCK_TIMEOUT_S) -> None:
         self.root = root
         self.directory = directory
+        self.head = directory / head
         self._lock_timeout_s = lock_timeout_s
         self._lock = directory / "lock"
         self._journal = directory / "journal.json"
@@ -135,7 +138,7 @@ class CommitGroup:
         except OSError as error:
             raise StoreReadError(self._journal, str(error)) from error
         try:
-            journal = json.loads(text)
+            journal = json.loads(text)["journal"]
             version, moves = int(journal["version"]), [(str(a), str(b)) for a, b in journal["moves"]]
         except (ValueError, TypeError, KeyError) as error:
             raise DamagedFileError(self._journal, f"not a journal: {error!r}") from error
@@ -146,15 +149,18 @@ class CommitGroup:
                 raise DamagedFileError(self._journal, f"names {temporary!r} and {target!r}")
         return moves
 
-    def _write_journal(self, moves: "list[tuple[str, str]]") -> None:
-        journal = {"version": JOURNAL_VERSION, "moves": moves}
-        temporary = _write_temporary(self.directory, ".json", json.dumps(journal).encode())
+    def _write_journal(self, moves: "list[tuple[str, str]]", head: bytes) -> None:
+        journal = json.dumps({"version": JOURNAL_VERSION, "moves": moves}).encode()
+        # The head stays unparsed: that of a long history takes longer to parse than all the rest.
+        fields = head.removeprefix(b"{")
+        content = b'{"journal": %b%b%b' % (journal, b"" if fields == b"}" else b", ", fields)
+        temporary = _write_temporary(self.directory, ".json", content)
         _sync_directory(self.directory)  # the journal must not outlive a name it mentions
         temporary.replace(self._journal)
         _sync_directory(self.directory)
 
     def _complete(self, moves: "list[tuple[str, str]]") -> None:
-        """Do the journal's renames, those that are done already excepted, and remove it."""
+        """Do the journal's renames, those that are done already excepted, and make it the head."""
         for temporary, name in moves:
             target = self.root / name
             if not target.parent.exists():  # removed by hand after the writer was killed
@@ -165,10 +171,10 @@ class CommitGroup:
                 if not target.exists():
                     reason = f"neither {temporary} nor {name} exists"
                     raise DamagedFileError(self._journal, reason) from None
-        for directory in sorted({(self.root / name).parent for _, name in moves} | {self.directory}):
+        for directory in sorted({(self.root / name).parent for _, name in moves}):
             _sync_directory(directory)
-        # Not synced: where a power cut brings it back, all that it asks for is found done.
-        self._journal.unlink()
+        # Not synced: where a power cut brings it back, all that it asks for is found done. The next one syncs it first.
+        self._journal.replace(self.head)
 
 
 class Transaction:
@@ -177,9 +183,16 @@ class Transaction:
     def __init__(self, group: CommitGroup) -> None:
         self._group = group
         self._staged: list[tuple[Path, Path]] = []
+        self._head: bytes | None = None
 
     def stage(self, target: Path, content: bytes | memoryview) -> None:
-        """Write the future content of `target` beside it, durably. Raises StoreWriteError."""
+        """Write the future content of `target` beside it, durably; the head, a JSON object, waits for the others.
+
+        Raises StoreWriteError.
+        """
+        if target == self._group.head:
+            self._head = bytes(content)
+            return
         with _as_write_error(target):
             temporary = _write_temporary(self._group.directory, target.suffix, content)
         self._staged.append((temporary, target))
@@ -197,27 +210,30 @@ class Transaction:
         return aside
 
     def publish(self) -> None:
-        """Make all staged files appear; on return they survive a power cut.
+        """Make all staged files appear; on return they survive a power cut. Of several, one must be the head.
 
         Raises StoreWriteError. Then all or none of them are in place once the lock was taken again.
         """
-        if not self._staged:
-            return
-        group = self._group
-        with _as_write_error(self._staged[-1][1]):
+        group, head = self._group, self._head
+        with _as_write_error(group.directory):
+            if head is not None and not self._staged:
+                self._staged.append((_write_temporary(group.directory, group.head.suffix, head), group.head))
+                head = None
             new = {target.parent for _, target in self._staged if not target.exists()}
             for directory in sorted(new - {group.directory}):
                 make_durable_directory(directory, group.root)
-            if len(self._staged) == 1:
+            if head is not None:
+                moves = [(a.name, b.relative_to(group.root).as_posix()) for a, b in self._staged]
+                group._write_journal(moves, head)
+                self._staged.clear()
+                group._complete(moves)
+            elif len(self._staged) > 1:
+                raise ValueError(f"a commit of {len(self._staged)} files needs its head, {group.head}")
+            elif self._staged:
                 [(temporary, target)] = self._staged
                 temporary.replace(target)
                 self._staged.clear()
                 _sync_directory(target.parent)
-                return
-            moves = [(a.name, b.relative_to(group.root).as_posix()) for a, b in self._staged]
-            group._write_journal(moves)
-            self._staged.clear()
-            group._complete(moves)
 
     def discard(self) -> None:
         """Remove what was staged and not published."""

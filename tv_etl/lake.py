@@ -46,7 +46,7 @@ class Transaction(Snapshot, Protocol):
         """To be part of every content that is staged, where equal content must not look like the same version."""
 
     def stage(self, name: str, content: bytes | memoryview) -> None:
-        """Give a file its future content. Raises StoreWriteError."""
+        """Give a file its future content; of several, one is the record, a JSON object. Raises StoreWriteError."""
 
     def set_aside(self, name: str) -> str:
         """Move a file to where nobody reads it, by when it is published at the latest; return its name there.

@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from tv_etl import commit
 from tv_etl.commit import CommitGroup, locked_directory
-from tv_etl.lake import BESIDE, DATASET, Snapshot, Transaction, data_directory, own_directory
+from tv_etl.lake import BESIDE, DATASET, RECORD, Snapshot, Transaction, data_directory, own_directory
 from tv_etl.store_errors import StoreReadError
 
 Result = TypeVar("Result")
@@ -43,7 +43,8 @@ class LocalLake:
         return str(self._root / name)
 
     def files(self, token: str, segment: str) -> "LocalFiles":
-        group = CommitGroup(self._root, self._root / own_directory(token, segment), lock_timeout_s=self._lock_timeout_s)
+        own = self._root / own_directory(token, segment)
+        group = CommitGroup(self._root, own, RECORD, lock_timeout_s=self._lock_timeout_s)
         return LocalFiles(self._root, data_directory(token, segment), group)
 
     def interval_tokens(self) -> list[str]:

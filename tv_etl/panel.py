@@ -80,8 +80,8 @@ def refresh_panel(store: BarStore, interval: str | Interval) -> PanelRefresh:
         raise IntervalError(width.token, "tick and range bars are not stored")
     if "://" in store.base:
         raise ValueError(f"{store.base}: a panel is kept in a directory of this host only")
-    group = CommitGroup(Path(store.base), Path(store.base) / ".tv_etl" / "panel" / width.token)
-    record = group.directory / "sources.json"
+    group = CommitGroup(Path(store.base), Path(store.base) / ".tv_etl" / "panel" / width.token, "sources.json")
+    record = group.head
     symbols = [symbol for symbol, each in store.series() if each == width]
     if not symbols and not record.exists():
         return PanelRefresh((), 0)

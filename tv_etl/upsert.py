@@ -112,7 +112,7 @@ def commit_update(series: Series, transaction: Transaction, given: Update, now_s
     quarantine = _stage_logs(series, stored, transaction, known, sound, broken, (old, new), now_s)
     periods = _described_periods(series, stored, known, record, read, sizes)
     record = replace(record, quarantined=quarantine, periods=periods)
-    if periods and (record != known or not stored.has_record):
+    if periods and (sizes or record != known or not stored.has_record):
         transaction.stage(series.record_name, record.encode(series.owner))
     transaction.publish()
     return Commit(

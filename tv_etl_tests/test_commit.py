@@ -25,38 +25,51 @@ sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from tv_etl.commit import CommitGroup
 base, content = Path(sys.argv[2]), sys.argv[3].encode()
-group = CommitGroup(base, base / ".tv_etl" / "1m" / "X")
+group = CommitGroup(base, base / ".tv_etl" / "1m" / "X", "head.json")
 try:
     with group.writing() as transaction:
         for name in sys.argv[4:]:
-            transaction.stage(base / "ohlcv" / "X" / name, content)
+            is_head = name == group.head.name
+            target = group.head if is_head else base / "ohlcv" / "X" / name
+            transaction.stage(target, b'{"content": "%b"}' % content if is_head else content)
         transaction.publish()
     answer = "acknowledged"
 except Exception as error:
     answer = type(error).__name__
 print(answer, flush=True)
 """
-BOTH = ("one.parquet", "two.parquet")
+DATA = ("one.parquet", "two.parquet")
+ALL = (*DATA, "head.json")
+NOTHING, OLD, NEW, NEXT = ([content] * 3 for content in (None, b"old", b"new", b"next"))
 STATE_CHANGING = ("openat", "mkdir", "rename", "unlink", "write", "fsync", "flock")
 
 
 def group_in(base: Path, lock_timeout_s: float = 5) -> CommitGroup:
-    return CommitGroup(base, base / ".tv_etl" / "1m" / "X", lock_timeout_s=lock_timeout_s)
+    return CommitGroup(base, base / ".tv_etl" / "1m" / "X", "head.json", lock_timeout_s=lock_timeout_s)
 
 
-def write_both(base: Path, content: bytes) -> None:
-    with group_in(base).writing() as transaction:
-        for name in BOTH:
+def head_of(content: bytes) -> bytes:
+    return b'{"content": "%b"}' % content
+
+
+def write_all(base: Path, content: bytes) -> None:
+    group = group_in(base)
+    with group.writing() as transaction:
+        transaction.stage(group.head, head_of(content))
+        for name in DATA:
             transaction.stage(base / "ohlcv" / "X" / name, content)
         transaction.publish()
 
 
 def seen(base: Path) -> list[bytes | None]:
-    files = [base / "ohlcv" / "X" / name for name in BOTH]
-    return [path.read_bytes() if path.exists() else None for path in files]
+    """The contents of both data files and of the head."""
+    files = [base / "ohlcv" / "X" / name for name in DATA]
+    head = group_in(base).head
+    said = json.loads(head.read_bytes())["content"].encode() if head.exists() else None
+    return [*(path.read_bytes() if path.exists() else None for path in files), said]
 
 
-def read_both(base: Path) -> list[bytes | None]:
+def read_all(base: Path) -> list[bytes | None]:
     return group_in(base).reading(lambda: seen(base))
 
 
@@ -66,23 +79,23 @@ def left_over(base: Path) -> list[str]:
 
 def test_nothing_is_created_before_the_first_commit(tmp_path: Path) -> None:
     base = tmp_path / "lake"
-    assert read_both(base) == [None, None]
+    assert read_all(base) == NOTHING
     assert not base.exists()
 
 
-def test_a_commit_leaves_only_its_files_and_the_lock(tmp_path: Path) -> None:
-    write_both(tmp_path / "a" / "lake", b"new")
-    assert read_both(tmp_path / "a" / "lake") == [b"new", b"new"]
-    assert left_over(tmp_path / "a" / "lake") == ["lock"]
+def test_a_commit_leaves_only_its_files_the_head_and_the_lock(tmp_path: Path) -> None:
+    write_all(tmp_path / "a" / "lake", b"new")
+    assert read_all(tmp_path / "a" / "lake") == NEW
+    assert left_over(tmp_path / "a" / "lake") == ["head.json", "lock"]
 
 
 def test_what_is_staged_and_not_published_vanishes(tmp_path: Path) -> None:
-    write_both(tmp_path, b"old")
+    write_all(tmp_path, b"old")
     with pytest.raises(ZeroDivisionError), group_in(tmp_path).writing() as transaction:
         transaction.stage(tmp_path / "ohlcv" / "X" / "one.parquet", b"new")
         raise ZeroDivisionError
-    assert read_both(tmp_path) == [b"old", b"old"]
-    assert left_over(tmp_path) == ["lock"]
+    assert read_all(tmp_path) == OLD
+    assert left_over(tmp_path) == ["head.json", "lock"]
 
 
 def test_waiting_for_the_lock_ends_with_an_error(tmp_path: Path) -> None:
@@ -96,23 +109,23 @@ def test_waiting_for_the_lock_ends_with_an_error(tmp_path: Path) -> None:
 
 
 def test_readers_do_not_wait_for_each_other(tmp_path: Path) -> None:
-    write_both(tmp_path, b"old")
-    assert group_in(tmp_path).reading(lambda: group_in(tmp_path, 0).reading(lambda: seen(tmp_path))) == [b"old"] * 2
+    write_all(tmp_path, b"old")
+    assert group_in(tmp_path).reading(lambda: group_in(tmp_path, 0).reading(lambda: seen(tmp_path))) == OLD
 
 
 def test_a_reader_never_sees_half_of_a_commit(tmp_path: Path) -> None:
     def write() -> None:
         for number in range(150):
-            write_both(tmp_path, b"%d" % number)
+            write_all(tmp_path, b"%d" % number)
 
     writer = threading.Thread(target=write)
     writer.start()
     states = []
     while writer.is_alive():
-        states.append(read_both(tmp_path))
+        states.append(read_all(tmp_path))
     writer.join()
-    assert all(one == two for one, two in states)
-    assert read_both(tmp_path) == [b"149", b"149"]
+    assert all(len({*state}) == 1 for state in states)
+    assert read_all(tmp_path) == [b"149"] * 3
 
 
 @pytest.mark.parametrize(
@@ -120,43 +133,78 @@ def test_a_reader_never_sees_half_of_a_commit(tmp_path: Path) -> None:
     [
         (b"", DamagedFileError),
         (b"[]", DamagedFileError),
-        (b'{"version": 2, "moves": []}', NewerFormatError),
-        (b'{"version": 1, "moves": [["%s", "../outside"]]}' % (b"0" * 32), DamagedFileError),
-        (b'{"version": 1, "moves": [["lock", "ohlcv/X/one.parquet"]]}', DamagedFileError),
-        (b'{"version": 1, "moves": [["%s", "ohlcv/X/gone.parquet"]]}' % (b"0" * 32), DamagedFileError),
+        (b'{"content": "new"}', DamagedFileError),
+        (b'{"journal": {"version": 2, "moves": []}}', NewerFormatError),
+        (b'{"journal": {"version": 1, "moves": [["%s", "../outside"]]}}' % (b"0" * 32), DamagedFileError),
+        (b'{"journal": {"version": 1, "moves": [["lock", "ohlcv/X/one.parquet"]]}}', DamagedFileError),
+        (b'{"journal": {"version": 1, "moves": [["%s", "ohlcv/X/gone.parquet"]]}}' % (b"0" * 32), DamagedFileError),
     ],
 )
 def test_a_journal_that_cannot_be_followed_is_an_error(tmp_path: Path, journal: bytes, error: type) -> None:
-    write_both(tmp_path, b"old")
+    write_all(tmp_path, b"old")
     path = tmp_path / ".tv_etl" / "1m" / "X" / "journal.json"
     path.write_bytes(journal)
     with pytest.raises(error, match=re.escape(str(path))):
-        read_both(tmp_path)
+        read_all(tmp_path)
     with pytest.raises(error, match=re.escape(str(path))):
-        write_both(tmp_path, b"new")
-    assert seen(tmp_path) == [b"old", b"old"]
+        write_all(tmp_path, b"new")
+    assert seen(tmp_path) == OLD
 
 
 def test_a_journal_is_followed_although_the_data_directory_was_removed(tmp_path: Path) -> None:
-    write_both(tmp_path, b"old")
+    write_all(tmp_path, b"old")
     shutil.rmtree(tmp_path / "ohlcv")
     leave_journal(tmp_path, b"new")
-    assert read_both(tmp_path) == [b"new", b"new"]
+    assert read_all(tmp_path) == NEW
 
 
 def test_a_journal_that_comes_back_changes_nothing(tmp_path: Path) -> None:
-    write_both(tmp_path, b"old")
+    write_all(tmp_path, b"old")
+    head = group_in(tmp_path).head
+    before = head.read_bytes()
     leave_journal(tmp_path, b"new")
-    directory = tmp_path / ".tv_etl" / "1m" / "X"
-    journal = (directory / "journal.json").read_bytes()
-    write_both(tmp_path, b"newest")
-    (directory / "journal.json").write_bytes(journal)
-    assert read_both(tmp_path) == [b"newest", b"newest"]
-    assert left_over(tmp_path) == ["lock"]
+    journal = head.with_name("journal.json").read_bytes()
+    assert read_all(tmp_path) == NEW
+    head.with_name("journal.json").write_bytes(journal)
+    head.write_bytes(before)
+    assert read_all(tmp_path) == NEW
+    assert left_over(tmp_path) == ["head.json", "lock"]
+
+
+def test_a_head_alone_says_nothing_of_moves(tmp_path: Path) -> None:
+    write_all(tmp_path, b"old")
+    group = group_in(tmp_path)
+    with group.writing() as transaction:
+        transaction.stage(group.head, head_of(b"new"))
+        transaction.publish()
+    assert group.head.read_bytes() == head_of(b"new")
+    assert read_all(tmp_path) == [b"old", b"old", b"new"]
+
+
+def test_several_files_without_a_head_are_refused(tmp_path: Path) -> None:
+    write_all(tmp_path, b"old")
+    with (
+        pytest.raises(ValueError, match=r"a commit of 2 files needs its head, .*head\.json"),
+        group_in(tmp_path).writing() as transaction,
+    ):
+        for name in DATA:
+            transaction.stage(tmp_path / "ohlcv" / "X" / name, b"new")
+        transaction.publish()
+    assert read_all(tmp_path) == OLD
+    assert left_over(tmp_path) == ["head.json", "lock"]
+
+
+def test_an_empty_head_is_one(tmp_path: Path) -> None:
+    group = group_in(tmp_path)
+    with group.writing() as transaction:
+        transaction.stage(group.head, b"{}")
+        transaction.stage(tmp_path / "ohlcv" / "X" / "one.parquet", b"new")
+        transaction.publish()
+    assert json.loads(group.head.read_bytes()).keys() == {"journal"}
 
 
 def test_readers_who_overlap_do_not_keep_a_writer_out(tmp_path: Path) -> None:
-    write_both(tmp_path, b"old")
+    write_all(tmp_path, b"old")
     reads, is_written = itertools.count(), threading.Event()
 
     def read_slowly() -> None:
@@ -169,19 +217,19 @@ def test_readers_who_overlap_do_not_keep_a_writer_out(tmp_path: Path) -> None:
         each.start()
     try:
         for _ in range(10):
-            write_both(tmp_path, b"new")
+            write_all(tmp_path, b"new")
     finally:
         is_written.set()
         for each in readers:
             each.join()
     assert next(reads) > 10
-    assert seen(tmp_path) == [b"new", b"new"]
+    assert seen(tmp_path) == NEW
 
 
 def test_a_base_below_a_file_is_a_write_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StoreWriteError, match="file"):
-        write_both(tmp_path / "file" / "lake", b"new")
+        write_all(tmp_path / "file" / "lake", b"new")
 
 
 def leave_journal(base: Path, content: bytes) -> None:
@@ -191,7 +239,8 @@ def leave_journal(base: Path, content: bytes) -> None:
     for digit, name in (("0", "one.parquet"), ("1", "two.parquet")):
         (directory / f"{digit * 32}.parquet").write_bytes(content)
         moves.append((f"{digit * 32}.parquet", f"ohlcv/X/{name}"))
-    (directory / "journal.json").write_text(json.dumps({"version": 1, "moves": moves}))
+    journal = {"journal": {"version": 1, "moves": moves}, **json.loads(head_of(content))}
+    (directory / "journal.json").write_text(json.dumps(journal))
 
 
 def traced(log: Path, base: Path, names: Sequence[str], *options: str) -> str:
@@ -223,48 +272,51 @@ def nothing(base: Path) -> None:
 
 def old(base: Path) -> None:
     """A later commit."""
-    write_both(base, b"old")
+    write_all(base, b"old")
 
 
 def old_and_journal(base: Path) -> None:
     """The recovery of a killed commit."""
-    write_both(base, b"old")
+    write_all(base, b"old")
     leave_journal(base, b"new")
 
 
 @pytest.fixture(scope="module")
 def strace(tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("strace")
-    if shutil.which("strace") is None or traced(path / "log", path / "lake", BOTH) != "acknowledged":
+    if shutil.which("strace") is None or traced(path / "log", path / "lake", ALL) != "acknowledged":
         pytest.skip("strace is missing or may not trace here")
 
 
 @pytest.mark.usefixtures("strace")
-@pytest.mark.parametrize("files", [BOTH, BOTH[:1]])
+@pytest.mark.parametrize("files", [ALL, ALL[1:], DATA[:1], ("head.json",)])
 def test_nothing_is_relied_upon_before_it_is_synced(tmp_path: Path, files: Sequence[str]) -> None:
     """What a power cut could undo: content and names that were not synced."""
     base, log = tmp_path / "lake", tmp_path / "log"
     assert traced(log, base, files, "-y") == "acknowledged"
-    journal = base / ".tv_etl" / "1m" / "X" / "journal.json"
+    head = group_in(base).head
+    journal = head.with_name("journal.json")
     content: set[Path] = set()
     names: set[Path] = set()
     for name, paths in events(log, base):
         path = paths[0]
-        if name in ("mkdir", "create") and path.name != "lock":
-            names.add(path)
+        if name in ("mkdir", "create"):
+            names |= {path} - {head.with_name("lock")}
         elif name == "write":
             content.add(path)
         elif name == "fsync":
             content.discard(path)
             names = {each for each in names if each.parent != path}
+        elif name == "rename" and path == journal:
+            # A power cut may undo it: see test_a_journal_that_comes_back_changes_nothing.
+            assert not content and not names
         elif name == "rename":
             assert not content
             alone = paths[1] == journal or len(files) == 1
             assert names <= ({path} if alone else set((base / "ohlcv" / "X").iterdir()))
             names = names - {path} | {paths[1]}
-        elif path == journal:
-            # A power cut may bring it back: see test_a_journal_that_comes_back_changes_nothing.
-            assert name == "unlink" and not names
+        else:
+            raise AssertionError(f"{name} {path}")
     assert not content and not names
 
 
@@ -310,18 +362,19 @@ def run_with_each_call(
 def test_killed_before_any_system_call_leaves_old_or_new(tmp_path: Path, prepare: Callable[[Path], None]) -> None:
     """Without exception: every state that a kill can leave is one between two such calls."""
     is_recovery = prepare is old_and_journal
-    before = [None, None] if prepare is nothing else [b"old", b"old"]
-    allowed = [[b"new", b"new"]] if is_recovery else [before, [b"new", b"new"]]
-    outcomes = run_with_each_call(tmp_path, prepare, () if is_recovery else BOTH, "signal=SIGKILL")
-    recovered = [read_both(base) for _, _, _, base in outcomes]
+    before = NOTHING if prepare is nothing else OLD
+    allowed = [NEW] if is_recovery else [before, NEW]
+    outcomes = run_with_each_call(tmp_path, prepare, () if is_recovery else ALL, "signal=SIGKILL")
+    recovered = [read_all(base) for _, _, _, base in outcomes]
     for (call, printed, _, base), state in zip(outcomes, recovered, strict=True):
         assert printed == "", call
         assert state in allowed, call
-        write_both(base, b"next")
-        assert read_both(base) == [b"next", b"next"], call
-        assert left_over(base) == ["lock"], call
+        write_all(base, b"next")
+        assert read_all(base) == NEXT, call
+        assert left_over(base) == ["head.json", "lock"], call
     assert all(state in recovered for state in allowed)
-    assert any(one != two for _, _, (one, two), _ in outcomes), "no kill hit between the renames"
+    assert any(one != two for _, _, (one, two, _), _ in outcomes), "no kill hit between the renames"
+    assert any(two != head for _, _, (_, two, head), _ in outcomes), "no kill hit before the last rename"
 
 
 @pytest.mark.usefixtures("strace")
@@ -329,17 +382,17 @@ def test_killed_before_any_system_call_leaves_old_or_new(tmp_path: Path, prepare
 def test_any_refused_system_call_is_a_typed_error_and_leaves_old_or_new(
     tmp_path: Path, prepare: Callable[[Path], None], errno: str
 ) -> None:
-    before = [None, None] if prepare is nothing else [b"old", b"old"]
-    outcomes = run_with_each_call(tmp_path, prepare, BOTH, f"error={errno}")
+    before = NOTHING if prepare is nothing else OLD
+    outcomes = run_with_each_call(tmp_path, prepare, ALL, f"error={errno}")
     answers = []
     for call, answer, _, base in outcomes:
-        state = read_both(base)
-        assert state in (before, [b"new", b"new"]), call
+        state = read_all(base)
+        assert state in (before, NEW), call
         if answer == "acknowledged":  # only where unlocking was refused: closing the file does it too
-            assert state == [b"new", b"new"], call
+            assert state == NEW, call
         else:
-            write_both(base, b"next")
-            assert left_over(base) == ["lock"], call
+            write_all(base, b"next")
+            assert left_over(base) == ["head.json", "lock"], call
         answers.append(answer)
     assert set(answers) == {"StoreWriteError", "StoreReadError", "acknowledged"}
     assert (answers.count("acknowledged"), answers.count("StoreReadError")) == (2, 1), "gate and lock are unlocked"

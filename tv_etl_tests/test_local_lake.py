@@ -1,5 +1,6 @@
 """A lake in a directory; its commits are test_commit's, what the store makes of it test_bar_store's."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ def put(files: LocalFiles, **content: bytes) -> None:
     def write(transaction: Transaction) -> None:
         for name, each in content.items():
             transaction.stage(f"{DATA}/{name}.parquet", each)
+        transaction.stage(RECORD, b'{"files": %d}' % len(content))
         transaction.publish()
 
     files.writing(write)
@@ -33,7 +35,9 @@ def test_what_was_published_is_what_a_snapshot_holds(tmp_path: Path) -> None:
 
     def look(snapshot: Snapshot) -> None:
         assert snapshot.data_names() == [f"{DATA}/one.parquet", f"{DATA}/two.parquet"]
-        assert (snapshot.read(f"{DATA}/one.parquet"), snapshot.read(RECORD)) == (b"0123456789", None)
+        assert (snapshot.read(f"{DATA}/one.parquet"), snapshot.read(f"{DATA}/three.parquet")) == (b"0123456789", None)
+        record = snapshot.read(RECORD)
+        assert record is not None and json.loads(record)["files"] == 2
         assert snapshot.read_tail(f"{DATA}/one.parquet", 3) == (b"789", 10)
         assert snapshot.read_tail(f"{DATA}/one.parquet", 30) == (b"0123456789", 10)
         with pytest.raises(StoreReadError, match="No such file"):
