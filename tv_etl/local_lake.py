@@ -1,7 +1,7 @@
 """A lake in a directory of this host; commits, locks and recovery are commit.py's."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypeVar
@@ -48,7 +48,7 @@ class LocalLake:
         return LocalFiles(self._root, data_directory(token, segment), group)
 
     def interval_tokens(self) -> list[str]:
-        return _listed(self._root / DATASET, "interval=")
+        return list(_listed(self._root / DATASET, "interval="))
 
     def stored_segments(self, token: str) -> list[str]:
         found = _listed(self._root / DATASET / f"interval={token}", "symbol=")
@@ -133,13 +133,15 @@ class _LocalTransaction(_LocalSnapshot):
         self._transaction.publish()
 
 
-def _listed(directory: Path, prefix: str = "") -> list[str]:
+def _listed(directory: Path, prefix: str = "") -> Iterator[str]:
     """What follows the prefix in the names that have it."""
     # Path.glob would take a directory that may not be read for an empty one.
     try:
-        names = [path.name for path in directory.iterdir()]
+        with os.scandir(directory) as found:
+            for entry in found:
+                if entry.name.startswith(prefix):
+                    yield entry.name.removeprefix(prefix)
     except FileNotFoundError:
-        return []
+        return
     except OSError as error:
         raise StoreReadError(directory, error.strerror or str(error)) from error
-    return [name.removeprefix(prefix) for name in names if name.startswith(prefix)]

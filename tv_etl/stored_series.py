@@ -79,7 +79,8 @@ class StoredSeries:
     def periods(self) -> list[str]:
         """The periods that have a file, oldest first."""
         names = [name for name in self._snapshot.data_names() if name.endswith(_SUFFIX)]
-        periods = [name.removeprefix(f"{self._series.data}/").removesuffix(_SUFFIX) for name in names]
+        prefix = f"{self._series.data}/"
+        periods = [name.removeprefix(prefix).removesuffix(_SUFFIX) for name in names]
         for name, period in zip(names, periods, strict=True):
             if not is_period(period, self._series.interval):
                 reason = f"is not named as a period of {self._series}; nothing else belongs here"
