@@ -8,9 +8,11 @@ files is under way, and temporary files. Its other targets lie anywhere under th
 
 The journal is the new head, with the moves under the key `journal`: a file less to write, sync and remove. A single
 file needs none: its rename is the commit point. A process killed at any instant, or a power cut, leaves the old state
-or a journal, and whoever takes the lock next completes it. The lock is flock, which the kernel
-frees with its holder: POSIX only, and one host only. Whoever wants it first passes a gate, which a waiting writer holds
-shut, so that readers who overlap each other cannot keep it out. Knows nothing of bars or Parquet and imports neither.
+or a journal, and whoever takes the lock next completes it.
+
+The lock is flock, which the kernel frees with its holder: POSIX only, and one host only. Whoever wants it first passes
+a gate, which a waiting writer holds shut, so that readers who overlap each other cannot keep it out. Knows nothing of
+bars or Parquet and imports neither.
 """
 
 import fcntl
