@@ -1,6 +1,7 @@
 """Markets that stand still, so that every run sees the same bars, and places for lakes."""
 
 import logging
+import os
 import urllib.request
 import uuid
 from collections.abc import Iterator
@@ -34,6 +35,9 @@ settings.load_profile("tv_etl")
 # A Wednesday, 10:00:30 in New York: every market trades, and the last bar of each is forming.
 NOW = datetime(2026, 11, 18, 15, 0, 30, tzinfo=timezone.utc)
 LATER = NOW + timedelta(minutes=5)
+
+# Such as az://lakes, of another object store or an emulator; credentials and endpoint are in the environment as well.
+OTHER_BUCKET = os.environ.get("TV_ETL_TEST_BUCKET")
 
 
 @pytest.fixture
@@ -99,10 +103,14 @@ def s3_environment(endpoint: str) -> dict[str, str]:
     }
 
 
-@pytest.fixture(params=["directory", "s3"])
+@pytest.fixture(params=["directory", "s3", *([OTHER_BUCKET] if OTHER_BUCKET else [])])
 def base(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where an empty lake is, in a directory and on S3."""
-    return str(tmp_path / "lake") if request.param == "directory" else str(request.getfixturevalue("s3_lake"))
+    """Where an empty lake is, in a directory, on S3, and in the bucket that the environment names."""
+    if request.param == "directory":
+        return str(tmp_path / "lake")
+    if request.param == "s3":
+        return str(request.getfixturevalue("s3_lake"))
+    return f"{request.param}/{uuid.uuid4().hex}/a lake"
 
 
 @pytest.fixture(scope="session")
