@@ -199,7 +199,8 @@ def test_commands_that_end_by_themselves_run(line: str, directory: Path, market_
 
 
 def test_every_variable_and_file_that_is_named_exists() -> None:
-    sources = "".join(path.read_text(encoding="utf-8") for path in (CHECKOUT / "tv_etl").rglob("*.py"))
+    read = [*(CHECKOUT / "tv_etl").rglob("*.py"), CHECKOUT / "tv_etl_tests" / "conftest.py"]
+    sources = "".join(path.read_text(encoding="utf-8") for path in read)
     for name, text in PAGES.items():
         folder = CHECKOUT if name == "README.md" else CHECKOUT / "docs"
         for variable in set(re.findall(r"TV_ETL_[A-Z_]+", text)):
