@@ -32,7 +32,7 @@ FORMAT: dict[str, Any] = {
     "sorting_columns": [pq.SortingColumn(0)],
 }
 # What a fetch costs is writing its file again. LZ4 takes half the time of zstd and a third more bytes; it makes volumes
-# hardly smaller: for the one file of a series that grows, where it is large enough to cost something.
+# hardly smaller: for the file that is written every minute, where it is large enough to cost something.
 _QUICK: dict[str, Any] = {
     **FORMAT,
     "compression": {**dict.fromkeys(BAR_SCHEMA.names, "lz4"), "volume": "none"},

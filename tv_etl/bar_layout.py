@@ -71,6 +71,11 @@ def period_range(period: str, interval: Interval) -> tuple[int | None, int | Non
     return first, after
 
 
+def is_soon_over(interval: Interval) -> bool:
+    """True where a period is a month at most: its file is written again and again, and not for long."""
+    return _unit(interval) in ("D", "M")
+
+
 def _unit(interval: Interval) -> _Unit | None:
     """What one file spans, about 100,000 bars at most; None when it holds all."""
     if interval.seconds < 60:

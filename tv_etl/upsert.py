@@ -11,7 +11,7 @@ from datetime import datetime
 import pyarrow as pa
 
 from tv_etl.bar_file import PREFIX, encode_bars, grows_larger
-from tv_etl.bar_layout import period_labels, period_range
+from tv_etl.bar_layout import is_soon_over, period_labels, period_range
 from tv_etl.bar_log import encode_log, quarantined, revision_rows
 from tv_etl.bar_table import Bars, check_bars, joined, merge
 from tv_etl.lake import Transaction
@@ -92,7 +92,8 @@ def commit_update(series: Series, transaction: Transaction, given: Update, now_s
     record = _next_record(known, series, given, readjustment, len(old), now_s)
     added, sizes = 0, dict[str, int]()
     newest = max([*parts, *stored.periods], default="")
-    settled = {*stored.periods[-1:]} - {newest}  # what grew until now
+    growing = {newest} if is_soon_over(series.interval) else set()
+    settled = {*stored.periods[-1:]} - {newest} if growing else set()  # what grew until now
     for period in sorted({*parts, *stored.periods}):
         is_older = readjustment is not None and _is_before(period, series.interval, readjustment)
         if not (period in parts or period in settled or is_older):
@@ -105,8 +106,8 @@ def commit_update(series: Series, transaction: Transaction, given: Update, now_s
         is_too_large = period in settled and grows_larger(before)
         if merged.added or merged.changed or base is not before or is_too_large:
             file_facts = {key: record.facts.get(key, UNSPECIFIED) for key in _FILE_FACTS}
-            is_growing = period == newest
-            content = encode_bars(merged.bars, series.owner, file_facts, transaction.stamp, is_growing=is_growing)
+            stamp, is_growing = transaction.stamp, period in growing
+            content = encode_bars(merged.bars, series.owner, file_facts, stamp, is_growing=is_growing)
             transaction.stage(series.period_name(period), content)
             sizes[period] = len(content)
     quarantine = _stage_logs(series, stored, transaction, known, sound, broken, (old, new), now_s)

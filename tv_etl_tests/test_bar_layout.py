@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tv_etl.bar_layout import MAX_SEGMENT_BYTES, is_period, path_segment, period_labels, period_range
+from tv_etl.bar_layout import MAX_SEGMENT_BYTES, is_period, is_soon_over, path_segment, period_labels, period_range
 from tv_etl.tradingview.errors import SymbolError
 from tv_etl.tradingview.intervals import Interval
 
@@ -58,6 +58,11 @@ def test_the_documented_example_is_encoded_so() -> None:
 def test_the_period_follows_the_width(interval: str, period: str) -> None:
     time = int(datetime(2026, 11, 22, 23, 59, 59, tzinfo=timezone.utc).timestamp())
     assert list(period_labels(np.array([time]), Interval.parse(interval))) == [period]
+
+
+def test_only_days_and_months_are_soon_over() -> None:
+    tokens = ("1s", "1m", "3m", "5m", "1h", "1d", "1mo")
+    assert [token for token in tokens if is_soon_over(Interval.parse(token))] == ["1s", "1m", "3m"]
 
 
 @given(st.lists(TIMES, min_size=1, max_size=5), st.sampled_from(["1s", "1m", "5m", "1d"]))

@@ -773,6 +773,14 @@ def test_a_month_is_written_for_its_size_once_it_is_over(store: BarStore) -> Non
     assert store.summary(AAPL, "1m").bytes == sum(len(files_of(store).read(name)) for name in (OCTOBER, NOVEMBER))
 
 
+@pytest.mark.parametrize("interval", ["1h", "1d"])
+def test_a_file_that_is_not_soon_over_is_written_for_its_size(store: BarStore, interval: str) -> None:
+    table = wave(datetime(2005, 1, 1, tzinfo=UTC), 6_000, step=timedelta(seconds=Interval.parse(interval).seconds))
+    for name in store.upsert(AAPL, interval, table).paths:
+        codec = pq.read_metadata(pa.BufferReader(files_of(store).read(name))).row_group(0).column(1).compression
+        assert codec == "ZSTD"
+
+
 def test_a_month_that_is_filled_from_behind_is_written_for_its_size(store: BarStore) -> None:
     store.upsert(AAPL, "1m", bars(MIDNIGHT))
     assert store.upsert(AAPL, "1m", wave(MIDNIGHT - MINUTE * 5_000, 5_000)).paths == (OCTOBER,)
