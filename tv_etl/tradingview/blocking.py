@@ -59,7 +59,7 @@ class BlockingOHLCV:
     ) -> None:
         try:
             self._loop.close_iterations()
-            self._loop.run(self._client.__aexit__(exc_type, exc, traceback))
+            self._loop.run(self._client.__aexit__(exc_type, exc, traceback), is_closing=True)
         finally:
             self._loop.__exit__(exc_type, exc, traceback)
 

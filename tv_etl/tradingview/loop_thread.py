@@ -42,8 +42,8 @@ class LoopThread:
         started.set_result(None)
         await self._end.wait()
 
-    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run the coroutine in the loop and wait for its result."""
+    def run(self, coroutine: Coroutine[Any, Any, T], *, is_closing: bool = False) -> T:
+        """Run the coroutine in the loop and wait for its result; an interrupt cancels it unless it closes something."""
         result: Future[T] = Future()
         tasks: list[asyncio.Task[T]] = []
 
@@ -59,11 +59,11 @@ class LoopThread:
                 result.set_exception(error)
 
         def stop() -> None:
-            if tasks:
-                tasks[0].cancel()
-            else:
+            if not tasks:
                 coroutine.close()
                 result.set_exception(CancelledError())
+            elif not is_closing:
+                tasks[0].cancel()
 
         try:
             self._loop.call_soon_threadsafe(begin)
@@ -85,12 +85,12 @@ class LoopThread:
         finally:
             if items in self._iterated:
                 self._iterated.remove(items)
-                self.run(items.aclose())
+                self.run(items.aclose(), is_closing=True)
 
     def close_iterations(self) -> None:
         """Close what is still iterated over, the newest first: while all that it uses is still open."""
         while self._iterated:
-            self.run(self._iterated.pop().aclose())
+            self.run(self._iterated.pop().aclose(), is_closing=True)
 
 
 async def _next(items: AsyncGenerator[T, None]) -> T:
