@@ -123,6 +123,10 @@ EXTRA_MINUTES = {
 }
 
 
+# exchange_calendars knows them with pandas 2, which Python 3.10 has, and loses them with pandas 3.
+LOST_WITH_PANDAS_3 = {"2024-01-20", "2025-02-01"}
+
+
 @pytest.mark.filterwarnings("ignore")  # of pandas, which is newer than it
 @pytest.mark.parametrize(("compared", "extra"), EXTRA_MINUTES.items(), ids=["NYSE", "NSE"])
 def test_an_independent_calendar_knows_the_same_minutes(
@@ -137,7 +141,8 @@ def test_an_independent_calendar_knows_the_same_minutes(
     assert theirs.size > 500_000
     assert np.setdiff1d(theirs, ours).size == 0
     days, minutes = np.unique(np.setdiff1d(ours, theirs).astype("datetime64[s]").astype("M8[D]"), return_counts=True)
-    assert dict(zip(days.astype(str).tolist(), minutes.tolist(), strict=True)) == extra
+    found = dict(zip(days.astype(str).tolist(), minutes.tolist(), strict=True))
+    assert {day: count for day, count in extra.items() if day in found or day not in LOST_WITH_PANDAS_3} == found
 
 
 # Sessions
