@@ -5,6 +5,7 @@ and lacks what the kernel had still in memory. It is mounted and read as after t
 """
 
 import json
+import os
 import random
 import shutil
 import signal
@@ -68,6 +69,7 @@ def cut_power(directory: Path) -> None:
     subprocess.run(MAY_MOUNT, shell=True, check=True, cwd=directory)
     code = "import sys; from pathlib import Path; from tv_etl_tests.test_power_cuts import write_for_ever as write"
     command = [sys.executable, "-c", f"{code}; write(Path(sys.argv[1]))", str(directory / "mounted")]
+    has_begun = threading.Event()
     dice, acknowledged, half_done = random.Random(5), dict[str, int](), 0
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
         assert writer.stdout is not None
@@ -77,18 +79,17 @@ def cut_power(directory: Path) -> None:
             for line in lines:
                 series, number = line.split()
                 acknowledged[series] = int(number)
+                if len(acknowledged) == len(SERIES):
+                    has_begun.set()
 
         listener = threading.Thread(target=listen)
         listener.start()
         try:
-            while len(acknowledged) < len(SERIES):
-                assert writer.poll() is None
-                time.sleep(0.01)
+            assert has_begun.wait(30)
             for _ in range(CUTS):
                 time.sleep(dice.uniform(0.01, 0.1))
                 writer.send_signal(signal.SIGSTOP)
-                while Path(f"/proc/{writer.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
-                    time.sleep(0.001)
+                assert os.WIFSTOPPED(os.waitpid(writer.pid, os.WUNTRACED)[1])
                 shutil.copyfile(directory / "disk", directory / "copy")
                 before = dict(acknowledged)
                 writer.send_signal(signal.SIGCONT)
