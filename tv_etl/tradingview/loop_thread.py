@@ -20,10 +20,7 @@ class LoopThread:
     def __enter__(self) -> "LoopThread":
         self._iterated: list[AsyncGenerator[Any, None]] = []
         started: Future[None] = Future()
-        # asyncio.run ends what an interrupt left over, out of reach of the next interrupt.
-        self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._live(started)), name="tv_etl client", daemon=True
-        )
+        self._thread = threading.Thread(target=self._run_loop, args=[started], name="tv_etl client", daemon=True)
         self._thread.start()
         started.result()
         return self
@@ -36,6 +33,15 @@ class LoopThread:
         finally:
             self._loop.call_soon_threadsafe(self._end.set)
             self._thread.join()
+
+    def _run_loop(self, started: Future[None]) -> None:
+        try:
+            # It ends what an interrupt left over as well, out of reach of the next interrupt.
+            asyncio.run(self._live(started))
+        except BaseException as error:
+            if started.done():
+                raise
+            started.set_exception(error)  # such as no descriptors left for a loop
 
     async def _live(self, started: Future[None]) -> None:
         self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()

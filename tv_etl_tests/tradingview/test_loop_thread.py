@@ -1,7 +1,9 @@
 """Synchronous code drives the client's loop, also where another loop runs."""
 
 import asyncio
+import gc
 import itertools
+import resource
 import signal
 import sys
 import threading
@@ -77,9 +79,25 @@ def interrupt() -> Iterator[Callable[[], None]]:
     """Interrupts the main thread soon."""
     # A test run in a shell's background is started with interrupts ignored.
     inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
-    main = threading.main_thread().ident
-    yield lambda: threading.Timer(0.05, signal.pthread_kill, [main, signal.SIGINT]).start()
+    timer = threading.Timer(0.05, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT])
+    yield timer.start
+    if timer.ident is not None:
+        timer.join()
     signal.signal(signal.SIGINT, inherited)
+
+
+# asyncio itself complains of its half-made loop.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.timeout(20)
+def test_a_loop_that_cannot_be_made_is_an_error() -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            LoopThread().__enter__()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    gc.collect()
 
 
 def test_an_interrupt_waits_for_what_the_iteration_has_open(interrupt: Callable[[], None]) -> None:
