@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from tv_etl_tests.patience import HANG_S
+
 TV_ETL = str(Path(sys.executable).with_name("tv-etl"))
 
 _ESCAPES = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
@@ -28,7 +30,7 @@ def call(*arguments: str, url: str, cwd: Path | None = None) -> subprocess.Compl
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANG_S,
     )
 
 
@@ -45,18 +47,18 @@ class Terminal:
         """All that was shown so far, without colours and movements."""
         return _ESCAPES.sub(b"", self.shown).decode(errors="replace")
 
-    def read_until(self, is_there: Callable[[], bool], limit_s: float = 20.0) -> None:
+    def read_until(self, is_there: Callable[[], bool]) -> None:
         """Read on until the condition holds. Fails with what was shown."""
-        deadline = time.monotonic() + limit_s
+        deadline = time.monotonic() + HANG_S
         while not is_there():
             assert time.monotonic() < deadline and self._read(), self.text[-2_000:]
 
-    def wait(self, limit_s: float = 20.0) -> int:
+    def wait(self) -> int:
         """Read to the end; the exit code."""
-        deadline = time.monotonic() + limit_s
+        deadline = time.monotonic() + HANG_S
         while self._read():
             assert time.monotonic() < deadline, self.text[-2_000:]
-        return self.process.wait(limit_s)
+        return self.process.wait(HANG_S)
 
     def _read(self) -> bool:
         """Read what comes soon; False at the end."""

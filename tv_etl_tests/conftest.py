@@ -25,12 +25,19 @@ from tv_etl_tests.dagster_dev import (
     dagster_dev,
     grid_keys,
     grid_watchlist,
-    wait_until,
 )
+from tv_etl_tests.patience import TEST_S, wait_until
 
-# A slow machine is no bug: properties have no deadline, whole tests do (pytest-timeout).
+# A slow machine is no bug: an example of a property has no deadline, and a whole test one that only a hang reaches.
 settings.register_profile("tv_etl", deadline=None)
 settings.load_profile("tv_etl")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    if config.option.timeout is None:
+        config.option.timeout = TEST_S
+
 
 # A Wednesday, 10:00:30 in New York: every market trades, and the last bar of each is forming.
 NOW = datetime(2026, 11, 18, 15, 0, 30, tzinfo=timezone.utc)
@@ -140,4 +147,4 @@ def grid_backfill(dev: DagsterDev) -> GridBackfill:
         runs = dev.runs(backfill=backfill_id)
         return runs if len(runs) >= len(INTERVALS) and set(runs.values()) <= ENDED else {}
 
-    return GridBackfill(backfill_id, wait_until(ended, 150, "the runs of the backfill end"))
+    return GridBackfill(backfill_id, wait_until(ended, "the runs of the backfill end"))

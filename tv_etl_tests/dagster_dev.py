@@ -1,19 +1,14 @@
 """Dagster as a person starts it, `dagster dev` in a process of its own, driven by its interface's GraphQL."""
 
 import os
-import signal
-import socket
-import subprocess
-import sys
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 import yaml
@@ -22,6 +17,8 @@ from tv_etl.market_server.bar_source import BarSource
 from tv_etl.market_server.listing import Listing
 from tv_etl.market_server.listing_rules import rule_symbols
 from tv_etl.market_server.market import Market
+from tv_etl_tests.patience import HANG_S, wait_until
+from tv_etl_tests.processes import free_port, module_process
 
 CHECKOUT = Path(__file__).parent.parent
 REFUSED = {
@@ -31,9 +28,6 @@ REFUSED = {
 INTERVALS = ["1d", "1h", "1m"]
 ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
 QUIET_HOME = {"telemetry": {"enabled": False}, "nux": {"enabled": False}}
-START_LIMIT_S = 90.0
-
-T = TypeVar("T")
 
 
 def grid_symbols() -> list[str]:
@@ -97,7 +91,7 @@ class CountingMarket(Market):
             self._still_answered -= 1
             if not self._still_answered:
                 self._stands_still.set()
-                self._goes_on.wait(60)
+                self._goes_on.wait()
         return super().find(symbol, session, adjustment=adjustment, currency=currency)
 
     def source_of(
@@ -114,7 +108,7 @@ class DagsterDev:
     def __init__(self, directory: Path, url: str) -> None:
         self.directory = directory
         self.url = url
-        self._http = httpx.Client(base_url=url, timeout=30.0)
+        self._http = httpx.Client(base_url=url, timeout=HANG_S)
 
     def close(self) -> None:
         self._http.close()
@@ -212,21 +206,6 @@ class DagsterDev:
             after = page["cursor"]
 
 
-def wait_until(what: Callable[[], T], limit_s: float, saying: str) -> T:
-    """The first answer that is true, asked for again and again until the limit."""
-    deadline = time.monotonic() + limit_s
-    while not (answer := what()):
-        assert time.monotonic() < deadline, f"not within {limit_s:.0f} s: {saying}; last was {answer!r}"
-        time.sleep(0.3)
-    return answer
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def prepare(directory: Path, ws_url: str, watchlist: Mapping[str, Any], home: Mapping[str, Any]) -> dict[str, str]:
     """Write the files of an instance; the environment of the processes that use it."""
     (directory / "home").mkdir(parents=True)
@@ -244,38 +223,13 @@ def prepare(directory: Path, ws_url: str, watchlist: Mapping[str, Any], home: Ma
 
 
 @contextmanager
-def process(arguments: list[str], directory: Path, environment: dict[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
-    """A Python module as a process that ends with its children, whatever happens; its output is kept in a file."""
-    with (
-        (directory / f"{'-'.join(arguments[:2])}.log").open("ab") as log,
-        subprocess.Popen(
-            [sys.executable, "-m", *arguments],
-            cwd=directory,
-            env=environment,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        ) as started,
-    ):
-        try:
-            yield started
-        finally:
-            if started.poll() is None:
-                started.send_signal(signal.SIGINT)
-            with suppress(subprocess.TimeoutExpired):
-                started.wait(timeout=20)
-            with suppress(ProcessLookupError):
-                os.killpg(started.pid, signal.SIGKILL)
-
-
-@contextmanager
 def dagster_dev(directory: Path, ws_url: str, watchlist: Mapping[str, Any]) -> Iterator[DagsterDev]:
     """`dagster dev` on a free port, ready to be used."""
     environment = prepare(directory, ws_url, watchlist, QUIET_HOME)
     port = free_port()
     arguments = ["dagster", "dev", "-h", "127.0.0.1", "-p", str(port), "-m", "tv_etl.definitions"]
     with (
-        process(arguments, directory, environment) as running,
+        module_process(arguments, directory, environment) as running,
         closing(DagsterDev(directory, f"http://127.0.0.1:{port}")) as dev,
     ):
 
@@ -283,5 +237,5 @@ def dagster_dev(directory: Path, ws_url: str, watchlist: Mapping[str, Any]) -> I
             assert running.poll() is None, (directory / "dagster-dev.log").read_text()[-3_000:]
             return dev.is_ready()
 
-        wait_until(is_ready, START_LIMIT_S, "dagster dev answers")
+        wait_until(is_ready, "dagster dev answers")
         yield dev

@@ -2,7 +2,6 @@
 
 import re
 import shutil
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,6 @@ from tv_etl.market_server.server import serve_in_thread
 from tv_etl.partitions import range_tags, series_partitions
 from tv_etl.resources import BarStoreResource, TradingViewResource
 from tv_etl.run_outcomes import run_outcomes
-from tv_etl.tradingview.blocking import fetch_history
-from tv_etl.tradingview.history import HistoryResult
-from tv_etl.tradingview.models import HistoryRequest
-from tv_etl.tradingview.services import Limits
 from tv_etl.watchlist import Group, Watchlist
 from tv_etl_tests.conftest import NOW
 from tv_etl_tests.dagster_dev import CountingMarket
@@ -47,14 +42,7 @@ def test_a_time_needs_a_zone() -> None:
             _moment("start", text)
 
 
-GROUP = Group(symbols=["NASDAQ:AAPL", "NASDAQ:NOPE", "FAULT:SILENT"], intervals=["1m"], initial_bars=20)
-
-
-class ImpatientTradingView(TradingViewResource):
-    """Gives a silent server up at once."""
-
-    def fetch(self, requests: Iterable[HistoryRequest]) -> Iterator[HistoryResult]:
-        return fetch_history(requests, ws_url=self.ws_url, limits=Limits(progress_s=2.0))
+GROUP = Group(symbols=["NASDAQ:AAPL", "NASDAQ:NOPE", "FAULT:EMPTY"], intervals=["1m"], initial_bars=20)
 
 
 def reasons_of(result: dg.ExecuteInProcessResult) -> dict[str, str]:
@@ -75,7 +63,7 @@ def test_a_retry_asks_only_for_what_may_succeed_and_is_missing(
             instance=instance,
             tags=range_tags(series_partitions(GROUP).get_partition_keys()),
             resources={
-                "tradingview": ImpatientTradingView(ws_url=server.url),
+                "tradingview": TradingViewResource(ws_url=server.url),
                 "bar_store": BarStoreResource(base=str(tmp_path)),
             },
             run_config=QUIET,
@@ -86,13 +74,13 @@ def test_a_retry_asks_only_for_what_may_succeed_and_is_missing(
     assert list(materializations(result)) == ["1m|NASDAQ:AAPL"]
     # The end names all that failed, also what was asked for in the first try only.
     reasons = reasons_of(result)
-    assert set(reasons) == {"1m|NASDAQ:NOPE", "1m|FAULT:SILENT"}
-    assert "no whole answer from the server within 2.0 s" in reasons["1m|FAULT:SILENT"]
+    assert set(reasons) == {"1m|NASDAQ:NOPE", "1m|FAULT:EMPTY"}
+    assert "without a bar" in reasons["1m|FAULT:EMPTY"]
     # And each partition was told why once, not once a try.
     observed = [event.asset_observation_data.asset_observation for event in result.get_asset_observation_events()]
     assert {event.partition: event.metadata["retryable"].value for event in observed} == {
         "1m|NASDAQ:NOPE": False,
-        "1m|FAULT:SILENT": True,
+        "1m|FAULT:EMPTY": True,
     }
     assert len(observed) == 2
 

@@ -13,6 +13,7 @@ from urllib.parse import quote
 import pytest
 
 from tv_etl_tests.dagster_dev import REFUSED, DagsterDev, GridBackfill, grid_symbols
+from tv_etl_tests.patience import HANG_S
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -21,7 +22,7 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="no Playwright: mak
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 pytestmark = [
-    pytest.mark.timeout(400),
+    pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"),
     # Playwright's own event loop is closed by its garbage collection.
     pytest.mark.filterwarnings("ignore:unclosed event loop:ResourceWarning"),
@@ -41,7 +42,7 @@ def show(request: pytest.FixtureRequest, dev: DagsterDev, grid_backfill: GridBac
             executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
         )
         page: Page = browser.new_page(viewport={"width": 1500, "height": 1300}, color_scheme=request.param)
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(1_000 * HANG_S)
         folder = os.environ.get("TV_ETL_SCREENSHOTS")
 
         def show(path: str, text: str) -> "Page":

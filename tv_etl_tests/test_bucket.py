@@ -10,6 +10,7 @@ import pytest
 import tv_etl
 from tv_etl.bucket import Bucket, ChangedError, Version
 from tv_etl.store_errors import StoreReadError, StoreWriteError
+from tv_etl_tests.patience import HANG_S
 from tv_etl_tests.s3_proxy import FORWARD, LOSE_ANSWER, S3Proxy, s3_proxy
 
 REPOSITORY = Path(tv_etl.__file__).parents[1]
@@ -59,7 +60,7 @@ def test_an_object_is_replaced_only_in_the_version_that_is_named(bucket: Bucket)
 def test_a_lost_answer_is_asked_for_again(bucket: Bucket, proxy: S3Proxy) -> None:
     answers = iter([LOSE_ANSWER])
     proxy.judge = lambda method, path: next(answers, FORWARD)
-    bucket = Bucket(bucket.address, timeout_s=5)
+    bucket = Bucket(bucket.address, timeout_s=HANG_S)
     with pytest.raises(ChangedError):
         bucket.replace("a", b"1", over=None)
     found = bucket.get("a")

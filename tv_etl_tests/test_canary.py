@@ -27,6 +27,7 @@ from tv_etl.tradingview.models import HistoryRequest
 from tv_etl.tradingview.ohlcv import OHLCV
 from tv_etl.tradingview.services import ConnectionService, Limits, MessageService
 from tv_etl.watchlist import Group, Watchlist
+from tv_etl_tests import own_clock
 from tv_etl_tests.scripted_server import (
     NOW,
     Answer,
@@ -178,7 +179,7 @@ def test_no_fault_shows_the_token(fault: str, log: Log) -> None:
             await observe(ConnectionService(server.url, auth_token=TOKEN, limits=QUICK))
             assert server.lines[0].received[0] == {"m": "set_auth_token", "p": [TOKEN]}
 
-    asyncio.run(run())
+    own_clock.run(run())
     # The library did log: it is its frames that were hidden.
     assert any("> TEXT [" in line for line in log.lines)
 
@@ -191,7 +192,7 @@ def test_no_refused_connection_shows_the_token(status: HTTPStatus, log: Log) -> 
             await observe(ConnectionService(url, auth_token=TOKEN, limits=QUICK))
             assert MARK in server.requests[0].path
 
-    asyncio.run(run())
+    own_clock.run(run())
 
 
 def test_no_dead_line_shows_the_token(log: Log) -> None:
@@ -213,7 +214,7 @@ def test_no_dead_line_shows_the_token(log: Log) -> None:
         await observe(ConnectionService(f"http://user:{MARK}@127.0.0.1:1/?{MARK}", auth_token=TOKEN, limits=QUICK))
         await observe(ConnectionService("ws://127.0.0.1:1/", auth_token=EXPIRED, limits=QUICK))
 
-    asyncio.run(run())
+    own_clock.run(run())
 
 
 def test_the_documented_client_shows_no_token(log: Log) -> None:
@@ -223,7 +224,7 @@ def test_the_documented_client_shows_no_token(log: Log) -> None:
             assert_silent(f"{client!r} {client.connection_service!r} {client.message_service!r}", "repr")
             assert server.lines[0].received[0]["p"] == [TOKEN]
 
-    asyncio.run(run())
+    own_clock.run(run())
 
 
 SITE_FAULTS = {
@@ -255,7 +256,7 @@ def test_no_exchange_shows_the_session(fault: str, log: Log) -> None:
             assert f"sessionid={SESSION}; sessionid_sign={SIGN}" in asked[0]
             assert len(server.lines) == (fault == "token")
 
-    asyncio.run(run())
+    own_clock.run(run())
 
 
 # --- Dagster --------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from tv_etl import __version__
 from tv_etl.bar_store import BAR_SCHEMA, BarStore
 from tv_etl.cli import main
 from tv_etl_tests.conftest import NOW
+from tv_etl_tests.patience import HANG_S
 
 TV_ETL = str(Path(sys.executable).with_name("tv-etl"))
 
@@ -71,7 +72,7 @@ def test_the_market_says_its_address_and_stops_when_told(command: list[str]) -> 
         process.terminate()
         assert address.startswith("ws://127.0.0.1:")
         assert address.endswith("/socket.io/websocket\n")
-        assert process.wait(20) == 0
+        assert process.wait(HANG_S) == 0
 
 
 def test_the_demo_does_all_it_promises(tmp_path: Path) -> None:
@@ -81,12 +82,12 @@ def test_the_demo_does_all_it_promises(tmp_path: Path) -> None:
         env={**os.environ, "COLUMNS": "80"},
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=HANG_S,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Warning" not in done.stderr
     for words in ("COMEX:GC1!", "btc_above", "btc_crosses", "new bars", "dagster dev"):
         assert words in done.stdout
     query = next(line for line in done.stdout.splitlines() if "import duckdb" in line)
-    pasted = subprocess.run(query.strip(), shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    pasted = subprocess.run(query.strip(), shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=HANG_S)
     assert "FX:EURUSD" in pasted.stdout, pasted.stderr

@@ -16,6 +16,7 @@ import pytest
 import tv_etl
 from tv_etl.commit import CommitGroup
 from tv_etl.store_errors import DamagedFileError, NewerFormatError, StoreBusyError, StoreWriteError
+from tv_etl_tests.patience import HANG_S
 
 REPOSITORY = Path(tv_etl.__file__).parents[1]
 # Imports neither pyarrow nor anything else that is slow to start: it runs once for each system call.
@@ -44,7 +45,7 @@ NOTHING, OLD, NEW, NEXT = ([content] * 3 for content in (None, b"old", b"new", b
 STATE_CHANGING = ("openat", "mkdir", "rename", "unlink", "write", "fsync", "flock")
 
 
-def group_in(base: Path, lock_timeout_s: float = 5) -> CommitGroup:
+def group_in(base: Path, lock_timeout_s: float = HANG_S) -> CommitGroup:
     return CommitGroup(base, base / ".tv_etl" / "1m" / "X", "head.json", lock_timeout_s=lock_timeout_s)
 
 

@@ -15,10 +15,10 @@ from tv_etl_tests.dagster_dev import (
     DagsterDev,
     GridBackfill,
     grid_keys,
-    wait_until,
 )
+from tv_etl_tests.patience import HANG_S, wait_until
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.slow
 
 GRID = grid_keys()
 BAD = {f"{interval}|{symbol}" for interval in INTERVALS for symbol in REFUSED}
@@ -70,7 +70,7 @@ def test_the_backfill_ends_with_its_counts(dev: DagsterDev, grid_backfill: GridB
         counts = dev.backfill_counts(grid_backfill.backfill_id)
         return counts if counts["status"].startswith("COMPLETED") else None
 
-    assert wait_until(ended, 100, "the backfill is at its end") == {
+    assert wait_until(ended, "the backfill is at its end") == {
         "status": "COMPLETED_FAILED",
         "numPartitionsTargeted": 150,
         "numPartitionsMaterialized": 144,
@@ -83,7 +83,7 @@ def test_re_execution_from_failure_fetches_only_what_failed(
 ) -> None:
     before = counting_market.asked.copy()
     [again] = [dev.reexecute_from_failure(run_id) for run_id in list(grid_backfill.runs)[:1]]
-    wait_until(lambda: dev.runs(root_run_id=next(iter(grid_backfill.runs))).get(again) in ENDED, 90, "the run ends")
+    wait_until(lambda: dev.runs(root_run_id=next(iter(grid_backfill.runs))).get(again) in ENDED, "the run ends")
     asked = counting_market.asked - before
     assert set(asked) == set(REFUSED)
     events = dev.events(again, "MaterializationEvent")
@@ -110,10 +110,10 @@ def test_a_run_that_is_terminated_ends_at_once_and_keeps_what_it_stored(
     minutes = [key for key in GRID if key.startswith("1m")]
     with counting_market.standing_still_after(24) as stands_still:
         run_id = dev.launch({**range_tags(minutes), "dagster/told": "terminated"})
-        assert stands_still.wait(90)
-        wait_until(lambda: dev.events(run_id, "MaterializationEvent"), 20, "something is stored")
+        assert stands_still.wait(HANG_S)
+        wait_until(lambda: dev.events(run_id, "MaterializationEvent"), "something is stored")
         dev.terminate(run_id)
-        status = wait_until(lambda: {*dev.runs(told="terminated").values()} & ENDED, 15, "the run ends")
+        status = wait_until(lambda: {*dev.runs(told="terminated").values()} & ENDED, "the run ends")
     assert status == {"CANCELED"}
     told = {event["partition"] for event in dev.events(run_id, "MaterializationEvent")}
     assert 0 < len(told) <= 24

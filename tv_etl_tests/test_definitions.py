@@ -10,6 +10,7 @@ import pytest
 
 from tv_etl.definitions import build_definitions
 from tv_etl.watchlist import load_watchlist
+from tv_etl_tests.patience import HANG_S
 
 CHECKOUT = Path(__file__).parent.parent
 
@@ -42,7 +43,7 @@ def test_alerts_wait_in_a_local_directory_wherever_the_lake_is(lake: str, state:
 def test_the_workspace_validates(tmp_path: Path) -> None:
     command = [str(Path(sys.executable).with_name("dagster")), "definitions", "validate", "-w", "workspace.yaml"]
     environment = {**os.environ, "DAGSTER_HOME": str(tmp_path)}
-    done = subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, timeout=100)
+    done = subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, timeout=HANG_S)
     assert done.returncode == 0, done.stderr
 
 

@@ -38,6 +38,7 @@ from packaging.specifiers import SpecifierSet
 import tv_etl
 from tv_etl.partitions import range_tags
 from tv_etl.watchlist import load_watchlist
+from tv_etl_tests.patience import HANG_S
 
 ROOT = Path(__file__).parent.parent
 DEPLOY = ROOT / "deploy"
@@ -239,7 +240,7 @@ def test_two_runs_of_bars_at_once_share_one_place_in_the_pool(
         job = repository.get_full_job("bars_job")
         first, second = (_submitted(instance, workspace, job) for _ in range(2))
         daemon = QueuedRunCoordinatorDaemon(interval_seconds=1)
-        deadline, seen, errors = time.monotonic() + 60, set[int](), list[object]()
+        deadline, seen, errors = time.monotonic() + HANG_S, set[int](), list[object]()
         while not all(_record(instance, run_id).dagster_run.is_finished for run_id in (first, second)):
             assert time.monotonic() < deadline, errors
             errors += [error for error in daemon.run_iteration(context) if error is not None]

@@ -29,19 +29,19 @@ from tv_etl_tests.dagster_dev import (
     QUIET_HOME,
     CountingMarket,
     DagsterDev,
-    free_port,
     grid_watchlist,
     prepare,
-    process,
-    wait_until,
 )
+from tv_etl_tests.patience import PATIENCE, TEST_S, wait_until
+from tv_etl_tests.processes import free_port, module_process
 
 pytest.importorskip("dagster_webserver")
-pytestmark = pytest.mark.timeout(500)
+pytestmark = pytest.mark.slow
 
 DEPLOY: dict[str, Any] = yaml.safe_load((CHECKOUT / "deploy" / "dagster.yaml").read_text(encoding="utf-8"))
 SYMBOLS = list(islice(rule_symbols(), 60))
 KEYS = {f"{interval}|{symbol}" for interval in INTERVALS for symbol in SYMBOLS}
+KILLS_ALL = bool(os.environ.get("TV_ETL_KILL_ALL"))
 # Enough for a kill to come in the middle.
 LATENCY_MS = 250.0
 
@@ -55,7 +55,11 @@ class Services:
             **{name: DEPLOY[name] for name in ("concurrency", "run_queue", "run_retries", "run_launcher")},
             "run_queue": {"max_user_code_failure_retries": 5, "user_code_failure_retry_delay": 5},
             # A run that dies with its container is given up at the limit of its time.
-            "run_monitoring": {**DEPLOY["run_monitoring"], "poll_interval_seconds": 3, "max_runtime_seconds": 45},
+            "run_monitoring": {
+                **DEPLOY["run_monitoring"],
+                "poll_interval_seconds": 3,
+                "max_runtime_seconds": int(45 * PATIENCE if KILLS_ALL else TEST_S),
+            },
         }
         self._environment = prepare(directory, ws_url, grid_watchlist(SYMBOLS), home)
         self._environment["DAGSTER_DAEMON_HEARTBEAT_TOLERANCE"] = "10"
@@ -77,7 +81,7 @@ class Services:
         stack.callback(self.dev.close)
 
     def start(self, name: str) -> None:
-        started = self._stack.enter_context(process(self._arguments[name], self._directory, self._environment))
+        started = self._stack.enter_context(module_process(self._arguments[name], self._directory, self._environment))
         self._running[name] = started.pid
 
     def has_code(self) -> bool:
@@ -107,9 +111,9 @@ def services(directory: Path) -> Iterator[tuple[Services, CountingMarket]]:
     with serve_in_thread(market, clock=clock, latency_ms=LATENCY_MS) as server, ExitStack() as stack:
         running = Services(directory, server.url, stack)
         running.start("code")
-        wait_until(running.has_code, 90, "the code server answers")
+        wait_until(running.has_code, "the code server answers")
         running.start("web")
-        wait_until(running.dev.is_ready, 90, "the web server answers")
+        wait_until(running.dev.is_ready, "the web server answers")
         running.start("daemon")
         yield running, market
 
@@ -124,7 +128,7 @@ def stored(dev: DagsterDev) -> set[str]:
     return {f"{interval.token}|{symbol}" for symbol, interval in store.series() if store.read(symbol, interval)}
 
 
-VICTIMS = ["run", "daemon", "code"] if os.environ.get("TV_ETL_KILL_ALL") else ["run"]
+VICTIMS = ["run", "daemon", "code"] if KILLS_ALL else ["run"]
 
 
 @pytest.mark.parametrize("victim", VICTIMS)
@@ -139,7 +143,7 @@ def test_a_kill_in_mid_backfill_costs_nothing(tmp_path: Path, victim: str) -> No
             started = [run_id for run_id, status in runs.items() if status == "STARTED"]
             return next((each for each in started if len(dev.events(each, "MaterializationEvent")) >= 5), "")
 
-        run_id = wait_until(running_run, 120, "a run stores series")
+        run_id = wait_until(running_run, "a run stores series")
         if victim == "run":
             running.kill_run(run_id)
         else:
@@ -154,7 +158,7 @@ def test_a_kill_in_mid_backfill_costs_nothing(tmp_path: Path, victim: str) -> No
             counts = dev.backfill_counts(backfill_id)
             return str(counts["status"]).startswith("COMPLETED") and dev.partition_states()["numMaterialized"] == 180
 
-        wait_until(is_complete, 300, f"the backfill ends; runs are {dev.runs(backfill=backfill_id)}")
+        wait_until(is_complete, f"the backfill ends; runs are {dev.runs(backfill=backfill_id)}")
         assert stored(dev) == materialized(dev, backfill_id) == KEYS
         assert dev.partition_states()["numFailed"] == 0
         # Asked for again is only what was in flight at the kill, waited to be stored, or was being stored.

@@ -8,13 +8,14 @@ import pytest
 from tv_etl.lake import Snapshot, Transaction
 from tv_etl.local_lake import LocalFiles, LocalLake
 from tv_etl.store_errors import StoreReadError
+from tv_etl_tests.patience import HANG_S
 
 DATA = "ohlcv/interval=1m/symbol=X"
 RECORD = ".tv_etl/1m/X/series.json"
 
 
 def lake_in(directory: Path) -> LocalLake:
-    return LocalLake(directory, lock_timeout_s=1)
+    return LocalLake(directory, lock_timeout_s=HANG_S)
 
 
 def put(files: LocalFiles, **content: bytes) -> None:

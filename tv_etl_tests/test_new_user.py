@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tv_etl.bar_store import BarStore
+from tv_etl_tests.patience import HANG_S
 
 CHECKOUT = Path(__file__).parent.parent
 # What `create-dagster project` lays out, without the network that it needs.
@@ -66,7 +67,7 @@ class User:
     def install(self, wheel: Path) -> None:
         """Put the wheel into a new environment that sees this one's packages, as if they came from an index."""
         venv = self._python.parent.parent
-        subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True, timeout=60)
+        subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True, timeout=HANG_S)
         version = f"python{sys.version_info.major}.{sys.version_info.minor}"
         site_packages = venv / "lib" / version / "site-packages"
         (site_packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
@@ -79,7 +80,7 @@ class User:
             env=self._environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=HANG_S,
         )
         assert done.returncode == 0, f"{arguments}\n{done.stdout}\n{done.stderr}"
         return done.stdout
@@ -95,7 +96,7 @@ def user(tmp_path: Path, market_url: str) -> User:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
-    subprocess.run(command, cwd=CHECKOUT, check=True, capture_output=True, timeout=60)
+    subprocess.run(command, cwd=CHECKOUT, check=True, capture_output=True, timeout=HANG_S)
     (wheel,) = tmp_path.glob("*.whl")
     person = User(tmp_path, market_url)
     person.install(wheel)

@@ -20,6 +20,7 @@ from tv_etl.lake import Snapshot, Transaction
 from tv_etl.object_lake import ObjectFiles, ObjectLake
 from tv_etl.store_errors import DamagedFileError, NewerFormatError, StoreBusyError, StoreReadError, StoreWriteError
 from tv_etl_tests.conftest import s3_environment
+from tv_etl_tests.patience import HANG_S
 from tv_etl_tests.s3_proxy import FORWARD, HANG_UP, IGNORE_CONDITION, LOSE_ANSWER, S3Proxy, s3_proxy
 
 REPOSITORY = Path(tv_etl.__file__).parents[1]
@@ -28,7 +29,7 @@ MONTHS = [f"{DATA}/2026-{month}.parquet" for month in ("09", "10", "11")]
 HEAD = ".tv_etl/1m/X/series.json"
 
 
-def files_at(address: str, timeout_s: float = 10) -> ObjectFiles:
+def files_at(address: str, timeout_s: float = HANG_S) -> ObjectFiles:
     return ObjectLake(address, timeout_s=timeout_s).files("1m", "X")
 
 
@@ -50,7 +51,7 @@ sys.path.insert(0, sys.argv[1])
 from tv_etl.object_lake import ObjectFiles, ObjectLake, Transaction
 MONTHS, HEAD = {MONTHS!r}, {HEAD!r}
 {inspect.getsource(write_all)}
-files = ObjectLake(sys.argv[2], timeout_s=20).files("1m", "X")
+files = ObjectLake(sys.argv[2], timeout_s={HANG_S}).files("1m", "X")
 sys.stdin.readline()
 if sys.argv[3]:
     write_all(files, sys.argv[3].encode())

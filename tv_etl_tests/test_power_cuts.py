@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from tv_etl.commit import CommitGroup
+from tv_etl_tests.patience import HANG_S
 
 CUTS = 12
 SERIES = ("A", "B")
@@ -85,7 +86,7 @@ def cut_power(directory: Path) -> None:
         listener = threading.Thread(target=listen)
         listener.start()
         try:
-            assert has_begun.wait(30)
+            assert has_begun.wait(HANG_S)
             for _ in range(CUTS):
                 time.sleep(dice.uniform(0.01, 0.1))
                 writer.send_signal(signal.SIGSTOP)
@@ -125,6 +126,6 @@ def test_what_was_acknowledged_survives_a_power_cut(tmp_path: Path) -> None:
         pytest.skip("no disk can be mounted here: no power was cut")
     code = "import sys; from pathlib import Path; from tv_etl_tests.test_power_cuts import cut_power as cut"
     command = ["unshare", "-m", sys.executable, "-c", f"{code}; cut(Path(sys.argv[1]))", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=HANG_S)
     assert done.returncode == 0, done.stderr
     print(f"{CUTS} cuts: {done.stdout.strip()} commits were half done, and completed")

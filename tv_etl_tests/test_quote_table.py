@@ -18,6 +18,8 @@ from tv_etl.quote_table import FLASH_S, Quote, QuoteTable
 from tv_etl.tradingview.models import Gap
 from tv_etl_tests.command import TV_ETL, call, on_terminal
 from tv_etl_tests.conftest import NOW
+from tv_etl_tests.patience import HANG_S
+from tv_etl_tests.processes import free_port
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +58,7 @@ def test_a_pipe_gets_a_line_for_each_change(moving_url: str) -> None:
         assert process.stdout is not None and process.stderr is not None
         lines = [json.loads(process.stdout.readline()) for _ in range(12)]
         process.send_signal(signal.SIGINT)
-        assert (process.wait(20), process.stderr.read()) == (0, "")
+        assert (process.wait(HANG_S), process.stderr.read()) == (0, "")
     assert {"symbol": "NASDAQ:NOPE", "error": "no_such_symbol"} in lines
     quotes = [line for line in lines if "error" not in line]
     assert all(quote["price"] for quote in quotes)
@@ -67,14 +69,14 @@ def test_a_pipe_gets_a_line_for_each_change(moving_url: str) -> None:
 def test_a_pipe_that_is_closed_ends_it_without_a_traceback(is_moving: bool, moving_url: str, market_url: str) -> None:
     url = moving_url if is_moving else market_url
     command = f"{TV_ETL} watch BINANCE:BTCUSDT --json --ws-url {url} | head -1"
-    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=HANG_S)
     assert json.loads(done.stdout)["symbol"] == "BINANCE:BTCUSDT"
     assert done.stderr == ""
 
 
 def test_it_goes_on_over_a_lost_connection_and_says_what_was_not_seen() -> None:
     with ExitStack() as first:
-        url = first.enter_context(running_market(seed=7, now=NOW, speed=60)).url
+        url = first.enter_context(running_market(seed=7, now=NOW, speed=60, port=free_port())).url
         with on_terminal(["watch", "BINANCE:BTCUSDT", "FX:EURUSD"], url=url) as terminal:
             terminal.read_until(lambda: "live" in terminal.text)
             first.close()

@@ -14,6 +14,7 @@ import pytest
 from tv_etl.bar_store import BarStore
 from tv_etl.resources import TradingViewResource
 from tv_etl.tradingview.models import HistoryRequest
+from tv_etl_tests.patience import HANG_S
 
 CHECKOUT = Path(__file__).parent.parent
 PAGE = (CHECKOUT / "docs" / "reading.md").read_text(encoding="utf-8")
@@ -57,7 +58,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory, market_url: str) -> Path
 
 def run(code: str, directory: Path, *options: str) -> str:
     command = [sys.executable, *options, "-c", code]
-    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=HANG_S, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

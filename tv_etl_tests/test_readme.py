@@ -22,6 +22,7 @@ from tv_etl.resources import ScannerResource, TradingViewResource
 from tv_etl.tradingview.models import HistoryRequest
 from tv_etl.tradingview.scanner import ScanFilter, ScanRequest, ScanSort
 from tv_etl.watchlist import Alerts, Group, Watchlist, WebhookTarget
+from tv_etl_tests.patience import HANG_S
 
 CHECKOUT = Path(__file__).parent.parent
 PAGES = {
@@ -56,7 +57,7 @@ def test_python_blocks_run(code: str, directory: Path, market_url: str, scanner_
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANG_S,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout
@@ -79,7 +80,7 @@ def test_python_blocks_that_are_files_are_tests_that_pass(page: str, tmp_path: P
         env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=HANG_S,
     )
     assert done.returncode == 0, done.stdout
 
@@ -157,7 +158,7 @@ def test_the_commands_exist() -> None:
             assert re.search(rf"^{words[1]}:", makefile, re.MULTILINE), line
         elif words[0].startswith(".venv/bin/"):
             tool = Path(sys.executable).with_name(Path(words[0]).name)
-            done = subprocess.run([tool, words[1], "--help"], capture_output=True, text=True, timeout=60)
+            done = subprocess.run([tool, words[1], "--help"], capture_output=True, text=True, timeout=HANG_S)
             assert done.returncode == 0, done.stderr
             options = [word for word in words[2:] if word.startswith("-")]
             assert all(option in done.stdout for option in options), line
@@ -167,7 +168,7 @@ def test_the_commands_exist() -> None:
                 [sys.executable, "-m", "dagster_dg_cli.cli", *command, "--help"],
                 capture_output=True,
                 text=True,
-                timeout=60,
+                timeout=HANG_S,
             )
             assert done.returncode == 0, done.stderr
             assert all(word in done.stdout for word in words if word.startswith("--")), line
@@ -192,7 +193,7 @@ def test_commands_that_end_by_themselves_run(line: str, directory: Path, market_
     command = line.replace(".venv/bin/", f"{Path(sys.executable).parent}/")
     environment = {**os.environ, "TV_ETL_WS_URL": market_url}
     done = subprocess.run(
-        command, shell=True, cwd=directory, env=environment, capture_output=True, text=True, timeout=60
+        command, shell=True, cwd=directory, env=environment, capture_output=True, text=True, timeout=HANG_S
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout or "--out" in line
@@ -213,6 +214,6 @@ def test_every_variable_and_file_that_is_named_exists() -> None:
 
 def test_every_option_of_the_market_server_that_is_named_exists() -> None:
     command = [sys.executable, "-m", "tv_etl.market_server", "--help"]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=HANG_S).stdout
     for option in set(re.findall(r"`(--[a-z-]+)", PAGES["market_server.md"])):
         assert option in printed, option

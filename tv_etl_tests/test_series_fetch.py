@@ -21,6 +21,7 @@ from tv_etl.tradingview.intervals import Interval
 from tv_etl_tests.command import TV_ETL, call, on_terminal
 from tv_etl_tests.conftest import NOW
 from tv_etl_tests.lake_runs import FIRST, minute_rows, replay
+from tv_etl_tests.patience import HANG_S
 
 DAY = Interval.parse("1d")
 
@@ -138,7 +139,7 @@ def test_a_server_that_is_not_there_is_told_once_for_all() -> None:
 
 def test_a_pipe_that_is_closed_is_no_traceback(market_url: str) -> None:
     command = f"{TV_ETL} fetch NASDAQ:AAPL BINANCE:BTCUSDT --interval 1m --bars 4000 --ws-url {market_url} | head -1"
-    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=HANG_S)
     assert done.stdout == '"symbol","interval","timestamp","open","high","low","close","volume"\n'
     assert done.stderr == ""
 
@@ -146,7 +147,7 @@ def test_a_pipe_that_is_closed_is_no_traceback(market_url: str) -> None:
 def test_a_device_that_is_full_is_told_in_a_line(market_url: str) -> None:
     for arguments in ("fetch NASDAQ:AAPL", "watch BINANCE:BTCUSDT --once --json", "watch BINANCE:BTCUSDT --json"):
         command = f"TV_ETL_WS_URL={market_url} {TV_ETL} {arguments} > /dev/full"
-        done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=HANG_S)
         assert done.returncode == 1
         assert "No space left on device" in done.stderr and "Traceback" not in done.stderr
 

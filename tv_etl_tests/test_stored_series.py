@@ -12,6 +12,7 @@ from tv_etl.local_lake import LocalLake
 from tv_etl.store_errors import DamagedFileError
 from tv_etl.stored_series import Series, StoredSeries
 from tv_etl.tradingview.intervals import Interval
+from tv_etl_tests.patience import HANG_S
 
 MIDNIGHT = datetime(2026, 11, 1, tzinfo=timezone.utc)
 
@@ -21,7 +22,7 @@ def series(tmp_path: Path) -> Series:
     columns = {"timestamp": [MIDNIGHT], **{name: [1.0] for name in BAR_SCHEMA.names[1:]}}
     facts = {"tv_etl.forming_from": "", "tv_etl.currency": "USD", "tv_etl.trading_hours": "?"}
     BarStore(tmp_path).upsert("X", "1m", pa.table(columns, schema=BAR_SCHEMA.with_metadata(facts)))
-    return Series(Owner("X", "1m"), Interval.parse("1m"), "X", LocalLake(tmp_path, lock_timeout_s=1))
+    return Series(Owner("X", "1m"), Interval.parse("1m"), "X", LocalLake(tmp_path, lock_timeout_s=HANG_S))
 
 
 def stored(series: Series) -> StoredSeries:

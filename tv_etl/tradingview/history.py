@@ -26,6 +26,7 @@ from tv_etl.tradingview.errors import AuthError, ConnectionFailedError, Protocol
 from tv_etl.tradingview.models import NO_VALUE, HistoryRequest, SeriesHistory, SymbolInfo, feed_delay_s
 from tv_etl.tradingview.paging import SeriesPager, is_pace_refusal
 from tv_etl.tradingview.services import Backoff, ConnectionService, Limits, MessageService
+from tv_etl.tradingview.websocket import loop_time
 
 # Series in flight together on one connection, each with a chart session of its own.
 WINDOW = 8
@@ -192,8 +193,8 @@ class _Pace:
 
     def slow_down(self) -> None:
         # The sessions in flight are refused together: that is one complaint.
-        if time.monotonic() - self._slowed_at > WINDOW * self._gap_s:
-            self._slowed_at = time.monotonic()
+        if loop_time() - self._slowed_at > WINDOW * self._gap_s:
+            self._slowed_at = loop_time()
             self._gap_s = min(self._gap_s * 4, _LAST_GAP_S)
 
     def speed_up(self) -> None:

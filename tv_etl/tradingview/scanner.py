@@ -11,7 +11,6 @@ nothing: the format is what its public clients use (TradingView-Screener, tvkit)
 import asyncio
 import logging
 import os
-import time
 import zlib
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
@@ -25,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from tv_etl.tradingview.errors import ScannerError
 from tv_etl.tradingview.retry_after import read_retry_after
 from tv_etl.tradingview.services import Backoff
+from tv_etl.tradingview.websocket import loop_time
 
 DEFAULT_BASE_URL = "https://scanner.tradingview.com"
 BASE_URL_VARIABLE = "TV_ETL_SCANNER_URL"
@@ -143,9 +143,9 @@ class ScannerService:
         async with self._client() as client:
             while request.limit is None or len(seen) < request.limit:
                 rows = self._page_rows if request.limit is None else min(self._page_rows, request.limit - len(seen))
-                started = time.monotonic()
+                started = loop_time()
                 page = await self._page(client, request, asked, asked + rows, started + left_s)
-                left_s -= time.monotonic() - started
+                left_s -= loop_time() - started
                 asked += len(page.data or ())
                 found = [row for row in page.data or () if row.s not in seen]
                 if asked < page.total_count and not found:
@@ -175,13 +175,13 @@ class ScannerService:
         backoff = Backoff(self._retry_s)
         while True:
             try:
-                try_s = min(self._try_s, deadline - time.monotonic())
+                try_s = min(self._try_s, deadline - loop_time())
                 if try_s <= 0:
                     raise ScannerError(f"{self._host}: no whole scan within {self._timeout_s:.0f} s", retryable=True)
                 return await self._try(client, request, request.body(first, end), try_s)
             except ScannerError as error:
                 delay_s = backoff.next_delay_s(error.retry_after_s or 0.0) if error.retryable else None
-                if delay_s is None or time.monotonic() + delay_s >= deadline:
+                if delay_s is None or loop_time() + delay_s >= deadline:
                     raise
                 _log.warning("%s; trying again in %.1f s", error, delay_s)
             await asyncio.sleep(delay_s)

@@ -29,7 +29,7 @@ from tv_etl.tradingview.errors import (
 )
 from tv_etl.tradingview.models import ANSWER_LIMIT_S, HistoryRequest, SeriesHistory
 from tv_etl.tradingview.paging import SeriesPager, is_pace_refusal
-from tv_etl.tradingview.websocket import WebSocket, final, host_of, open_websocket
+from tv_etl.tradingview.websocket import WebSocket, final, host_of, loop_time, open_websocket
 
 DEFAULT_WS_URL = "wss://data.tradingview.com/socket.io/websocket?from=screener%2F"
 # Serves what a paid plan includes (PROTOCOL.md §1.8).
@@ -171,13 +171,13 @@ class ConnectionService:
 
     @property
     def receiving_at(self) -> float:
-        """When a long message was last seen coming in, by the monotonic clock; -inf if not open."""
+        """When a long message was last seen coming in, by `loop_time`; -inf if not open."""
         return self._socket.receiving_at if self._socket else float("-inf")
 
     @property
     def age_s(self) -> float:
         """Seconds since the connection was opened; 0 if it is not open."""
-        return time.monotonic() - self._socket.opened_at if self._socket else 0.0
+        return loop_time() - self._socket.opened_at if self._socket else 0.0
 
     def server_now(self) -> float:
         """The server's time in UTC seconds; this machine's until the server has told its own."""
@@ -312,10 +312,10 @@ class ConnectionService:
             self._account.reject(self._token)
             return AuthError(f"{host}: {reason}")
         if "banned" in reason or (
-            "connections limit" not in reason and time.monotonic() - self._refused_at < self.limits.reconnect_s
+            "connections limit" not in reason and loop_time() - self._refused_at < self.limits.reconnect_s
         ):
             return final(f"{host}: {reason}")
-        self._refused_at = time.monotonic()  # once it may have been bad luck; again soon it is what we ask
+        self._refused_at = loop_time()  # once it may have been bad luck; again soon it is what we ask
         return ConnectionFailedError(f"{host}: {reason}")
 
 
@@ -339,7 +339,7 @@ class MessageService:
         A `pager` that an earlier try left unfinished goes on from its last whole page. Raises NoBarsError if the answer
         makes no progress for `limits.progress_s` or is not whole after `timeout_s`, and whatever the server refuses.
         """
-        deadline = time.monotonic() + timeout_s
+        deadline = loop_time() + timeout_s
         await self.connection.connect()
         pager = pager or self.pager(request)
         while not pager.is_done:
@@ -348,9 +348,9 @@ class MessageService:
                 try:
                     await self._run(pager, inbox, deadline)
                 except asyncio.TimeoutError:
-                    if time.monotonic() < deadline and pager.go_on_unanswered():
+                    if loop_time() < deadline and pager.go_on_unanswered():
                         continue
-                    limit_s = timeout_s if time.monotonic() >= deadline else self.connection.limits.progress_s
+                    limit_s = timeout_s if loop_time() >= deadline else self.connection.limits.progress_s
                     raise NoBarsError(f"{request}: no whole answer from the server within {limit_s:.1f} s") from None
         if pager.history is None:
             raise pager.error or NoBarsError(f"{request}: no answer")
@@ -362,12 +362,12 @@ class MessageService:
         It goes on in a new connection when one is lost after a whole page, and opens its session later where the server
         wants them slower. Where older bars do not come any more the history ends `limited` with those that came.
         """
-        deadline = time.monotonic() + timeout_s
+        deadline = loop_time() + timeout_s
         backoff = Backoff(self.connection.limits.retry_s)
         pager = self.pager(request)
         while True:
             try:
-                return await self.fetch(request, timeout_s=deadline - time.monotonic(), pager=pager)
+                return await self.fetch(request, timeout_s=deadline - loop_time(), pager=pager)
             except NoBarsError as error:
                 history = pager.cut_short()
                 if history is None:
@@ -378,7 +378,7 @@ class MessageService:
                 wish_s = error.retry_after_s if isinstance(error, ConnectionFailedError) else None
                 can_go_on = error.retryable and (pager.has_pages or is_pace_refusal(error))
                 delay_s = backoff.next_delay_s(wish_s or 0.0) if can_go_on else None
-                if delay_s is None or time.monotonic() + delay_s >= deadline:
+                if delay_s is None or loop_time() + delay_s >= deadline:
                     raise
                 if is_pace_refusal(error):
                     pager = self.pager(request)
@@ -386,12 +386,12 @@ class MessageService:
 
     async def _run(self, pager: SeriesPager, inbox: Inbox, deadline: float) -> None:
         """Feed the pager from its session. Raises asyncio.TimeoutError if it gets nowhere."""
-        progressed_at, progress = time.monotonic(), pager.progress
+        progressed_at, progress = loop_time(), pager.progress
         while not pager.is_done and not pager.wants_session:
             event = await self._next_event(inbox, progressed_at, deadline)
             commands = pager.receive(event)
             if pager.progress != progress:
-                progressed_at, progress = time.monotonic(), pager.progress
+                progressed_at, progress = loop_time(), pager.progress
             if commands:
                 await self.connection.send(*commands)
 
@@ -420,7 +420,7 @@ class MessageService:
                 async with self._session(kind, close_commands, raw_sessions) as (session, inbox):
                     await self.connection.send(*open_commands(session))
                     is_answered = False
-                    sent_at = time.monotonic()
+                    sent_at = loop_time()
                     while True:
                         try:
                             event = await (inbox.next() if is_answered else self._next_event(inbox, sent_at))
@@ -433,8 +433,8 @@ class MessageService:
                             self._backoff.reset(keep_pace=self.connection.age_s < self.connection.limits.alive_s)
                         elif isinstance(event, protocol.SessionFailed) and has_data:
                             # Once the session is opened again; the consumer hears of a second time.
-                            was_soon = time.monotonic() - failed_at < self.connection.limits.reconnect_s
-                            failed_at = time.monotonic()
+                            was_soon = loop_time() - failed_at < self.connection.limits.reconnect_s
+                            failed_at = loop_time()
                             if not was_soon:
                                 raise NoBarsError(f"{name}: the server ended the session: {event.reason}")
                         elif isinstance(event, protocol.RawReceived):
@@ -470,7 +470,7 @@ class MessageService:
         while True:
             ends_at = min(max(progressed_at, self.connection.receiving_at) + limit_s, deadline)
             try:
-                return await inbox.next(ends_at - time.monotonic())
+                return await inbox.next(ends_at - loop_time())
             except asyncio.TimeoutError:
                 if ends_at >= min(self.connection.receiving_at + limit_s, deadline):
                     raise

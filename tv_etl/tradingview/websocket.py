@@ -7,7 +7,6 @@ nothing of packets and sessions; `services` uses it.
 import asyncio
 import logging
 import ssl
-import time
 from collections.abc import Awaitable
 from urllib.parse import urlsplit
 
@@ -97,12 +96,12 @@ class LineWatch:
 class WebSocket:
     """An open WebSocket under watch; use `open_websocket`.
 
-    `receiving_at` is when a long message was last seen coming in, by the monotonic clock; -inf if never.
+    `receiving_at` is when a long message was last seen coming in, by `loop_time`; -inf if never.
     """
 
     def __init__(self, connection: "_CountingConnection", host: str, watch: LineWatch) -> None:
         self.host = host
-        self.opened_at = time.monotonic()
+        self.opened_at = loop_time()
         self.receiving_at = float("-inf")
         self._connection = connection
         self._watch = watch
@@ -155,7 +154,7 @@ class WebSocket:
                 self._connection.transport.abort()
                 return
             if self._watch.is_receiving:
-                self.receiving_at = time.monotonic()
+                self.receiving_at = loop_time()
             if self._watch.wants_ping and pong is None:
                 pong = await self._ping()
 
@@ -194,6 +193,11 @@ async def open_websocket(url: str, *, open_s: float, alive_s: float, silence_s: 
         raise
     connection.received_bytes = 0  # the handshake is no message
     return WebSocket(connection, host_of(url), LineWatch(alive_s, silence_s))
+
+
+def loop_time() -> float:
+    """Seconds by the clock of the running loop: the one that its timers go by, so that a wait has one clock only."""
+    return asyncio.get_running_loop().time()
 
 
 def host_of(url: str) -> str:

@@ -22,6 +22,7 @@ from tv_etl.tradingview.blocking import BlockingOHLCV
 from tv_etl.tradingview.errors import ConnectionFailedError
 from tv_etl.tradingview.frames import PacketDecoder
 from tv_etl.tradingview.services import Limits
+from tv_etl_tests.patience import HANG_S
 
 
 @contextmanager
@@ -45,9 +46,9 @@ def test_it_prints_its_address_serves_and_ends_cleanly(number: signal.Signals) -
         http_url = process.stdout.readline()
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+\n", http_url)
         with connect(url, origin=Origin("https://www.tradingview.com")) as socket:
-            hello = json.loads(PacketDecoder().feed(str(socket.recv(timeout=10)))[0])
+            hello = json.loads(PacketDecoder().feed(str(socket.recv(timeout=HANG_S)))[0])
             process.send_signal(number)
-            output, errors = process.communicate(timeout=10)
+            output, errors = process.communicate(timeout=HANG_S)
     assert hello["timestamp"] == 1_795_197_600
     assert (process.returncode, output, errors) == (0, "", "")
 
@@ -55,7 +56,7 @@ def test_it_prints_its_address_serves_and_ends_cleanly(number: signal.Signals) -
 def test_the_second_address_is_the_screeners_which_can_be_busy() -> None:
     with running("--http-busy", "1") as (_, process):
         assert process.stdout is not None
-        http = HTTPConnection(process.stdout.readline().strip().removeprefix("http://"), timeout=10)
+        http = HTTPConnection(process.stdout.readline().strip().removeprefix("http://"), timeout=HANG_S)
         statuses = []
         for _ in range(2):
             http.request("POST", "/crypto/scan", b"{}")
@@ -172,12 +173,14 @@ def test_with_tls_a_third_line_names_the_authority_to_trust() -> None:
             "    print(len(client.get_historical_ohlcv('NASDAQ:AAPL', '7', bars_count=5)))"
         )
         environment = {**os.environ, "SSL_CERT_FILE": ca_path}
-        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=HANG_S
+        )
         assert (done.returncode, done.stdout) == (0, "5\n"), done.stderr
-        untrusting = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+        untrusting = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HANG_S)
         assert untrusting.returncode != 0 and "no token for the session" in untrusting.stderr
         process.terminate()
-        process.wait(timeout=10)
+        process.wait(timeout=HANG_S)
     assert not Path(ca_path).exists()
 
 

@@ -1,5 +1,4 @@
 import asyncio
-from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 
@@ -11,7 +10,7 @@ from tv_etl.market_server.listings import plain_listing
 from tv_etl.market_server.market import Market
 from tv_etl.market_server.outbox import Hangup
 from tv_etl.market_server.plans import PLANS
-from tv_etl.market_server.server import MarketServer, serve_in_thread
+from tv_etl.market_server.server import MarketServer
 from tv_etl.tradingview.errors import (
     ConnectionFailedError,
     FrameError,
@@ -26,6 +25,7 @@ from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.models import HistoryRequest, QuoteSymbolData, SeriesHistory
 from tv_etl.tradingview.ohlcv import OHLCV
 from tv_etl.tradingview.services import ConnectionService, Limits, MessageService
+from tv_etl_tests import own_clock
 from tv_etl_tests.market_server.talk import FRIDAY_NOON, Talk, bars, indexes, methods, only
 
 
@@ -184,13 +184,10 @@ OTHER_VALUES = {"REVISED", "INVERTED"}
 QUOTED = {"QUOTE_ERROR", "QUOTE_DENIED", "QUOTE_SILENT", "QUOTE_PARTIAL"}
 
 
-@pytest.fixture(scope="module")
-def fault_server() -> Iterator[MarketServer]:
+def fault_server() -> MarketServer:
     # Whoever may see 20,000 bars needs several pages for 6,000.
-    with serve_in_thread(
-        Market(7), clock=MarketClock(FRIDAY_NOON, speed=0), update_ms=100, heartbeat_s=0.3, plan=PLANS["premium"]
-    ) as running:
-        yield running
+    clock = MarketClock(FRIDAY_NOON, speed=0)
+    return MarketServer(Market(7), clock=clock, update_ms=100, heartbeat_s=0.3, plan=PLANS["premium"])
 
 
 def request_of(name: str) -> HistoryRequest:
@@ -200,21 +197,23 @@ def request_of(name: str) -> HistoryRequest:
 
 
 @pytest.fixture(scope="module")
-def outcomes(fault_server: MarketServer) -> dict[str, SeriesHistory | BaseException]:
+def outcomes() -> dict[str, SeriesHistory | BaseException]:
     """What our client makes of every fault, each over a connection of its own."""
 
-    async def fetch(name: str) -> SeriesHistory:
-        async with ConnectionService(fault_server.url, limits=LIMITS) as connection:
+    async def fetch(name: str, url: str) -> SeriesHistory:
+        async with ConnectionService(url, limits=LIMITS) as connection:
             return await MessageService(connection).fetch_over_losses(request_of(name), timeout_s=10)
 
     async def fetch_all(names: list[str]) -> dict[str, SeriesHistory | BaseException]:
         found: dict[str, SeriesHistory | BaseException] = {}
-        for group in ([name for name in names if name in WAITING], *([name] for name in names if name not in WAITING)):
-            results = await asyncio.gather(*map(fetch, group), return_exceptions=True)
-            found |= zip(group, results, strict=True)
+        together = [name for name in names if name in WAITING]
+        async with fault_server() as server:
+            for group in (together, *([name] for name in names if name not in WAITING)):
+                results = await asyncio.gather(*(fetch(name, server.url) for name in group), return_exceptions=True)
+                found |= zip(group, results, strict=True)
         return found
 
-    return asyncio.run(fetch_all([*ERRORS, *HARMLESS, *WITHOUT_EVERY_THIRD, *OTHER_VALUES, *LIMITED]))
+    return own_clock.run(fetch_all([*ERRORS, *HARMLESS, *WITHOUT_EVERY_THIRD, *OTHER_VALUES, *LIMITED]))
 
 
 def served(outcomes: dict[str, SeriesHistory | BaseException], name: str) -> SeriesHistory:
@@ -276,14 +275,14 @@ def test_our_client_says_that_the_first_page_is_not_all(outcomes: dict[str, Seri
     assert history.rows == right_rows("SILENT_LATER", 5_000)
 
 
-def test_our_client_says_of_each_quote_what_is_wrong_with_it(fault_server: MarketServer) -> None:
+def test_our_client_says_of_each_quote_what_is_wrong_with_it() -> None:
     names = [f"FAULT:{name}" for name in sorted(QUOTED - {"QUOTE_SILENT"})]
 
     async def quotes(*symbols: str) -> dict[str, QuoteSymbolData | SymbolError]:
-        async with OHLCV(fault_server.url, limits=LIMITS, timeout_s=1.0) as client:
+        async with fault_server() as server, OHLCV(server.url, limits=LIMITS, timeout_s=1.0) as client:
             return await client.get_quotes(list(symbols))
 
-    found = asyncio.run(quotes(*names, "NASDAQ:AAPL"))
+    found = own_clock.run(quotes(*names, "NASDAQ:AAPL"))
     denied, error, partial, good = (found[name] for name in [*names, "NASDAQ:AAPL"])
     assert isinstance(denied, SymbolError) and "Permission denied" in str(denied)
     assert isinstance(error, SymbolError) and "internal_error" in str(error)
@@ -291,20 +290,22 @@ def test_our_client_says_of_each_quote_what_is_wrong_with_it(fault_server: Marke
     assert (partial.current_price, partial.change, partial.volume) == (None, -0.5, 1_000.0)
     assert isinstance(good, QuoteSymbolData) and good.current_price
     with pytest.raises(NoBarsError):
-        asyncio.run(quotes("FAULT:QUOTE_SILENT"))
+        own_clock.run(quotes("FAULT:QUOTE_SILENT"))
 
 
 def test_our_clients_stream_outlives_cut_after_cut() -> None:
-    async def stream(url: str) -> list[int]:
+    async def stream() -> list[int]:
         opens: list[int] = []
-        async with OHLCV(url, limits=LIMITS, on_gap=lambda gap: None) as client:
+        # A minute in half a second: each connection sees one of them begin.
+        async with (
+            MarketServer(Market(7), clock=MarketClock(FRIDAY_NOON, speed=120), update_ms=20) as server,
+            OHLCV(server.url, limits=LIMITS, on_gap=lambda gap: None) as client,
+        ):
             async for bar in client.get_ohlcv("FAULT:LIVE_DROP", "1", bars_count=1):
                 opens.append(bar.timestamp)
                 if opens[-1] >= opens[0] + 180:
                     return opens
         raise AssertionError("the stream ended")
 
-    # A minute in half a second: each connection sees one of them begin.
-    with serve_in_thread(Market(7), clock=MarketClock(FRIDAY_NOON, speed=120), update_ms=20) as running:
-        opens = asyncio.run(asyncio.wait_for(stream(running.url), 20))
+    opens = own_clock.run(stream())
     assert opens == sorted(opens) and opens[-1] >= opens[0] + 180

@@ -12,6 +12,7 @@ import pytest
 
 from tv_etl.market_server.http import MAX_BODY_BYTES, HttpRequest, HttpResponse, HttpServer, Route
 from tv_etl.tradingview.loop_thread import LoopThread
+from tv_etl_tests.patience import HANG_S
 
 
 def echo(request: HttpRequest) -> HttpResponse:
@@ -30,13 +31,13 @@ def serving(busy_answers: int = 0, retry_after_s: int = 1) -> Iterator[HttpServe
 
 
 def connection_to(server: HttpServer) -> HTTPConnection:
-    return HTTPConnection(server.url.removeprefix("http://"), timeout=10)
+    return HTTPConnection(server.url.removeprefix("http://"), timeout=HANG_S)
 
 
 def by_hand(server: HttpServer, text: bytes) -> str:
     """Everything that comes back for raw bytes until the server closes."""
     host, port = server.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=10) as raw:
+    with socket.create_connection((host, int(port)), timeout=HANG_S) as raw:
         raw.sendall(text)
         return b"".join(iter(lambda: raw.recv(65_536), b"")).decode()
 
@@ -113,6 +114,6 @@ def test_stopping_ends_connections_that_wait() -> None:
             await writer.wait_closed()
 
     async def within_a_deadline() -> None:
-        await asyncio.wait_for(stop_with_an_open_connection(), 10)
+        await asyncio.wait_for(stop_with_an_open_connection(), HANG_S)
 
     asyncio.run(within_a_deadline())

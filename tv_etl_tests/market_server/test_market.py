@@ -1,6 +1,5 @@
 import subprocess
 import sys
-from time import perf_counter
 
 import numpy as np
 import pytest
@@ -10,6 +9,7 @@ from tv_etl.market_server.market import Market
 from tv_etl.tradingview.intervals import Interval
 from tv_etl_tests.market_server.seeded_market import MARKET, bars, source_of, utc
 from tv_etl_tests.market_server.talk import FRIDAY_NOON
+from tv_etl_tests.yardstick import cpu_ratio
 
 
 def test_prices_are_converted_at_one_rate() -> None:
@@ -61,11 +61,12 @@ def test_another_process_sees_the_same_bars() -> None:
 @pytest.mark.parametrize(("interval", "count"), [("1D", 5_000), ("1", 20_000)])
 @pytest.mark.parametrize("symbol", ["NASDAQ:AAPL", "BINANCE:BTCUSDT", "COMEX:GC1!"])
 def test_the_first_request_is_quick(symbol: str, interval: str, count: int) -> None:
-    began = perf_counter()
-    found = Market(99).find(symbol)
-    assert found is not None
-    found.bars(Interval.parse(interval), FRIDAY_NOON, count=count)
-    assert perf_counter() - began < 2.0  # a tenth of it on an idle machine
+    def ask() -> None:
+        found = Market(99).find(symbol)
+        assert found is not None
+        found.bars(Interval.parse(interval), FRIDAY_NOON, count=count)
+
+    assert cpu_ratio(ask) < 50
 
 
 def test_a_source_that_is_asked_for_again_is_kept_while_there_is_room() -> None:

@@ -18,6 +18,7 @@ from tv_etl.tradingview.accounts import Account
 from tv_etl.tradingview.errors import AuthError, EntitlementError
 from tv_etl.tradingview.ohlcv import OHLCV
 from tv_etl_tests.market_server.talk import FRIDAY_NOON
+from tv_etl_tests.patience import HANG_S
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def server() -> Iterator[MarketServer]:
 
 
 def get(server: MarketServer, path: str, cookie: str = "", method: str = "GET", body: str = "") -> tuple[int, str]:
-    connection = HTTPConnection(server.http_url.removeprefix("http://"), timeout=10)
+    connection = HTTPConnection(server.http_url.removeprefix("http://"), timeout=HANG_S)
     try:
         connection.request(method, path, body, {"Cookie": cookie} if cookie else {})
         response = connection.getresponse()

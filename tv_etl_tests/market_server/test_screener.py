@@ -18,6 +18,7 @@ from tv_etl.market_server.server import serve_in_thread
 from tv_etl.market_server.world import World
 from tv_etl.tradingview.intervals import Interval
 from tv_etl_tests.market_server.talk import FRIDAY_NOON, StillClock
+from tv_etl_tests.patience import HANG_S
 
 WORLD = World(Market(7), StillClock(), lambda: 0.0)
 LISTED = {symbol: listing for symbol in WORLD.market.listed() if (listing := find_listing(symbol)) is not None}
@@ -226,7 +227,7 @@ def test_replayed_symbols_are_found_too(tmp_path: Path) -> None:
 
 def test_a_server_answers_scans_beside_the_websocket() -> None:
     with serve_in_thread(Market(7), clock=StillClock()) as server:
-        connection = HTTPConnection(server.http_url.removeprefix("http://"), timeout=10)
+        connection = HTTPConnection(server.http_url.removeprefix("http://"), timeout=HANG_S)
         connection.request("POST", "/america/scan", b'{"columns": ["name"]}')
         found = json.loads(connection.getresponse().read())
         connection.request("POST", "/america/scan", b'{"columns": ["change.5"]}')

@@ -2,7 +2,6 @@ import asyncio
 import json
 import ssl
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPSConnection
@@ -34,6 +33,7 @@ from tv_etl.tradingview.protocol import (
 )
 from tv_etl.tradingview.services import Limits
 from tv_etl_tests.market_server.talk import FRIDAY_NOON
+from tv_etl_tests.patience import HANG_S
 
 ORIGIN = Origin("https://www.tradingview.com")
 
@@ -52,7 +52,7 @@ class Client:
 
     def wait_for(self, kind: type[Event]) -> Event:
         while not any(isinstance(event, kind) for event in self.events):
-            self.protocol.receive_text(str(self.socket.recv(timeout=10)))
+            self.protocol.receive_text(str(self.socket.recv(timeout=HANG_S)))
             self.events += self.protocol.events_received()
             self._flush()
         return next(event for event in self.events if isinstance(event, kind))
@@ -120,7 +120,7 @@ def test_live_bars_quotes_and_heartbeats_flow(server: MarketServer) -> None:
 def test_query_strings_and_subdomains_are_accepted(server: MarketServer) -> None:
     address = f"{server.url}?from=chart%2F&date=2026-11-22&type=chart"
     with connect(address, origin=Origin("https://data.tradingview.com")) as socket:
-        assert "session_id" in str(socket.recv(timeout=10))
+        assert "session_id" in str(socket.recv(timeout=HANG_S))
         assert socket.response is not None and socket.response.headers["Server"] == "tv"
         assert "Sec-WebSocket-Extensions" not in socket.response.headers
 
@@ -139,7 +139,7 @@ def test_the_servers_own_address_is_an_origin(server: MarketServer, scheme: str)
     own = server.url.split("/")[2]
     for host in (own, own.replace("127.0.0.1", "localhost")):
         with connect(server.url.replace(own, host), origin=Origin(f"{scheme}://{host}")) as socket:
-            assert socket.recv(timeout=10)
+            assert socket.recv(timeout=HANG_S)
 
 
 @pytest.mark.parametrize("origin", ["http://127.0.0.1:1", "http://127.0.0.1", "ws://{own}", "{own}", "http://{own}/"])
@@ -221,8 +221,8 @@ def test_tls_is_trusted_by_its_authority_alone() -> None:
         assert running.ca_path is not None
         trusting = ssl.create_default_context(cafile=running.ca_path)
         with connect(running.url, origin=ORIGIN, ssl=trusting) as socket:
-            assert "session_id" in str(socket.recv(timeout=10))
-        http = HTTPSConnection(running.http_url.removeprefix("https://"), timeout=10, context=trusting)
+            assert "session_id" in str(socket.recv(timeout=HANG_S))
+        http = HTTPSConnection(running.http_url.removeprefix("https://"), timeout=HANG_S, context=trusting)
         http.request("GET", "/symbols/NASDAQ-AAPL/")
         assert http.getresponse().status == 200
         http.close()
@@ -250,7 +250,7 @@ def test_a_bad_token_is_answered_and_closed(server: MarketServer) -> None:
         texts = []
         with pytest.raises(ConnectionClosedOK):
             while True:
-                texts.append(str(socket.recv(timeout=10)))
+                texts.append(str(socket.recv(timeout=HANG_S)))
     assert texts[-1].endswith('{"m":"protocol_error","p":["bad auth token"]}')
 
 
@@ -259,7 +259,7 @@ def test_binary_messages_are_read_as_text(server: MarketServer) -> None:
         socket.send(encode_packet('{"m":"set_auth_token","p":["bad"]}').encode())
         with pytest.raises(ConnectionClosedOK):
             while True:
-                socket.recv(timeout=10)
+                socket.recv(timeout=HANG_S)
 
 
 def test_the_drop_fault_cuts_the_socket(server: MarketServer) -> None:
@@ -302,9 +302,9 @@ def test_a_closing_server_takes_its_connections_along() -> None:
     with serve_in_thread(Market(7)) as running:
         socket_context = connect(running.url, origin=ORIGIN)
         socket = socket_context.__enter__()
-        socket.recv(timeout=10)
+        socket.recv(timeout=HANG_S)
     with pytest.raises(ConnectionClosedOK):
-        socket.recv(timeout=10)
+        socket.recv(timeout=HANG_S)
     socket_context.__exit__(None, None, None)
     assert server_threads() == before  # the client ends its own threads in its own time
 
@@ -328,7 +328,6 @@ def test_connections_end_as_their_fault_says(server: MarketServer, fault: str, c
 
 @pytest.mark.parametrize("fault", ["HALF_OPEN", "DRIP"])
 def test_what_stands_still_answers_no_ping_and_holds_no_server_up(fault: str) -> None:
-    began = time.monotonic()
     with (
         serve_in_thread(Market(7)) as running,
         connect(running.url, origin=ORIGIN, ping_interval=0.2, ping_timeout=0.2, close_timeout=0.2) as socket,
@@ -337,12 +336,11 @@ def test_what_stands_still_answers_no_ping_and_holds_no_server_up(fault: str) ->
         open_series(client, f"FAULT:{fault}", "1", 50)
         with pytest.raises(ConnectionClosed):
             client.wait_for(SeriesCompleted)
-    assert time.monotonic() - began < 5.0
 
 
 def test_sessions_are_created_at_the_servers_rate() -> None:
     with serve_in_thread(Market(7), session_rate=2) as running, connect(running.url, origin=ORIGIN) as socket:
-        assert "session_id" in str(socket.recv(timeout=10))
-        for number in range(3):
-            socket.send(encode_packet(json.dumps({"m": "chart_create_session", "p": [f"cs_{number}", ""]})))
-        assert '"critical_error","p":["cs_2","max sessions rate reached"' in str(socket.recv(timeout=10))
+        assert "session_id" in str(socket.recv(timeout=HANG_S))
+        creations = [{"m": "chart_create_session", "p": [f"cs_{number}", ""]} for number in range(3)]
+        socket.send("".join(encode_packet(json.dumps(each)) for each in creations))
+        assert '"critical_error","p":["cs_2","max sessions rate reached"' in str(socket.recv(timeout=HANG_S))

@@ -10,6 +10,7 @@ import pytest
 
 from tv_etl.market_server.testing import NOW, running_market
 from tv_etl.tradingview.blocking import BlockingOHLCV
+from tv_etl_tests.patience import HANG_S
 
 FOREIGN_TESTS = """
 from datetime import datetime, timedelta, timezone
@@ -71,7 +72,7 @@ def test_a_foreign_project_gets_a_market_in_one_line(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=HANG_S,
     )
     assert done.returncode == 0, done.stdout
     assert "5 passed" in done.stdout

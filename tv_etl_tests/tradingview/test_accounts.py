@@ -21,6 +21,7 @@ from tv_etl.tradingview.accounts import MAX_PAGE_BYTES, Account, AuthToken, Secr
 from tv_etl.tradingview.errors import AuthError, ConnectionFailedError, TradingViewError
 from tv_etl.tradingview.models import HistoryRequest
 from tv_etl.tradingview.services import ConnectionService, Limits, MessageService
+from tv_etl_tests import own_clock
 from tv_etl_tests.scripted_server import Line, bars, raw_server, scripted_server, series_completed
 
 QUICK = Limits(open_s=1.0, progress_s=0.5)
@@ -95,7 +96,7 @@ def refusal_of(account: Account, answer: Callable[[Line, str, list[Any]], Awaita
             assert "unauthorized_user_token" not in tokens(server)
             return error.value
 
-    return asyncio.run(run())
+    return own_clock.run(run())
 
 
 # --- tokens -------------------------------------------------------------------------------------------------------
@@ -117,7 +118,7 @@ def test_the_accounts_token_is_what_the_server_gets(arguments: dict[str, Any], s
                 await fetch(connection)
             assert tokens(server) == [sent]
 
-    asyncio.run(run())
+    own_clock.run(run())
 
 
 def test_an_expired_token_is_refused_before_anything_is_sent() -> None:
@@ -132,7 +133,7 @@ def test_an_expired_token_is_refused_before_anything_is_sent() -> None:
             assert "expired at 2026-11-18 11:06:40 UTC" in str(error.value)
             assert token.split(".")[1] not in str(error.value)
 
-    asyncio.run(run())
+    own_clock.run(run())
 
 
 def test_a_token_with_time_left_is_used() -> None:
@@ -194,7 +195,7 @@ def test_a_paid_plan_uses_its_own_host(plan: str | None, is_paid: bool, monkeypa
                     await fetch(connection)
             assert (len(free.lines), len(paid.lines), len(own.lines)) == (not is_paid, is_paid, 1)
 
-    asyncio.run(run())
+    own_clock.run(run())
 
 
 def test_a_token_is_not_sent_in_the_clear_over_a_network() -> None:
@@ -202,7 +203,7 @@ def test_a_token_is_not_sent_in_the_clear_over_a_network() -> None:
         with pytest.raises(AuthError, match=r"192\.0\.2\.1: an account's token is sent over wss:// only"):
             await ConnectionService("ws://192.0.2.1/", auth_token="abc", limits=QUICK).connect()
 
-    asyncio.run(run())
+    own_clock.run(run())
 
 
 @pytest.mark.parametrize(
@@ -244,7 +245,7 @@ def test_a_session_is_exchanged_for_a_token(sign: str | None, cookie: str) -> No
             assert len(pages.requests) == 1
             assert f"Cookie: {cookie}\r\n" in pages.requests[0]
 
-    asyncio.run(run())
+    own_clock.run(run())
 
 
 @pytest.mark.parametrize(("left_s", "exchanges"), [(10.0, 2), (600.0, 1)])
@@ -256,7 +257,7 @@ def test_a_token_that_ends_soon_is_renewed(left_s: float, exchanges: int) -> Non
                 await account.token(1.0)
             assert len(pages.requests) == exchanges
 
-    asyncio.run(run())
+    own_clock.run(run())
 
 
 def test_a_rejected_token_of_a_session_is_exchanged_anew() -> None:
@@ -275,7 +276,7 @@ def test_a_rejected_token_of_a_session_is_exchanged_anew() -> None:
             await connection.close()
             assert len(pages.requests) == 2
 
-    asyncio.run(run())
+    own_clock.run(run())
 
 
 def site_refusal(answer: Callable[[Writer], Awaitable[None]]) -> TradingViewError:
@@ -287,7 +288,7 @@ def site_refusal(answer: Callable[[Writer], Awaitable[None]]) -> TradingViewErro
             assert "CANARY" not in str(error.value)
             return error.value
 
-    return asyncio.run(run())
+    return own_clock.run(run())
 
 
 @pytest.mark.parametrize(
@@ -328,7 +329,7 @@ def test_a_cookie_does_not_follow_a_redirect() -> None:
             assert not error.value.retryable
             assert not other.requests
 
-    asyncio.run(run())
+    own_clock.run(run())
 
 
 def test_a_site_that_drips_ends_in_time() -> None:
@@ -339,11 +340,10 @@ def test_a_site_that_drips_ends_in_time() -> None:
             await writer.drain()
             await asyncio.sleep(0.01)
 
-    started = time.monotonic()
     error = site_refusal(drip)
-    assert time.monotonic() - started < 1.5
     assert isinstance(error, ConnectionFailedError)
     assert error.retryable
+    assert "within 0.5 s" in str(error)
 
 
 def test_an_endless_page_is_cut_off() -> None:
@@ -362,7 +362,7 @@ def test_an_endless_page_is_cut_off() -> None:
             with pytest.raises(AuthError, match="no token"):
                 await Account(session_id="s3ss10n", site_url=pages.url).token(5.0)
 
-    asyncio.run(run())
+    own_clock.run(run())
     # What the sockets hold comes on top of what is read.
     assert MAX_PAGE_BYTES <= sent < 4 * MAX_PAGE_BYTES
 
@@ -381,12 +381,12 @@ def test_a_token_may_arrive_in_pieces(pieces: int) -> None:
         async with site(slowly) as pages:
             return (await Account(session_id="s3ss10n", site_url=pages.url).token(2.0)).reveal()
 
-    assert asyncio.run(run()) == "abc.def"
+    assert own_clock.run(run()) == "abc.def"
 
 
 def test_a_site_that_is_not_there_is_worth_another_try() -> None:
     with pytest.raises(ConnectionFailedError, match=r"127\.0\.0\.1:1: no token for the session") as error:
-        asyncio.run(Account(session_id="s3ss10n", site_url="http://127.0.0.1:1/").token(1.0))
+        own_clock.run(Account(session_id="s3ss10n", site_url="http://127.0.0.1:1/").token(1.0))
     assert error.value.retryable
 
 
@@ -402,7 +402,7 @@ def test_a_session_is_not_sent_to_whom_nobody_vouches_for() -> None:
             assert not error.value.retryable
             assert not server.requests
 
-    asyncio.run(run())
+    own_clock.run(run())
 
 
 def test_a_session_is_not_sent_in_the_clear_over_a_network() -> None:

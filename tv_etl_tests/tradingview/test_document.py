@@ -14,6 +14,7 @@ from tv_etl.tradingview.models import OHLCVBar, convert_timestamp_to_iso
 from tv_etl.tradingview.ohlcv import OHLCV
 from tv_etl.tradingview.services import ConnectionService, MessageService
 from tv_etl_tests.conftest import NOW
+from tv_etl_tests.patience import HANG_S
 
 PORTFOLIO = [
     "NASDAQ:AAPL",  # technology
@@ -117,7 +118,7 @@ def test_price_alerts_with_thresholds() -> None:
                     return raised
         return []
 
-    assert asyncio.run(asyncio.wait_for(alerts(), 30)) in (["high"], ["low"])
+    assert asyncio.run(asyncio.wait_for(alerts(), HANG_S)) in (["high"], ["low"])
 
 
 def test_history_in_chunks() -> None:
@@ -192,7 +193,7 @@ def test_retry_with_backoff(running_market: str, monkeypatch: pytest.MonkeyPatch
 def test_a_call_can_be_given_a_time_limit() -> None:
     async def fetch() -> int:
         async with OHLCV() as client:
-            bars = await asyncio.wait_for(client.get_historical_ohlcv("NASDAQ:AAPL", "1D", 30), timeout=60.0)
+            bars = await asyncio.wait_for(client.get_historical_ohlcv("NASDAQ:AAPL", "1D", 30), timeout=HANG_S)
             with pytest.raises(asyncio.TimeoutError):
                 await asyncio.wait_for(client.get_historical_ohlcv("FAULT:SILENT", "1D", 30), timeout=0.2)
             # The client is as good as before.

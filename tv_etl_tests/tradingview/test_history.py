@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 import weakref
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
@@ -23,6 +22,7 @@ from tv_etl.tradingview.errors import (
 from tv_etl.tradingview.history import fetch_history
 from tv_etl.tradingview.models import HistoryRequest
 from tv_etl.tradingview.services import Limits
+from tv_etl_tests import own_clock
 from tv_etl_tests.scripted_server import (
     NOW,
     Answer,
@@ -52,7 +52,7 @@ def fetch(answer: Answer, *symbols: str) -> tuple[dict[str, Any], Script]:
         async with scripted_server(answer) as server:
             return await collect(server.url, requests(*symbols)), server
 
-    return asyncio.run(run())
+    return own_clock.run(run())
 
 
 def symbol_of(line: Line, session: str) -> str:
@@ -145,7 +145,7 @@ def test_a_server_that_wants_patience_gets_it() -> None:
 
 
 def test_an_unreachable_server_fails_every_series_in_one_budget() -> None:
-    got = asyncio.run(collect("ws://127.0.0.1:1/", requests(*"ABCDEFGHIJKLMNOPQRST")))
+    got = own_clock.run(collect("ws://127.0.0.1:1/", requests(*"ABCDEFGHIJKLMNOPQRST")))
     assert len(got) == 20
     assert {type(error) for error in got.values()} == {ConnectionFailedError}
 
@@ -173,7 +173,7 @@ def test_a_series_that_was_handed_over_is_forgotten() -> None:
         return most
 
     # The generator frame may hold the one it has just yielded.
-    assert asyncio.run(run()) <= 2
+    assert own_clock.run(run()) <= 2
 
 
 def test_leaving_early_cancels_what_is_in_flight() -> None:
@@ -185,7 +185,7 @@ def test_leaving_early_cancels_what_is_in_flight() -> None:
             await asyncio.sleep(0)
             assert len(asyncio.all_tasks()) <= 4  # this one and the server's
 
-    asyncio.run(run())
+    own_clock.run(run())
 
 
 def test_requests_are_taken_as_they_are_needed_and_a_failing_source_is_heard() -> None:
@@ -201,7 +201,7 @@ def test_requests_are_taken_as_they_are_needed_and_a_failing_source_is_heard() -
                     got.append(result)
         return got
 
-    assert all(not isinstance(result, TradingViewError) for result in asyncio.run(run()))
+    assert all(not isinstance(result, TradingViewError) for result in own_clock.run(run()))
 
 
 @pytest.mark.parametrize("described", ["late", "never", "without currency"])
@@ -233,7 +233,12 @@ def test_one_complaint_about_many_sessions_slows_the_pace_once() -> None:
             await line.say(bars(params[0], *ROWS), series_completed(params[0], data_completed="end"))
 
     names = [f"S{number}" for number in range(20)]
-    began = time.monotonic()
-    results, _ = fetch(answer, *names)
-    assert {name for name, each in results.items() if isinstance(each, pa.Table)} == set(names)
-    assert time.monotonic() - began < 6.0
+
+    async def run() -> float:
+        async with scripted_server(answer) as server:
+            began = own_clock.now()
+            results = await collect(server.url, requests(*names))
+            assert {name for name, each in results.items() if isinstance(each, pa.Table)} == set(names)
+            return own_clock.now() - began
+
+    assert own_clock.run(run()) < 6.0

@@ -27,6 +27,7 @@ from tv_etl.tradingview.models import HistoryRequest
 from tv_etl.tradingview.paging import open_series
 from tv_etl.tradingview.services import ConnectionService, Limits, MessageService
 from tv_etl.tradingview.websocket import MAX_HANDSHAKE_BYTES
+from tv_etl_tests import own_clock
 from tv_etl_tests.scripted_server import (
     NOW,
     Line,
@@ -57,10 +58,10 @@ async def fetch(ws_url: str, limits: Limits = QUICK, request: HistoryRequest = R
 
 async def failure(ws_url: str, limits: Limits = QUICK, *, within_s: float = 4.0) -> TradingViewError:
     """The error that a fetch ends with, and soon enough."""
-    started = time.monotonic()
+    started = own_clock.now()
     with pytest.raises(TradingViewError) as caught:
         await fetch(ws_url, limits)
-    assert time.monotonic() - started < within_s
+    assert own_clock.now() - started < within_s
     return caught.value
 
 
@@ -82,7 +83,7 @@ def raw_failure(handle: Callable[[Reader, Writer], Awaitable[None]], limits: Lim
         async with raw_server(handle) as url:
             return await failure(url, limits)
 
-    return asyncio.run(run())
+    return own_clock.run(run())
 
 
 @pytest.fixture
@@ -105,7 +106,7 @@ def subscription(service: MessageService, symbol: str = "NASDAQ:AAPL") -> Any:
 
 @pytest.mark.parametrize("url", ["ws://127.0.0.1:1/", "ws://nowhere.invalid/"])
 def test_n1_nobody_there_is_worth_another_try(url: str) -> None:
-    error = asyncio.run(failure(url, within_s=10.0))
+    error = own_clock.run(failure(url, within_s=10.0))
     assert isinstance(error, ConnectionFailedError)
     assert error.retryable
     assert url.split("/")[2] in str(error)
@@ -122,7 +123,7 @@ def test_n1_a_batch_tries_again_within_its_budget(quick_backoff: None) -> None:
         async with raw_server(drop) as url:
             return [result async for _, result in fetch_history([REQUEST], ws_url=url, limits=QUICK)]
 
-    [error] = asyncio.run(run())
+    [error] = own_clock.run(run())
     assert isinstance(error, ConnectionFailedError)
     assert error.retryable
     # 0.01 s, doubled, half of it jitter, 0.3 s in all.
@@ -152,7 +153,7 @@ def test_n2_tls_is_verified_against_the_trusted_authorities(
         async with scripted_server(whole, tls=tls_of(authority[0].issue_cert("127.0.0.1"))) as server:
             return await fetch(server.url, Limits())
 
-    assert asyncio.run(run()).rows == list(ROWS)
+    assert own_clock.run(run()).rows == list(ROWS)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +182,7 @@ def test_n2_a_wrong_certificate_is_final(
             assert not server.lines
             return error
 
-    error = asyncio.run(run())
+    error = own_clock.run(run())
     assert isinstance(error, ConnectionFailedError)
     assert not error.retryable
     assert "TLS failed" in str(error)
@@ -197,7 +198,7 @@ def test_n2_plain_text_on_the_tls_port_is_final() -> None:
         async with raw_server(http) as url:
             return await failure(url.replace("ws://", "wss://"), Limits(), within_s=5.0)
 
-    error = asyncio.run(run())
+    error = own_clock.run(run())
     assert isinstance(error, ConnectionFailedError)
     assert not error.retryable
     assert "TLS failed" in str(error)
@@ -211,7 +212,7 @@ def status_failure(status: HTTPStatus, **headers: str) -> TradingViewError:
             assert len(server.requests) == 1
             return error
 
-    return asyncio.run(run())
+    return own_clock.run(run())
 
 
 @pytest.mark.parametrize(
@@ -241,7 +242,7 @@ def test_n3_a_batch_waits_as_long_as_the_server_wishes_or_gives_up() -> None:
             assert [type(result) for result in results] == [ConnectionFailedError] * 2
             assert len(server.requests) == 1
 
-    asyncio.run(run())
+    own_clock.run(run())
 
 
 @pytest.mark.parametrize("status", [HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN])
@@ -265,7 +266,7 @@ def test_n5_redirects_are_refused(status: HTTPStatus, where: str) -> None:
             assert "redirects are refused" in str(error)
             assert (len(server.requests), len(other.requests)) == (1, 0)
 
-    asyncio.run(run())
+    own_clock.run(run())
 
 
 @pytest.mark.parametrize("status", [HTTPStatus.OK, HTTPStatus.NOT_FOUND])
@@ -357,12 +358,12 @@ def test_n9_a_slow_line_may_take_its_time_over_one_long_message() -> None:
 
     async def run() -> None:
         async with scripted_server(long) as server, slow_line(server.url, 80_000) as url:
-            started = time.monotonic()
+            started = own_clock.now()
             history = await fetch(url, limits, HistoryRequest("NASDAQ:AAPL", "1D", bars_count=2_000))
             assert len(history.rows) == 2_000
-            assert time.monotonic() - started > 3 * 0.25
+            assert own_clock.now() - started > 3 * 0.25
 
-    asyncio.run(run())
+    own_clock.run(run())
 
 
 def test_n9_a_slow_line_does_not_hold_off_the_whole_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -382,7 +383,7 @@ def test_n9_a_slow_line_does_not_hold_off_the_whole_deadline(monkeypatch: pytest
             with pytest.raises(NoBarsError, match=r"within 0\.6 s"):
                 await MessageService(connection).fetch(REQUEST, timeout_s=0.6)
 
-    asyncio.run(run())
+    own_clock.run(run())
 
 
 def test_n10_a_message_that_drips_is_no_sign_of_life() -> None:
@@ -425,7 +426,7 @@ def test_n12_n13_a_polite_close_before_the_end_is_no_end_of_data(code: int) -> N
         async with scripted_server(close) as server:
             return await failure(server.url)
 
-    error = asyncio.run(run())
+    error = own_clock.run(run())
     assert isinstance(error, ConnectionFailedError)
     assert error.retryable
     assert f"code {code}" in str(error)
@@ -450,7 +451,7 @@ def test_n12_a_polite_close_does_not_end_a_stream(quick_backoff: None) -> None:
             await events.aclose()
             assert len(server.lines) == 2
 
-    asyncio.run(run())
+    own_clock.run(run())
 
 
 @pytest.mark.parametrize(
@@ -491,7 +492,7 @@ def test_n14_n15_a_line_that_lives_is_no_answer(has_heartbeats: bool) -> None:
             assert error.retryable
             assert "NASDAQ:AAPL 1d" in str(error)
 
-    asyncio.run(run())
+    own_clock.run(run())
 
 
 def test_n15_a_flood_of_live_updates_is_no_answer() -> None:
@@ -506,7 +507,7 @@ def test_n15_a_flood_of_live_updates_is_no_answer() -> None:
             error = await failure(server.url, Limits(progress_s=0.3))
             assert isinstance(error, NoBarsError)
 
-    asyncio.run(run())
+    own_clock.run(run())
 
 
 def test_n16_a_missing_heartbeat_ends_the_connection_and_the_stream_goes_on(quick_backoff: None) -> None:
@@ -525,7 +526,7 @@ def test_n16_a_missing_heartbeat_ends_the_connection_and_the_stream_goes_on(quic
             await events.aclose()
             assert len(server.lines) == 3
 
-    asyncio.run(run())
+    own_clock.run(run())
 
 
 # --- N17, N18: reconnecting -----------------------------------------------------------------------------------
@@ -556,7 +557,7 @@ def test_n17_a_reset_between_pages_leaves_no_trace_in_the_result(quick_backoff: 
             assert isinstance(result, pa.Table), result
             return result
 
-    smooth, broken = asyncio.run(run(0)), asyncio.run(run(1))
+    smooth, broken = own_clock.run(run(0)), own_clock.run(run(1))
     assert smooth.num_rows == 12
     assert broken.equals(smooth)
 
@@ -593,7 +594,7 @@ def test_n18_a_server_that_drops_at_once_is_not_stormed(
             # 0.01 s, doubled up to 0.05, half of it jitter, 0.3 s in all; the streams share the tries.
             assert 5 <= len(server.lines) <= 15
 
-    asyncio.run(run())
+    own_clock.run(run())
 
 
 def test_n18_data_of_connections_that_do_not_last_do_not_hurry_us(quick_backoff: None) -> None:
@@ -610,7 +611,7 @@ def test_n18_data_of_connections_that_do_not_last_do_not_hurry_us(quick_backoff:
             events, opened_at = subscription(MessageService(connection)), []
             async for event in events:
                 if isinstance(event, protocol.BarsReceived):
-                    opened_at.append(time.monotonic())
+                    opened_at.append(own_clock.now())
                 if len(opened_at) == 6:
                     break
             await events.aclose()
@@ -618,7 +619,7 @@ def test_n18_data_of_connections_that_do_not_last_do_not_hurry_us(quick_backoff:
             assert opened_at[-1] - opened_at[-2] >= 0.08
             assert len(server.lines) == 6
 
-    asyncio.run(run())
+    own_clock.run(run())
 
 
 def test_n18_the_wish_of_a_busy_server_is_respected_by_streams(quick_backoff: None) -> None:
@@ -636,7 +637,7 @@ def test_n18_the_wish_of_a_busy_server_is_respected_by_streams(quick_backoff: No
             assert error.value.retry_after_s == 60
             assert len(server.requests) == 2
 
-    asyncio.run(run())
+    own_clock.run(run())
 
 
 # --- N19: the environment ---------------------------------------------------------------------------------------
@@ -658,5 +659,5 @@ def test_n19_proxies_of_the_environment_are_ignored(monkeypatch: pytest.MonkeyPa
             monkeypatch.delenv("NO_PROXY", raising=False)
             assert (await fetch(server.url)).rows == list(ROWS)
 
-    asyncio.run(run())
+    own_clock.run(run())
     assert hits == 0

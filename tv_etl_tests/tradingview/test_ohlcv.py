@@ -16,6 +16,7 @@ from tv_etl.tradingview.messages import OHLCVResponse
 from tv_etl.tradingview.models import ANSWER_LIMIT_S, Gap
 from tv_etl.tradingview.ohlcv import OHLCV, merge_fields, validate_symbols
 from tv_etl.tradingview.services import DEFAULT_WS_URL, Limits
+from tv_etl_tests import own_clock
 from tv_etl_tests.scripted_server import (
     NOW,
     Answer,
@@ -45,7 +46,7 @@ def run(answer: Answer, test: Callable[[OHLCV, Script], Awaitable[None]]) -> Non
         async with client_of(answer) as (client, server):
             await test(client, server)
 
-    asyncio.run(main())
+    own_clock.run(main())
 
 
 async def live(line: Line, method: str, params: list[Any]) -> None:
@@ -161,7 +162,7 @@ def test_what_a_stream_missed_is_fetched_and_what_is_out_of_reach_is_told() -> N
                     return gaps
         return gaps
 
-    assert asyncio.run(main()) == [Gap("BINANCE:BTCUSDT", "1m", NEWEST, NEWEST + 420)]
+    assert own_clock.run(main()) == [Gap("BINANCE:BTCUSDT", "1m", NEWEST, NEWEST + 420)]
     assert asked[0] == 5
     assert asked[1] >= 5
 
@@ -183,7 +184,7 @@ def test_quotes_tell_what_they_missed() -> None:
                     return gaps
         return gaps
 
-    first, second = asyncio.run(main())
+    first, second = own_clock.run(main())
     assert {first.symbol, second.symbol} == {"NASDAQ:AAPL", "FX:EURUSD"}
     assert first.start <= first.end
 
@@ -378,7 +379,7 @@ def test_calls_that_the_server_wants_slower_are_made_later() -> None:
             got = await asyncio.gather(*(client.get_historical_ohlcv(f"X:{n}", "1", 5) for n in range(6)))
         return [len(each) for each in got]
 
-    assert asyncio.run(main()) == [5] * 6
+    assert own_clock.run(main()) == [5] * 6
     assert refused == 3
 
 
@@ -447,7 +448,7 @@ def test_a_moment_that_the_server_ignores_costs_one_try() -> None:
         async with scripted_server(ignore) as server, OHLCV(server.url, limits=QUICK) as client:
             return len(await client.get_historical_ohlcv("X:Y", "1", 41))
 
-    assert asyncio.run(main()) == 41
+    assert own_clock.run(main()) == 41
 
 
 def test_the_defaults_are_the_promised_ones() -> None:
@@ -464,7 +465,7 @@ def test_a_count_that_is_no_whole_number_is_named(count: Any) -> None:
             with pytest.raises(ValueError, match=f"bars_count {count!r} is no whole number"):
                 await client.get_historical_ohlcv("X:Y", "1", count)
 
-    asyncio.run(main())
+    own_clock.run(main())
 
 
 def test_nested_quote_fields_are_merged_deeply() -> None:
@@ -623,7 +624,7 @@ def test_the_documented_exceptions_are_raised() -> None:
 
     run(silent, test)
     with pytest.raises(WebSocketException):
-        asyncio.run(OHLCV("ws://127.0.0.1:1/").get_historical_ohlcv("NASDAQ:AAPL", "1D", 30))
+        own_clock.run(OHLCV("ws://127.0.0.1:1/").get_historical_ohlcv("NASDAQ:AAPL", "1D", 30))
 
 
 def test_an_empty_range_is_said_to_be_empty() -> None:

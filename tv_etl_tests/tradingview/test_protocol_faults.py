@@ -40,6 +40,7 @@ from tv_etl.tradingview.models import HistoryRequest, SeriesHistory
 from tv_etl.tradingview.ohlcv import OHLCV
 from tv_etl.tradingview.paging import SERIES_ID, SeriesPager
 from tv_etl.tradingview.services import ConnectionService, Limits, MessageService
+from tv_etl_tests import own_clock
 from tv_etl_tests.scripted_server import (
     NOW,
     Answer,
@@ -96,7 +97,7 @@ def outcome(answer: Answer, request: HistoryRequest = REQUEST) -> SeriesHistory 
             except TradingViewError as error:
                 return error
 
-    return asyncio.run(run())
+    return own_clock.run(run())
 
 
 def saying(*messages: Any) -> Answer:
@@ -173,7 +174,7 @@ def test_p4_all_packets_of_a_message_count_and_heartbeats_among_them_are_echoed(
                 await service.fetch(REQUEST)
             assert server.lines[0].heartbeats[:4] == ["~h~1", "~h~2", "~h~33", "~h~4"]
 
-    asyncio.run(run())
+    own_clock.run(run())
 
 
 def test_p5_a_packet_in_many_messages_is_put_together_in_linear_time() -> None:
@@ -196,7 +197,7 @@ def test_p5_what_waits_for_its_rest_is_bounded() -> None:
 
 
 def test_p5_a_split_answer_is_whole(market_url: str) -> None:
-    history = asyncio.run(fetch(market_url, HistoryRequest("FAULT:SPLIT_FRAME", "1m", bars_count=50)))
+    history = own_clock.run(fetch(market_url, HistoryRequest("FAULT:SPLIT_FRAME", "1m", bars_count=50)))
     assert len(history.rows) == 50
 
 
@@ -212,7 +213,7 @@ def test_p6_a_binary_message_is_read_as_text() -> None:
             with pytest.raises(ConnectionFailedError, match="banned"):
                 await fetch(url)
 
-    asyncio.run(run())
+    own_clock.run(run())
 
 
 def fragments(writer: asyncio.StreamWriter) -> None:
@@ -253,7 +254,7 @@ def test_p7_p8_endless_messages_and_bombs_take_no_memory(attack: Callable[[async
 
     tracemalloc.start()
     try:
-        asyncio.run(run())
+        own_clock.run(run())
         assert tracemalloc.get_traced_memory()[1] < 96 << 20
     finally:
         tracemalloc.stop()
@@ -288,7 +289,7 @@ def test_p9_unknown_messages_are_counted_by_name() -> None:
             assert connection.ignored["new_1"] == 3
             assert len(connection.ignored) == 100, "a server that makes names up fills no memory"
 
-    asyncio.run(run())
+    own_clock.run(run())
 
 
 @pytest.mark.parametrize(
@@ -397,7 +398,7 @@ def test_p14_p15_p16_p20_every_refusal_is_typed_and_in_the_servers_words(
 )
 def test_the_market_servers_faults_are_typed(market_url: str, symbol: str, expected: type[TradingViewError]) -> None:
     with pytest.raises(expected) as caught:
-        asyncio.run(fetch(market_url, HistoryRequest(f"FAULT:{symbol}", "1m", bars_count=20)))
+        own_clock.run(fetch(market_url, HistoryRequest(f"FAULT:{symbol}", "1m", bars_count=20)))
     assert type(caught.value) is expected
 
 
@@ -419,7 +420,7 @@ def test_p14_p16_a_refused_series_leaves_the_others_alone() -> None:
             assert bad.retryable
             assert [each.rows for each in good if isinstance(each, SeriesHistory)] == [list(ROWS)] * 2
 
-    asyncio.run(run())
+    own_clock.run(run())
 
 
 @pytest.mark.parametrize(
@@ -453,7 +454,7 @@ def test_p17_p18_partial_quotes_merge_and_a_refused_symbol_stands_alone() -> Non
         async with scripted_server(answer) as server, OHLCV(server.url) as client:
             return dict(await client.get_quotes(["X:A", "X:BAD"]))
 
-    quotes = asyncio.run(run())
+    quotes = own_clock.run(run())
     assert isinstance(quotes["X:BAD"], SymbolError)
     good = quotes["X:A"]
     assert (good.current_price, good.change, good.change_percent, good.volume) == (7.0, 0.5, None, None)
@@ -630,8 +631,8 @@ async def fetch_over(ws_url: str, request: HistoryRequest, *, is_lost: bool) -> 
 @pytest.mark.parametrize("symbol", ["BINANCE:BTCUSDT", "NASDAQ:AAPL"])
 def test_n17_a_fetch_resumes_at_its_last_whole_page(market_url: str, symbol: str) -> None:
     request = HistoryRequest(symbol, "1D", bars_count=20_000)
-    smooth, _ = asyncio.run(fetch_over(market_url, request, is_lost=False))
-    broken, spans = asyncio.run(fetch_over(market_url, request, is_lost=True))
+    smooth, _ = own_clock.run(fetch_over(market_url, request, is_lost=False))
+    broken, spans = own_clock.run(fetch_over(market_url, request, is_lost=True))
     assert len(smooth.rows) > 5_000
     assert (broken.rows, broken.reach, broken.forming_from) == (smooth.rows, smooth.reach, smooth.forming_from)
     assert spans == [5_000, ("bar_count", int(smooth.rows[-4_999][0]), 5_000), 3]

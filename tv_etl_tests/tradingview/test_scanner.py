@@ -15,6 +15,7 @@ from tv_etl.market_server.market import Market
 from tv_etl.market_server.server import MarketServer, serve_in_thread
 from tv_etl.tradingview.errors import ScannerError
 from tv_etl.tradingview.scanner import ScanFilter, ScannerService, ScanRequest, ScanRow, ScanSort
+from tv_etl_tests import own_clock
 from tv_etl_tests.conftest import NOW
 from tv_etl_tests.tradingview.lying_screener import Liar, http, page
 
@@ -37,7 +38,7 @@ async def collect(service: ScannerService, request: ScanRequest = EVERYTHING) ->
 
 
 def scan(url: str, request: ScanRequest = EVERYTHING, **limits: Any) -> list[ScanRow]:
-    return asyncio.run(collect(ScannerService(url, **limits), request))
+    return own_clock.run(collect(ScannerService(url, **limits), request))
 
 
 # --- a screener as it should be ---------------------------------------------------------------------------------
@@ -71,17 +72,17 @@ def test_filters_and_sort_reach_the_server(server: MarketServer) -> None:
 @pytest.mark.parametrize("page", [1, 5, 1_000])
 def test_pages_of_any_size_give_every_row_once(server: MarketServer, page: int) -> None:
     service = ScannerService(server.http_url, page_rows=page)
-    assert names(asyncio.run(collect(service, SOME))) == FUNDS_PAIRS_FUTURES
-    assert names(asyncio.run(collect(service, SOME.model_copy(update={"limit": 7})))) == FUNDS_PAIRS_FUTURES[:7]
+    assert names(own_clock.run(collect(service, SOME))) == FUNDS_PAIRS_FUTURES
+    assert names(own_clock.run(collect(service, SOME.model_copy(update={"limit": 7})))) == FUNDS_PAIRS_FUTURES[:7]
 
 
 def test_thousands_of_rows_come_in_pages(server: MarketServer) -> None:
-    assert names(asyncio.run(collect(ScannerService(server.http_url, page_rows=2_500)))) == LISTED
+    assert names(own_clock.run(collect(ScannerService(server.http_url, page_rows=2_500)))) == LISTED
 
 
 def test_symbols_alone_are_a_list(server: MarketServer) -> None:
     wanted = ScanRequest(market="futures", sort=ScanSort(by="name"), limit=2)
-    assert asyncio.run(ScannerService(server.http_url).symbols(wanted)) == ["NYMEX:CL1!", "COMEX:GC1!"]
+    assert own_clock.run(ScannerService(server.http_url).symbols(wanted)) == ["NYMEX:CL1!", "COMEX:GC1!"]
 
 
 def test_the_environment_names_the_server(server: MarketServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,7 +150,7 @@ def scan_of(liar: Liar, request: ScanRequest = EVERYTHING, **limits: Any) -> lis
         async with liar.serving():
             return await collect(ScannerService(liar.url, **limits), request)
 
-    return asyncio.run(run())
+    return own_clock.run(run())
 
 
 def names(rows: list[ScanRow]) -> list[str]:
@@ -265,7 +266,7 @@ def test_the_deadline_is_for_the_scan_as_a_whole_but_not_for_its_consumer() -> N
         return seen
 
     slow = Liar(page(3, "A:A"), page(3, "A:B"), page(3, "A:C"))
-    assert asyncio.run(dawdle()) == ["A:A", "A:B", "A:C"]
+    assert own_clock.run(dawdle()) == ["A:A", "A:B", "A:C"]
 
 
 def test_an_unreachable_server_is_named() -> None:

@@ -27,6 +27,7 @@ from tv_etl.tradingview.services import (
     Limits,
     MessageService,
 )
+from tv_etl_tests import own_clock
 from tv_etl_tests.scripted_server import (
     NOW,
     Line,
@@ -76,7 +77,7 @@ def test_a_series_arrives_and_its_session_is_deleted() -> None:
             ]  # fmt: skip
             assert methods[5] == "chart_delete_session"
 
-    asyncio.run(run())
+    own_clock.run(run())
 
 
 def test_the_handshake_names_the_origin_and_sends_no_token_in_the_clear() -> None:
@@ -87,7 +88,7 @@ def test_the_handshake_names_the_origin_and_sends_no_token_in_the_clear() -> Non
             assert headers["Origin"] == "https://www.tradingview.com"
             assert "Authorization" not in headers
 
-    asyncio.run(run())
+    own_clock.run(run())
 
 
 def test_the_order_of_resolution_and_bars_does_not_matter() -> None:
@@ -105,7 +106,7 @@ def test_the_order_of_resolution_and_bars_does_not_matter() -> None:
             assert history.info.time_zone == "Asia/Tokyo"
             assert server.lines[0].heartbeats == ["~h~1", "~h~2"]
 
-    asyncio.run(run())
+    own_clock.run(run())
 
 
 def test_a_silent_server_ends_the_request_by_name() -> None:
@@ -114,7 +115,7 @@ def test_a_silent_server_ends_the_request_by_name() -> None:
             with pytest.raises(NoBarsError, match=r"NASDAQ:AAPL 1d: no whole answer .* within 0\.5 s"):
                 await fetch(server.url)
 
-    asyncio.run(run())
+    own_clock.run(run())
 
 
 def test_live_updates_of_a_series_that_is_never_completed_are_no_answer() -> None:
@@ -129,7 +130,7 @@ def test_live_updates_of_a_series_that_is_never_completed_are_no_answer() -> Non
             with pytest.raises(NoBarsError):
                 await fetch(server.url)
 
-    asyncio.run(run())
+    own_clock.run(run())
 
 
 def test_a_long_answer_may_take_its_time_while_it_grows() -> None:
@@ -146,7 +147,7 @@ def test_a_long_answer_may_take_its_time_while_it_grows() -> None:
             history = await fetch(server.url, request=HistoryRequest("NASDAQ:AAPL", "1D", bars_count=5))
             assert (len(history.rows), history.requests) == (5, 5)
 
-    asyncio.run(run())
+    own_clock.run(run())
 
 
 def test_half_an_answer_is_no_answer() -> None:
@@ -159,7 +160,7 @@ def test_half_an_answer_is_no_answer() -> None:
             with pytest.raises(NoBarsError):
                 await fetch(server.url)
 
-    asyncio.run(run())
+    own_clock.run(run())
 
 
 def test_a_line_without_any_message_is_dead() -> None:
@@ -169,7 +170,7 @@ def test_a_line_without_any_message_is_dead() -> None:
             with pytest.raises(ConnectionFailedError, match="no message for"):
                 await fetch(server.url, limits)
 
-    asyncio.run(run())
+    own_clock.run(run())
 
 
 def test_a_connection_lost_in_mid_answer_is_an_error() -> None:
@@ -183,7 +184,7 @@ def test_a_connection_lost_in_mid_answer_is_an_error() -> None:
             with pytest.raises(ConnectionFailedError, match="lost"):
                 await fetch(server.url)
 
-    asyncio.run(run())
+    own_clock.run(run())
 
 
 @pytest.mark.parametrize(
@@ -207,7 +208,7 @@ def test_a_protocol_error_ends_the_connection_with_the_servers_words(
                 await fetch(server.url)
             assert error.value.retryable is retryable
 
-    asyncio.run(run())
+    own_clock.run(run())
 
 
 def test_a_wrong_length_is_an_error_not_a_guess() -> None:
@@ -220,7 +221,7 @@ def test_a_wrong_length_is_an_error_not_a_guess() -> None:
             with pytest.raises(FrameError):
                 await fetch(server.url)
 
-    asyncio.run(run())
+    own_clock.run(run())
 
 
 def test_an_error_of_one_session_leaves_the_others_alone() -> None:
@@ -241,7 +242,7 @@ def test_an_error_of_one_session_leaves_the_others_alone() -> None:
             assert good.rows == list(ROWS)
             assert isinstance(refused, SymbolError)
 
-    asyncio.run(run())
+    own_clock.run(run())
 
 
 def test_a_subscription_is_sent_again_after_a_lost_connection() -> None:
@@ -272,7 +273,7 @@ def test_a_subscription_is_sent_again_after_a_lost_connection() -> None:
             assert created[0]["p"][1:] == created[1]["p"][1:]
             assert created[0]["p"][0] != created[1]["p"][0]
 
-    asyncio.run(run())
+    own_clock.run(run())
 
 
 def test_backoff_grows_with_jitter_until_its_budget_is_spent() -> None:
@@ -319,7 +320,7 @@ def test_an_inbox_keeps_so_much_and_then_ends_without_a_hole(characters: int) ->
             with pytest.raises(ConnectionFailedError, match="events behind"):
                 await inbox.next(0.1)
 
-    asyncio.run(run())
+    own_clock.run(run())
 
 
 def test_an_inbox_that_is_emptied_takes_any_number() -> None:
@@ -331,7 +332,7 @@ def test_an_inbox_that_is_emptied_takes_any_number() -> None:
         with pytest.raises(asyncio.TimeoutError):
             await inbox.next(0.0)
 
-    asyncio.run(run())
+    own_clock.run(run())
 
 
 @pytest.mark.parametrize("raw_sessions", [(), ("qs_slow",)])
@@ -359,7 +360,7 @@ def test_memory_is_bounded_though_every_message_is_long(raw_sessions: tuple[str,
 
     tracemalloc.start()
     try:
-        asyncio.run(run())
+        own_clock.run(run())
     finally:
         tracemalloc.stop()
 
@@ -387,7 +388,7 @@ def test_a_consumer_that_does_not_keep_up_loses_its_own_session_only() -> None:
             assert (await service.fetch(REQUEST)).rows == list(ROWS)
             assert len(server.lines) == 1
 
-    asyncio.run(run())
+    own_clock.run(run())
 
 
 def test_a_burst_of_small_messages_is_no_fault_of_the_consumer() -> None:
@@ -401,7 +402,7 @@ def test_a_burst_of_small_messages_is_no_fault_of_the_consumer() -> None:
         async with scripted_server(burst) as server:
             assert (await fetch(server.url, Limits())).rows == list(ROWS)
 
-    asyncio.run(run())
+    own_clock.run(run())
 
 
 def test_calls_at_once_share_the_connection_they_open() -> None:
@@ -415,7 +416,7 @@ def test_calls_at_once_share_the_connection_they_open() -> None:
             assert [each["m"] for each in server.lines[0].received[:2]] == ["set_auth_token", "set_locale"]
             assert server.methods().count("set_auth_token") == 1
 
-    asyncio.run(run())
+    own_clock.run(run())
 
 
 def test_closing_ends_streams_and_opens_nothing_again() -> None:
@@ -444,7 +445,7 @@ def test_closing_ends_streams_and_opens_nothing_again() -> None:
             assert not connection.is_open
             assert len(server.lines) == 1
 
-    asyncio.run(run())
+    own_clock.run(run())
 
 
 def test_a_command_after_the_servers_last_word_fails_with_that_word() -> None:
@@ -463,7 +464,7 @@ def test_a_command_after_the_servers_last_word_fails_with_that_word() -> None:
                     await asyncio.sleep(0)
             await connection.close()
 
-    asyncio.run(run())
+    own_clock.run(run())
 
 
 def test_a_message_that_breaks_the_decoding_reaches_everybody_who_waits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -481,7 +482,7 @@ def test_a_message_that_breaks_the_decoding_reaches_everybody_who_waits(monkeypa
             assert all("ZeroDivisionError" in str(end) for end in ends)
             await connection.close()
 
-    asyncio.run(run())
+    own_clock.run(run())
 
 
 def test_who_closes_a_lost_connection_leaves_nothing_open_behind() -> None:
@@ -498,4 +499,4 @@ def test_who_closes_a_lost_connection_leaves_nothing_open_behind() -> None:
                 await fetch(server.url)
             assert readers() == []
 
-    asyncio.run(run())
+    own_clock.run(run())

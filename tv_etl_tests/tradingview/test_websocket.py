@@ -1,6 +1,5 @@
 """The watch over a line, tick by tick; addresses that may be shown; what the library may log."""
 
-import asyncio
 import logging
 from typing import Any
 
@@ -9,6 +8,7 @@ import pytest
 from tv_etl.tradingview.errors import ConnectionFailedError
 from tv_etl.tradingview.frames import encode_packet
 from tv_etl.tradingview.websocket import MIN_BYTES_PER_S, LineWatch, host_of, open_websocket
+from tv_etl_tests import own_clock
 from tv_etl_tests.scripted_server import Line, scripted_server
 
 
@@ -93,7 +93,7 @@ def test_only_the_host_of_an_address_is_shown(url: str, shown: str) -> None:
 )
 def test_a_bad_address_is_named_without_its_secrets(url: str) -> None:
     with pytest.raises(ConnectionFailedError, match="ws_url") as error:
-        asyncio.run(_open(url))
+        own_clock.run(_open(url))
     assert not error.value.retryable
     assert "CANARY" not in str(error.value)
 
@@ -118,7 +118,7 @@ def test_payloads_queries_and_credentials_stay_out_of_the_librarys_log(caplog: p
             assert "Authorization" in server.requests[0].headers
 
     with caplog.at_level(logging.DEBUG):
-        asyncio.run(run())
+        own_clock.run(run())
     # It does log, and says how long each frame is.
     assert "> GET /socket.io/websocket HTTP/1.1" in caplog.text
     assert "Authorization: [hidden]" in caplog.text
