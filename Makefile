@@ -2,13 +2,18 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check fuzz browser peers constraints clean
+.PHONY: demo test test-all check fuzz browser peers constraints clean
 
 demo: .venv/installed
 	$(BIN)/tv-etl demo
 
+# The fast set, on every core: what a change needs to be trusted.
 test: .venv/installed
-	$(BIN)/pytest
+	$(BIN)/pytest -m "not slow" -n auto --dist worksteal
+
+# And the slow kinds, one after the other: kills want no neighbours.
+test-all: test
+	$(BIN)/pytest -m slow
 
 check: .venv/installed
 	$(BIN)/ruff check .

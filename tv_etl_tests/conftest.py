@@ -5,28 +5,21 @@ import os
 import urllib.request
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import dagster as dg
 import pytest
 from hypothesis import settings
-from moto.server import ThreadedMotoServer
 
-from tv_etl.market_server.clock import MarketClock
-from tv_etl.market_server.market import Market
-from tv_etl.market_server.server import MarketServer, serve_in_thread
-from tv_etl_tests.dagster_dev import (
-    ENDED,
-    INTERVALS,
-    CountingMarket,
-    DagsterDev,
-    GridBackfill,
-    dagster_dev,
-    grid_keys,
-    grid_watchlist,
-)
 from tv_etl_tests.patience import TEST_S, wait_until
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
+
+    from tv_etl.market_server.server import MarketServer
+    from tv_etl_tests.dagster_dev import CountingMarket, DagsterDev, GridBackfill
 
 # A slow machine is no bug: an example of a property has no deadline, and a whole test one that only a hang reaches.
 settings.register_profile("tv_etl", deadline=None)
@@ -47,27 +40,51 @@ LATER = NOW + timedelta(minutes=5)
 OTHER_BUCKET = os.environ.get("TV_ETL_TEST_BUCKET")
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    # Importing the modules that `-m pure` leaves out takes longer than the tests that it runs.
+    if config.option.markexpr == "pure" and collection_path.name.startswith("test_"):
+        return "pytest.mark.pure" not in collection_path.read_text(encoding="utf-8") or None
+    return None
+
+
+# What is slow to import is imported where it is used.
+
+
 @pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
+def instance() -> "Iterator[DagsterInstance]":
+    import dagster as dg
+
     with dg.DagsterInstance.local_temp() as temporary:
         yield temporary
 
 
-@pytest.fixture(scope="session")
-def market_server() -> Iterator[MarketServer]:
-    """A market at NOW."""
-    with serve_in_thread(Market(7), clock=MarketClock(NOW.timestamp(), speed=0), update_ms=50) as server:
+@contextmanager
+def market_at(moment: datetime, market: "CountingMarket | None" = None) -> "Iterator[MarketServer]":
+    """A market that stands still."""
+    from tv_etl.market_server.clock import MarketClock
+    from tv_etl.market_server.market import Market
+    from tv_etl.market_server.server import serve_in_thread
+
+    clock = MarketClock(moment.timestamp(), speed=0)
+    with serve_in_thread(market or Market(7), clock=clock, update_ms=50) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def market_url(market_server: MarketServer) -> str:
+def market_server() -> "Iterator[MarketServer]":
+    """A market at NOW."""
+    with market_at(NOW) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def market_url(market_server: "MarketServer") -> str:
     """The address of a market at NOW."""
     return market_server.url
 
 
 @pytest.fixture(scope="session")
-def scanner_url(market_server: MarketServer) -> str:
+def scanner_url(market_server: "MarketServer") -> str:
     """The address of the same market's screener."""
     return market_server.http_url
 
@@ -75,13 +92,15 @@ def scanner_url(market_server: MarketServer) -> str:
 @pytest.fixture(scope="session")
 def later_market_url() -> Iterator[str]:
     """The address of the same market five minutes later."""
-    with serve_in_thread(Market(7), clock=MarketClock(LATER.timestamp(), speed=0), update_ms=50) as server:
+    with market_at(LATER) as server:
         yield server.url
 
 
 @pytest.fixture(scope="session")
 def s3_endpoint() -> Iterator[str]:
     """The address of an S3 that has the bucket `lakes`."""
+    from moto.server import ThreadedMotoServer
+
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
@@ -121,26 +140,31 @@ def base(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def counting_market() -> CountingMarket:
+def counting_market() -> "CountingMarket":
     """The market that `dagster dev` of the session asks."""
+    from tv_etl_tests.dagster_dev import CountingMarket
+
     return CountingMarket()
 
 
 @pytest.fixture(scope="session")
-def dev(tmp_path_factory: pytest.TempPathFactory, counting_market: CountingMarket) -> Iterator[DagsterDev]:
+def dev(tmp_path_factory: pytest.TempPathFactory, counting_market: "CountingMarket") -> "Iterator[DagsterDev]":
     """One `dagster dev` for all tests of the session, with a grid of fifty symbols at three intervals."""
+    from tv_etl_tests.dagster_dev import dagster_dev, grid_watchlist
+
     pytest.importorskip("dagster_webserver")
-    clock = MarketClock(NOW.timestamp(), speed=0)
     with (
-        serve_in_thread(counting_market, clock=clock) as server,
+        market_at(NOW, counting_market) as server,
         dagster_dev(tmp_path_factory.mktemp("dagster_dev"), server.url, grid_watchlist()) as running,
     ):
         yield running
 
 
 @pytest.fixture(scope="session")
-def grid_backfill(dev: DagsterDev) -> GridBackfill:
+def grid_backfill(dev: "DagsterDev") -> "GridBackfill":
     """A backfill of the whole grid by the `dagster dev` of the session."""
+    from tv_etl_tests.dagster_dev import ENDED, INTERVALS, GridBackfill, grid_keys
+
     backfill_id = dev.backfill(grid_keys())
 
     def ended() -> dict[str, str]:

@@ -671,6 +671,7 @@ def kill_while_writing(
     return acknowledged[-1] if acknowledged else None
 
 
+@pytest.mark.slow
 def test_a_writer_killed_at_random_moments_loses_and_breaks_nothing(base: str) -> None:
     """`TV_ETL_KILLS=1000 pytest --timeout 0 -s -k killed_at_random` says what so many kills met."""
     rounds = int(os.environ.get("TV_ETL_KILLS", 10 if "://" in base else 20))
@@ -708,6 +709,7 @@ def test_a_writer_killed_at_random_moments_loses_and_breaks_nothing(base: str) -
     assert all(name.endswith(".parquet") for name in files.names() if name.startswith("ohlcv"))
 
 
+@pytest.mark.slow
 def test_writers_of_one_series_do_not_lose_each_others_bars(base: str) -> None:
     writers = [process(ONE_BAR_WRITER, base, worker) for worker in range(4)]
     for writer in writers:

@@ -15,6 +15,7 @@ from tv_etl.bar_store import BAR_SCHEMA, BarStore
 from tv_etl.cli import main
 from tv_etl_tests.conftest import NOW
 from tv_etl_tests.patience import HANG_S
+from tv_etl_tests.processes import leash
 
 TV_ETL = str(Path(sys.executable).with_name("tv-etl"))
 
@@ -66,7 +67,11 @@ def test_the_demo_refuses_a_directory_that_is_not_its_own(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("command", [[TV_ETL, "market"], [sys.executable, "-m", "tv_etl.market_server"]])
 def test_the_market_says_its_address_and_stops_when_told(command: list[str]) -> None:
-    with subprocess.Popen([*command, "--port", "0", "--seed", "7"], stdout=subprocess.PIPE, text=True) as process:
+    command = [*command, "--port", "0", "--seed", "7"]
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process,
+        leash(process.pid),
+    ):
         assert process.stdout is not None
         address = process.stdout.readline()
         process.terminate()
@@ -75,6 +80,7 @@ def test_the_market_says_its_address_and_stops_when_told(command: list[str]) -> 
         assert process.wait(HANG_S) == 0
 
 
+@pytest.mark.slow
 def test_the_demo_does_all_it_promises(tmp_path: Path) -> None:
     done = subprocess.run(
         [TV_ETL, "demo", "--dir", "demo"],

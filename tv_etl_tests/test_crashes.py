@@ -28,6 +28,8 @@ from tv_etl.bar_store import BAR_SCHEMA, BarStore
 from tv_etl_tests.patience import HANG_S
 from tv_etl_tests.test_bar_store import PROCESS, REPOSITORY, lines_of, process, wave
 
+pytestmark = pytest.mark.slow
+
 UTC = timezone.utc
 SYMBOL = "X:SPLT"
 START = datetime(2026, 8, 20, tzinfo=UTC)

@@ -213,6 +213,7 @@ def test_the_instance_does_what_the_comments_promise(tmp_path: Path) -> None:
         assert instance.get_settings("schedules")["use_threads"]
 
 
+@pytest.mark.slow
 def test_two_runs_of_bars_at_once_share_one_place_in_the_pool(
     tmp_path: Path, market_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,8 @@ import pytest
 from tv_etl.bar_store import BarStore
 from tv_etl_tests.patience import HANG_S
 
+pytestmark = pytest.mark.slow
+
 CHECKOUT = Path(__file__).parent.parent
 # What `create-dagster project` lays out, without the network that it needs.
 PROJECT = {

@@ -469,6 +469,7 @@ for number in range(int(sys.argv[3]), 10_000_000):
 """
 
 
+@pytest.mark.slow
 def test_kills_in_the_middle_of_adding_and_delivering_lose_nothing(tmp_path: Path, server: HookServer) -> None:
     path, url = tmp_path / "outbox.sqlite", server.url("/200")
     acknowledged: list[str] = []

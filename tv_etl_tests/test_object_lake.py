@@ -177,6 +177,7 @@ def nth_request(number: int) -> Callable[[str, str], bool]:
     return lambda method, path: next(count) == number
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("s3_lake")
 @pytest.mark.parametrize("prepare", [nothing, old, half_done])
 def test_killed_before_any_request_leaves_old_or_new(proxy: S3Proxy, prepare: Callable[[str, S3Proxy], None]) -> None:
@@ -217,6 +218,7 @@ def lose_answer(address: str, proxy: S3Proxy, number: int) -> tuple[str, bool]:
     return run_writer(address, proxy, b"new", judge), any(lost)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("s3_lake")
 def test_no_lost_answer_loses_or_repeats_a_commit(proxy: S3Proxy) -> None:
     for number in range(100):

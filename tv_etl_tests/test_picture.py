@@ -10,6 +10,8 @@ import pytest
 
 from tv_etl.picture import SHOWN_BARS, Candle, markdown, png
 
+pytestmark = pytest.mark.pure
+
 DAY = 1_795_046_400
 NOTHING, UP, DOWN, VOLUME = range(4)
 

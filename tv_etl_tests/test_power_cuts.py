@@ -20,6 +20,8 @@ import pytest
 from tv_etl.commit import CommitGroup
 from tv_etl_tests.patience import HANG_S
 
+pytestmark = pytest.mark.slow
+
 CUTS = 12
 SERIES = ("A", "B")
 MAY_MOUNT = "truncate -s 32M disk && mkfs.ext4 -q disk && mkdir mounted && mount -o loop disk mounted"

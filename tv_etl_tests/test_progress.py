@@ -1,4 +1,8 @@
+import pytest
+
 from tv_etl.progress import Progress
+
+pytestmark = pytest.mark.pure
 
 
 def test_a_line_says_how_far_the_run_is_and_how_long_it_takes_yet() -> None:

@@ -23,13 +23,19 @@ from tv_etl.tradingview.errors import ConnectionFailedError
 from tv_etl.tradingview.frames import PacketDecoder
 from tv_etl.tradingview.services import Limits
 from tv_etl_tests.patience import HANG_S
+from tv_etl_tests.processes import leash
 
 
 @contextmanager
 def running(*options: str) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
     """The address that a market server in its own process prints."""
     command = [sys.executable, "-W", "error", "-m", "tv_etl.market_server", "--port", "0", *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with (
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        ) as process,
+        leash(process.pid),
+    ):
         assert process.stdout is not None
         try:
             yield process.stdout.readline(), process

@@ -5,6 +5,8 @@ from tv_etl.tradingview.intervals import Interval
 from tv_etl_tests.market_server.seeded_market import MARKET, source_of, utc
 from tv_etl_tests.market_server.talk import FRIDAY_NOON
 
+pytestmark = pytest.mark.pure
+
 SPLIT_DAY = utc(2026, 11, 16).timestamp()
 BEFORE, AFTER = SPLIT_DAY - 86_400, SPLIT_DAY + 86_400
 

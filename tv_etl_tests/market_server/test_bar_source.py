@@ -1,10 +1,13 @@
 import numpy as np
+import pytest
 
 from tv_etl.market_server.bar_source import Bars, days_of, quote_interval
 from tv_etl.market_server.market import Market
 from tv_etl.market_server.replay import ReplayedBars
 from tv_etl.tradingview.intervals import Interval
 from tv_etl_tests.market_server.talk import FRIDAY_NOON
+
+pytestmark = pytest.mark.pure
 
 
 def test_bars_know_their_number_and_times() -> None:

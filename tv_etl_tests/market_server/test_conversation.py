@@ -9,6 +9,8 @@ from tv_etl.tradingview.protocol import ClientProtocol, Hello
 from tv_etl_tests.market_server.samples import sample
 from tv_etl_tests.market_server.talk import ANONYMOUS_TOKEN, FRIDAY_NOON, Talk, bars, methods, only
 
+pytestmark = pytest.mark.pure
+
 
 def test_the_hello_comes_first_and_has_the_recorded_shape() -> None:
     talk = Talk()

@@ -2,6 +2,8 @@ import pytest
 
 from tv_etl.market_server.identifiers import cusip_of, figi_check_digit, figi_of
 
+pytestmark = pytest.mark.pure
+
 
 @pytest.mark.parametrize(("isin", "cusip"), [("US0378331005", "037833100"), ("INE101A01026", None)])
 def test_american_isins_hold_a_cusip(isin: str, cusip: str | None) -> None:

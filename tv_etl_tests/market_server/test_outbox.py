@@ -1,4 +1,8 @@
+import pytest
+
 from tv_etl.market_server.outbox import Hangup, Hush, Outbox, Packet
+
+pytestmark = pytest.mark.pure
 
 
 def put(outbox: Outbox, channel: str, *texts: str, delay_s: float = 0.0) -> None:

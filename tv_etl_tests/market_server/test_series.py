@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -10,6 +11,8 @@ from tv_etl.market_server.series import Series
 from tv_etl.market_server.timescale import BarsTexts
 from tv_etl.tradingview.intervals import Interval
 from tv_etl_tests.market_server.talk import FRIDAY_NOON
+
+pytestmark = pytest.mark.pure
 
 MARKET, TEXTS = Market(7), BarsTexts()
 PLAN = replace(ANONYMOUS, intraday_bars=200)

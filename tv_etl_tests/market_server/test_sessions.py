@@ -7,6 +7,8 @@ from tv_etl.market_server.listings import listings
 from tv_etl.market_server.sessions import DAY_S, Calendar, Hours, calendar_of
 from tv_etl.tradingview.intervals import Interval
 
+pytestmark = pytest.mark.pure
+
 
 def calendar(symbol: str) -> Calendar:
     listing = listings()[symbol]

@@ -5,6 +5,8 @@ from tv_etl.tradingview.intervals import Interval
 from tv_etl_tests.market_server.seeded_market import MARKET, bars, source_of
 from tv_etl_tests.market_server.talk import FRIDAY_NOON
 
+pytestmark = pytest.mark.pure
+
 
 @pytest.mark.parametrize("interval", ["1", "60", "1D"])
 def test_a_spread_is_worked_out_from_its_legs(interval: str) -> None:

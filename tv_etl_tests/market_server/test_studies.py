@@ -4,6 +4,8 @@ import pytest
 
 from tv_etl.market_server.studies import is_known, metadata, study_points
 
+pytestmark = pytest.mark.pure
+
 ROWS = np.array([[0.0, 1, 3, 1, 2, 10], [60.0, 2, 2, 1, 1, 20]])
 
 

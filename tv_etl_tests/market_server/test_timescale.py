@@ -10,6 +10,8 @@ from tv_etl.tradingview.intervals import Interval
 from tv_etl_tests.market_server.samples import recorded_marks
 from tv_etl_tests.market_server.talk import FRIDAY_NOON
 
+pytestmark = pytest.mark.pure
+
 DAY, MINUTE = Interval.parse("1D"), Interval.parse("1")
 SOURCE = Market(7).source_of(listings()["NASDAQ:AAPL"])
 

@@ -1,9 +1,13 @@
 from dataclasses import replace
 from itertools import pairwise
 
+import pytest
+
 from tv_etl.market_server.listings import listings
 from tv_etl_tests.market_server.samples import sample
 from tv_etl_tests.market_server.talk import FRIDAY_NOON, MarketWith, Talk, bars, indexes, methods, only, shape
+
+pytestmark = pytest.mark.pure
 
 
 def test_tick_marks_to_come_are_the_next_opens() -> None:

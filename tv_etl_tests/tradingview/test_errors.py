@@ -5,6 +5,8 @@ from websockets.exceptions import WebSocketException
 
 from tv_etl.tradingview import errors
 
+pytestmark = pytest.mark.pure
+
 TREE = {
     "ProtocolError": ("TradingViewError", None, False),
     "FrameError": ("ProtocolError", None, False),

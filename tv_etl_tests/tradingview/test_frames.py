@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from tv_etl.tradingview.errors import FrameError
 from tv_etl.tradingview.frames import MAX_MESSAGE_LENGTH, PacketDecoder, encode_packet, utf16_length
 
+pytestmark = pytest.mark.pure
+
 # Real text beside what breaks naive decoders: the delimiter itself, and characters that are two UTF-16 units.
 fragments = st.text(st.characters(exclude_categories=["Cs"])) | st.sampled_from(["~m~5~m~", "~h~1", "삼성전자", "😀"])
 payloads = st.lists(st.lists(fragments, max_size=4).map("".join), max_size=6)

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from tv_etl.tradingview.errors import IntervalError
 from tv_etl.tradingview.intervals import Interval, Unit
 
+pytestmark = pytest.mark.pure
+
 
 @pytest.mark.parametrize(
     ("wire", "token", "seconds"),

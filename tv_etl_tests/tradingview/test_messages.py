@@ -15,6 +15,8 @@ from tv_etl.tradingview.messages import (
 )
 from tv_etl_tests.recordings import recording
 
+pytestmark = pytest.mark.pure
+
 
 def recorded(name: str, method: str | None) -> Any:
     payloads = [payload for text in recording(name)["frames"] for payload in PacketDecoder().feed(text)]

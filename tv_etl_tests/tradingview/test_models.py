@@ -14,6 +14,8 @@ from tv_etl.tradingview.models import (
     convert_timestamp_to_iso,
 )
 
+pytestmark = pytest.mark.pure
+
 NOON = datetime(2026, 11, 18, 12, tzinfo=timezone.utc)
 
 

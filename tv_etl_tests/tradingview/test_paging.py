@@ -22,6 +22,8 @@ from tv_etl.tradingview.models import HistoryRequest, Reach, SeriesHistory
 from tv_etl.tradingview.paging import SERIES_ID, SYMBOL_ID, SeriesPager, is_pace_refusal
 from tv_etl_tests.tradingview.legal_server import Habits, LegalServer, Market
 
+pytestmark = pytest.mark.pure
+
 MINUTE = 60
 
 Truth = dict[int, list[float]]  # the market's bars by their opens

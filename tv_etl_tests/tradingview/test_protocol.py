@@ -14,6 +14,8 @@ from tv_etl.tradingview.errors import ProtocolError
 from tv_etl.tradingview.frames import PacketDecoder, encode_packet
 from tv_etl_tests.recordings import exact_recordings, recording
 
+pytestmark = pytest.mark.pure
+
 RECORDINGS = exact_recordings()
 
 

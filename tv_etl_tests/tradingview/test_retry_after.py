@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from tv_etl.tradingview.retry_after import MAX_RETRY_AFTER_S, read_retry_after
 
+pytestmark = pytest.mark.pure
+
 DATE = "Sun, 22 Nov 2026 10:00:00 GMT"
 
 

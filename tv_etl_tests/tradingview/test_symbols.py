@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from tv_etl.tradingview.errors import SymbolError
 from tv_etl.tradingview.symbols import SeriesSettings, check_symbol, decode_spec, encode_spec
 
+pytestmark = pytest.mark.pure
+
 
 @pytest.mark.parametrize(
     "symbol",
