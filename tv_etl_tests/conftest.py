@@ -40,6 +40,12 @@ LATER = NOW + timedelta(minutes=5)
 OTHER_BUCKET = os.environ.get("TV_ETL_TEST_BUCKET")
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    # One more than there are cores: a third of the time a test waits, for a process or a deadline.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores + 1, 8)
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     # Importing the modules that `-m pure` leaves out takes longer than the tests that it runs.
     if config.option.markexpr == "pure" and collection_path.name.startswith("test_"):

@@ -40,6 +40,7 @@ def test_alerts_wait_in_a_local_directory_wherever_the_lake_is(lake: str, state:
     assert resources["bar_store"].base == lake
 
 
+@pytest.mark.slow
 def test_the_workspace_validates(tmp_path: Path) -> None:
     command = [str(Path(sys.executable).with_name("dagster")), "definitions", "validate", "-w", "workspace.yaml"]
     environment = {**os.environ, "DAGSTER_HOME": str(tmp_path)}

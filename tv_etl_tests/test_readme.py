@@ -149,6 +149,7 @@ def test_sql_blocks_run(query: str, directory: Path, monkeypatch: pytest.MonkeyP
     assert rows[0][:2] == ("NASDAQ:AAPL", "1d")
 
 
+@pytest.mark.slow
 def test_the_commands_exist() -> None:
     makefile = (CHECKOUT / "Makefile").read_text(encoding="utf-8")
     lines = [re.split(r" [#|] ", f"{line} ")[0].strip() for block in blocks("console") for line in block.splitlines()]

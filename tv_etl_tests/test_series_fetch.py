@@ -163,6 +163,7 @@ def test_a_fetch_that_is_stopped_leaves_nothing(market_url: str, tmp_path: Path)
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_start_costs_little_beside_pyarrow_and_imports_no_dagster() -> None:
     fetch = (
         "import tv_etl.cli, tv_etl.bar_files, tv_etl.fetch_progress, tv_etl.series_fetch, tv_etl.tradingview.history"

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,7 @@ STORE = {
 }  # fmt: skip
 
 
+@cache
 def imports_of(name: str) -> set[str]:
     """Every module that a module imports, at the top or inside a function."""
     found: set[str] = set()
