@@ -11,6 +11,7 @@ from pydantic import Field
 
 from tv_etl.bar_store import BarStore, Commit
 from tv_etl.checks import LastCommit, Report, evaluate, evaluate_stored
+from tv_etl.collect.join import OVERLAP_BARS, deeper, reaching
 from tv_etl.coverage import closed_until, loss_deadline, missing_spans, overlap_start, urgency, within_reach
 from tv_etl.partitions import partition_key, series_of, series_partitions
 from tv_etl.picture import SHOWN_BARS, Candle, markdown
@@ -24,8 +25,6 @@ from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.models import HistoryRequest
 from tv_etl.watchlist import Group
 
-# An increment asks for bars that are stored already: it proves that nothing lies between, and shows revisions.
-OVERLAP_BARS = 5
 # How often a run tries again by itself.
 MAX_RETRIES = 2
 # More would drown the message; all of them are in the failure's metadata.
@@ -72,16 +71,16 @@ class BarsRun:
         self._progress = Progress(len(self._keys), self._started)
         self._stored = self._added = self._changed = 0
         self._urgency: dict[tuple[str, str], float] = {}
-        # Series whose stored bars differ from the fetched ones right back to the oldest: to be fetched deeper.
+        # Series whose answers did not join what is stored: to be fetched deeper.
         self._deeper: list[HistoryRequest] = []
 
     def fetch_all(self, tradingview: TradingViewResource) -> Iterator[Report]:
         """Fetch and store each series and yield what became of it; raise Failure naming those that failed."""
         yield from self._fetch(tradingview, (yield from self._requests()))
-        deeper, self._deeper = self._deeper, []
-        if deeper:
-            self._context.log.info(f"{len(deeper)} series differ from what is stored: fetching all that there is")
-            yield from self._fetch(tradingview, deeper)
+        while self._deeper:
+            requests, self._deeper = self._deeper, []
+            self._context.log.info(f"{len(requests)} series do not join what is stored: fetching deeper")
+            yield from self._fetch(tradingview, requests)
         self._context.log.info(
             f"{self._stored:,} of {len(self._keys):,} series stored: {self._added:,} bars added, "
             f"{self._changed:,} revised; {time.monotonic() - self._started:.1f} s"
@@ -186,7 +185,8 @@ class BarsRun:
     def _backfill(self, symbol: str, interval: str) -> HistoryRequest | None:
         settings = self._group.settings
         if self._refetch:
-            return HistoryRequest(symbol, interval, start=self._start, end=self._end, settings=settings)
+            wanted = HistoryRequest(symbol, interval, start=self._start, end=self._end, settings=settings)
+            return reaching(self._store, wanted)
         width = Interval.parse(interval)
         missing = missing_spans(self._store.record(symbol, width), width, self._start, self._end, self._now)
         if not missing:
@@ -194,7 +194,7 @@ class BarsRun:
         start = _at(missing[0][0]) if self._start is not None else None
         # What is missing up to now is missing up to the server's now, which may be a little later.
         end = self._end if missing[-1][1] >= closed_until(width, self._now) else _at(missing[-1][1])
-        return HistoryRequest(symbol, interval, start=start, end=end, settings=settings)
+        return reaching(self._store, HistoryRequest(symbol, interval, start=start, end=end, settings=settings))
 
     def _report_as_it_is(self, key: str, more: Metadata | None = None) -> list[Report]:
         """A series of which nothing has to be asked. Raises as `BarStore.read` does."""
@@ -219,7 +219,9 @@ class BarsRun:
             yield from self._fail(key, result, retryable=result.retryable)
             return
         try:
-            if self._wants_deeper(request, result):
+            further = deeper(self._store, request, result)
+            if further is not None:
+                self._deeper.append(further)
                 return
             commit = self._store.upsert(request.symbol, request.interval, result)
             metadata = self._metadata(request, commit, facts, started)
@@ -241,19 +243,6 @@ class BarsRun:
         self, symbol: str, interval: str, record: SeriesRecord, now: float, last: LastCommit
     ) -> list[dg.AssetCheckEvaluation]:
         return evaluate(self._store, self._group, symbol, interval, now=now, record=record, last=last)
-
-    def _wants_deeper(self, request: HistoryRequest, table: pa.Table) -> bool:
-        """True if the series is put off until all that the server has of the stored time was fetched."""
-        if self._store.agrees(request.symbol, request.interval, table):
-            return False
-        first = self._store.summary(request.symbol, request.interval).first
-        if first is None:
-            return False
-        if request.end is None and request.start is not None and request.start <= first:
-            return False
-        start = first if request.start is None else min(first, request.start)
-        self._deeper.append(HistoryRequest(request.symbol, request.interval, start=start, settings=request.settings))
-        return True
 
     def _fail(self, key: str, error: Exception, *, retryable: bool) -> list[Report]:
         reason = f"{type(error).__name__}: {error}"

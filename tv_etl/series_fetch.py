@@ -5,7 +5,7 @@ and the others go on.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
@@ -72,6 +72,11 @@ class Wanted:
         if forming_from and not self.with_forming:
             edge = pa.scalar(int(forming_from) * 1_000_000).cast(bars.schema.field("timestamp").type)
             bars = bars.filter(pc.less(bars["timestamp"], edge))
+        # A request that feeds a lake reaches further than what is wanted of it.
+        if self.start is not None:
+            bars = bars.filter(pc.greater_equal(bars["timestamp"], _scalar(self.start, bars)))
+        if self.end is not None:
+            bars = bars.filter(pc.less(bars["timestamp"], _scalar(self.end, bars)))
         return bars if self.bars is None else bars.slice(max(0, len(bars) - self.bars))
 
 
@@ -110,36 +115,28 @@ class SeriesFetch:
         requests: list[HistoryRequest] = []
         for symbol, interval in self._series:
             try:
-                requests.append(self._wanted.request(symbol, interval))
-            except TradingViewError as error:
+                request = self._wanted.request(symbol, interval)
+                requests.append(request if lake is None else _reaching(lake, request))
+            except (BarStoreError, TradingViewError) as error:
                 yield Outcome(symbol, interval, error=str(error))
         deeper: dict[HistoryRequest, Outcome] = {}
         for request, result in fetch_history(requests, **self._server):
             outcome = self._taken(request, result, put)
-            if lake is None or outcome.error:
+            further = None
+            if lake is not None and not outcome.error:
+                outcome, further = _store(lake, request, result, outcome)
+            if further is None:
                 yield outcome
-                continue
-            try:
-                first = _first_if_readjusted(lake, request, result)
-                if first is not None:
-                    deeper[replace(request, start=first, end=None, bars_count=None)] = outcome
-                    continue
-                lake.upsert(request.symbol, request.interval, result)
-            except (BarStoreError, TradingViewError) as error:
-                outcome = replace(outcome, error=f"not stored: {error}")
-            yield outcome
-        if lake is not None and deeper:
-            yield from self._store_deeper(lake, deeper)
-
-    def _store_deeper(self, lake: "BarStore", outcomes: Mapping[HistoryRequest, Outcome]) -> Iterator[Outcome]:
-        """Store all that the server has of a re-adjusted history: what is older is rescaled by its ratio."""
-        for request, result in fetch_history(outcomes, **self._server):
-            outcome = outcomes[request]
-            try:
-                lake.upsert(request.symbol, request.interval, _whole(request, result))
-            except (BarStoreError, TradingViewError) as error:
-                outcome = replace(outcome, error=f"not stored: {error}")
-            yield outcome
+            else:
+                deeper[further] = outcome
+        while lake is not None and deeper:
+            outcomes, deeper = deeper, {}
+            for request, result in fetch_history(outcomes, **self._server):
+                outcome, further = _store(lake, request, result, outcomes[request])
+                if further is None:
+                    yield outcome
+                else:
+                    deeper[further] = outcome
 
     def _taken(self, request: HistoryRequest, result: "pa.Table | TradingViewError", put: Put | None) -> Outcome:
         try:
@@ -174,10 +171,27 @@ def _whole(request: HistoryRequest, result: "pa.Table | TradingViewError") -> pa
     return result
 
 
-def _first_if_readjusted(lake: "BarStore", request: HistoryRequest, answer: pa.Table) -> datetime | None:
-    """The first stored bar, if stored ones differ from the answer back to where it begins: it must reach deeper."""
-    first = lake.summary(request.symbol, request.interval).first
-    if first is None or lake.agrees(request.symbol, request.interval, answer):
-        return None
-    reaches_back = request.start is not None and request.start <= first and request.end is None
-    return None if reaches_back else first
+def _reaching(lake: "BarStore", request: HistoryRequest) -> HistoryRequest:
+    from tv_etl.collect.join import reaching
+
+    return reaching(lake, request)
+
+
+def _store(
+    lake: "BarStore", request: HistoryRequest, result: "pa.Table | TradingViewError", outcome: Outcome
+) -> tuple[Outcome, HistoryRequest | None]:
+    """Store an answer, or say what to ask for in its place."""
+    from tv_etl.collect.join import deeper
+
+    try:
+        answer = _whole(request, result)
+        further = deeper(lake, request, answer)
+        if further is None:
+            lake.upsert(request.symbol, request.interval, answer)
+        return outcome, further
+    except (BarStoreError, TradingViewError) as error:
+        return replace(outcome, error=f"not stored: {error}"), None
+
+
+def _scalar(moment: datetime, bars: pa.Table) -> pa.Scalar:
+    return pa.scalar(moment).cast(bars.schema.field("timestamp").type)

@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 import duckdb
+import pyarrow as pa
 import pytest
 
 from tv_etl.bar_store import BarStore
@@ -15,8 +16,11 @@ from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.server import serve_in_thread
 from tv_etl.partitions import series_partitions
 from tv_etl.series_record import Window
+from tv_etl.tradingview.blocking import fetch_history
 from tv_etl.tradingview.intervals import Interval
+from tv_etl.tradingview.models import HistoryRequest
 from tv_etl.watchlist import Group
+from tv_etl_tests.conftest import NOW
 from tv_etl_tests.lake_runs import FIRST, materializations, minute_rows, replay, run
 
 GROUP = Group(symbols=["NASDAQ:AAPL", "BINANCE:BTCUSDT", "NASDAQ:NDX"], intervals=["1d", "1m"], initial_bars=100)
@@ -195,6 +199,25 @@ def test_after_a_split_every_stored_bar_is_the_adjusted_markets(instance: dg.Dag
     assert found.readjustment.ratio == 0.25
 
 
+def test_a_backfill_beside_stored_bars_joins_them(instance: dg.DagsterInstance, tmp_path: Path) -> None:
+    """The whole history is split between them, and the next increment begins among the bars that were there first."""
+    lake, group = tmp_path / "lake", SPLIT_GROUP.model_copy(update={"initial_bars": 300})
+    clock = MarketClock(FIRST + 6_000 * 60, speed=0)
+    with serve_in_thread(replay(tmp_path / "before", minute_rows(6_000), "1"), clock=clock) as server:
+        run(instance, lake, server.url, group)
+    first = BarStore(lake).summary("NASDAQ:SPLT", "1m").first
+    assert first is not None
+    split = minute_rows(8_000, ratio=0.25, until=6_000)
+    with serve_in_thread(replay(tmp_path / "after", split, "1"), clock=clock) as server:
+        backfilled = materializations(run(instance, lake, server.url, group, end=first.isoformat()))[SPLIT_KEY]
+        clock.move_to(FIRST + 6_050 * 60)
+        increment = materializations(run(instance, lake, server.url, group))[SPLIT_KEY]
+    assert backfilled["re-adjusted"].startswith("× 0.25 (volume × 4)")
+    assert "re-adjusted" not in increment and increment["rows revised"] == 0
+    stored = [tuple(row.values())[1:] for row in BarStore(lake).read("NASDAQ:SPLT", "1m").to_pylist()]
+    assert len(stored) > 4_700 and stored == [row[1:] for row in split[6_050 - len(stored) : 6_050]]
+
+
 def test_after_a_contract_ends_every_stored_bar_is_the_back_adjusted_markets(
     instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
@@ -266,26 +289,22 @@ def test_what_is_stored_or_known_to_be_empty_costs_no_request(
     # Backwards into the night: New York is closed, so there is nothing to ask of AAPL, but of crypto there is.
     assert sorted(requests(start="2026-11-16T03:00:00Z", end="2026-11-16T04:00:00Z")) == [0, 1]
     assert requests(**BACKFILL, refetch=True) == [1, 1]
-    # Only what is missing of a range is asked for, in any order.
-    assert requests(start="2026-11-16T14:00:00Z", end="2026-11-16T16:30:00Z") == [1, 1]
+    # Only what is missing of a range is asked for: an answer holds all from its start on, so there are no islands.
+    assert sorted(requests(start="2026-11-16T14:00:00Z", end="2026-11-16T16:30:00Z")) == [0, 1]
     record = BarStore(tmp_path).record("BINANCE:BTCUSDT", "1m")
-    assert (record.rows, len(record.asked), record.gaps) == (60 + 60 + 150 - 60, 2, 1)
+    assert (record.rows, len(record.asked), record.gaps) == (2 * 1_440 + 12 * 60, 1, 0)
 
 
 def test_an_increment_heals_what_was_never_asked_for(
     instance: dg.DagsterInstance, tmp_path: Path, market_url: str
 ) -> None:
     keys = ["1m|BINANCE:BTCUSDT"]
-    for start, end in (("10:00", "11:00"), ("13:00", "14:00")):
-        run(
-            instance,
-            tmp_path,
-            market_url,
-            GROUP,
-            keys=keys,
-            start=f"2026-11-18T{start}:00Z",
-            end=f"2026-11-18T{end}:00Z",
-        )
+    at = NOW.replace(minute=0, second=0).replace
+    spans = [(at(hour=10), at(hour=11)), (at(hour=13), at(hour=14))]
+    requests = [HistoryRequest("BINANCE:BTCUSDT", "1m", start, end) for start, end in spans]
+    for request, answer in fetch_history(requests, ws_url=market_url):
+        assert isinstance(answer, pa.Table)
+        BarStore(tmp_path).upsert(request.symbol, "1m", answer)
     assert BarStore(tmp_path).record("BINANCE:BTCUSDT", "1m").gaps == 1
     reported = materializations(run(instance, tmp_path, market_url, GROUP, keys=keys))["1m|BINANCE:BTCUSDT"]
     record = BarStore(tmp_path).record("BINANCE:BTCUSDT", "1m")

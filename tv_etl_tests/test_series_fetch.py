@@ -121,6 +121,34 @@ def test_a_lake_gets_the_bars_and_a_readjusted_history_whole(tmp_path: Path) -> 
     assert len(json.loads((tmp_path / "new.json").read_text())) == 10
 
 
+@pytest.mark.parametrize("how_much", [("--bars", "3000"), ("--start", "2026-11-14")])
+def test_a_lake_gets_all_that_was_fetched_of_a_readjusted_history(tmp_path: Path, how_much: tuple[str, str]) -> None:
+    clock = MarketClock(FIRST + 6_000 * 60, speed=0)
+    arguments = ("fetch", "NASDAQ:SPLT", "--interval", "1m", "--lake", "lake")
+    with serve_in_thread(replay(tmp_path / "before", minute_rows(6_000), "1"), clock=clock) as server:
+        assert call(*arguments, "--bars", "300", url=server.url, cwd=tmp_path).returncode == 0
+    split = minute_rows(6_000, ratio=0.25, until=6_000)
+    with serve_in_thread(replay(tmp_path / "after", split, "1"), clock=clock) as server:
+        done = call(*arguments, *how_much, "--out", "new.parquet", url=server.url, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    stored = BarStore(tmp_path / "lake").read("NASDAQ:SPLT", "1m")
+    written = pq.read_table(tmp_path / "new.parquet").select(stored.column_names)
+    assert written.num_rows > 1_000
+    assert stored["close"].to_pylist() == [row[4] for row in split[-len(stored) :]]
+    assert stored["close"].to_pylist()[-len(written) :] == written["close"].to_pylist()
+
+
+def test_a_range_of_a_file_is_that_range_also_where_a_lake_takes_more(tmp_path: Path, market_url: str) -> None:
+    arguments = ("fetch", "BINANCE:BTCUSDT", "--interval", "1h", "--lake", "lake")
+    assert call(*arguments, "--bars", "5", url=market_url, cwd=tmp_path).returncode == 0
+    span = ("--start", "2026-11-16", "--end", "2026-11-16T03:00")
+    done = call(*arguments, *span, "--out", "new.csv", url=market_url, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = rows_of((tmp_path / "new.csv").read_text(encoding="utf-8"))
+    assert [row["timestamp"][11:13] for row in rows] == ["00", "01", "02"]
+    assert BarStore(tmp_path / "lake").record("BINANCE:BTCUSDT", "1h").gaps == 0
+
+
 def test_a_series_that_the_lake_refuses_is_named(market_url: str, tmp_path: Path) -> None:
     arguments = ("fetch", "NASDAQ:AAPL", "--lake", str(tmp_path))
     assert call(*arguments, url=market_url).returncode == 0

@@ -52,6 +52,7 @@ DAGSTER = {
 STORE = {
     f"tv_etl.{name}"
     for name in (
+        "collect.join",
         "bar_file", "bar_layout", "bar_log", "bar_store", "bar_table", "commit", "coverage", "panel", "revisions",
         "sealed_file", "series_record", "store_errors", "stored_series", "upsert",
     )
