@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import urllib.request
 import uuid
 from collections.abc import Iterator
@@ -30,6 +31,10 @@ settings.load_profile("tv_etl")
 def pytest_configure(config: pytest.Config) -> None:
     if config.option.timeout is None:
         config.option.timeout = TEST_S
+    # A run in a shell's background is started with these ignored, and its processes would inherit that.
+    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
 
 
 # A Wednesday, 10:00:30 in New York: every market trades, and the last bar of each is forming.
