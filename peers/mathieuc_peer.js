@@ -204,27 +204,6 @@ scenario('study', async (client) => {
   assert.deepStrictEqual(volumes, bars.slice(-50).map((bar) => bar[5]));
 });
 
-scenario('chart type Heikin Ashi', async (client) => {
-  const chart = await open(client, history.hours, 50, { type: 'HeikinAshi' });
-  const wanted = new Map(history.hours.bars.map(([time, ...prices]) => [time, prices.slice(0, 4)]));
-  chart.periods.forEach(({ time, close }) => {
-    const mean = wanted.get(time).reduce((sum, price) => sum + price) / 4;
-    assert(Math.abs(close - mean) <= 0.01, `${time}: close ${close} instead of ${mean}`);
-  });
-});
-
-scenario('bar replay', async (client) => {
-  const { bars } = history.hours;
-  const chart = await open(client, history.hours, 50, { replay: bars[300][0] });
-  const last = bars.findIndex(([time]) => time === chart.periods[0].time);
-  assert([299, 300].includes(last), `history ends at bar ${last} instead of 300`);
-  assertSame(rows(chart), bars.slice(last + 1 - chart.periods.length, last + 1));
-  const stepped = until(chart, () => chart.periods[0].time >= bars[last + 1][0]);
-  await chart.replayStep(1);
-  await stepped;
-  assertSame(rows(chart).slice(-1), [bars[last + 1]], 'the step');
-});
-
 (async () => {
   for (const [name, run] of Object.entries(scenarios)) {
     const started = Date.now();

@@ -5,15 +5,12 @@ an unknown symbol gives series_loading, symbol_error, series_error.
 """
 
 import json
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from tv_etl.market_server.bar_replay import ReplaySession
 from tv_etl.market_server.faults import FAULTS, is_whole
-from tv_etl.market_server.heikin_ashi import HeikinAshiBars
 from tv_etl.market_server.listings import denied_name, symbol_info, update_mode
 from tv_etl.market_server.market import BarSource
 from tv_etl.market_server.outbox import Hangup, Outbox, Packet
@@ -41,7 +38,6 @@ WORK_S = 0.005
 
 _NO_NODE = "undefined"
 _EXCHANGE_ZONE = "exchange"
-_HEIKIN_ASHI = re.compile(r"BarSetHeikenAshi@tv-[a-z]+-[0-9]+!?")
 _INVALID_SYMBOL = ("invalid symbol",)
 _IGNORED = frozenset({"set_future_tickmarks_mode", "request_data_problems"})
 
@@ -55,19 +51,14 @@ class _Resolved:
     symbol: str
     source: BarSource | None
     reason: tuple[str, ...] = ()
-    is_heikin_ashi: bool = False
-    replay: ReplaySession | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
 class ChartSession:
     """The server's side of one `cs_...`."""
 
-    def __init__(
-        self, session: str, world: World, outbox: Outbox, find_replay: Callable[[object], ReplaySession | None]
-    ) -> None:
+    def __init__(self, session: str, world: World, outbox: Outbox) -> None:
         self.id = session
-        self._find_replay = find_replay
         self._world = world
         self._outbox = outbox
         self._zone = "Etc/UTC"
@@ -97,14 +88,6 @@ class ChartSession:
             fault = FAULTS.get(series.symbol)
             if series.is_complete and (fault is None or fault.is_live):
                 self._send_changes(series)
-
-    def reload(self, replay: ReplaySession) -> None:
-        """Load the series of a replay anew: it was set to another moment."""
-        for series in list(self._series.values()):
-            if series.is_complete and self._symbols[series.symbol_id].replay is replay:
-                fresh = self._new_series(series.id, series.turnaround, series.symbol_id, series.interval)
-                self._series[series.id] = fresh
-                self._answer_load(fresh, Range(max(series.count, len(series.rows))), "")
 
     # --- commands ---------------------------------------------------------------------------------------------
 
@@ -225,19 +208,13 @@ class ChartSession:
         symbol, session = fields["symbol"], fields.get("session")
         settings = {"adjustment": str(fields.get("adjustment")), "currency": str(fields.get("currency-id") or "")}
         source = self._world.find(symbol, session if isinstance(session, str) else "regular", **settings)
-        chart_type, replay_id = _outer_field(spec, "type"), _outer_field(spec, "replay")
-        replay = self._find_replay(replay_id)
-        if (
-            source is None
-            or not (chart_type is None or _HEIKIN_ASHI.fullmatch(str(chart_type)))
-            or (replay is None and replay_id is not None)
-        ):
+        if source is None or _wants_other_bars(spec):
             return _Resolved(symbol, None, _INVALID_SYMBOL), {}
         if source.listing.denial:
             reason = ("permission denied", source.listing.denial, denied_name(source.listing))
             return _Resolved(symbol, None, reason), {}
         info = symbol_info(source.listing, str(session), has_volume=source.has_volume)
-        return _Resolved(symbol, source, is_heikin_ashi=chart_type is not None, replay=replay, settings=settings), info
+        return _Resolved(symbol, source, settings=settings), info
 
     # --- series -----------------------------------------------------------------------------------------------
 
@@ -247,8 +224,6 @@ class ChartSession:
         if source is not None and not interval.is_intraday:
             # Days and wider bars are those of the regular session, whatever session was asked for.
             source = self._world.find(resolved.symbol, **resolved.settings)
-        if source is not None and resolved.is_heikin_ashi:
-            source = HeikinAshiBars(source)
         return Series(series_id, turnaround, symbol_id, resolved.symbol, interval, source, self._zone_of(source))
 
     def _zone_of(self, source: BarSource | None) -> str:
@@ -295,8 +270,7 @@ class ChartSession:
 
     def _now(self, series: Series) -> float:
         """The moment up to which a series' feed is known."""
-        replay = self._symbols[series.symbol_id].replay
-        return self._world.clock.now() - series.delay_s if replay is None else replay.moment
+        return self._world.clock.now() - series.delay_s
 
     def _refusal(self, series: Series, resolution: str) -> tuple[str, str]:
         """The reason and the node of the series_error that a new series gets, ("", "") if it is served."""
@@ -415,7 +389,7 @@ class ChartSession:
         self._put([critical_error(self.id, reason, method, params)])
 
 
-def _outer_field(spec: str, name: str) -> object:
-    """A field of a spec that says which bars of the symbol are wanted: its chart `type`, the `replay` it belongs to."""
+def _wants_other_bars(spec: str) -> bool:
+    """True for bars that are not served: of a chart `type` such as Heikin Ashi, or of a `replay`."""
     fields = json.loads(spec[1:]) if spec.startswith("=") else {}
-    return fields.get(name)
+    return not {"type", "replay"}.isdisjoint(fields)

@@ -14,7 +14,6 @@ from typing import Any
 import msgspec
 
 from tv_etl.market_server.accounts import SignedIn, SignInRefused
-from tv_etl.market_server.bar_replay import ReplaySession
 from tv_etl.market_server.chart import ChartSession
 from tv_etl.market_server.outbox import Hangup, Outbox, Packet, Parcel
 from tv_etl.market_server.parameters import critical_error
@@ -40,7 +39,7 @@ class Conversation:
         self._signed_in = SignedIn()
         self._outbox = Outbox(world.latency_s, world.jitter_s, seed=number)
         self._protocol = ServerProtocol()
-        self._sessions: dict[str, ChartSession | QuoteSession | ReplaySession] = {}
+        self._sessions: dict[str, ChartSession | QuoteSession] = {}
         self._refused: set[str] = set()
         self._chart_creations: list[float] = []
         self._heartbeat_s, self._update_s = heartbeat_s, update_s
@@ -52,7 +51,6 @@ class Conversation:
             "set_auth_token": self._set_auth_token,
             "chart_create_session": self._create_chart_session,
             "quote_create_session": self._create_quote_session,
-            "replay_create_session": self._create_replay_session,
         }
         self._outbox.put(_CONNECTION, [Packet(encode_packet(msgspec.json.encode(_hello(world, number)).decode()))])
         self._outbox.stamp(world.wall(), world.wall())
@@ -82,11 +80,7 @@ class Conversation:
         if now >= self._next_update and not self._is_over:
             self._next_update = now + self._update_s
             for session in self._sessions.values():
-                if not isinstance(session, ReplaySession):
-                    session.tick()
-        for session in self._replays():
-            if not self._is_over and session.advance():
-                self._follow(session)
+                session.tick()
         self._outbox.stamp(now, self._world.wall())
 
     def take_due(self) -> list[str | bytes | Hangup]:
@@ -96,13 +90,7 @@ class Conversation:
     def next_due(self) -> float:
         """When `advance` and `take_due` will have something to do, by the wall clock."""
         waiting = self._outbox.next_due()
-        steps = [session.next_due() for session in self._replays()]
-        return min(
-            moment for moment in (self._next_heartbeat, self._next_update, waiting, *steps) if moment is not None
-        )
-
-    def _replays(self) -> list[ReplaySession]:
-        return [session for session in self._sessions.values() if isinstance(session, ReplaySession)]
+        return min(moment for moment in (self._next_heartbeat, self._next_update, waiting) if moment is not None)
 
     def close(self) -> None:
         """The connection has ended: its account has one less."""
@@ -129,23 +117,10 @@ class Conversation:
             return  # it has been told why it does not exist; what was pipelined behind must not end the others
         elif params[0] not in self._sessions:
             self._end(f"{{unknown_session_id,{','.join(_erlang(value) for value in (method, *params))}}}")
-        elif method in ("chart_delete_session", "quote_delete_session", "replay_delete_session"):
+        elif method in ("chart_delete_session", "quote_delete_session"):
             del self._sessions[params[0]]
         else:
-            session = self._sessions[params[0]]
-            moment = session.moment if isinstance(session, ReplaySession) else 0.0
-            session.obey(method, params[1:])
-            if isinstance(session, ReplaySession) and session.moment != moment:
-                self._follow(session, is_reset=method == "replay_reset")
-
-    def _follow(self, replay: ReplaySession, *, is_reset: bool = False) -> None:
-        """Let the charts of a replay show where it stands now."""
-        for session in self._sessions.values():
-            if isinstance(session, ChartSession):
-                if is_reset:
-                    session.reload(replay)
-                else:
-                    session.tick()
+            self._sessions[params[0]].obey(method, params[1:])
 
     def _set_auth_token(self, token: str, *rest: Any) -> None:
         try:
@@ -163,23 +138,13 @@ class Conversation:
             self._put_error(critical_error(session, reason, "chart_create_session", rest))
             return
         self._refused.discard(session)
-        self._sessions[session] = ChartSession(session, self._world, self._outbox, self._find_replay)
+        self._sessions[session] = ChartSession(session, self._world, self._outbox)
 
     def _create_quote_session(self, session: str, *rest: Any) -> None:
         if session in self._sessions:
             self._put_error(encode_message("critical_error", [session, "duplicate_id", "quote_create_session"]))
             return
         self._sessions[session] = QuoteSession(session, self._world, self._outbox)
-
-    def _create_replay_session(self, session: str, *rest: Any) -> None:
-        if session in self._sessions:
-            self._put_error(critical_error(session, "duplicate id", "replay_create_session", rest))
-            return
-        self._sessions[session] = ReplaySession(session, self._world, self._outbox)
-
-    def _find_replay(self, session: object) -> ReplaySession | None:
-        found = self._sessions.get(session) if isinstance(session, str) else None
-        return found if isinstance(found, ReplaySession) else None
 
     def _is_too_fast(self) -> bool:
         """True if a chart session more would exceed the rate of creations within the last second."""

@@ -49,6 +49,14 @@ def test_an_unknown_symbol_fails_in_the_recorded_order_and_shape() -> None:
     assert all("t_ms" in message for message in messages)
 
 
+@pytest.mark.parametrize("other", [{"type": "BarSetHeikenAshi@tv-basicstudies-60!"}, {"replay": "rs_1"}])
+def test_bars_that_it_does_not_make_are_refused_and_not_replaced_by_plain_ones(other: dict[str, str]) -> None:
+    talk = Talk()
+    talk.say(("chart_create_session", "cs_1", ""))
+    spec = "=" + json.dumps({"symbol": {"symbol": "NASDAQ:AAPL"}, **other})
+    assert methods(talk.say(("resolve_symbol", "cs_1", "sym_1", spec))) == ["symbol_error"]
+
+
 @pytest.mark.parametrize(
     ("interval", "recording"), [("10S", "tvkit-series_error-seconds"), ("7", "tvkit-series_error-custom")]
 )
