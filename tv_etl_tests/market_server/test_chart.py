@@ -49,14 +49,6 @@ def test_an_unknown_symbol_fails_in_the_recorded_order_and_shape() -> None:
     assert all("t_ms" in message for message in messages)
 
 
-@pytest.mark.parametrize("other", [{"type": "BarSetHeikenAshi@tv-basicstudies-60!"}, {"replay": "rs_1"}])
-def test_bars_that_it_does_not_make_are_refused_and_not_replaced_by_plain_ones(other: dict[str, str]) -> None:
-    talk = Talk()
-    talk.say(("chart_create_session", "cs_1", ""))
-    spec = "=" + json.dumps({"symbol": {"symbol": "NASDAQ:AAPL"}, **other})
-    assert methods(talk.say(("resolve_symbol", "cs_1", "sym_1", spec))) == ["symbol_error"]
-
-
 @pytest.mark.parametrize(
     ("interval", "recording"), [("10S", "tvkit-series_error-seconds"), ("7", "tvkit-series_error-custom")]
 )
@@ -308,6 +300,8 @@ def test_the_json_form_of_a_symbol_is_understood(spec: dict[str, str], session: 
     [
         '={"symbol":"NASDAQ:AAPL","currency-id":"MOON"}',
         '={"symbol":{"symbol":"NASDAQ:AAPL"},"type":"BarSetRenko@tv-prostudies-40!","inputs":{}}',
+        '={"symbol":{"symbol":"NASDAQ:AAPL"},"type":"BarSetHeikenAshi@tv-basicstudies-60!"}',
+        '={"symbol":"NASDAQ:AAPL","replay":"rs_1"}',
         "={broken",
         "={}",
     ],
