@@ -28,14 +28,14 @@ from pathlib import Path
 import dagster as dg
 import yaml
 
-from tv_etl.assets import POOL, build_bars_asset
-from tv_etl.bar_store import BarStore
-from tv_etl.checks import check_specs
-from tv_etl.market_server.listing_rules import rule_symbols
-from tv_etl.partitions import range_tags, series_partitions
-from tv_etl.resources import BarStoreResource, TradingViewResource
+from tv_etl.lake.store import BarStore
+from tv_etl.market_server.market.listing_rules import rule_symbols
+from tv_etl.orchestration.bars import POOL, build_bars_asset
+from tv_etl.orchestration.checks import check_specs
+from tv_etl.orchestration.partitions import range_tags, series_partitions
+from tv_etl.orchestration.resources import BarStoreResource, TradingViewResource
 from tv_etl.tradingview.models import HistoryRequest
-from tv_etl.watchlist import Group
+from tv_etl.watchlist.model import Group
 
 NOW = "2026-11-18T15:00:30+00:00"
 INTERVAL = "1d"

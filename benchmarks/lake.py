@@ -37,11 +37,12 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from tv_etl.bar_file import FORMAT, Owner, encode_bars
-from tv_etl.bar_store import BAR_SCHEMA, BarStore
-from tv_etl.bar_table import Bars, check_bars
-from tv_etl.panel import refresh_panel
-from tv_etl.status import lake_status
+from tv_etl.lake.bar_file import FORMAT, Owner, encode_bars
+from tv_etl.lake.bars import Bars, check_bars
+from tv_etl.lake.derived.panel import refresh_panel
+from tv_etl.lake.status import lake_status
+from tv_etl.lake.store import BarStore
+from tv_etl.tradingview.bar_schema import BAR_SCHEMA
 
 RECORDED = Path(__file__).parents[1] / "tv_etl_tests" / "recordings" / "market"
 END = datetime(2026, 12, 1, tzinfo=timezone.utc)

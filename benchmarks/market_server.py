@@ -10,11 +10,11 @@ import statistics
 import time
 from typing import NamedTuple
 
+from tv_etl.market_server.accounts.plans import ANONYMOUS
 from tv_etl.market_server.clock import MarketClock
-from tv_etl.market_server.conversation import Conversation
-from tv_etl.market_server.market import Market
-from tv_etl.market_server.plans import ANONYMOUS
-from tv_etl.market_server.world import World
+from tv_etl.market_server.market.market import Market
+from tv_etl.market_server.sessions.conversation import Conversation
+from tv_etl.market_server.sessions.world import World
 from tv_etl.tradingview.frames import encode_packet
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.models import HistoryRequest

@@ -17,7 +17,8 @@ from datetime import datetime, timedelta, timezone
 import pyarrow as pa
 from moto.server import ThreadedMotoServer
 
-from tv_etl.bar_store import BAR_SCHEMA, BarStore
+from tv_etl.lake.store import BarStore
+from tv_etl.tradingview.bar_schema import BAR_SCHEMA
 from tv_etl_tests.conftest import s3_environment
 from tv_etl_tests.s3_proxy import S3Proxy, s3_proxy
 

@@ -13,10 +13,10 @@ from typing import Any
 import httpx
 import yaml
 
-from tv_etl.market_server.bar_source import BarSource
-from tv_etl.market_server.listing import Listing
-from tv_etl.market_server.listing_rules import rule_symbols
-from tv_etl.market_server.market import Market
+from tv_etl.market_server.market.bar_source import BarSource
+from tv_etl.market_server.market.listing import Listing
+from tv_etl.market_server.market.listing_rules import rule_symbols
+from tv_etl.market_server.market.market import Market
 from tv_etl_tests.patience import HANG_S, wait_until
 from tv_etl_tests.processes import free_port, module_process
 

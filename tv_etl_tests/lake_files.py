@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Protocol
 
-from tv_etl.bar_store import BarStore
-from tv_etl.bucket import Bucket
+from tv_etl.lake.storage.bucket import Bucket
+from tv_etl.lake.store import BarStore
 
 
 class LakeFiles(Protocol):

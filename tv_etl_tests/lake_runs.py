@@ -5,11 +5,11 @@ from typing import Any
 
 import dagster as dg
 
-from tv_etl.definitions import build_definitions
-from tv_etl.market_server.market import Market
-from tv_etl.market_server.replay import ReplayMarket
-from tv_etl.partitions import range_tags, series_partitions
-from tv_etl.watchlist import Group, Watchlist
+from tv_etl.market_server.market.market import Market
+from tv_etl.market_server.market.replay import ReplayMarket
+from tv_etl.orchestration.build import build_definitions
+from tv_etl.orchestration.partitions import range_tags, series_partitions
+from tv_etl.watchlist.model import Group, Watchlist
 from tv_etl_tests.conftest import NOW
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}

@@ -17,16 +17,16 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from tv_etl.bar_store import BarStore
-from tv_etl.definitions import build_definitions
-from tv_etl.partitions import range_tags, series_partitions
+from tv_etl.lake.store import BarStore
+from tv_etl.orchestration.build import build_definitions
+from tv_etl.orchestration.partitions import range_tags, series_partitions
 from tv_etl.tradingview.accounts import Account
 from tv_etl.tradingview.errors import TradingViewError
 from tv_etl.tradingview.loop_thread import LoopThread
 from tv_etl.tradingview.models import HistoryRequest
 from tv_etl.tradingview.ohlcv import OHLCV
 from tv_etl.tradingview.services import ConnectionService, Limits, MessageService
-from tv_etl.watchlist import Group, Watchlist
+from tv_etl.watchlist.model import Group, Watchlist
 from tv_etl_tests import own_clock
 from tv_etl_tests.scripted_server import (
     NOW,

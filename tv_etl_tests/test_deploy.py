@@ -36,8 +36,8 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 import tv_etl
-from tv_etl.partitions import range_tags
-from tv_etl.watchlist import load_watchlist
+from tv_etl.orchestration.partitions import range_tags
+from tv_etl.watchlist.model import load_watchlist
 from tv_etl_tests.patience import HANG_S
 
 ROOT = Path(__file__).parent.parent

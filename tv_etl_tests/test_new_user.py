@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tv_etl.bar_store import BarStore
+from tv_etl.lake.store import BarStore
 from tv_etl_tests.patience import HANG_S
 
 pytestmark = pytest.mark.slow

@@ -11,8 +11,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tv_etl.bar_store import BarStore
-from tv_etl.resources import TradingViewResource
+from tv_etl.lake.store import BarStore
+from tv_etl.orchestration.resources import TradingViewResource
 from tv_etl.tradingview.models import HistoryRequest
 from tv_etl_tests.patience import HANG_S
 

@@ -13,15 +13,15 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from tv_etl.alerts import AlertRule
-from tv_etl.bar_store import BarStore
-from tv_etl.component import TradingViewComponent
-from tv_etl.market_server.faults import FAULTS
-from tv_etl.market_server.plans import PLANS
-from tv_etl.resources import ScannerResource, TradingViewResource
+from tv_etl.alerts.rules import AlertRule
+from tv_etl.lake.store import BarStore
+from tv_etl.market_server.accounts.plans import PLANS
+from tv_etl.market_server.sessions.faults import FAULTS
+from tv_etl.orchestration.component import TradingViewComponent
+from tv_etl.orchestration.resources import ScannerResource, TradingViewResource
 from tv_etl.tradingview.models import HistoryRequest
 from tv_etl.tradingview.scanner import ScanFilter, ScanRequest, ScanSort
-from tv_etl.watchlist import Alerts, Group, Watchlist, WebhookTarget
+from tv_etl.watchlist.model import Alerts, Group, Watchlist, WebhookTarget
 from tv_etl_tests.patience import HANG_S
 
 CHECKOUT = Path(__file__).parent.parent

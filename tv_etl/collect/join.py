@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 
 import pyarrow as pa
 
-from tv_etl.bar_store import BarStore
-from tv_etl.bar_table import Bars, check_bars
-from tv_etl.coverage import overlap_start
-from tv_etl.revisions import agrees_at_start
-from tv_etl.series_record import moment
+from tv_etl.lake.bars import Bars, check_bars
+from tv_etl.lake.coverage import overlap_start
+from tv_etl.lake.readjustment import agrees_at_start
+from tv_etl.lake.record import moment
+from tv_etl.lake.store import BarStore
 from tv_etl.tradingview.models import HistoryRequest
 
 # Of the stored bars before a request, so many are asked for again.

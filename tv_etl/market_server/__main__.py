@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
-from tv_etl.market_server.accounts import ACCOUNT_PLANS, BANS
+from tv_etl.market_server.accounts.accounts import ACCOUNT_PLANS, BANS
+from tv_etl.market_server.accounts.plans import PLANS
+from tv_etl.market_server.accounts.tokens import LIFETIME_S
 from tv_etl.market_server.clock import MarketClock
-from tv_etl.market_server.faults import FAULTS
-from tv_etl.market_server.market import Market
-from tv_etl.market_server.plans import PLANS
-from tv_etl.market_server.replay import ReplayError, ReplayMarket
+from tv_etl.market_server.market.market import Market
+from tv_etl.market_server.market.replay import ReplayError, ReplayMarket
 from tv_etl.market_server.server import serve_in_thread
-from tv_etl.market_server.tokens import LIFETIME_S
+from tv_etl.market_server.sessions.faults import FAULTS
 from tv_etl.tradingview.errors import MissingExtraError
 
 

@@ -21,19 +21,19 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import State
 
-from tv_etl.market_server.accounts import Accounts
-from tv_etl.market_server.admission import Admission
+from tv_etl.market_server.accounts.accounts import Accounts
+from tv_etl.market_server.accounts.admission import Admission
+from tv_etl.market_server.accounts.plans import ANONYMOUS, PLANS, Plan
+from tv_etl.market_server.accounts.tokens import LIFETIME_S
 from tv_etl.market_server.certificates import ThrowAwayCertificate
 from tv_etl.market_server.clock import MarketClock
-from tv_etl.market_server.conversation import Conversation
-from tv_etl.market_server.http import HttpServer, Route
-from tv_etl.market_server.market import Market
-from tv_etl.market_server.outbox import Ending, Hangup
-from tv_etl.market_server.pages import page_routes
-from tv_etl.market_server.plans import ANONYMOUS, PLANS, Plan
-from tv_etl.market_server.screener import scan_route
-from tv_etl.market_server.tokens import LIFETIME_S
-from tv_etl.market_server.world import AnyMarket, World
+from tv_etl.market_server.market.market import Market
+from tv_etl.market_server.sessions.conversation import Conversation
+from tv_etl.market_server.sessions.outbox import Ending, Hangup
+from tv_etl.market_server.sessions.world import AnyMarket, World
+from tv_etl.market_server.site.http import HttpServer, Route
+from tv_etl.market_server.site.pages import page_routes
+from tv_etl.market_server.site.screener import scan_route
 from tv_etl.tradingview.frames import MAX_MESSAGE_LENGTH
 
 logger = logging.getLogger(__name__)

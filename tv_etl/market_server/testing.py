@@ -22,10 +22,10 @@ from typing import Any
 
 import pytest
 
+from tv_etl.market_server.accounts.plans import PLANS
 from tv_etl.market_server.clock import MarketClock
-from tv_etl.market_server.market import Market
-from tv_etl.market_server.plans import PLANS
-from tv_etl.market_server.replay import ReplayMarket
+from tv_etl.market_server.market.market import Market
+from tv_etl.market_server.market.replay import ReplayMarket
 from tv_etl.market_server.server import MarketServer, serve_in_thread
 
 # A Friday, 13:00 in New York: every market but Asia's trades, and the newest bar of each is forming.

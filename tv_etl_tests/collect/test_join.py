@@ -6,8 +6,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from tv_etl.bar_store import BAR_SCHEMA, BarStore
 from tv_etl.collect.join import OVERLAP_BARS, deeper, reaching
+from tv_etl.lake.store import BarStore
+from tv_etl.tradingview.bar_schema import BAR_SCHEMA
 from tv_etl.tradingview.models import HistoryRequest
 from tv_etl_tests.lake_runs import FIRST, minute_rows
 

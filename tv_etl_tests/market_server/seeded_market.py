@@ -2,7 +2,7 @@
 
 from datetime import datetime, timezone
 
-from tv_etl.market_server.market import BarSource, Floats, Market
+from tv_etl.market_server.market.market import BarSource, Floats, Market
 from tv_etl.tradingview.intervals import Interval
 from tv_etl_tests.market_server.talk import FRIDAY_NOON
 

@@ -3,14 +3,14 @@
 import json
 from typing import Any
 
-from tv_etl.market_server.accounts import Accounts
+from tv_etl.market_server.accounts.accounts import Accounts
+from tv_etl.market_server.accounts.plans import ANONYMOUS, Plan
 from tv_etl.market_server.clock import MarketClock
-from tv_etl.market_server.conversation import Conversation
-from tv_etl.market_server.listings import Listing
-from tv_etl.market_server.market import BarSource, Market
-from tv_etl.market_server.outbox import Hangup
-from tv_etl.market_server.plans import ANONYMOUS, Plan
-from tv_etl.market_server.world import AnyMarket, World
+from tv_etl.market_server.market.listings import Listing
+from tv_etl.market_server.market.market import BarSource, Market
+from tv_etl.market_server.sessions.conversation import Conversation
+from tv_etl.market_server.sessions.outbox import Hangup
+from tv_etl.market_server.sessions.world import AnyMarket, World
 from tv_etl.tradingview.frames import PacketDecoder, encode_packet
 
 # 2026-11-20, a Friday, 13:00 in New York.

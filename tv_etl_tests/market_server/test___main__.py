@@ -16,7 +16,7 @@ from websockets.sync.client import connect
 from websockets.typing import Origin
 
 from tv_etl.market_server.__main__ import main
-from tv_etl.market_server.faults import FAULTS
+from tv_etl.market_server.sessions.faults import FAULTS
 from tv_etl.tradingview.accounts import Account
 from tv_etl.tradingview.blocking import BlockingOHLCV
 from tv_etl.tradingview.errors import ConnectionFailedError

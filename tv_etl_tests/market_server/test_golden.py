@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from tv_etl.market_server.listings import listings
-from tv_etl.market_server.plans import ANONYMOUS
+from tv_etl.market_server.accounts.plans import ANONYMOUS
+from tv_etl.market_server.market.listings import listings
 from tv_etl.tradingview.frames import PacketDecoder
 from tv_etl_tests.market_server.talk import MarketWith, Talk
 from tv_etl_tests.recordings import exact_recordings, recording

@@ -13,7 +13,7 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
 from tv_etl.market_server.clock import MarketClock
-from tv_etl.market_server.market import Market
+from tv_etl.market_server.market.market import Market
 from tv_etl.market_server.server import MarketServer, serve_in_thread
 from tv_etl.tradingview import protocol
 from tv_etl.tradingview.errors import ConnectionFailedError

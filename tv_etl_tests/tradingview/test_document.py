@@ -8,7 +8,7 @@ import pytest
 from websockets.exceptions import WebSocketException
 
 from tv_etl.market_server.clock import MarketClock
-from tv_etl.market_server.market import Market
+from tv_etl.market_server.market.market import Market
 from tv_etl.market_server.server import serve_in_thread
 from tv_etl.tradingview.models import OHLCVBar, convert_timestamp_to_iso
 from tv_etl.tradingview.ohlcv import OHLCV

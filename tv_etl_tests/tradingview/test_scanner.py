@@ -10,8 +10,8 @@ import pytest
 from pydantic import ValidationError
 
 from tv_etl.market_server.clock import MarketClock
-from tv_etl.market_server.listings import find_listing, listings
-from tv_etl.market_server.market import Market
+from tv_etl.market_server.market.listings import find_listing, listings
+from tv_etl.market_server.market.market import Market
 from tv_etl.market_server.server import MarketServer, serve_in_thread
 from tv_etl.tradingview.errors import ScannerError
 from tv_etl.tradingview.scanner import ScanFilter, ScannerService, ScanRequest, ScanRow, ScanSort

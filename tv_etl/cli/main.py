@@ -1,0 +1,231 @@
+"""The `tv-etl` command: thin faces on the package."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from tv_etl import __version__
+
+if TYPE_CHECKING:
+    from tv_etl.cli.files import FileFormat
+    from tv_etl.tradingview.symbols import Adjustment, SessionKind
+
+# Dagster takes a second to import: each command imports what it needs.
+
+
+@click.group(help="Your own market-data lake on Dagster.")
+@click.version_option(__version__)
+def main() -> None:
+    pass
+
+
+@main.command()
+@click.option(
+    "--dir", "directory", type=click.Path(path_type=Path), default=Path("demo"), show_default=True,
+    help="Where the demo's lake and Dagster instance go; an earlier demo there is replaced.",
+)  # fmt: skip
+def demo(directory: Path) -> None:
+    """Run the main job end to end, offline, on the embedded market server."""
+    from rich.console import Console
+
+    from tv_etl.cli.demo import DemoError, run_demo
+
+    try:
+        run_demo(directory, Console())
+    except DemoError as error:
+        raise click.ClickException(str(error)) from None
+
+
+@main.command(no_args_is_help=True)
+@click.argument("symbols", nargs=-1, required=True, metavar="SYMBOL...")
+@click.option(
+    "--interval",
+    "intervals",
+    multiple=True,
+    default=["1d"],
+    show_default=True,
+    help="Width of the bars: 1m 5m 1h 4h 1d 1w 1mo ...; may be given several times.",
+)
+@click.option("--bars", type=click.IntRange(min=1), help="The newest so many bars.  [default: 300 without --start]")
+@click.option("--start", metavar="TIME", help="Bars that open at this time or later, ISO 8601; UTC unless it says.")
+@click.option("--end", metavar="TIME", help="Bars that open before this time.")
+@click.option(
+    "--adjustment",
+    type=click.Choice(["splits", "dividends"]),
+    default="splits",
+    show_default=True,
+    help="What prices are adjusted for: splits alone, or dividends as well.",
+)
+@click.option(
+    "--session",
+    type=click.Choice(["regular", "extended"]),
+    default="regular",
+    show_default=True,
+    help="With or without the hours before and after the market's own.",
+)
+@click.option("--currency", metavar="CODE", help="Convert prices to this currency, e.g. EUR.")
+@click.option("--forming", is_flag=True, help="Keep the newest bar although it is not closed; left out otherwise.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["parquet", "csv", "json"]),
+    help="[default: by the name of the file; parquet in a directory, csv on stdout]",
+)
+@click.option(
+    "--out",
+    metavar="FILE|DIR|-",
+    help="One file for all series; a file for each in a directory that exists or whose name ends with /; - for "
+    "stdout.  [default: -, or none with --lake]",
+)
+@click.option("--lake", metavar="DIR", help="Put the bars into this lake as well; a directory or an address.")
+@click.option("--ws-url", metavar="URL", help="Another server.  [default: $TV_ETL_WS_URL or TradingView]")
+def fetch(
+    symbols: tuple[str, ...],
+    intervals: tuple[str, ...],
+    bars: int | None,
+    start: str | None,
+    end: str | None,
+    adjustment: "Adjustment",
+    session: "SessionKind",
+    currency: str | None,
+    forming: bool,
+    form: "FileFormat | None",
+    out: str | None,
+    lake: str | None,
+    ws_url: str | None,
+) -> None:
+    """Fetch closed bars of EXCHANGE:TICKER symbols into files, a pipe or a lake.
+
+    A symbol that fails is named on stderr, the others are written, and the exit code is 1. Files appear whole or not
+    at all. TV_ETL_AUTH_TOKEN or TV_ETL_SESSION_ID name an account, else it is anonymous.
+    """
+    from tv_etl.cli.fetch import DEFAULT_BARS, SeriesFetch, Wanted, parse_time
+    from tv_etl.cli.files import destination
+    from tv_etl.cli.progress import show_progress
+    from tv_etl.tradingview.accounts import Account
+    from tv_etl.tradingview.errors import TradingViewError
+    from tv_etl.tradingview.intervals import Interval
+    from tv_etl.tradingview.symbols import SeriesSettings
+
+    if bars is None and start is None:
+        bars = DEFAULT_BARS
+    if out is None and lake is None:
+        out = "-"
+    try:
+        settings = SeriesSettings(adjustment, session, currency)
+        wanted = Wanted(bars, parse_time("--start", start), parse_time("--end", end), forming, settings)
+        widths = [Interval.parse(interval) for interval in intervals]
+        fetching = SeriesFetch(symbols, widths, wanted, ws_url=ws_url, account=Account.from_environment())
+        target = destination(out, form)
+        store = None
+        if lake is not None:
+            from tv_etl.lake.store import BarStore
+
+            store = BarStore(lake)
+    except (TradingViewError, ValueError) as error:
+        raise click.UsageError(str(error)) from None
+    try:
+        with target as put:
+            has_bar = not (out == "-" and sys.stdout.isatty())
+            failed = show_progress(fetching.run(put, store), len(fetching), has_bar=has_bar)
+    except BrokenPipeError:
+        _leave_pipe()
+    except (TradingViewError, OSError) as error:
+        raise click.ClickException(str(error)) from None
+    sys.exit(1 if failed else 0)
+
+
+@main.command(no_args_is_help=True)
+@click.argument("symbols", nargs=-1, required=True, metavar="SYMBOL...")
+@click.option("--once", is_flag=True, help="Print the quotes as they are now and end.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print a JSON object on a line for each change once a price is known, for pipes.",
+)
+@click.option("--ws-url", metavar="URL", help="Another server.  [default: $TV_ETL_WS_URL or TradingView]")
+def watch(symbols: tuple[str, ...], once: bool, as_json: bool, ws_url: str | None) -> None:
+    """Show live quotes of EXCHANGE:TICKER symbols until Ctrl-C.
+
+    Goes on over lost connections, and says for how long nothing was seen. TV_ETL_AUTH_TOKEN or TV_ETL_SESSION_ID name
+    an account, else it is anonymous and many exchanges come delayed.
+    """
+    import asyncio
+    import signal
+
+    from tv_etl.cli.watch import print_once, watch_quotes
+    from tv_etl.tradingview.accounts import Account
+    from tv_etl.tradingview.errors import TradingViewError
+    from tv_etl.tradingview.ohlcv import signal_handler
+    from tv_etl.tradingview.symbols import check_symbol
+
+    symbols = tuple(dict.fromkeys(symbols))
+    try:
+        for symbol in symbols:
+            check_symbol(symbol)
+        account = Account.from_environment()
+    except TradingViewError as error:
+        raise click.UsageError(str(error)) from None
+    if not (once or as_json or sys.stdout.isatty()):
+        raise click.UsageError("a live table needs a terminal: use --json in a pipe, or --once")
+    # Also when told to end: the terminal gets its cursor back.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal_handler)
+    show = print_once if once else watch_quotes
+    try:
+        is_well = asyncio.run(show(symbols, as_json=as_json, ws_url=ws_url, account=account))
+    except KeyboardInterrupt:
+        is_well = True
+    except BrokenPipeError:
+        _leave_pipe()
+    except (TradingViewError, OSError) as error:
+        raise click.ClickException(str(error)) from None
+    sys.exit(0 if is_well else 1)
+
+
+def _leave_pipe() -> NoReturn:
+    # The reader of our output has left: what is still buffered has nobody to go to, and is no error.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(1)
+
+
+@main.command()
+@click.option(
+    "--lake", default=lambda: os.environ.get("TV_ETL_LAKE") or "lake", show_default="$TV_ETL_LAKE or lake",
+    help="Directory of the lake, or its address in an object store: s3://bucket/prefix, gs:// or az://.",
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print an array of objects instead of a table.")
+def status(lake: str, as_json: bool) -> None:
+    """Show what the lake holds, lacks and is about to lose, the most urgent series first."""
+    import json
+    from datetime import datetime, timezone
+
+    from rich.console import Console
+
+    from tv_etl.cli.status import status_table
+    from tv_etl.lake.errors import BarStoreError
+    from tv_etl.lake.status import lake_status
+    from tv_etl.lake.store import BarStore
+    from tv_etl.tradingview.errors import MissingExtraError
+
+    now = datetime.now(timezone.utc)
+    try:
+        statuses = lake_status(BarStore(lake), now)
+    except (BarStoreError, MissingExtraError, ValueError) as error:
+        raise click.ClickException(str(error)) from None
+    if as_json:
+        click.echo(json.dumps([each.to_dict() for each in statuses], indent=1, ensure_ascii=False))
+    else:
+        console = Console()
+        console.print(status_table(statuses, now, console.width))
+
+
+@main.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def market(arguments: tuple[str, ...]) -> None:
+    """Run the market server; options as of `python -m tv_etl.market_server --help`."""
+    os.execv(sys.executable, [sys.executable, "-m", "tv_etl.market_server", *arguments])

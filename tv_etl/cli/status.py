@@ -1,0 +1,65 @@
+"""The status of a lake as a table on a terminal."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta, timezone
+
+from rich.table import Table
+from rich.text import Text
+
+from tv_etl.lake.record import SeriesRecord
+from tv_etl.lake.status import SeriesStatus
+
+_NEAR = timedelta(days=1)
+_SOON = timedelta(days=2)
+_WIDE = 100
+
+
+def status_table(statuses: Iterable[SeriesStatus], now: datetime, width: int = _WIDE) -> Table:
+    """One row per series; times are UTC. Below a width of 100 characters first bars and revisions are left out."""
+    is_wide = width >= _WIDE
+    table = Table(title="Series in the lake", box=None, padding=(0, 1, 0, 0))
+    table.add_column("symbol", no_wrap=True)
+    table.add_column("interval", no_wrap=True)
+    columns = ["bars", "first bar", "last bar", "complete", "gaps", "revised", "next loss"]
+    for column in columns if is_wide else [name for name in columns if name not in ("first bar", "revised")]:
+        table.add_column(column, justify="right", no_wrap=True)
+    for status in statuses:
+        record = status.record
+        if status.error:
+            error = Text(status.error, style="red", overflow="fold")
+            table.add_row(status.symbol, status.interval.token, *[""] * (len(table.columns) - 3), error)
+            continue
+        table.add_row(
+            status.symbol,
+            status.interval.token,
+            f"{record.rows:,}",
+            *([_minute(record.first)] if is_wide else []),
+            _minute(record.last),
+            "unknown" if record.ratio is None else f"{record.ratio:.2%}",
+            _gaps_text(record),
+            *([f"{record.revisions:,}"] if is_wide else []),
+            _deadline_text(status.loss_deadline, now),
+        )
+    return table
+
+
+def _gaps_text(record: SeriesRecord) -> str | Text:
+    if record.ratio is None:
+        return ""
+    if not record.missing_sessions:
+        return f"{record.gaps:,}"
+    plural = "" if record.missing_sessions == 1 else "s"
+    return Text(f"{record.gaps:,} ({record.missing_sessions:,} session{plural})", style="yellow")
+
+
+def _deadline_text(deadline: datetime | None, now: datetime) -> str | Text:
+    if deadline is None:
+        return "never"
+    left = deadline - now
+    hours, minutes = divmod(max(int(left.total_seconds()), 0) // 60, 60)
+    text = f"in {hours // 24} d {hours % 24} h" if hours >= 48 else f"in {hours} h {minutes:02} min"
+    return Text(text, style="bold red" if left < _NEAR else "yellow" if left < _SOON else "")
+
+
+def _minute(moment: datetime | None) -> str:
+    return "" if moment is None else f"{moment.astimezone(timezone.utc):%Y-%m-%d %H:%M}"

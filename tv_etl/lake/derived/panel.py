@@ -1,0 +1,213 @@
+"""All symbols of an interval side by side: a dataset derived from the lake, for questions across symbols.
+
+    <base>/panel/interval=1m/2026-11.parquet    below a day a file per UTC month, else per UTC year
+    <base>/.tv_etl/panel/1m/sources.json        from which versions of which files each of them was made
+
+A question about one day opens a file per symbol in the lake, and a few row groups of one file here: rows are sorted by
+UTC day, then by symbol, then by time. Measured with 200 symbols of minutes: 4 to 30 times less CPU than from the lake;
+sorted by symbol first it would be a twentieth smaller, and cost as much as the lake. To make a file takes memory for
+its bars, some 60 bytes each.
+
+The panel can always be made again from the lake, and never holds what the lake does not. On a file system only.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from tv_etl.lake.bar_file import FORMAT
+from tv_etl.lake.bars import Bars
+from tv_etl.lake.errors import StoreReadError
+from tv_etl.lake.layout import path_segment, period_range
+from tv_etl.lake.sealed import encode_sealed_groups
+from tv_etl.lake.storage.files import data_directory
+from tv_etl.lake.storage.journal import CommitGroup
+from tv_etl.lake.store import BarStore
+from tv_etl.tradingview.bar_schema import BAR_SCHEMA
+from tv_etl.tradingview.errors import IntervalError
+from tv_etl.tradingview.intervals import Interval
+
+PANEL_SCHEMA = pa.schema([pa.field("symbol", pa.string(), nullable=False), *BAR_SCHEMA])
+
+_VERSION = 1
+_GROUP_ROWS = 65_536  # a row group has whole days, until it has so many rows
+_DAY_US = 86_400_000_000
+_FORMAT = {
+    **{key: value for key, value in FORMAT.items() if key not in ("row_group_size", "sorting_columns")},
+    "use_dictionary": ["symbol"],
+}
+
+
+@dataclass(frozen=True)
+class PanelRefresh:
+    """`written` are the files that were made again, oldest first; of `unchanged` ones the lake has nothing new."""
+
+    written: tuple[Path, ...]
+    unchanged: int
+
+
+class _Source(NamedTuple):
+    """A file of the lake: its version by the file system, and of each panel file what it holds of that."""
+
+    state: str
+    parts: dict[str, str]
+
+
+class _Sources(NamedTuple):
+    """The content of sources.json: files of the lake by symbol and name, and what each panel file was made from."""
+
+    files: dict[str, _Source]
+    panels: dict[str, str]
+
+
+def refresh_panel(store: BarStore, interval: str | Interval) -> PanelRefresh:
+    """Make the panel of an interval equal to the lake; only files whose sources changed are made again, one by one.
+
+    A file appears whole or not at all, and a refresh that was killed goes on where it was. Commits of the lake may go
+    on meanwhile: the next refresh has what they bring. One refresh of an interval at a time: others wait.
+
+    Raises IntervalError, ValueError for a lake that is not a directory, and as `BarStore.read` and `upsert` do.
+    """
+    width = Interval.parse(interval)
+    if not width.is_time_based:
+        raise IntervalError(width.token, "tick and range bars are not stored")
+    if "://" in store.base:
+        raise ValueError(f"{store.base}: a panel is kept in a directory of this host only")
+    group = CommitGroup(Path(store.base), Path(store.base) / ".tv_etl" / "panel" / width.token, "sources.json")
+    record = group.head
+    symbols = [symbol for symbol, each in store.series() if each == width]
+    if not symbols and not record.exists():
+        return PanelRefresh((), 0)
+    written: list[Path] = []
+    while True:
+        with group.writing() as transaction:
+            known = _read_sources(record)
+            files = _current_files(store, symbols, width, known)
+            digests = _digests(files)
+            stale = [
+                period
+                for period in sorted({*digests, *known.panels, *_existing(store, width)})
+                if known.panels.get(period) != digests.get(period, "") or not _file(store, width, period).exists()
+            ]
+            if not stale:
+                if files != known.files:
+                    transaction.stage(record, _encode_sources(_Sources(files, known.panels)))
+                    transaction.publish()
+                return PanelRefresh(tuple(written), len(known.panels) - len({*written}))
+            # One a transaction: of what was made before a kill nothing is made again.
+            period = stale[0]
+            target = _file(store, width, period)
+            content = encode_sealed_groups(_row_groups(store, symbols, width, period), PANEL_SCHEMA, **_FORMAT)
+            panels = {**known.panels, period: digests.get(period, "")}
+            transaction.stage(target, content)
+            transaction.stage(record, _encode_sources(_Sources(files, panels)))
+            transaction.publish()
+            written.append(target)
+
+
+def _file(store: BarStore, width: Interval, period: str) -> Path:
+    return Path(store.base) / "panel" / f"interval={width.token}" / f"{period}.parquet"
+
+
+def _existing(store: BarStore, width: Interval) -> list[str]:
+    return [path.stem for path in (Path(store.base) / "panel" / f"interval={width.token}").glob("*.parquet")]
+
+
+def _row_groups(store: BarStore, symbols: list[str], width: Interval, period: str) -> Iterator[pa.Table]:
+    unit = _unit(width)
+    first = np.datetime64(period, unit)
+    edges = (first, first + np.timedelta64(1, unit))
+    start, end = (_moment(int(edge.astype("datetime64[s]").astype(np.int64))) for edge in edges)
+    parts = {symbol: store.read(symbol, width, start, end) for symbol in symbols}
+    bars = pa.concat_tables([BAR_SCHEMA.empty_table(), *parts.values()])
+    names, owners = (
+        pa.array(parts, pa.string()),
+        np.repeat(np.arange(len(parts)), [len(part) for part in parts.values()]),
+    )
+    days = bars["timestamp"].cast(pa.int64()).to_numpy() // _DAY_US
+    order = np.argsort(days, kind="stable")
+    begun = 0
+    for end_of_day in [*(np.flatnonzero(np.diff(days[order])) + 1), len(bars)]:
+        if end_of_day - begun >= _GROUP_ROWS or begun < end_of_day == len(bars):
+            rows = order[begun:end_of_day]
+            yield bars.take(rows).add_column(0, PANEL_SCHEMA.field(0), names.take(owners[rows]))
+            begun = end_of_day
+
+
+def _current_files(store: BarStore, symbols: list[str], width: Interval, known: _Sources) -> dict[str, _Source]:
+    found = {}
+    for symbol in symbols:
+        directory = Path(store.base) / data_directory(width.token, path_segment(symbol))
+        try:
+            with os.scandir(directory) as entries:
+                states = {Path(each.name).stem: each.stat() for each in entries}
+        except OSError as error:
+            raise StoreReadError(directory, error.strerror or str(error)) from error
+        for name, status in sorted(states.items()):
+            state = f"{status.st_size} {status.st_mtime_ns} {status.st_ino}"
+            before = known.files.get(f"{symbol} {name}")
+            is_same = before is not None and before.state == state
+            parts = before.parts if before is not None and is_same else _parts(store, symbol, width, name, state)
+            found[f"{symbol} {name}"] = _Source(state, parts)
+    return found
+
+
+def _parts(store: BarStore, symbol: str, width: Interval, name: str, state: str) -> dict[str, str]:
+    """Of each panel file the version of what the file holds of its time."""
+    if width.seconds < 300:  # a file of the lake spans no more than one of the panel
+        return {name[: len("2026-11")]: state}
+    start, end = (None if each is None else _moment(each) for each in period_range(name, width))
+    bars = Bars.from_stored(store.read(symbol, width, start, end))
+    labels = np.datetime_as_string(bars.times.astype("datetime64[s]").astype(f"datetime64[{_unit(width)}]"))
+    return {label: _hash(part.times, part.values, part.has_volume) for label, part in bars.split(labels)}
+
+
+def _digests(files: dict[str, _Source]) -> dict[str, str]:
+    """From which versions of which files each panel file has to be made."""
+    made_of: dict[str, list[str]] = {}
+    for name, source in sorted(files.items()):
+        for period, version in source.parts.items():
+            made_of.setdefault(period, []).append(f"{name} {version}")
+    return {period: _hash("\n".join(lines).encode()) for period, lines in made_of.items()}
+
+
+def _hash(*parts: "bytes | np.ndarray[tuple[int, ...], np.dtype[np.generic]]") -> str:
+    content = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        content.update(part if isinstance(part, bytes) else part.tobytes())
+    return content.hexdigest()
+
+
+def _read_sources(path: Path) -> _Sources:
+    """What is not there or not ours is made again: it is all derived."""
+    try:
+        content = json.loads(path.read_bytes())
+        if content["version"] != _VERSION:
+            return _Sources({}, {})
+        files = {name: _Source(str(state), dict(parts)) for name, (state, parts) in content["files"].items()}
+        return _Sources(files, dict(content["panels"]))
+    except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
+        return _Sources({}, {})
+    except OSError as error:
+        raise StoreReadError(path, error.strerror or str(error)) from error
+
+
+def _encode_sources(sources: _Sources) -> bytes:
+    content = {"version": _VERSION, "files": sources.files, "panels": sources.panels}
+    return json.dumps(content, ensure_ascii=False, sort_keys=True).encode()
+
+
+def _unit(width: Interval) -> Literal["M", "Y"]:
+    return "M" if width.seconds < 86_400 else "Y"
+
+
+def _moment(second: int) -> datetime:
+    return datetime.fromtimestamp(second, tz=timezone.utc)

@@ -1,0 +1,205 @@
+"""What is known of a stored series beside its bars: the file `series.json`, changed in the same commit as they are.
+
+It says how the bars were made (facts), which spans were asked for and answered, how far back the server reaches, how
+the history was re-adjusted, and of each period file what `status` shows, so that nobody need read the bars for that.
+The bars themselves are the truth: a record that does not fit them any more is judged by them, not they by it.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from typing import Any, NamedTuple
+
+from tv_etl.lake.bar_file import SCHEMA_VERSION, Owner
+from tv_etl.lake.bars import Bars
+from tv_etl.lake.errors import DamagedFileError, NewerFormatError
+from tv_etl.lake.readjustment import Readjustment
+from tv_etl.lake.spans import Span, merged
+from tv_etl.tradingview.errors import IntervalError
+from tv_etl.tradingview.intervals import Interval
+from tv_etl.tradingview.trading_hours import TradingHours, TradingHoursError, gap_runs
+
+
+@dataclass(frozen=True)
+class Window:
+    """How much of the series the server still had, when it last had no older bars to give: `bars` from `start` on."""
+
+    bars: int
+    start: int
+
+
+@dataclass(frozen=True)
+class FoundReadjustment:
+    """A re-adjustment, and when it was found (UTC seconds)."""
+
+    found_at: float
+    readjustment: Readjustment
+
+
+class Period(NamedTuple):
+    """One period file: its bars, and how they compare with the trading hours between `start` and `end` (UTC seconds).
+
+    `expected` is None where the trading hours are not known; `gaps` are runs of `missing` bars, `sessions` the trading
+    days that are missing whole. In the file a period is a list: a long history has hundreds, read at each commit.
+    """
+
+    rows: int
+    first: int
+    last: int
+    bytes: int
+    start: int
+    end: int
+    expected: int | None = None
+    missing: int = 0
+    gaps: int = 0
+    sessions: int = 0
+
+    @classmethod
+    def of(cls, bars: Bars, size: int, interval: Interval, hours: TradingHours | None, span: Span) -> "Period":
+        """Judge the bars of a file of `size` bytes by what is expected in the span."""
+        start, end = span
+        plain = cls(len(bars), int(bars.times[0]), int(bars.times[-1]), size, start, end)
+        if hours is None:
+            return plain
+        try:
+            expected = hours.expected_between(interval, start, end)
+        except IntervalError:
+            return plain
+        runs = gap_runs(expected, bars.times)
+        return plain._replace(
+            expected=len(expected),
+            missing=sum(run.bars for run in runs),
+            gaps=len(runs),
+            sessions=sum(hours.whole_sessions(interval, run) for run in runs),
+        )
+
+
+@dataclass(frozen=True)
+class SeriesRecord:
+    """The content of `series.json`.
+
+    `asked` are spans of opens (UTC seconds) in which no bar is missing that the server had. `revisions` and
+    `quarantined` count the rows of the logs, `periods` describe the data files by name.
+    """
+
+    facts: Mapping[str, str] = field(default_factory=dict)
+    asked: tuple[Span, ...] = ()
+    window: Window | None = None
+    readjustments: tuple[FoundReadjustment, ...] = ()
+    revisions: int = 0
+    quarantined: int = 0
+    periods: Mapping[str, Period] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        """How many bars are stored."""
+        return sum(period.rows for period in self.periods.values())
+
+    @property
+    def stored_bytes(self) -> int:
+        """What the data files take."""
+        return sum(period.bytes for period in self.periods.values())
+
+    @property
+    def first(self) -> datetime | None:
+        """The open of the oldest stored bar."""
+        return moment(self.periods[min(self.periods)].first) if self.periods else None
+
+    @property
+    def last(self) -> datetime | None:
+        """The open of the newest stored bar."""
+        return moment(self.periods[max(self.periods)].last) if self.periods else None
+
+    @property
+    def ratio(self) -> float | None:
+        """Share of the bars expected between the first and the last that is stored; None if that is not known."""
+        expected = [period.expected for period in self.periods.values() if period.expected is not None]
+        if not expected or len(expected) < len(self.periods):
+            return None
+        missing = sum(period.missing for period in self.periods.values())
+        return 1.0 - missing / sum(expected) if sum(expected) else 1.0
+
+    @property
+    def gaps(self) -> int:
+        """How many runs of expected bars are missing; one that crosses from file to file counts in each."""
+        return sum(period.gaps for period in self.periods.values())
+
+    @property
+    def missing_sessions(self) -> int:
+        """How many trading days are missing whole."""
+        return sum(period.sessions for period in self.periods.values())
+
+    @property
+    def feed_delay_s(self) -> float:
+        """How late the feed is; 0 where nothing is known of it."""
+        try:
+            return max(0.0, float(self.facts.get("feed_delay_s") or 0.0))
+        except ValueError:
+            return 0.0
+
+    def trading_hours(self, interval: Interval) -> TradingHours | None:
+        """The hours that the bars follow; None if the server never told them, or not readably."""
+        if not self.facts.get("trading_hours"):
+            return None
+        # A day is the regular session's whatever hours the series was asked for.
+        session = self.facts.get("session", "regular") if interval.is_intraday else "regular"
+        try:
+            return TradingHours.of_symbol(json.loads(self.facts["trading_hours"]), session)
+        except (TradingHoursError, ValueError, AttributeError):
+            return None
+
+    def encode(self, owner: Owner) -> bytes:
+        """The file's content."""
+        content = {
+            "schema_version": SCHEMA_VERSION,
+            "symbol": owner.symbol,
+            "interval": owner.interval,
+            "facts": dict(self.facts),
+            "asked": [list(span) for span in self.asked],
+            "window": None if self.window is None else asdict(self.window),
+            "readjustments": [{"found_at": each.found_at, **asdict(each.readjustment)} for each in self.readjustments],
+            "revisions": self.revisions,
+            "quarantined": self.quarantined,
+            "periods": dict(self.periods),
+        }
+        return json.dumps(content, ensure_ascii=False, sort_keys=True).encode()
+
+    @classmethod
+    def decode(cls, content: bytes, path: str, owner: Owner) -> "SeriesRecord":
+        """Read a file's content. Raises DamagedFileError or NewerFormatError naming `path`."""
+        try:
+            fields: dict[str, Any] = json.loads(content)
+            version, found = int(fields["schema_version"]), Owner(fields["symbol"], fields["interval"])
+            if version <= SCHEMA_VERSION:
+                record = cls._of(fields)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise DamagedFileError(path, f"not the record of a series: {error!r}") from error
+        if version > SCHEMA_VERSION:
+            raise NewerFormatError(path, f"schema version {version}, known is {SCHEMA_VERSION}; upgrade tv_etl")
+        if found != owner:
+            raise DamagedFileError(path, f"describes {found.symbol!r} {found.interval!r}")
+        return record
+
+    @classmethod
+    def _of(cls, fields: Mapping[str, Any]) -> "SeriesRecord":
+        window = fields.get("window")
+        return cls(
+            facts={str(key): str(value) for key, value in fields["facts"].items()},
+            asked=tuple(merged((int(start), int(end)) for start, end in fields.get("asked", ()))),
+            window=None if window is None else Window(int(window["bars"]), int(window["start"])),
+            readjustments=tuple(map(_found, fields.get("readjustments", ()))),
+            revisions=int(fields.get("revisions", 0)),
+            quarantined=int(fields.get("quarantined", 0)),
+            periods={str(name): Period(*period) for name, period in fields.get("periods", {}).items()},
+        )
+
+
+def moment(second: int) -> datetime:
+    """UTC seconds as a time."""
+    return datetime.fromtimestamp(second, tz=timezone.utc)
+
+
+def _found(record: Mapping[str, Any]) -> FoundReadjustment:
+    fields = dict(record)
+    return FoundReadjustment(float(fields.pop("found_at")), Readjustment(**fields))

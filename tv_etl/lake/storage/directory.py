@@ -1,0 +1,147 @@
+"""A lake in a directory of this host; commits, locks and recovery are journal.py's."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import unquote, urlsplit
+
+from tv_etl.lake.errors import StoreReadError
+from tv_etl.lake.storage import journal
+from tv_etl.lake.storage.files import BESIDE, DATASET, RECORD, Snapshot, Transaction, data_directory, own_directory
+from tv_etl.lake.storage.journal import CommitGroup, locked_directory
+
+Result = TypeVar("Result")
+
+
+def local_directory(base: str | Path) -> Path | None:
+    """The directory that is meant by a path or a `file://` address; None for any other address. Raises ValueError."""
+    scheme, separator, _ = str(base).partition("://")
+    if not separator:
+        return Path(base)
+    if scheme != "file":
+        return None
+    parts = urlsplit(str(base))
+    if parts.netloc not in ("", "localhost") or not parts.path or parts.query or parts.fragment:
+        raise ValueError(f"{base}: expected file:// and an absolute path, e.g. file:///srv/lake")
+    return Path(unquote(parts.path))
+
+
+class LocalLake:
+    """Threads, processes and readers of one host may use the same directory at once."""
+
+    def __init__(self, directory: Path, *, lock_timeout_s: float) -> None:
+        self._root = directory.absolute()
+        self._lock_timeout_s = lock_timeout_s
+
+    @property
+    def base(self) -> str:
+        return str(self._root)
+
+    def address(self, name: str) -> str:
+        return str(self._root / name)
+
+    def files(self, token: str, segment: str) -> "LocalFiles":
+        own = self._root / own_directory(token, segment)
+        group = CommitGroup(self._root, own, RECORD, lock_timeout_s=self._lock_timeout_s)
+        return LocalFiles(self._root, data_directory(token, segment), group)
+
+    def interval_tokens(self) -> list[str]:
+        return list(_listed(self._root / DATASET, "interval="))
+
+    def stored_segments(self, token: str) -> list[str]:
+        found = _listed(self._root / DATASET / f"interval={token}", "symbol=")
+        return [segment for segment in found if self.files(token, segment).is_stored]
+
+    def twins(self, token: str, segment: str) -> list[str]:
+        folded = unquote(segment).casefold()
+        found = _listed(self._root / DATASET / f"interval={token}", "symbol=")
+        twins = [other for other in found if other != segment and unquote(other).casefold() == folded]
+        return [other for other in twins if self.files(token, other).is_stored]
+
+    def creation_lock(self, token: str) -> AbstractContextManager[None]:
+        # Some file systems fold case: there, two such symbols would share one directory.
+        return locked_directory(self._root / BESIDE / token, self._root, lock_timeout_s=self._lock_timeout_s)
+
+
+class LocalFiles:
+    """The files of one series, under its lock."""
+
+    def __init__(self, root: Path, data: str, group: CommitGroup) -> None:
+        self._root = root
+        self._data = data
+        self._group = group
+
+    @property
+    def is_stored(self) -> bool:
+        return self._group.has_journal or any(name.endswith(".parquet") for name in _listed(self._root / self._data))
+
+    def reading(self, read: Callable[[Snapshot], Result]) -> Result:
+        return self._group.reading(lambda: read(_LocalSnapshot(self._root, self._data)))
+
+    def mend(self) -> list[str]:
+        return []
+
+    def writing(self, write: Callable[[Transaction], Result]) -> Result:
+        with self._group.writing() as transaction:
+            return write(_LocalTransaction(self._root, self._data, transaction))
+
+
+class _LocalSnapshot:
+    def __init__(self, root: Path, data: str) -> None:
+        self._root = root
+        self._data = data
+
+    def data_names(self) -> list[str]:
+        return [f"{self._data}/{name}" for name in sorted(_listed(self._root / self._data))]
+
+    def read(self, name: str) -> bytes | None:
+        path = self._root / name
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StoreReadError(path, error.strerror or str(error)) from error
+
+    def read_tail(self, name: str, size: int) -> tuple[bytes, int]:
+        path = self._root / name
+        try:
+            with path.open("rb") as source:
+                whole = source.seek(0, os.SEEK_END)
+                source.seek(max(0, whole - size))
+                return source.read(), whole
+        except OSError as error:
+            raise StoreReadError(path, error.strerror or str(error)) from error
+
+
+class _LocalTransaction(_LocalSnapshot):
+    stamp = b""  # nobody else can commit under the lock
+
+    def __init__(self, root: Path, data: str, transaction: journal.Transaction) -> None:
+        super().__init__(root, data)
+        self._transaction = transaction
+
+    def stage(self, name: str, content: bytes | memoryview) -> None:
+        self._transaction.stage(self._root / name, content)
+
+    def set_aside(self, name: str) -> str:
+        return self._transaction.set_aside(self._root / name).relative_to(self._root).as_posix()
+
+    def publish(self) -> None:
+        self._transaction.publish()
+
+
+def _listed(directory: Path, prefix: str = "") -> Iterator[str]:
+    """What follows the prefix in the names that have it."""
+    # Path.glob would take a directory that may not be read for an empty one.
+    try:
+        with os.scandir(directory) as found:
+            for entry in found:
+                if entry.name.startswith(prefix):
+                    yield entry.name.removeprefix(prefix)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise StoreReadError(directory, error.strerror or str(error)) from error

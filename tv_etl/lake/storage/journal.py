@@ -1,0 +1,347 @@
+"""Several files change together or not at all, and a change once acknowledged stays.
+
+A commit group is a directory of its own: `lock`, a JSON object as its head, `journal.json` while a commit of several
+files is under way, and temporary files. Its other targets lie anywhere under the same root, on the same file system.
+
+    lock -> write temporary files, fsync each -> journal: fsync, rename into place, fsync     (the commit point)
+         -> rename the files into place -> fsync their directories -> rename the journal: it becomes the head
+
+The journal is the new head, with the moves under the key `journal`: a file less to write, sync and remove. A single
+file needs none: its rename is the commit point. A process killed at any instant, or a power cut, leaves the old state
+or a journal, and whoever takes the lock next completes it.
+
+The lock is flock, which the kernel frees with its holder: POSIX only, and one host only. Whoever wants it first passes
+a gate, which a waiting writer holds shut, so that readers who overlap each other cannot keep it out. Knows nothing of
+bars or Parquet and imports neither.
+"""
+
+import fcntl
+import json
+import os
+import re
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import TypeVar
+
+from tv_etl.lake.errors import (
+    DamagedFileError,
+    NewerFormatError,
+    StoreBusyError,
+    StoreReadError,
+    StoreWriteError,
+)
+
+LOCK_TIMEOUT_S = 30.0  # a commit takes milliseconds; the re-write of a long history seconds
+JOURNAL_VERSION = 1
+
+_FIRST_PAUSE_S = 0.0005
+_LONGEST_PAUSE_S = 0.005  # a writer must meet the short moments in which no reader has the lock
+_TEMPORARY = re.compile(r"[0-9a-f]{32}(\.[^/]*)?")
+
+Result = TypeVar("Result")
+
+
+class CommitGroup:
+    """The lock, the head, the journal and the temporary files of files that change together.
+
+    `directory` is the group's own, under `root`, and holds the file named `head`. Nothing is created before the first
+    `writing`.
+    """
+
+    def __init__(self, root: Path, directory: Path, head: str, *, lock_timeout_s: float = LOCK_TIMEOUT_S) -> None:
+        self.root = root
+        self.directory = directory
+        self.head = directory / head
+        self._lock_timeout_s = lock_timeout_s
+        self._lock = directory / "lock"
+        self._journal = directory / "journal.json"
+
+    @property
+    def has_journal(self) -> bool:
+        """True while a commit is half done: by a living process, or by one that was killed."""
+        try:
+            self._journal.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:
+            raise StoreReadError(self._journal, str(error)) from error
+        return True
+
+    def reading(self, read: Callable[[], Result]) -> Result:
+        """Return what `read` returns; it sees no half-done commit, of the living or of the dead.
+
+        `read` itself must not come here again: it would wait for the writer who waits for it.
+
+        Raises StoreBusyError when a writer keeps the lock, and what completing a left journal raises.
+        """
+        while True:
+            with ExitStack() as held:
+                try:
+                    held.enter_context(self._locked(fcntl.LOCK_SH, os.O_RDONLY))
+                except (FileNotFoundError, NotADirectoryError):
+                    # Never committed here (or the data was copied without its lock): nobody to wait for, unless the
+                    # first commit began meanwhile.
+                    result = read()
+                    if not self._lock.exists():
+                        return result
+                    continue
+                except OSError as error:
+                    raise StoreReadError(self._lock, str(error)) from error
+                if not self.has_journal:
+                    return read()
+            with self.writing():
+                pass  # entering completes the journal
+
+    @contextmanager
+    def writing(self) -> Iterator["Transaction"]:
+        """Hold the lock; files staged in the transaction appear when it is published, or never.
+
+        Raises StoreBusyError, StoreWriteError, DamagedFileError or NewerFormatError (both of the journal).
+        """
+        with ExitStack() as held:
+            with _as_write_error(self._lock):
+                if not self._lock.exists():
+                    make_durable_directory(self.directory, self.root)
+                held.enter_context(self._locked(fcntl.LOCK_EX, os.O_RDWR | os.O_CREAT))
+            self._recover()
+            transaction = Transaction(self)
+            try:
+                yield transaction
+            finally:
+                transaction.discard()
+
+    @contextmanager
+    def _locked(self, operation: int, flags: int) -> Iterator[None]:
+        """Hold the lock, having passed the gate, which is the flock of the directory. Raises OSError as well."""
+        with ExitStack() as gate:
+            gate.enter_context(_locked(_open_directory(self.directory), self._lock, operation, self._lock_timeout_s))
+            with _locked(os.open(self._lock, flags, 0o666), self._lock, operation, self._lock_timeout_s):
+                gate.close()
+                yield
+
+    def _recover(self) -> None:
+        """Complete a left journal, then sweep what no journal names."""
+        moves = self._left_moves()
+        with _as_write_error(self.directory):
+            if moves is not None:
+                self._complete(moves)
+            for path in self.directory.iterdir():
+                if _TEMPORARY.fullmatch(path.name):
+                    path.unlink()
+
+    def _left_moves(self) -> "list[tuple[str, str]] | None":
+        try:
+            text = self._journal.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StoreReadError(self._journal, str(error)) from error
+        try:
+            journal = json.loads(text)["journal"]
+            version, moves = int(journal["version"]), [(str(a), str(b)) for a, b in journal["moves"]]
+        except (ValueError, TypeError, KeyError) as error:
+            raise DamagedFileError(self._journal, f"not a journal: {error!r}") from error
+        if version > JOURNAL_VERSION:
+            raise NewerFormatError(self._journal, f"journal version {version}, known is {JOURNAL_VERSION}")
+        for temporary, target in moves:
+            if not _TEMPORARY.fullmatch(temporary) or target.startswith("/") or ".." in target.split("/"):
+                raise DamagedFileError(self._journal, f"names {temporary!r} and {target!r}")
+        return moves
+
+    def _write_journal(self, moves: "list[tuple[str, str]]", head: bytes) -> None:
+        journal = json.dumps({"version": JOURNAL_VERSION, "moves": moves}).encode()
+        # The head stays unparsed: that of a long history takes longer to parse than all the rest.
+        fields = head.removeprefix(b"{")
+        content = b'{"journal": %b%b%b' % (journal, b"" if fields == b"}" else b", ", fields)
+        temporary = _write_temporary(self.directory, ".json", content)
+        _sync_directory(self.directory)  # the journal must not outlive a name it mentions
+        temporary.replace(self._journal)
+        _sync_directory(self.directory)
+
+    def _complete(self, moves: "list[tuple[str, str]]") -> None:
+        """Do the journal's renames, those that are done already excepted, and make it the head."""
+        for temporary, name in moves:
+            target = self.root / name
+            if not target.parent.exists():  # removed by hand after the writer was killed
+                make_durable_directory(target.parent, self.root)
+            try:
+                (self.directory / temporary).replace(target)
+            except FileNotFoundError:
+                if not target.exists():
+                    reason = f"neither {temporary} nor {name} exists"
+                    raise DamagedFileError(self._journal, reason) from None
+        for directory in sorted({(self.root / name).parent for _, name in moves}):
+            _sync_directory(directory)
+        # Not synced: where a power cut brings it back, all that it asks for is found done. The next one syncs it first.
+        self._journal.replace(self.head)
+
+
+class Transaction:
+    """Files on their way; used inside `CommitGroup.writing`, under its lock."""
+
+    def __init__(self, group: CommitGroup) -> None:
+        self._group = group
+        self._staged: list[tuple[Path, Path]] = []
+        self._head: bytes | None = None
+
+    def stage(self, target: Path, content: bytes | memoryview) -> None:
+        """Write the future content of `target` beside it, durably; the head, a JSON object, waits for the others.
+
+        Raises StoreWriteError.
+        """
+        if target == self._group.head:
+            self._head = bytes(content)
+            return
+        with _as_write_error(target):
+            temporary = _write_temporary(self._group.directory, target.suffix, content)
+        self._staged.append((temporary, target))
+
+    def set_aside(self, path: Path) -> Path:
+        """Move a file into the group's directory under a name that nobody reads, durably; return where it is now.
+
+        Raises StoreWriteError.
+        """
+        aside = self._group.directory / f"damaged-{time.time_ns()}-{path.name}"
+        with _as_write_error(path):
+            path.replace(aside)
+            _sync_directory(path.parent)
+            _sync_directory(self._group.directory)
+        return aside
+
+    def publish(self) -> None:
+        """Make all staged files appear; on return they survive a power cut. Of several, one must be the head.
+
+        Raises StoreWriteError. Then all or none of them are in place once the lock was taken again.
+        """
+        group, head = self._group, self._head
+        with _as_write_error(group.directory):
+            if head is not None and not self._staged:
+                self._staged.append((_write_temporary(group.directory, group.head.suffix, head), group.head))
+                head = None
+            new = {target.parent for _, target in self._staged if not target.exists()}
+            for directory in sorted(new - {group.directory}):
+                make_durable_directory(directory, group.root)
+            if head is not None:
+                moves = [(a.name, b.relative_to(group.root).as_posix()) for a, b in self._staged]
+                group._write_journal(moves, head)
+                self._staged.clear()
+                group._complete(moves)
+            elif len(self._staged) > 1:
+                raise ValueError(f"a commit of {len(self._staged)} files needs its head, {group.head}")
+            elif self._staged:
+                [(temporary, target)] = self._staged
+                temporary.replace(target)
+                self._staged.clear()
+                _sync_directory(target.parent)
+
+    def discard(self) -> None:
+        """Remove what was staged and not published."""
+        if not self._group.has_journal:  # a journal that could not be synced still names these files
+            for temporary, _ in self._staged:
+                with suppress(OSError):  # the next holder of the lock sweeps it
+                    temporary.unlink()
+        self._staged.clear()
+
+
+@contextmanager
+def locked_directory(directory: Path, root: Path, *, lock_timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[None]:
+    """Hold the lock of a directory itself, created where missing. Raises StoreBusyError or StoreWriteError."""
+    with _as_write_error(directory):
+        if not directory.exists():
+            make_durable_directory(directory, root)
+        fd = _open_directory(directory)
+    with _locked(fd, directory, fcntl.LOCK_EX, lock_timeout_s):
+        yield
+
+
+def make_durable_directory(directory: Path, root: Path) -> None:
+    """Create the directory and what is missing above it, and sync the names of all of them from `root` down.
+
+    Also of those that exist: whoever created them may have been killed before syncing them.
+    """
+    missing = [path for path in (directory, *directory.parents) if not path.exists()]
+    for path in reversed(missing):
+        path.mkdir(exist_ok=True)
+        if path not in (directory, *_between(directory, root)):
+            _sync_directory(path.parent)
+    for path in _between(directory, root):
+        _sync_directory(path)
+    with suppress(PermissionError):  # one may use a directory whose parent one may not list
+        _sync_directory(root.parent)
+
+
+def _between(directory: Path, root: Path) -> list[Path]:
+    """The parents of `directory` up to and including `root`."""
+    return [path for path in directory.parents if path == root or root in path.parents]
+
+
+def _write_temporary(directory: Path, suffix: str, content: bytes | memoryview) -> Path:
+    path = directory / f"{uuid.uuid4().hex}{suffix}"
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        try:
+            view = memoryview(content)
+            while view:
+                view = view[os.write(fd, view) :]
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+    except BaseException:
+        with suppress(OSError):
+            path.unlink()
+        raise
+    return path
+
+
+def _open_directory(directory: Path) -> int:
+    return os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def _sync_directory(directory: Path) -> None:
+    fd = _open_directory(directory)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def _locked(fd: int, path: Path, operation: int, timeout_s: float) -> Iterator[None]:
+    """Hold flock on the descriptor, which is closed at the end."""
+    try:
+        _acquire(fd, path, operation, timeout_s)
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                fcntl.flock(fd, fcntl.LOCK_UN)  # closing alone would leave it held by a child forked meanwhile
+    finally:
+        os.close(fd)
+
+
+def _acquire(fd: int, path: Path, operation: int, timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    pause_s = _FIRST_PAUSE_S
+    while True:
+        try:
+            fcntl.flock(fd, operation | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                raise StoreBusyError(path, f"another process held the lock for {timeout_s:g} s") from None
+        except OSError as error:
+            raise StoreWriteError(path, f"cannot be locked: {error}") from error
+        time.sleep(min(pause_s, left_s))
+        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+
+@contextmanager
+def _as_write_error(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreWriteError(Path(error.filename or path), error.strerror or str(error)) from error

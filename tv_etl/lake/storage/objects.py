@@ -1,0 +1,396 @@
+"""A lake in an object store: a commit of any number of objects by one conditional put, from any number of hosts.
+
+Each series has a head, its `series.json`. A commit stages the new contents beside it and then replaces the head, if it
+is still the one that the commit began with:
+
+    read head and data -> put staged objects -> replace the head, which names the moves     (the commit point)
+         -> put what is staged in the place of its target, delete it -> replace the head, without moves
+
+A writer that came second starts again from the head that came first. A writer killed after the commit point leaves
+moves, and whoever writes next completes them first: each target is replaced only in the version that the commit
+found, so that one who is slow undoes nothing. Contents carry the stamp of their commit, because the version of an
+object may be no more than its checksum. Readers of the store write nothing: they take what is staged for the target.
+Other engines see the targets alone, and between commit point and last move some old, some new.
+
+Knows nothing of bars or Parquet; the head is a JSON object of which it uses the key `commit`.
+"""
+
+import json
+import random
+import re
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import Any, TypeVar
+
+from tv_etl.lake.errors import DamagedFileError, NewerFormatError, StoreBusyError, StoreReadError, StoreWriteError
+from tv_etl.lake.storage.bucket import Bucket, ChangedError, Object, Version
+from tv_etl.lake.storage.files import BESIDE, DATASET, RECORD, Snapshot, Transaction, data_directory, own_directory
+
+COMMIT_VERSION = 1
+
+_COMMIT = "commit"  # the key in the head
+_STAGED = re.compile(r"[0-9a-f]{32}\.[a-z]+")
+_FIRST_PAUSE_S = 0.01
+_LONGEST_PAUSE_S = 1.0
+
+Result = TypeVar("Result")
+
+
+class ObjectLake:
+    """Threads, processes, hosts and readers may use the same address at once.
+
+    Names are case-sensitive, as the keys of objects are.
+    """
+
+    def __init__(self, address: str, *, timeout_s: float) -> None:
+        self._bucket = Bucket(address, timeout_s=timeout_s)
+        self._timeout_s = timeout_s
+
+    @property
+    def base(self) -> str:
+        return self._bucket.address
+
+    def address(self, name: str) -> str:
+        return self._bucket.address_of(name)
+
+    def files(self, token: str, segment: str) -> "ObjectFiles":
+        return ObjectFiles(
+            self._bucket, data_directory(token, segment), own_directory(token, segment), timeout_s=self._timeout_s
+        )
+
+    def interval_tokens(self) -> list[str]:
+        found = self._bucket.directories(DATASET)
+        return [name.removeprefix("interval=") for name in found if name.startswith("interval=")]
+
+    def stored_segments(self, token: str) -> list[str]:
+        data, own = f"{DATASET}/interval={token}/symbol=", f"{BESIDE}/{token}/"
+        found = {
+            name.removeprefix(data).partition("/")[0]
+            for name in self._bucket.sizes(f"{DATASET}/interval={token}")
+            if name.startswith(data) and name.endswith(".parquet")
+        }
+        # A first commit that was killed may have no data file yet.
+        staged = (name.removeprefix(own).split("/") for name in self._bucket.sizes(f"{BESIDE}/{token}"))
+        unfinished = {path[0] for path in staged if len(path) == 2 and _STAGED.fullmatch(path[1])} - found
+        return sorted(found | {segment for segment in unfinished if self.files(token, segment).is_stored})
+
+    def twins(self, token: str, segment: str) -> list[str]:
+        return []
+
+    def creation_lock(self, token: str) -> None:
+        return None
+
+
+@dataclass(frozen=True)
+class _Move:
+    """`target` gets the content of `staged`, if it is in the version `over` or does not exist where that is None."""
+
+    staged: str
+    target: str
+    over: Version | None
+
+
+@dataclass(frozen=True)
+class _Head:
+    """`version` is None where there is no head yet, `record` where it holds nothing but a commit."""
+
+    version: Version | None = None
+    commit: str = ""
+    moves: tuple[_Move, ...] = ()
+    record: bytes | None = None
+
+    def is_same_state(self, other: "_Head") -> bool:
+        """True although one of the two may have moves left and the other none."""
+        return self.commit == other.commit and (bool(self.commit) or self.version == other.version)
+
+    def encode(self) -> bytes:
+        fields = {} if self.record is None else json.loads(self.record)
+        commit = {"version": COMMIT_VERSION, "id": self.commit, "moves": [asdict(move) for move in self.moves]}
+        return json.dumps({**fields, _COMMIT: commit}, ensure_ascii=False, sort_keys=True).encode()
+
+    @classmethod
+    def decode(cls, found: Object, address: str) -> "_Head":
+        try:
+            fields: dict[str, Any] = json.loads(found.content)
+            commit = fields.pop(_COMMIT, None)
+            if commit is None:  # copied from a directory
+                return cls(found.version, record=found.content)
+            if commit["version"] > COMMIT_VERSION:
+                reason = f"commit version {commit['version']}, known is {COMMIT_VERSION}; upgrade tv_etl"
+                raise NewerFormatError(address, reason)
+            moves = tuple(_move(**move) for move in commit["moves"])
+            record = json.dumps(fields, ensure_ascii=False, sort_keys=True).encode() if fields else None
+            return cls(found.version, str(commit["id"]), moves, record)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise DamagedFileError(address, f"not the record of a series: {error!r}") from error
+
+
+class ObjectFiles:
+    """The files of one series; `data` and `own` are its two directories."""
+
+    def __init__(self, bucket: Bucket, data: str, own: str, *, timeout_s: float) -> None:
+        self._bucket = bucket
+        self._data = data
+        self._own = own
+        self._record_name = f"{own}/{RECORD}"
+        self._timeout_s = timeout_s
+
+    @property
+    def is_stored(self) -> bool:
+        return bool(self._head().moves) or any(name.endswith(".parquet") for name in self._bucket.sizes(self._data))
+
+    def reading(self, read: Callable[[Snapshot], Result]) -> Result:
+        for head in self._attempts():
+            try:
+                result = read(_ObjectSnapshot(self._bucket, self._data, self._own, head))
+            except Exception:
+                if self._is_current(head):
+                    raise
+                continue  # what went wrong may be of two states
+            if self._is_current(head):
+                return result
+        raise AssertionError("unreachable: attempts end with an error")
+
+    def mend(self) -> list[str]:
+        try:
+            self._head()
+        except DamagedFileError:
+            found = self._bucket.get(self._record_name)
+            if found is None:
+                return []
+            aside = _name_aside(self._record_name)
+            self._bucket.put(aside, found.content)
+            try:
+                self._bucket.replace(self._record_name, _Head(commit=uuid.uuid4().hex).encode(), over=found.version)
+            except ChangedError:  # somebody else mended it
+                self._bucket.delete([aside])
+                return []
+            return [aside]
+        return []
+
+    def writing(self, write: Callable[[Transaction], Result]) -> Result:
+        self._bucket.require_conditions(f"{BESIDE}/conditions")
+        for found in self._attempts():
+            head = self._settled(found) if found.moves else found
+            if head is None:
+                continue
+            transaction = _ObjectTransaction(self, self._bucket, self._data, self._own, head)
+            try:
+                result = write(transaction)
+            except ChangedError:
+                continue
+            except Exception:
+                if transaction.is_published:
+                    raise
+                transaction.discard()
+                if self._is_current(head):
+                    raise
+                continue
+            if transaction.is_published:
+                return result
+            transaction.discard()
+            if self._is_current(head):
+                return result
+        raise AssertionError("unreachable: attempts end with an error")
+
+    def _attempts(self) -> Iterator[_Head]:
+        """The head, again and again until time is up. Raises StoreBusyError."""
+        deadline = time.monotonic() + self._timeout_s
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            yield self._head()
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                address = self._bucket.address_of(self._record_name)
+                raise StoreBusyError(address, f"other writers came first for {self._timeout_s:g} s")
+            time.sleep(min(random.uniform(0, pause_s), left_s))
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    def _head(self) -> _Head:
+        found = self._bucket.get(self._record_name)
+        if found is None:
+            return _Head()
+        address = self._bucket.address_of(self._record_name)
+        head = _Head.decode(found, address)
+        for move in head.moves:
+            directory, _, name = move.staged.rpartition("/")
+            is_ours = directory == self._own and _STAGED.fullmatch(name)
+            if not is_ours or move.target.rpartition("/")[0] not in (self._data, self._own):
+                raise DamagedFileError(address, f"names {move.staged!r} and {move.target!r}")
+        return head
+
+    def _is_current(self, head: _Head) -> bool:
+        return self._head().is_same_state(head)
+
+    def commit(self, head: _Head) -> _Head:
+        """Replace the head in the version that it has by its successor. Raises ChangedError if another one did."""
+        try:
+            return replace(head, version=self._bucket.replace(self._record_name, head.encode(), over=head.version))
+        except ChangedError:
+            found = self._head()
+            if found.commit != head.commit:
+                raise
+            return found  # the answer to the first try was lost
+
+    def _settled(self, head: _Head) -> _Head | None:
+        """The head once its moves are done; None if somebody else replaced it meanwhile."""
+        for move in head.moves:
+            staged = self._bucket.get(move.staged)
+            if staged is not None:  # else it was done, and removed
+                self.move(head, move, staged.content)
+        try:
+            return self.finish(head)
+        except ChangedError:
+            return None
+
+    def move(self, head: _Head, move: _Move, content: bytes | memoryview) -> None:
+        """Put the content of a commit in its place unless it is there, or a later commit is."""
+        try:
+            self._bucket.replace(move.target, content, over=move.over)
+            return
+        except ChangedError:
+            found = self._bucket.get(move.target)
+        if (found is not None and found.content == content) or not self._is_current(head):
+            return
+        if found is not None:
+            reason = "was replaced by something else than tv_etl while a commit was half done; remove it to keep ours"
+            raise DamagedFileError(self._bucket.address_of(move.target), reason)
+        try:
+            self._bucket.replace(move.target, content, over=None)  # removed by hand
+        except ChangedError:
+            return
+
+    def finish(self, head: _Head) -> _Head:
+        """Forget the moves, which are done. Raises ChangedError if somebody else replaced the head."""
+        self._bucket.delete([move.staged for move in head.moves])
+        return self.commit(replace(head, moves=()))
+
+
+class _ObjectSnapshot:
+    def __init__(self, bucket: Bucket, data: str, own: str, head: _Head) -> None:
+        self._bucket = bucket
+        self._data = data
+        self._own = own
+        self._head = head
+        self._staged = {move.target: move.staged for move in head.moves}
+
+    @cached_property
+    def _sizes(self) -> dict[str, int]:
+        return self._bucket.sizes(self._data)
+
+    def data_names(self) -> list[str]:
+        names = {*self._sizes, *self._staged}
+        return sorted(name for name in names if name.rpartition("/")[0] == self._data)
+
+    def read(self, name: str) -> bytes | None:
+        if name == f"{self._own}/{RECORD}":
+            return self._head.record
+        found = self._find(name)
+        return None if found is None else found.content
+
+    def read_tail(self, name: str, size: int) -> tuple[bytes, int]:
+        if name in self._staged or name not in self._sizes:
+            content = self.read(name)
+            if content is None:
+                raise StoreReadError(self._bucket.address_of(name), "no such object")
+            return content[-size:], len(content)
+        whole = self._sizes[name]
+        return self._bucket.get_range(name, max(0, whole - size), whole), whole
+
+    def _find(self, name: str) -> Object | None:
+        if name in self._staged and (found := self._bucket.get(self._staged[name])) is not None:
+            return found
+        return self._bucket.get(name)
+
+
+class _ObjectTransaction(_ObjectSnapshot):
+    """A snapshot without moves, and what is to follow it."""
+
+    def __init__(self, files: ObjectFiles, bucket: Bucket, data: str, own: str, head: _Head) -> None:
+        super().__init__(bucket, data, own, head)
+        self.stamp = uuid.uuid4().bytes
+        self.is_published = False
+        self._files = files
+        self._seen: dict[str, Version | None] = {}
+        self._moves: list[tuple[_Move, bytes | memoryview]] = []
+        self._record = head.record
+        self._aside: dict[str, str] = {}
+
+    @cached_property
+    def _own_names(self) -> frozenset[str]:
+        """What was beside the data before this commit, what dead writers left included."""
+        return frozenset(self._bucket.sizes(self._own))
+
+    def stage(self, name: str, content: bytes | memoryview) -> None:
+        if name == f"{self._own}/{RECORD}":
+            self._record = bytes(content)
+            return
+        over = self._seen[name] if name in self._seen else self._version(name)
+        staged = f"{self._own}/{uuid.uuid4().hex}.{name.rpartition('.')[2]}"
+        self._moves.append((_Move(staged, name, over), content))
+        self._bucket.put(staged, content)
+
+    def set_aside(self, name: str) -> str:
+        content = self.read(name)
+        if content is None:
+            raise StoreReadError(self._bucket.address_of(name), "no such object")
+        aside = _name_aside(f"{self._own}/{name.rpartition('/')[2]}")
+        self._bucket.put(aside, content)
+        self._aside[name] = aside
+        if name == f"{self._own}/{RECORD}":
+            self._record = None
+        return aside
+
+    def publish(self) -> None:
+        if not self._moves and not self._aside and self._record == self._head.record:
+            return
+        garbage = [name for name in self._own_names if _STAGED.fullmatch(name.rpartition("/")[2])]
+        moves = tuple(move for move, _ in self._moves)
+        successor = replace(self._head, commit=self.stamp.hex(), moves=moves, record=self._record)
+        try:
+            head = self._files.commit(successor)
+        except ChangedError:
+            self.discard()
+            raise
+        except BaseException:
+            self.is_published = True  # perhaps: then the head names what is staged
+            raise
+        self.is_published = True
+        for move, content in self._moves:
+            self._files.move(head, move, content)
+        # Whoever staged these began before this commit, which keeps theirs from ever being one.
+        self._bucket.delete([*garbage, *(name for name in self._aside if name != f"{self._own}/{RECORD}")])
+        if moves:
+            try:
+                self._files.finish(head)
+            except ChangedError:
+                return  # a later writer did that
+
+    def discard(self) -> None:
+        """Remove what was staged and not published."""
+        with suppress(StoreWriteError):  # a later commit sweeps it
+            self._bucket.delete([*(move.staged for move, _ in self._moves), *self._aside.values()])
+        self._moves.clear()
+        self._aside.clear()
+
+    def _find(self, name: str) -> Object | None:
+        is_absent = name.startswith(f"{self._own}/") and name not in self._own_names
+        found = None if is_absent else super()._find(name)
+        self._seen[name] = None if found is None else found.version
+        return found
+
+    def _version(self, name: str) -> Version | None:
+        return self._bucket.version(name) if name in self._sizes or name in self._own_names else None
+
+
+def _name_aside(name: str) -> str:
+    directory, _, file = name.rpartition("/")
+    return f"{directory}/damaged-{time.time_ns()}-{file}"
+
+
+def _move(staged: str, target: str, over: dict[str, str | None] | None) -> _Move:
+    return _Move(staged, target, None if over is None else Version(**over))

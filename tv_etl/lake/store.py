@@ -1,0 +1,324 @@
+"""The lake: plain hive Parquet that DuckDB, Polars, pandas and Spark read with no help from us.
+
+    <base>/ohlcv/interval=1m/symbol=NASDAQ%3AAAPL/2026-11.parquet    below 5m a file per UTC month (below 1m per day),
+    <base>/ohlcv/interval=1h/symbol=NASDAQ%3AAAPL/2026.parquet       below a day per UTC year,
+    <base>/ohlcv/interval=1d/symbol=NASDAQ%3AAAPL/all.parquet        else one file
+    <base>/.tv_etl/1m/NASDAQ%3AAAPL/series.json                      what is known of the series: record.py; logs:
+                                                                     logs.py; what a commit leaves there:
+                                                                     storage/journal.py, storage/objects.py
+
+A bar's file is a pure function of its interval and time, so an upsert reads and rewrites just the files its bars
+belong to. Only closed bars are kept. The watermark is in the files' footers.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from urllib.parse import unquote
+
+import pyarrow as pa
+
+from tv_etl.lake.bar_file import Footer, Owner
+from tv_etl.lake.bars import Bars, check_bars
+from tv_etl.lake.layout import path_segment, period_range
+from tv_etl.lake.readjustment import agrees_at_start
+from tv_etl.lake.record import SeriesRecord, moment
+from tv_etl.lake.snapshot import Series, StoredSeries
+from tv_etl.lake.storage.directory import LocalLake, local_directory
+from tv_etl.lake.storage.files import Lake, Snapshot, Transaction
+from tv_etl.lake.storage.journal import LOCK_TIMEOUT_S
+from tv_etl.lake.upsert import Commit, Update, commit_update
+from tv_etl.tradingview.bar_schema import BAR_SCHEMA
+from tv_etl.tradingview.errors import IntervalError, MissingExtraError, SymbolError
+from tv_etl.tradingview.intervals import Interval
+
+SCAN_SCHEMA = pa.schema(
+    [pa.field("symbol", pa.string(), nullable=False), pa.field("interval", pa.string(), nullable=False), *BAR_SCHEMA]
+)
+_SCAN_ROWS = 65_536  # in a batch, at most
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+@dataclass(frozen=True)
+class SeriesSummary:
+    """The extent of a stored series; `bytes` are those of its data files."""
+
+    rows: int
+    first: datetime | None
+    last: datetime | None
+    bytes: int
+
+
+class BarStore:
+    """Bars of many series, kept up to date by one verb: `upsert`.
+
+    `base` is a directory, whose threads, processes and readers of one host may use it at once, or the address of a
+    prefix in an object store (`s3://bucket/prefix`, `gs://`, `az://`), which any number of hosts may. Credentials for
+    that come from the environment alone. `clock` tells UTC seconds; it decides what is closed where the bars do not
+    say so themselves. Raises ValueError for another address, MissingExtraError where obstore is not installed.
+    """
+
+    def __init__(
+        self,
+        base: str | Path,
+        *,
+        clock: Callable[[], float] = time.time,
+        lock_timeout_s: float = LOCK_TIMEOUT_S,
+    ) -> None:
+        self._lake = _open_lake(base, lock_timeout_s)
+        self._clock = clock
+
+    @property
+    def base(self) -> str:
+        """The lake's absolute directory, or its address."""
+        return self._lake.base
+
+    def upsert(self, symbol: str, interval: str | Interval, bars: pa.Table) -> Commit:
+        """Merge the closed bars into the series, atomically and durably; the newer value of a bar stands.
+
+        A bar whose low and high do not enclose its open and close goes into quarantine. Where the oldest bars given
+        differ from the stored ones by one ratio, or those of a back-adjusted future by one amount, the history was
+        re-adjusted: what is stored of the time before is rescaled in the same commit. So give bars back to where they
+        agree with the stored ones, or all that the server still has: `agrees` tells.
+
+        The facts of the series are the table's schema metadata `tv_etl.*`; those that are missing stay as stored.
+        `tv_etl.forming_from` (UTC seconds, empty: none) says which bars are not closed, `asked_from` and `asked_until`
+        in which span none is missing that the server had, `window_bars` and `window_from` how much it still had.
+
+        Raises SymbolError, IntervalError, BadBarsError, SettingsError or ReadjustedError with nothing stored;
+        StoreBusyError; DamagedFileError, NewerFormatError or StoreReadError for what is stored; StoreWriteError.
+        """
+        series = self._series(symbol, interval)
+        update = Update.of(bars, series.interval, self._clock())
+        if not len(update.closed) and not series.files.is_stored:
+            return Commit(0, 0, 0, update.forming, None, None, 0, ())
+        return self._write(series, lambda transaction: commit_update(series, transaction, update, self._clock()))
+
+    def agrees(self, symbol: str, interval: str | Interval, bars: pa.Table) -> bool:
+        """True unless the oldest bar that is both given and stored differs: then older ones may differ as well.
+
+        Raises BadBarsError, and as `read` does.
+        """
+        given = check_bars(bars)
+        given = given.take(given.is_consistent())
+        if not len(given):
+            return True
+        first, last = moment(int(given.times[0])), moment(int(given.times[-1]) + 1)
+        return agrees_at_start(Bars.from_stored(self.read(symbol, interval, first, last)), given)
+
+    def revisions(self, symbol: str, interval: str | Interval) -> pa.Table:
+        """Return every closed bar that came again with other values, in the order found.
+
+        Columns: timestamp, found_at, old_open ... old_volume, open ... volume. Raises as `read` does.
+        """
+        series = self._series(symbol, interval)
+        return series.files.reading(lambda snapshot: StoredSeries(series, snapshot).revisions())
+
+    def record(self, symbol: str, interval: str | Interval) -> SeriesRecord:
+        """Return what is known of the series beside its bars: facts, spans asked, window, re-adjustments, periods.
+
+        Empty for a series never stored. Raises as `read` does.
+        """
+        series = self._series(symbol, interval)
+        return series.files.reading(lambda snapshot: StoredSeries(series, snapshot).record())
+
+    def set_aside_damaged(self, symbol: str, interval: str | Interval) -> list[str]:
+        """Move what cannot be read as the series' out of the way, so that its time can be fetched again.
+
+        Returns where it lies now: beside the record, outside the dataset. What is whole stays. Raises StoreBusyError,
+        StoreReadError, StoreWriteError, or NewerFormatError for what a later version can read.
+        """
+        series = self._series(symbol, interval)
+
+        def write(transaction: Transaction) -> list[str]:
+            aside = [transaction.set_aside(name) for name in StoredSeries(series, transaction).damaged_names()]
+            transaction.publish()
+            return aside
+
+        aside = series.files.mend()
+        if series.files.is_stored:
+            aside += series.files.writing(write)
+        return [self._lake.address(name) for name in aside]
+
+    def quarantine(self, symbol: str, interval: str | Interval) -> pa.Table:
+        """Return the closed bars whose low and high do not enclose open and close, ascending, with found_at.
+
+        They are not in the dataset. A fetch that brings a sound version of a bar takes it out. Raises as `read` does.
+        """
+        series = self._series(symbol, interval)
+        return series.files.reading(lambda snapshot: StoredSeries(series, snapshot).quarantine())
+
+    def read(
+        self,
+        symbol: str,
+        interval: str | Interval,
+        start: datetime | None = None,
+        end: datetime | None = None,
+    ) -> pa.Table:
+        """Return the stored bars of the half-open range, ascending; no rows for a series never stored.
+
+        Raises SymbolError, IntervalError, ValueError for a time without zone, StoreBusyError, DamagedFileError,
+        NewerFormatError or StoreReadError.
+        """
+        series = self._series(symbol, interval)
+        start_s, end_s = _ceil_seconds(start), _ceil_seconds(end)
+
+        def read(snapshot: Snapshot) -> list[Bars]:
+            stored = StoredSeries(series, snapshot)
+            return [
+                stored.bars(period).between(start_s, end_s)
+                for period in stored.periods
+                if _overlaps(period_range(period, series.interval), start_s, end_s)
+            ]
+
+        tables = [bars.to_table() for bars in series.files.reading(read)]
+        return pa.concat_tables([BAR_SCHEMA.empty_table(), *tables]).combine_chunks()
+
+    def scan(
+        self,
+        symbols: str | Iterable[str] | None = None,
+        intervals: str | Interval | Iterable[str | Interval] | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+    ) -> pa.RecordBatchReader:
+        """Stream the stored bars of the half-open range, of all series or those named: by symbol, width and time.
+
+        The columns are symbol, interval as paths have it (1m, 1h, 1d) and those of a bar. A series is read when its
+        turn comes, as one commit left it, and only its files of the range; one that is not stored has no rows.
+
+        Raises as `read` does: for the arguments at once, for what is stored while the stream is read.
+        """
+        _ceil_seconds(start), _ceil_seconds(end)
+        if intervals is None:
+            widths = self._stored_intervals()
+        else:
+            given = [intervals] if isinstance(intervals, str | Interval) else intervals
+            widths = [Interval.parse(each) for each in given]
+        names = [symbols] if isinstance(symbols, str) else symbols if symbols is None else list(symbols)
+        wanted = {(name, width) for width in widths for name in names or ()}
+        if names is None:
+            wanted = {(name, width) for width in widths for name in self._stored_symbols(width)}
+        for name, width in wanted:
+            self._series(name, width)
+        batches = (
+            batch
+            for name, width in sorted(wanted, key=_by_symbol_and_width)
+            for batch in _labelled(self.read(name, width, start, end), name, width)
+        )
+        return pa.RecordBatchReader.from_batches(SCAN_SCHEMA, batches)
+
+    def watermark(self, symbol: str, interval: str | Interval) -> datetime | None:
+        """Return the time of the newest stored bar, read from a footer. Raises as `read` does."""
+        series = self._series(symbol, interval)
+
+        def newest(snapshot: Snapshot) -> Footer | None:
+            stored = StoredSeries(series, snapshot)
+            return stored.footer(stored.periods[-1]) if stored.periods else None
+
+        footer = series.files.reading(newest)
+        return None if footer is None else moment(footer.last_s)
+
+    def summary(self, symbol: str, interval: str | Interval) -> SeriesSummary:
+        """Return how much of the series is stored, read from footers. Raises as `read` does."""
+        series = self._series(symbol, interval)
+        footers = series.files.reading(lambda snapshot: list(StoredSeries(series, snapshot).footers()))
+        rows, size = sum(each.rows for each in footers), sum(each.bytes for each in footers)
+        if not footers:
+            return SeriesSummary(0, None, None, 0)
+        return SeriesSummary(rows, moment(footers[0].first_s), moment(footers[-1].last_s), size)
+
+    def facts(self, symbol: str, interval: str | Interval) -> dict[str, str]:
+        """Return how the series was made: source, adjustment, trading_hours, ...; empty when unknown.
+
+        Raises as `read` does.
+        """
+        return dict(self.record(symbol, interval).facts)
+
+    def series(self) -> list[tuple[str, Interval]]:
+        """Return every stored series, by symbol and then by width. Raises StoreReadError."""
+        found = [(name, width) for width in self._stored_intervals() for name in self._stored_symbols(width)]
+        return sorted(found, key=_by_symbol_and_width)
+
+    def uri(self, symbol: str, interval: str | Interval) -> str:
+        """Return the directory or the address of the series' files, for readers other than us; it may not exist yet."""
+        return self._lake.address(self._series(symbol, interval).data)
+
+    def _series(self, symbol: str, interval: str | Interval) -> Series:
+        width = Interval.parse(interval)
+        if not width.is_time_based:
+            raise IntervalError(width.token, "tick and range bars are not stored: their times are not unique")
+        return Series(Owner(symbol, width.token), width, path_segment(symbol), self._lake)
+
+    def _write(self, series: Series, write: Callable[[Transaction], Commit]) -> Commit:
+        lock = self._lake.creation_lock(series.interval.token)
+        if lock is None or series.files.is_stored:
+            return series.files.writing(write)
+        # Symbols that differ in case only would be one directory on some file systems; so that two new ones cannot
+        # miss each other, new series of an interval are made one at a time.
+        with lock:
+            for twin in self._lake.twins(series.interval.token, series.segment):
+                raise SymbolError(series.owner.symbol, f"is stored as {unquote(twin)!r} already")
+            return series.files.writing(write)
+
+    def _stored_intervals(self) -> list[Interval]:
+        found = []
+        for token in self._lake.interval_tokens():
+            with suppress(IntervalError):  # somebody else's directory
+                interval = Interval.parse(token)
+                if token == interval.token and interval.is_time_based:
+                    found.append(interval)
+        return found
+
+    def _stored_symbols(self, interval: Interval) -> list[str]:
+        segments = self._lake.stored_segments(interval.token)
+        return [symbol for segment in segments if _is_ours(symbol := unquote(segment), segment)]
+
+
+def _open_lake(base: str | Path, timeout_s: float) -> Lake:
+    directory = local_directory(base)
+    if directory is not None:
+        return LocalLake(directory, lock_timeout_s=timeout_s)
+    try:
+        from tv_etl.lake.storage.objects import ObjectLake
+    except ModuleNotFoundError as error:
+        if error.name != "obstore":
+            raise
+        raise MissingExtraError("for an object store obstore is missing: pip install 'tv-etl[s3]'") from error
+    return ObjectLake(str(base), timeout_s=timeout_s)
+
+
+def _by_symbol_and_width(series: tuple[str, Interval]) -> tuple[str, int, str]:
+    symbol, interval = series
+    return symbol, interval.seconds, interval.token
+
+
+def _labelled(bars: pa.Table, symbol: str, interval: Interval) -> Iterator[pa.RecordBatch]:
+    """The bars with the columns of SCAN_SCHEMA."""
+    for batch in bars.to_batches(max_chunksize=_SCAN_ROWS):
+        labels = [pa.repeat(pa.scalar(text), len(batch)) for text in (symbol, interval.token)]
+        yield pa.RecordBatch.from_arrays([*labels, *batch.columns], schema=SCAN_SCHEMA)
+
+
+def _is_ours(symbol: str, segment: str) -> bool:
+    """False for somebody else's directory."""
+    try:
+        return path_segment(symbol) == segment
+    except SymbolError:
+        return False
+
+
+def _overlaps(span: tuple[int | None, int | None], start_s: int | None, end_s: int | None) -> bool:
+    first, after = span
+    return (end_s is None or first is None or first < end_s) and (start_s is None or after is None or start_s < after)
+
+
+def _ceil_seconds(moment: datetime | None) -> int | None:
+    """The first whole UTC second not before the moment: bars lie on whole seconds."""
+    if moment is None:
+        return None
+    if moment.utcoffset() is None:
+        raise ValueError(f"{moment.isoformat()} has no time zone")
+    return -((_EPOCH - moment) // timedelta(seconds=1))

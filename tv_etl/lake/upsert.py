@@ -1,0 +1,280 @@
+"""How an upsert changes a stored series: one commit of all the files that its bars touch.
+
+It runs under the series' lock or, in an object store, again from the beginning when somebody else was faster.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+import pyarrow as pa
+
+from tv_etl.lake.bar_file import PREFIX, encode_bars, grows_larger
+from tv_etl.lake.bars import Bars, check_bars, joined, merge
+from tv_etl.lake.errors import BadBarsError, ReadjustedError, SettingsError
+from tv_etl.lake.layout import is_soon_over, period_labels, period_range
+from tv_etl.lake.logs import encode_log, quarantined, revision_rows
+from tv_etl.lake.readjustment import Readjustment, find_readjustment, revised
+from tv_etl.lake.record import FoundReadjustment, Period, SeriesRecord, Window, moment
+from tv_etl.lake.snapshot import UNSPECIFIED, Series, StoredSeries
+from tv_etl.lake.spans import Span
+from tv_etl.lake.spans import merged as merged_spans
+from tv_etl.lake.storage.files import Transaction
+from tv_etl.tradingview.intervals import Interval
+
+SETTINGS = ("adjustment", "session", "currency", "backadjustment")  # different ones never mix in a series
+_UNKNOWN = (UNSPECIFIED, "")
+
+_FILE_FACTS = ("source", *SETTINGS, "time_zone")
+# What a table says of itself, not of the series.
+_NOT_FACTS = frozenset(
+    {"forming_from", "asked_from", "asked_until", "window_bars", "window_from", "schema_version", "symbol", "interval"}
+)
+
+
+@dataclass(frozen=True)
+class Commit:
+    """What an upsert did.
+
+    `changed` bars are revisions. `forming` bars were refused because they were not closed. `first`, `last` and `rows`
+    are the whole series' after the commit, `quarantined` its bars that are kept out of the dataset; `paths` are the
+    data files written, relative to the base of the lake, none where nothing changed. With a `readjustment` older bars
+    than those given were rescaled. `record` is what is known of the series now.
+    """
+
+    added: int
+    changed: int
+    unchanged: int
+    forming: int
+    first: datetime | None
+    last: datetime | None
+    rows: int
+    paths: tuple[str, ...]
+    quarantined: int = 0
+    readjustment: Readjustment | None = None
+    record: SeriesRecord = field(default_factory=SeriesRecord)
+
+
+@dataclass(frozen=True)
+class Update:
+    """What an upsert was given: closed bars, and what their table says of itself and of the series."""
+
+    closed: Bars
+    forming: int
+    facts: Mapping[str, str]
+    asked: tuple[Span, ...]
+    window: Window | None
+
+    @classmethod
+    def of(cls, bars: pa.Table, interval: Interval, now_s: float) -> "Update":
+        """Check a table of bars. Raises BadBarsError."""
+        given = check_bars(bars)
+        facts = _facts_of(bars.schema)
+        closed = given.between(None, _forming_from(facts, interval, now_s))
+        return cls(closed, len(given) - len(closed), facts, _asked_in(facts), _window_in(facts))
+
+
+def commit_update(series: Series, transaction: Transaction, given: Update, now_s: float) -> Commit:
+    """Merge into the files that the bars belong to, and publish what differs."""
+    stored = StoredSeries(series, transaction)
+    known = stored.record()
+    is_sound = given.closed.is_consistent()
+    sound, broken = given.closed.take(is_sound), given.closed.take(~is_sound)
+    parts = dict(sound.split(period_labels(sound.times, series.interval)))
+    read = {period: stored.bars(period) for period in parts if period in stored.periods}
+    beside = joined(*read.values())
+    is_backadjusted = given.facts.get("backadjustment", known.facts.get("backadjustment")) == "true"
+    readjustment = find_readjustment(beside, sound, is_backadjusted=is_backadjusted)
+    if readjustment is not None:
+        _refuse_unless_newest(series, stored, sound, readjustment)
+    old, new = revised(beside, sound, readjustment)
+    record = _next_record(known, series, given, readjustment, len(old), now_s)
+    added, sizes = 0, dict[str, int]()
+    newest = max([*parts, *stored.periods], default="")
+    growing = {newest} if is_soon_over(series.interval) else set()
+    settled = {*stored.periods[-1:]} - {newest} if growing else set()  # what grew until now
+    for period in sorted({*parts, *stored.periods}):
+        is_older = readjustment is not None and _is_before(period, series.interval, readjustment)
+        if not (period in parts or period in settled or is_older):
+            continue
+        before = read[period] if period in read else stored.bars(period)
+        base = before if readjustment is None else readjustment.rescale(before)
+        merged = merge(base, parts.get(period, Bars.none()))
+        read[period] = merged.bars
+        added += merged.added
+        is_too_large = period in settled and grows_larger(before)
+        if merged.added or merged.changed or base is not before or is_too_large:
+            file_facts = {key: record.facts.get(key, UNSPECIFIED) for key in _FILE_FACTS}
+            stamp, is_growing = transaction.stamp, period in growing
+            content = encode_bars(merged.bars, series.owner, file_facts, stamp, is_growing=is_growing)
+            transaction.stage(series.period_name(period), content)
+            sizes[period] = len(content)
+    quarantine = _stage_logs(series, stored, transaction, known, sound, broken, (old, new), now_s)
+    periods = _described_periods(series, stored, known, record, read, sizes)
+    record = replace(record, quarantined=quarantine, periods=periods)
+    if periods and (sizes or record != known or not stored.has_record):
+        transaction.stage(series.record_name, record.encode(series.owner))
+    transaction.publish()
+    return Commit(
+        added=added,
+        changed=len(old),
+        unchanged=len(sound) - added - len(old),
+        forming=given.forming,
+        first=moment(periods[min(periods)].first) if periods else None,
+        last=moment(periods[max(periods)].last) if periods else None,
+        rows=sum(period.rows for period in periods.values()),
+        paths=tuple(map(series.period_name, sizes)),
+        quarantined=quarantine,
+        readjustment=readjustment,
+        record=record,
+    )
+
+
+def _next_record(
+    known: SeriesRecord,
+    series: Series,
+    given: Update,
+    readjustment: Readjustment | None,
+    revisions: int,
+    now_s: float,
+) -> SeriesRecord:
+    found = () if readjustment is None else (FoundReadjustment(now_s, readjustment),)
+    return replace(
+        known,
+        facts=_agreed_facts(series, known.facts, given.facts),
+        asked=tuple(merged_spans([*known.asked, *given.asked])),
+        window=given.window or known.window,
+        readjustments=(*known.readjustments, *found),
+        revisions=known.revisions + revisions,
+    )
+
+
+def _described_periods(
+    series: Series,
+    stored: StoredSeries,
+    known: SeriesRecord,
+    record: SeriesRecord,
+    read: Mapping[str, Bars],
+    sizes: Mapping[str, int],
+) -> dict[str, Period]:
+    """What the record says of each period file after the commit; `read` holds the bars that are in memory already."""
+    names = sorted({*stored.periods, *read})
+    if not names:
+        return {}
+    hours = record.trading_hours(series.interval)
+    has_new_hours = hours != known.trading_hours(series.interval)
+    first, _ = _extent(names[0], stored, known, read)
+    _, last = _extent(names[-1], stored, known, read)
+    # What is expected of a file ends with the series, so that only the ends can be concerned beside what was written.
+    ends = {names[0], names[-1], min(known.periods, default=""), max(known.periods, default="")}
+    described = dict[str, Period]()
+    for name in names:
+        if name in known.periods and name not in ends and name not in sizes and not has_new_hours:
+            described[name] = known.periods[name]
+            continue
+        period_start, period_end = period_range(name, series.interval)
+        span = (max(first, period_start or first), min(last + 1, period_end or last + 1))
+        before = known.periods.get(name)
+        is_same = before is not None and (before.start, before.end) == span and not has_new_hours
+        if is_same and before is not None and name not in sizes:
+            described[name] = before
+            continue
+        bars = read[name] if name in read else stored.bars(name)
+        size = sizes[name] if name in sizes else stored.footer(name).bytes
+        described[name] = Period.of(bars, size, series.interval, hours, span)
+    return described
+
+
+def _extent(name: str, stored: StoredSeries, known: SeriesRecord, read: Mapping[str, Bars]) -> tuple[int, int]:
+    """The first and the last time in a period file."""
+    if name in read:
+        return int(read[name].times[0]), int(read[name].times[-1])
+    if name in known.periods:
+        return known.periods[name].first, known.periods[name].last
+    footer = stored.footer(name)
+    return footer.first_s, footer.last_s
+
+
+def _is_before(period: str, interval: Interval, readjustment: Readjustment) -> bool:
+    first, _ = period_range(period, interval)
+    return first is None or first < readjustment.until
+
+
+def _refuse_unless_newest(series: Series, stored: StoredSeries, sound: Bars, readjustment: Readjustment) -> None:
+    """Raise ReadjustedError where newer stored bars may be concerned, too."""
+    newest = stored.footer(stored.periods[-1]).last_s
+    if newest > sound.times[-1] and readjustment.until > sound.times[-1]:
+        raise ReadjustedError(str(series), str(readjustment), moment(int(sound.times[-1])))
+
+
+def _stage_logs(
+    series: Series,
+    stored: StoredSeries,
+    transaction: Transaction,
+    known: SeriesRecord,
+    sound: Bars,
+    broken: Bars,
+    versions: tuple[Bars, Bars],
+    now_s: float,
+) -> int:
+    """Write down what was revised and what is kept out; return how many bars are in quarantine."""
+    old, new = versions
+    if len(old):
+        log = pa.concat_tables([stored.revisions(), revision_rows(old, new, now_s)])
+        transaction.stage(series.revisions_name, encode_log(log, transaction.stamp))
+    # Only a record of files tells that nothing is there; without one it was lost, or the files were taken away.
+    if not len(broken) and not known.quarantined and known.periods:
+        return 0
+    kept_out = stored.quarantine()
+    after = quarantined(kept_out, sound, broken, now_s)
+    if after is not kept_out:
+        transaction.stage(series.quarantine_name, encode_log(after, transaction.stamp))
+    return len(after)
+
+
+def _facts_of(schema: pa.Schema) -> dict[str, str]:
+    raw: dict[bytes, bytes] = schema.metadata or {}
+    ours = {key: value for key, value in raw.items() if key.startswith(PREFIX.encode())}
+    try:
+        return {key.decode().removeprefix(PREFIX): value.decode() for key, value in ours.items()}
+    except UnicodeDecodeError as error:
+        raise BadBarsError("timestamp", None, f"the schema metadata is not UTF-8: {error}") from None
+
+
+def _forming_from(facts: Mapping[str, str], interval: Interval, now_s: float) -> int | None:
+    """UTC seconds of the first bar that is not closed; None when all are."""
+    if "forming_from" not in facts:
+        # A month lasts up to 31 days: better a bar a few days late than one half formed.
+        width_s = interval.count * 31 * 86_400 if interval.unit == "mo" else interval.seconds
+        return math.floor(now_s - width_s) + 1
+    return _second(facts, "forming_from")
+
+
+def _asked_in(facts: Mapping[str, str]) -> tuple[Span, ...]:
+    start, until = _second(facts, "asked_from"), _second(facts, "asked_until")
+    return () if start is None or until is None else ((start, until),)
+
+
+def _window_in(facts: Mapping[str, str]) -> Window | None:
+    bars, start = _second(facts, "window_bars"), _second(facts, "window_from")
+    return None if bars is None or start is None else Window(bars, start)
+
+
+def _second(facts: Mapping[str, str], key: str) -> int | None:
+    text = facts.get(key, "")
+    try:
+        return int(text) if text else None
+    except ValueError:
+        raise BadBarsError("timestamp", None, f"tv_etl.{key} {text!r} is no whole number") from None
+
+
+def _agreed_facts(series: Series, stored: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
+    facts = dict(stored)
+    for key, value in given.items():
+        if key in _NOT_FACTS or value in _UNKNOWN:
+            continue
+        if key in SETTINGS and stored.get(key, value) not in (value, *_UNKNOWN):
+            raise SettingsError(str(series), key, stored[key], value)
+        facts[key] = value
+    return facts

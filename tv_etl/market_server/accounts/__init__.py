@@ -1,0 +1,1 @@
+"""Who signs in, with which token and plan, and who is let in."""

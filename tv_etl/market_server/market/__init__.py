@@ -1,0 +1,1 @@
+"""What trades: listings, their hours, and the bars of each."""

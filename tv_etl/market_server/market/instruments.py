@@ -1,0 +1,191 @@
+"""The named instruments of the synthetic market. Add one by adding a `Listing` to `instruments`.
+
+Among them are, for tests: `NASDAQ:SPLT`, split four for one on 2026-11-16; `NYSE:DIVI`, which pays 0.52 on the 13th
+of every second month of a quarter; `AMEX:THIN`, traded every few minutes only; `NASDAQ:IPOX`, listed on 2026-10-26;
+`NASDAQ:GONE`, delisted after 2025-06-30; `LSE:VOD` and `XETR:SAP`, whose feeds are 15 minutes late; `ECONOMICS:USM2`,
+which no account may see.
+"""
+
+from datetime import date
+from types import MappingProxyType
+from typing import Any
+
+from tv_etl.market_server.market import venues
+from tv_etl.market_server.market.listing import Listing, Source
+from tv_etl.market_server.market.sessions import Schedule
+
+_QUARTERLY = tuple((date(year, month, 13), 0.52) for year in range(2020, 2028) for month in (2, 5, 8, 11))
+
+
+def instruments() -> list[Listing]:
+    """Every named instrument."""
+    return [*_american(), *_traded_round_the_clock(), *_indices_and_futures(), *_european(), *_asian(), *_for_tests()]
+
+
+def _american() -> list[Listing]:
+    return [
+        us_stock("NASDAQ:AAPL", "Apple Inc.", 310.0, 48_000_000, isin="US0378331005"),
+        us_stock("NASDAQ:GOOGL", "Alphabet Inc.", 290.0, 31_000_000, isin="US02079K3059"),
+        us_stock("NASDAQ:MSFT", "Microsoft Corporation", 520.0, 22_000_000, isin="US5949181045"),
+        us_stock("NASDAQ:TSLA", "Tesla, Inc.", 410.0, 85_000_000, 0.032, isin="US88160R1014"),
+        us_stock("NYSE:JNJ", "Johnson & Johnson", 195.0, 7_500_000, 0.010, isin="US4781601046"),
+        us_stock("NYSE:BRK.B", "Berkshire Hathaway Inc. New", 495.0, 4_100_000, 0.010, isin="US0846707026"),
+        Listing(
+            "AMEX:SPY", "SPDR S&P 500 ETF Trust", "fund", ("etf",), "USD", venues.ARCA, venues.US_EQUITY, 690.0, 0.010,
+            daily_volume=70_000_000, yearly_growth=0.08, extended=venues.US_EXTENDED, outside=venues.US_OUTSIDE,
+        ),
+        _stock("BMFBOVESPA:PETR4", "PETROBRAS PN N2", venues.BRAZIL, 31.0, 38_000_000, "BRL", language="pt",
+               delay_s=900),
+    ]  # fmt: skip
+
+
+def _traded_round_the_clock() -> list[Listing]:
+    return [
+        coin("BINANCE:BTCUSDT", "Bitcoin / TetherUS", 98_000.0, 100, 21_000.0, "BTC", "USDT"),
+        coin("BINANCE:BTCUSDT.P", "BTCUSDT Perpetual Contract", 98_000.0, 10, 160_000.0, "BTC", "USDT",
+             kind="swap", typespecs=("crypto", "perpetual", "defi")),
+        coin("BINANCE:ETHUSDT", "Ethereum / TetherUS", 3_600.0, 100, 310_000.0, "ETH", "USDT"),
+        coin("BITSTAMP:BTCUSD", "Bitcoin / U.S. dollar", 98_000.0, 1, 1_900.0, "BTC", "USD"),
+        coin("COINBASE:ETHUSD", "Ethereum / U.S. dollar", 3_600.0, 100, 120_000.0, "ETH", "USD"),
+        coin("DERIBIT:BTC-PERPETUAL", "BTC Perpetual", 98_000.0, 10, 9_000.0, "BTC", "USD",
+             kind="swap", typespecs=("crypto", "perpetual")),
+        _currency_pair("FX:EURUSD", "Euro / U.S. Dollar", 1.13, 180_000),
+        _currency_pair("FOREX:EURUSD", "Euro / U.S. Dollar", 1.13, None),
+        _currency_pair("FX_IDC:USDCAD", "U.S. Dollar / Canadian Dollar", 1.37, None),
+        _currency_pair("FX_IDC:EURUSD", "Euro / U.S. Dollar", 1.13, None),
+        Listing(
+            "OANDA:XAUUSD", "Gold Spot / U.S. Dollar", "commodity", ("cfd",), "USD",
+            Source("OANDA", "OANDA", provider="oanda"), venues.METALS, 3_400.0, 0.009, pricescale=1_000, minmov=5,
+            daily_volume=240_000, yearly_growth=0.05, swing_octaves=10,
+        ),
+    ]  # fmt: skip
+
+
+def _indices_and_futures() -> list[Listing]:
+    return [
+        _index("SP:SPX", "S&P 500", 6_900.0, venues.US_INDEX_LATE, 2_400_000_000),
+        _index("TVC:NDX", "US 100 Index", 25_500.0, venues.US_INDEX, None),
+        _index("NASDAQ:NDX", "NASDAQ 100", 25_500.0, venues.US_INDEX, None),
+        _future("COMEX:GC1!", "Gold Futures", 3_400.0, 10, 190_000),
+        _future("COMEX:SI1!", "Silver Futures", 42.0, 1_000, 80_000),
+        _future("NYMEX:CL1!", "Light Crude Oil Futures", 68.0, 100, 320_000),
+    ]
+
+
+def _european() -> list[Listing]:
+    return [
+        _stock("XETR:SAP", "SAP SE", venues.XETRA, 207.0, 1_900_000, "EUR", language="de", delay_s=900, minmov=5),
+        _stock("XETR:MUV2", "Münchener Rückversicherungs-Gesellschaft AG", venues.XETRA, 540.0, 220_000, "EUR",
+               language="de"),
+        _stock("LSE:VOD", "Vodafone Group Public Limited Company", venues.LONDON, 88.0, 61_000_000, "GBX", delay_s=900),
+        _stock("EURONEXT:RÉMY", "Rémy Cointreau SA", venues.EURONEXT, 52.0, 140_000, "EUR", language="fr"),
+        _stock("EURONEXT:OR", "L'Oréal S.A.", venues.EURONEXT, 372.0, 310_000, "EUR", language="fr"),
+    ]  # fmt: skip
+
+
+def _asian() -> list[Listing]:
+    return [
+        _stock("KRX:005930", "Samsung Electronics Co., Ltd.", venues.KOREA, 98_000.0, 16_000_000, "KRW",
+               pricescale=1, minmov=100, yearly_growth=0.06, local_description="삼성전자", language="ko"),
+        _stock("NSE:M&M", "Mahindra & Mahindra Ltd.", venues.INDIA, 3_500.0, 2_600_000, "INR", minmov=10,
+               yearly_growth=0.1, language="hi", extras=MappingProxyType({"isin": "INE101A01026"})),
+        _stock("TSE:7203", "Toyota Motor Corporation", venues.JAPAN, 2_950.0, 24_000_000, "JPY", pricescale=10,
+               minmov=5, local_description="トヨタ自動車", language="ja"),
+        _stock("HKEX:700", "Tencent Holdings Limited", venues.HONG_KONG, 620.0, 19_000_000, "HKD", minmov=50,
+               local_description="騰訊控股", language="zh", delay_s=900),
+        _stock("SSE:600519", "Kweichow Moutai Co., Ltd.", venues.CHINA, 1_480.0, 3_100_000, "CNY",
+               local_description="贵州茅台", language="zh"),
+        _stock("SET:PTT", "PTT Public Company Limited", venues.THAILAND, 31.5, 41_000_000, "THB", minmov=25,
+               local_description="บริษัท ปตท. จำกัด (มหาชน)", language="th"),
+    ]  # fmt: skip
+
+
+def _for_tests() -> list[Listing]:
+    return [
+        us_stock("NASDAQ:SPLT", "Fourfold Industries Inc.", 62.0, 9_000_000, splits=((date(2026, 11, 16), 4.0),)),
+        us_stock("NYSE:DIVI", "Steady Dividends Corp.", 104.0, 3_200_000, 0.010, dividends=_QUARTERLY),
+        us_stock("NASDAQ:IPOX", "Newly Listed Inc.", 27.0, 2_400_000, 0.03, first_day=date(2026, 10, 26)),
+        us_stock("NASDAQ:GONE", "Formerly Traded Holdings", 8.4, 900_000, 0.03, last_day=date(2025, 6, 30),
+                 typespecs=("common", "discontinued")),
+        Listing(
+            "AMEX:THIN", "Seldom Traded Trust", "fund", ("etf",), "USD", venues.ARCA, venues.US_EQUITY, 24.0, 0.008,
+            daily_volume=160, is_thin=True,
+        ),
+        Listing(
+            "ECONOMICS:USM2", "United States Money Supply M2", "economic", ("indicator",), "USD",
+            Source("ECONOMICS", "Economics", "US", provider="tvc"), venues.US_FIGURES, 22_400.0, 0.001,
+            yearly_growth=0.05, swing_octaves=6, denial="group",
+        ),
+    ]  # fmt: skip
+
+
+def us_stock(
+    symbol: str, name: str, price: float, volume: int, volatility: float = 0.016, *, isin: str = "", **more: Any
+) -> Listing:
+    """A share of the New York exchanges, with trading before and after their hours."""
+    extras = {"isin": isin, "isin-displayed": isin} if isin else {}
+    settings: dict[str, Any] = {
+        "typespecs": ("common",),
+        "yearly_growth": 0.09,
+        "extended": venues.US_EXTENDED,
+        "outside": venues.US_OUTSIDE,
+        "local_description": name,
+        "extras": MappingProxyType(extras),
+    }
+    return Listing(
+        symbol, name, "stock", currency="USD", source=venues.CBOE_ONE, schedule=venues.US_EQUITY, price=price,
+        volatility=volatility, daily_volume=volume, **(settings | more),
+    )  # fmt: skip
+
+
+def _stock(
+    symbol: str, name: str, schedule: Schedule, price: float, volume: int, currency: str, **more: Any
+) -> Listing:
+    source = venues.SOURCES[symbol.partition(":")[0]]
+    settings = {"yearly_growth": 0.05} | more
+    return Listing(
+        symbol, name, "stock", ("common",), currency, source, schedule, price, 0.015, daily_volume=volume, **settings
+    )
+
+
+def coin(
+    symbol: str, name: str, price: float, scale: int, volume: float, base: str, quote: str, *, kind: str = "spot",
+    typespecs: tuple[str, ...] = ("crypto", "defi"),
+) -> Listing:  # fmt: skip
+    """A coin, or a contract on one, that trades round the clock; `volume` is in coins a day."""
+    exchange = symbol.partition(":")[0]
+    country = {"BITSTAMP": "LU"}.get(exchange, "")
+    url = f"https://www.{exchange.lower()}.{'net' if exchange == 'BITSTAMP' else 'com'}/"
+    return Listing(
+        symbol, name, kind, typespecs, quote,
+        Source(exchange, exchange.capitalize(), country, url, exchange.lower()),
+        venues.CRYPTO, price, 0.028, pricescale=scale, daily_volume=int(volume * 10**5), volume_decimals=5,
+        yearly_growth=0.35, first_day=date(2013, 1, 1), base_currency=base,
+    )  # fmt: skip
+
+
+def _currency_pair(symbol: str, name: str, price: float, ticks_a_day: int | None) -> Listing:
+    exchange, _, ticker = symbol.partition(":")
+    return Listing(
+        symbol, name, "forex", (), ticker[3:], Source(exchange, exchange, provider=exchange.lower()),
+        venues.CURRENCIES, price, 0.0045, pricescale=100_000, daily_volume=ticks_a_day, swing_octaves=8,
+        base_currency=ticker[:3],
+    )  # fmt: skip
+
+
+def _index(symbol: str, name: str, price: float, schedule: Schedule, volume: int | None) -> Listing:
+    exchange = symbol.partition(":")[0]
+    return Listing(
+        symbol, name, "index", ("main", "cfd"), "USD", Source(exchange, exchange, "US", provider="tvc"),
+        schedule, price, 0.010, daily_volume=volume, yearly_growth=0.08,
+    )  # fmt: skip
+
+
+def _future(symbol: str, name: str, price: float, scale: int, volume: int) -> Listing:
+    exchange = symbol.partition(":")[0]
+    return Listing(
+        symbol, name, "futures", ("continuous", "synthetic"), "USD",
+        Source(f"{exchange}_DLY", exchange, "US", "https://www.cmegroup.com", "cme"),
+        venues.US_FUTURES, price, 0.014, pricescale=scale, daily_volume=volume, yearly_growth=0.03, swing_octaves=10,
+        extras=MappingProxyType({"root": symbol.partition(":")[2][:-2], "is_continuous": True}),
+    )  # fmt: skip

@@ -1,0 +1,140 @@
+"""A synthetic market: the same seed and the same moment give the same bars, at any interval, in any order.
+
+Pure: knows no clock, no file, no wire. What it remembers of its instruments is bounded, however many are asked for.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import numpy as np
+
+from tv_etl.market_server.market.bar_source import Bars, BarSource, Floats, days_of, quote_interval
+from tv_etl.market_server.market.listing_rules import rule_symbols
+from tv_etl.market_server.market.listings import Listing, find_listing, listings, spread_legs
+from tv_etl.market_server.market.prices import PricePaths
+from tv_etl.market_server.market.sessions import calendar_of
+from tv_etl.market_server.market.spreads import SpreadBars
+from tv_etl.market_server.market.synthetic_bars import DOLLARS, SyntheticBars, spans_of, traded_seconds
+
+__all__ = ["BarSource", "Bars", "Floats", "Market", "days_of", "quote_interval"]
+
+_CHUNK_LISTINGS = 1_024
+_CACHED_SOURCES = 256
+
+
+class Market:
+    """The instruments of one seed."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+        self._sources: OrderedDict[tuple[str, ...], BarSource] = OrderedDict()
+
+    def listed(self) -> list[str]:
+        """Every symbol, the named ones in the listings' order first."""
+        return [*listings(), *rule_symbols()]
+
+    def find(
+        self, symbol: str, session: str = "regular", *, adjustment: str = "splits", currency: str = ""
+    ) -> BarSource | None:
+        """The bars of a symbol in its regular or extended session, None if there are none.
+
+        With `adjustment` "dividends" they are adjusted for dividends too. With a `currency` prices are converted.
+        """
+        listing, currency = find_listing(symbol), currency.removeprefix("XTVC")
+        if listing is None:
+            spread = self._spread(symbol, session, adjustment)
+            return spread if spread is not None and currency in ("", spread.listing.currency) else None
+        if currency not in ("", listing.currency) and not {currency, listing.currency} <= set(DOLLARS):
+            return None
+        return self.source_of(listing, session, adjustment=adjustment, currency=currency)
+
+    def source_of(
+        self, listing: Listing, session: str = "regular", *, adjustment: str = "splits", currency: str = ""
+    ) -> BarSource:
+        """The bars of a listing, also of one that the market does not list."""
+        session = session if listing.extended is not None else "regular"
+        adjustment = adjustment if listing.dividends else "splits"
+        currency = currency or listing.currency
+        key = (listing.symbol, session, adjustment, currency)
+        return self._sources.get(key) or self._remember(
+            key, SyntheticBars(listing, self.seed, session, adjustment=adjustment, currency=currency)
+        )
+
+    def listing(self, symbol: str) -> Listing | None:
+        """What is known of a symbol that is listed."""
+        return find_listing(symbol)
+
+    def newest_days(self, wanted: Sequence[Listing], now: float, back: Sequence[int] = (1, 0)) -> Floats:
+        """The daily bars that are so many trading days older than the newest that each listing's feed shows.
+
+        An array `(listings, back, 6)`: NaN where there is no such bar, or no volume.
+        """
+        found = np.full((len(wanted), len(back), 6), np.nan)
+        groups: dict[tuple[int, int], list[int]] = {}
+        for place, listing in enumerate(wanted):
+            if _is_plain(listing):
+                groups.setdefault((id(listing.schedule), listing.delay_s), []).append(place)
+            else:
+                found[place] = days_of(self.source_of(listing), now - listing.delay_s, back)
+        for (_, delay_s), places in groups.items():
+            group = [wanted[place] for place in places]
+            for begin in range(0, len(group), _CHUNK_LISTINGS):
+                chunk = slice(begin, begin + _CHUNK_LISTINGS)
+                found[places[chunk]] = self._newest_days_of(group[chunk], now - delay_s, back)
+        return found
+
+    def _newest_days_of(self, group: Sequence[Listing], now: float, back: Sequence[int]) -> Floats:
+        """See `newest_days`, for plain listings of one schedule: all at once."""
+        calendar = calendar_of(group[0].schedule, min(listing.first_day_number for listing in group))
+        last = calendar.last_opened(now)
+        days = last - np.array(back)
+        rows = np.full((len(group), len(days), 6), np.nan)
+        known = np.flatnonzero(days >= 0)
+        if not len(known):
+            return rows
+        paths = PricePaths(group, self.seed, calendar)
+        ticks = paths.days(days[known])
+        is_today = days[known] == last
+        if now < calendar.closes[last] and is_today.any():
+            hours = calendar.hours[calendar.kinds[last]]
+            segments = [60 * (end - start) for start, end in hours.segments]
+            elapsed = traded_seconds(spans_of(hours), int(now - calendar.midnights[last]) + 1)
+            today = paths.begun(paths.whole(np.array([last]), "regular", sum(segments)), segments, elapsed)
+            for column, new in zip(ticks, today, strict=True):
+                column[:, is_today] = new[:, None]
+        minmovs = np.array([listing.minmov for listing in group])[:, None]
+        pricescales = np.array([listing.pricescale for listing in group])[:, None]
+        decimals = np.array([listing.volume_decimals for listing in group])[:, None]
+        rows[:, known, 0] = calendar.opens[days[known]]
+        for column_number, values in enumerate(ticks[:4], start=1):
+            rows[:, known, column_number] = values * minmovs / pricescales
+        rows[:, known, 5] = ticks.volume / 10.0**decimals
+        rows[[listing.daily_volume is None for listing in group], :, 5] = np.nan
+        oldest = calendar.days[days[known].min()]
+        for place, listing in enumerate(group):
+            # The first day of a listing has no day before to open from, and there is nothing before it.
+            if listing.first_day_number >= oldest:
+                rows[place] = days_of(self.source_of(listing), now, back)
+        return rows
+
+    def _spread(self, symbol: str, session: str, adjustment: str) -> BarSource | None:
+        parts = spread_legs(symbol)
+        if parts is None:
+            return None
+        key = (symbol, session, adjustment)
+        if key in self._sources:
+            return self._sources[key]
+        first, second = (self.find(leg, session, adjustment=adjustment) for leg in (parts[0], parts[2]))
+        if first is None or second is None or first.listing.denial or second.listing.denial:
+            return None
+        return self._remember(key, SpreadBars(symbol, first, parts[1], second))
+
+    def _remember(self, key: tuple[str, ...], source: BarSource) -> BarSource:
+        self._sources[key] = source
+        if len(self._sources) > _CACHED_SOURCES:
+            self._sources.popitem(last=False)
+        return source
+
+
+def _is_plain(listing: Listing) -> bool:
+    return not (listing.is_thin or listing.last_day or listing.splits or listing.dividends)

@@ -1,0 +1,1 @@
+"""What answers on the wire: a connection, its chart and quote sessions, its faults."""

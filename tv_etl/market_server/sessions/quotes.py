@@ -1,0 +1,152 @@
+"""One quote session: its subscriptions, their first state and the changes after it. Sans I/O.
+
+The first state of a symbol comes in deltas, as recorded: metrics_loaded, the book, what describes the instrument and
+its price, what its feed says of it; then quote_completed. Later a change of the book sends all of the book, any other
+change what changed. The keys of a delta are in reverse alphabetical order, as recorded of sessions with set fields.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tv_etl.market_server.market.listings import denied_name
+from tv_etl.market_server.market.market import BarSource
+from tv_etl.market_server.sessions.chart import WORK_S
+from tv_etl.market_server.sessions.faults import FAULTS
+from tv_etl.market_server.sessions.outbox import Outbox, Packet
+from tv_etl.market_server.sessions.parameters import check_parameters
+from tv_etl.market_server.sessions.quote_fields import (
+    BOOK,
+    HISTORY,
+    feed_values,
+    history_values,
+    moving_values,
+    still_values,
+)
+from tv_etl.market_server.sessions.ranges import InvalidParameters
+from tv_etl.market_server.sessions.world import World
+from tv_etl.tradingview.errors import SymbolError
+from tv_etl.tradingview.protocol import encode_message
+from tv_etl.tradingview.symbols import decode_spec
+
+
+class QuoteSession:
+    """The server's side of one `qs_...`."""
+
+    def __init__(self, session: str, world: World, outbox: Outbox) -> None:
+        self.id = session
+        self._world = world
+        self._outbox = outbox
+        self._fields: frozenset[str] | None = None
+        self._sources: dict[str, BarSource] = {}
+        self._sent: dict[str, Mapping[str, Any]] = {}
+        self._due: dict[str, float] = {}
+        self._fast: set[str] = set()
+        self._is_hibernating = False
+
+    def obey(self, method: str, params: Sequence[Any]) -> None:
+        """Carry out a command; `params` are those behind the session id."""
+        handler = getattr(self, f"_on_{method}", None)
+        try:
+            if handler is None:
+                raise InvalidParameters
+            # A trailing {"flags": ["force_permission"]} was accepted until 2023; this is the answer of 2024.
+            check_parameters(handler, params)
+            handler(*params)
+        except InvalidParameters:
+            self._put([encode_message("critical_error", [self.id, "invalid_parameters", method])])
+
+    def tick(self) -> None:
+        """Send what changed since the last time."""
+        for name, source in self._sources.items():
+            if self._is_hibernating and name not in self._fast:
+                continue
+            values = moving_values(source, self._world.clock.now())
+            before, self._sent[name] = self._sent[name], values
+            changed = {key: value for key, value in values.items() if key not in before or before[key] != value}
+            if not BOOK.isdisjoint(changed):
+                self._send(name, _book_of(values))
+            self._send(name, _without_book(changed))
+
+    def _on_quote_set_fields(self, *names: str) -> None:
+        self._fields = frozenset(names)
+
+    def _on_quote_add_symbols(self, *names: str) -> None:
+        for name in names:
+            self._subscribe(name)
+
+    def _on_quote_remove_symbols(self, *names: str) -> None:
+        for name in names:
+            self._sources.pop(name, None)
+            self._sent.pop(name, None)
+            self._due.pop(name, None)
+            self._fast.discard(name)
+
+    def _on_quote_fast_symbols(self, *names: str) -> None:
+        known, self._fast = self._fast, set(names)
+        for name in names:
+            # A first state that is still on its way is the answer to both.
+            if name not in known and self._world.wall() >= self._due.get(name, 0.0):
+                self._subscribe(name)
+
+    def _on_quote_hibernate_all(self) -> None:
+        self._is_hibernating, self._fast = True, set()
+
+    def _subscribe(self, name: str) -> None:
+        source = self._find(name)
+        fault = FAULTS.get(source.listing.symbol) if source is not None else None
+        self._due[name] = self._world.wall() + WORK_S
+        if fault is not None and fault.quotes is not None:
+            for quote in fault.quotes:
+                self._put_quote({"n": name, **quote})
+            if not fault.quotes:
+                return
+        elif source is None:
+            self._put_quote({"n": name, "s": "error", "errmsg": "no_such_symbol", "v": {}})
+        elif source.listing.denial:
+            alternative = {"alternative": denied_name(source.listing)}
+            self._put_quote({"n": name, "s": "permission_denied", "errmsg": "Permission denied", "v": alternative})
+        else:
+            self._sources[name] = source
+            self._send_first_state(name, source)
+        self._put([encode_message("quote_completed", [self.id, name])], WORK_S)
+
+    def _send_first_state(self, name: str, source: BarSource) -> None:
+        now = self._world.clock.now()
+        self._sent[name] = values = moving_values(source, now)
+        if self._fields is None:
+            self._send(name, {"metrics_loaded": False})
+        self._send(name, _book_of(values))
+        snapshot = still_values(source) | {"rt_update_period": self._world.plan.rt_update_period}
+        if any(self._wants(key) for key in HISTORY):
+            snapshot |= history_values(source, now)
+        self._send(name, snapshot | _without_book(values))
+        self._send(name, feed_values(source))
+
+    def _find(self, name: str) -> BarSource | None:
+        try:
+            fields = decode_spec(name)
+        except SymbolError:
+            return None
+        return self._world.find(fields["symbol"])
+
+    def _send(self, name: str, values: Mapping[str, Any]) -> None:
+        wanted = {key: values[key] for key in sorted(values, reverse=True) if self._wants(key)}
+        if wanted:
+            self._put_quote({"n": name, "s": "ok", "v": wanted})
+
+    def _wants(self, key: str) -> bool:
+        return self._fields is None or key in self._fields
+
+    def _put_quote(self, quote: dict[str, Any]) -> None:
+        self._put([encode_message("qsd", [self.id, quote])], WORK_S)
+
+    def _put(self, texts: Sequence[str], delay_s: float = 0.0) -> None:
+        self._outbox.put(self.id, [Packet(text) for text in texts], delay_s)
+
+
+def _book_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key in BOOK}
+
+
+def _without_book(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key not in BOOK}

@@ -1,0 +1,259 @@
+"""The screener: which listings pass the filters of a scan, in which order, with which columns.
+
+Speaks what `POST https://scanner.tradingview.com/{market}/scan` does, as public clients have it (TradingView-Screener,
+tvkit): the request's keys, the operations, `{"totalCount", "data": [{"s", "d"}]}`, and HTTP 400 with
+`{"totalCount": 0, "error", "data": null}`. Sans I/O; a listing's figures are those of its quote now.
+"""
+
+import operator
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from typing import Any, Literal
+
+import msgspec
+
+from tv_etl.market_server.market.listings import Listing
+from tv_etl.market_server.sessions.world import World
+from tv_etl.market_server.site.http import HttpRequest, HttpResponse
+from tv_etl.market_server.site.screener_columns import COLUMNS, MARKETS, Figures, Row, market_of
+
+GLOBAL = "global"
+
+# What the pages of TradingView's site call their selections.
+_PRESETS: dict[str, Callable[[Listing], bool]] = {
+    "all_stocks": lambda listing: (
+        listing.kind in ("stock", "dr") or (listing.kind == "fund" and "etf" not in listing.typespecs)
+    ),
+}
+
+
+class ScanRefused(Exception):
+    """The scan asks for something that there is not; the text is TradingView's where that is known."""
+
+
+class _Filter(msgspec.Struct):
+    left: str
+    operation: str
+    right: Any = None
+
+
+class _Operands(msgspec.Struct):
+    operator: Literal["and", "or"]
+    operands: "list[_Operand]"
+
+
+class _Operand(msgspec.Struct):
+    expression: _Filter | None = None
+    operation: _Operands | None = None
+
+
+class _Sort(msgspec.Struct, rename="camel"):
+    sort_by: str
+    sort_order: Literal["asc", "desc"] = "asc"
+    nulls_first: bool = False
+
+
+class _Types(msgspec.Struct):
+    types: list[str] = []
+
+
+class _Symbols(msgspec.Struct):
+    query: _Types = msgspec.field(default_factory=_Types)
+    tickers: list[str] = []
+
+
+class _Scan(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of a scan. An unknown key is refused: what is ignored would look like an answer to it."""
+
+    columns: list[str] = []
+    filter: list[_Filter] = []
+    filter2: _Operands | None = None
+    sort: _Sort | None = None
+    range: tuple[int, int] | None = None
+    markets: list[str] = []
+    symbols: _Symbols = msgspec.field(default_factory=_Symbols)
+    options: dict[str, Any] = {}
+    preset: str = ""
+    ignore_unknown_fields: bool = False
+
+
+def scan_route(world: World) -> Callable[[HttpRequest], HttpResponse]:
+    """The handler of `POST /{market}/scan`."""
+
+    def answer(request: HttpRequest) -> HttpResponse:
+        try:
+            body = scan(world, request.arguments["market"], request.body)
+        except ScanRefused as refusal:
+            body = {"totalCount": 0, "error": str(refusal), "data": None}
+            return HttpResponse(HTTPStatus.BAD_REQUEST, msgspec.json.encode(body))
+        return HttpResponse(HTTPStatus.OK, msgspec.json.encode(body))
+
+    return answer
+
+
+def scan(world: World, market: str, body: bytes) -> dict[str, Any]:
+    """The answer to a scan. Raises ScanRefused."""
+    try:
+        wanted = msgspec.json.decode(body or b"{}", type=_Scan)
+    except msgspec.DecodeError as error:
+        raise ScanRefused(str(error)) from None
+    _check(market, wanted)
+    figures = Figures(world, _listed(world, market, wanted))
+    places: Sequence[int] = range(len(figures.listings))
+    for condition in wanted.filter:
+        _prepare([condition], figures, places)
+        places = [place for place in places if _holds(condition, Row(figures, place))]
+    if wanted.filter2 is not None:
+        _prepare(_leaves(wanted.filter2), figures, places)
+        places = [place for place in places if _tree_holds(wanted.filter2, Row(figures, place))]
+    if wanted.sort is not None:
+        places = _sorted(places, figures, wanted.sort)
+    first, end = wanted.range or (0, len(places))
+    page = places[first:end]
+    shown = [figures.column(name, page) if name in COLUMNS else [None] * len(page) for name in wanted.columns]
+    data = [
+        {"s": figures.listings[place].symbol, "d": [values[row] for values in shown]} for row, place in enumerate(page)
+    ]
+    return {"totalCount": len(places), "data": data}
+
+
+def _listed(world: World, market: str, wanted: _Scan) -> list[Listing]:
+    """The listings that the market, the preset, the types and the tickers of a scan leave."""
+    tickers, types = frozenset(wanted.symbols.tickers), frozenset(wanted.symbols.query.types)
+    symbols = [symbol for symbol in world.market.listed() if not tickers or symbol in tickers]
+    listings = [listing for listing in map(world.market.listing, symbols) if listing is not None]
+    return [
+        listing
+        for listing in listings
+        if market in (GLOBAL, market_of(listing))
+        and (not wanted.markets or not {GLOBAL, market_of(listing)}.isdisjoint(wanted.markets))
+        and (not types or listing.kind in types)
+        and (not wanted.preset or _PRESETS[wanted.preset](listing))
+    ]
+
+
+def _prepare(conditions: Sequence[_Filter], figures: Figures, places: Sequence[int]) -> None:
+    """Work out the columns that conditions compare, for all listings at once."""
+    for condition in conditions:
+        bounds = condition.right if isinstance(condition.right, list) else [condition.right]
+        for name in (condition.left, *bounds):
+            if isinstance(name, str) and name in COLUMNS:
+                figures.column(name, places)
+
+
+# --- what is asked --------------------------------------------------------------------------------------------
+
+
+def _check(market: str, wanted: _Scan) -> None:
+    for name in (market, *wanted.markets):
+        if name not in (GLOBAL, *MARKETS):
+            raise ScanRefused(f'Unknown market "{name}"')
+    if wanted.preset and wanted.preset not in _PRESETS:
+        raise ScanRefused(f'Unknown preset "{wanted.preset}"')
+    fields = [*_fields(wanted.filter), *([wanted.sort.sort_by] if wanted.sort else [])]
+    if wanted.filter2 is not None:
+        fields += _fields(_leaves(wanted.filter2))
+    if not wanted.ignore_unknown_fields:
+        fields += wanted.columns
+    for name in fields:
+        if name not in COLUMNS:
+            raise ScanRefused(f'Unknown field "{name}"')
+    first, end = wanted.range or (0, 0)
+    if not 0 <= first <= end:
+        raise ScanRefused(f"Wrong range [{first}, {end}]")
+
+
+def _leaves(tree: _Operands) -> list[_Filter]:
+    leaves = []
+    for operand in tree.operands:
+        leaves += [operand.expression] if operand.expression else []
+        leaves += _leaves(operand.operation) if operand.operation else []
+    return leaves
+
+
+def _fields(filters: Sequence[_Filter]) -> list[str]:
+    for each in filters:
+        if each.operation not in _OPERATIONS:
+            raise ScanRefused(f'Unknown operation "{each.operation}"')
+    return [each.left for each in filters]
+
+
+def _sorted(places: Sequence[int], figures: Figures, sort: _Sort) -> list[int]:
+    values = dict(zip(places, figures.column(sort.sort_by, places), strict=True))
+    known = [place for place in places if values[place] is not None]
+    unknown = [place for place in places if values[place] is None]
+    known.sort(key=lambda place: values[place], reverse=sort.sort_order == "desc")
+    return [*unknown, *known] if sort.nulls_first else [*known, *unknown]
+
+
+# --- filters --------------------------------------------------------------------------------------------------
+
+
+def _tree_holds(tree: _Operands, row: Row) -> bool:
+    results = [_holds(operand.expression, row) for operand in tree.operands if operand.expression]
+    results += [_tree_holds(operand.operation, row) for operand in tree.operands if operand.operation]
+    return all(results) if tree.operator == "and" else any(results)
+
+
+def _holds(condition: _Filter, row: Row) -> bool:
+    try:
+        return _OPERATIONS[condition.operation](row[condition.left], condition.right, row)
+    except TypeError:
+        raise ScanRefused(f'Cannot compare "{condition.left}" with {condition.right!r}') from None
+
+
+def _comparison(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any, Row], bool]:
+    def holds(left: Any, right: Any, row: Row) -> bool:
+        bound = _operand(left, right, row)
+        return left is not None and bound is not None and compare(left, bound)
+
+    return holds
+
+
+def _operand(left: Any, right: Any, row: Row) -> Any:
+    """What stands right of a comparison: a number is compared with the column that a text names."""
+    is_column = isinstance(right, str) and isinstance(left, int | float) and not isinstance(left, bool)
+    if not is_column:
+        return right
+    if right not in COLUMNS:
+        raise ScanRefused(f'Unknown field "{right}"')
+    return row[right]
+
+
+def _is_in_range(left: Any, right: Any, row: Row) -> bool:
+    if not isinstance(right, list):
+        raise ScanRefused(f"A range is a list, not {right!r}")
+    if isinstance(left, int | float) and not isinstance(left, bool) and len(right) == 2:
+        return _comparison(operator.ge)(left, right[0], row) and _comparison(operator.le)(left, right[1], row)
+    return left in right
+
+
+def _matches(left: Any, right: Any, row: Row) -> bool:
+    return isinstance(left, str) and str(right).casefold() in left.casefold()
+
+
+def _has(left: Any, right: Any, row: Row) -> bool:
+    return bool(set(left or []) & set(right if isinstance(right, list) else [right]))
+
+
+def _unless(holds: Callable[[Any, Any, Row], bool]) -> Callable[[Any, Any, Row], bool]:
+    """The opposite, which an unknown value does not fulfil either."""
+    return lambda left, right, row: left is not None and not holds(left, right, row)
+
+
+_OPERATIONS: dict[str, Callable[[Any, Any, Row], bool]] = {
+    "greater": _comparison(operator.gt),
+    "egreater": _comparison(operator.ge),
+    "less": _comparison(operator.lt),
+    "eless": _comparison(operator.le),
+    "equal": _comparison(operator.eq),
+    "nequal": _comparison(operator.ne),
+    "in_range": _is_in_range,
+    "not_in_range": _unless(_is_in_range),
+    "empty": lambda left, right, row: left is None,
+    "nempty": lambda left, right, row: left is not None,
+    "match": _matches,
+    "nmatch": _unless(_matches),
+    "has": _has,
+    "has_none_of": _unless(_has),
+}

@@ -1,0 +1,41 @@
+"""Declarative automation, for the groups that want it: series that were never stored are fetched as soon as listed.
+
+What was stored once is the schedules' business: they know when a bar has closed.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import dagster as dg
+
+from tv_etl.watchlist.model import Group
+
+SENSOR = "new_series"
+_INTERVAL_S = 30
+
+
+def automation_condition(group: Group) -> dg.AutomationCondition[Any] | None:
+    """True of each partition once it is listed and not stored, unless a run is about to store it."""
+    if not group.automation:
+        return None
+    condition = dg.AutomationCondition
+    # `on_missing` alone leaves out what is missing when the sensor is first started. A series that fails is not asked
+    # for again here, which would be at every evaluation, but by the next tick of its schedule.
+    appeared = condition.missing().newly_true() | (condition.missing() & condition.initial_evaluation())
+    wanted = appeared.since(condition.newly_requested() | condition.newly_updated())
+    return (wanted & ~condition.in_progress()).with_label("listed and never stored")
+
+
+def build_automation_sensors(groups: Sequence[Group]) -> list[dg.AutomationConditionSensorDefinition]:
+    """The sensor that evaluates the conditions, if any group has one; Dagster's own is stopped until it is started."""
+    names = [group.name for group in groups if group.automation]
+    if not names:
+        return []
+    sensor = dg.AutomationConditionSensorDefinition(
+        SENSOR,
+        target=dg.AssetSelection.assets(*names),
+        minimum_interval_seconds=_INTERVAL_S,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=f"Fetches series of {', '.join(names)} that are listed and were never stored.",
+    )
+    return [sensor]

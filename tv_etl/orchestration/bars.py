@@ -1,0 +1,94 @@
+"""The `bars` assets: every series of a watchlist group, fetched over one connection, stored as it arrives."""
+
+import inspect
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+
+from tv_etl.orchestration.automation import automation_condition
+from tv_etl.orchestration.bars_run import MAX_RETRIES, BarsConfig, BarsRun
+from tv_etl.orchestration.check_targets import Report, check_outputs, with_targets
+from tv_etl.orchestration.checks import check_specs
+from tv_etl.orchestration.partitions import series_partitions
+from tv_etl.orchestration.resources import LakeResources
+from tv_etl.watchlist.model import Group
+
+# All runs of all hosts together respect the server's limits through this pool.
+POOL = "tradingview"
+# For what may succeed when asked again; what is refused for good is not (see `BarsRun`).
+RETRY_POLICY = dg.RetryPolicy(max_retries=MAX_RETRIES, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.FULL)
+
+_COLUMNS = dg.TableSchema(
+    columns=[
+        dg.TableColumn("timestamp", "timestamp[us, UTC]", description="Open of the bar."),
+        dg.TableColumn("open", "double"),
+        dg.TableColumn("high", "double"),
+        dg.TableColumn("low", "double"),
+        dg.TableColumn("close", "double"),
+        dg.TableColumn("volume", "double", description="Null where the instrument has no volume."),
+    ]
+)
+
+
+def build_bars_asset(
+    group: Group, resources: LakeResources | None = None, *, source: str | Path = ""
+) -> dg.AssetsDefinition:
+    """The asset of one group; `source` is the file that the group stands in, if any."""
+    lake = resources or LakeResources()
+    spec = dg.AssetSpec(
+        group.name,
+        partitions_def=series_partitions(group),
+        skippable=True,
+        automation_condition=automation_condition(group),
+        kinds={"parquet", "tradingview"},
+        tags={"tv_etl/adjustment": group.adjustment, "tv_etl/session": group.session},
+        metadata={"dagster/column_schema": _COLUMNS, "dagster/code_references": _code_references(source)},
+        description=(
+            f"OHLCV bars of {_symbols_text(group)} at {', '.join(group.intervals)}, closed bars only, UTC. "
+            "A run fetches what is new since the watermark of each selected series over one connection; "
+            "a series that fails is named, and the others stay materialized."
+        ),
+    )
+
+    with warnings.catch_warnings():
+        # Beta in Dagster 1.13, and the only way to give one run many partitions.
+        warnings.filterwarnings("ignore", "Parameter `backfill_policy`", dg.BetaWarning)
+
+        # A multi_asset of one: only so are its checks optional, as they must be where a partition may fail.
+        @dg.multi_asset(
+            name=group.name,
+            specs=[spec],
+            check_specs=check_specs(group),
+            can_subset=True,
+            backfill_policy=dg.BackfillPolicy.single_run(),
+            pool=POOL,
+            required_resource_keys=lake.keys("tradingview", "bar_store"),
+            retry_policy=RETRY_POLICY,
+        )
+        def bars(context: dg.AssetExecutionContext, config: BarsConfig) -> Iterator[Report | dg.Output[None]]:
+            # Yielded one by one, each is durable at once, and no output remains to claim the partitions that failed.
+            run = BarsRun(context, config, group, lake.bar_store(context).store())
+            reports = run.fetch_all(lake.tradingview(context)) if context.selected_asset_keys else run.check_all()
+            yield from with_targets(context, dg.AssetKey(group.name), reports)
+            yield from check_outputs(context)
+
+    return bars
+
+
+def _code_references(source: str | Path) -> dg.CodeReferencesMetadataValue:
+    with warnings.catch_warnings():
+        # Beta in Dagster 1.13; without them nobody finds from an asset to the file that it is made from.
+        warnings.filterwarnings("ignore", "Class `(LocalFile|)CodeReference", dg.BetaWarning)
+        _, line = inspect.getsourcelines(build_bars_asset)
+        code = dg.LocalFileCodeReference(file_path=__file__, line_number=line, label="how it is fetched")
+        references: list[dg.LocalFileCodeReference | dg.UrlCodeReference] = [code]
+        if source:
+            path = str(Path(source).absolute())
+            references.insert(0, dg.LocalFileCodeReference(file_path=path, label="what is fetched"))
+        return dg.CodeReferencesMetadataValue(code_references=references)
+
+
+def _symbols_text(group: Group) -> str:
+    return "the symbols that the scanner finds" if group.scanner else f"{len(group.symbols)} symbols"

@@ -1,0 +1,326 @@
+"""One run of a `bars` asset: which series it asks for what, and what became of each."""
+
+import math
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from datetime import datetime, timezone
+
+import dagster as dg
+import pyarrow as pa
+from pydantic import Field
+
+from tv_etl.collect.join import OVERLAP_BARS, deeper, reaching
+from tv_etl.lake.coverage import closed_until, loss_deadline, missing_spans, overlap_start, urgency, within_reach
+from tv_etl.lake.errors import BarStoreError, DamagedFileError
+from tv_etl.lake.picture import SHOWN_BARS, Candle, markdown
+from tv_etl.lake.record import SeriesRecord
+from tv_etl.lake.store import BarStore
+from tv_etl.lake.upsert import Commit
+from tv_etl.orchestration.check_targets import Report
+from tv_etl.orchestration.checks import LastCommit, evaluate, evaluate_stored
+from tv_etl.orchestration.outcomes import RunOutcomes, SeriesFailure, run_outcomes, stored_by_parents
+from tv_etl.orchestration.partitions import partition_key, series_of, series_partitions
+from tv_etl.orchestration.progress import Progress
+from tv_etl.orchestration.resources import TradingViewResource
+from tv_etl.tradingview.errors import ProtocolError, TradingViewError
+from tv_etl.tradingview.intervals import Interval
+from tv_etl.tradingview.models import HistoryRequest
+from tv_etl.watchlist.model import Group
+
+# How often a run tries again by itself.
+MAX_RETRIES = 2
+# More would drown the message; all of them are in the failure's metadata.
+NAMED_FAILURES = 20
+
+Metadata = dict[str, dg.MetadataValue | str | int | float]
+
+
+class BarsConfig(dg.Config):
+    """What a run asks for; empty means an increment of every selected partition."""
+
+    start: str | None = Field(default=None, description="Backfill from this time on, ISO 8601 with a time zone.")
+    end: str | None = Field(default=None, description="Backfill up to this time (exclusive), ISO 8601.")
+    refetch: bool = Field(
+        default=False,
+        description=(
+            "Ask also for what is stored, or known to be empty, and set damaged files aside first. Without start and "
+            "end: for all that is stored."
+        ),
+    )
+    only: list[str] = Field(
+        default_factory=list,
+        description="Fetch just these partition keys, e.g. 1d|NASDAQ:AAPL, in a run launched without a partition.",
+    )
+
+
+class BarsRun:
+    """One execution of the asset: which series it fetches, and what became of each."""
+
+    def __init__(self, context: dg.AssetExecutionContext, config: BarsConfig, group: Group, store: BarStore) -> None:
+        self._context = context
+        self._group = group
+        self._asset_key = dg.AssetKey(group.name)
+        self._store = store
+        self._start, self._end = _moment("start", config.start), _moment("end", config.end)
+        self._refetch = config.refetch
+        self._now = time.time()
+        self._selected = self._selected_keys(config.only)
+        self._started = time.monotonic()
+        self._earlier = self._earlier_tries()
+        # Refused for good by an earlier try: not asked for again, but named at the end.
+        self._failed = {key: each for key, each in self._earlier.failed.items() if not each.retryable}
+        self._keys = [key for key in self._selected if key not in self._earlier.stored | self._failed.keys()]
+        self._progress = Progress(len(self._keys), self._started)
+        self._stored = self._added = self._changed = 0
+        self._urgency: dict[tuple[str, str], float] = {}
+        # Series whose answers did not join what is stored: to be fetched deeper.
+        self._deeper: list[HistoryRequest] = []
+
+    def fetch_all(self, tradingview: TradingViewResource) -> Iterator[Report]:
+        """Fetch and store each series and yield what became of it; raise Failure naming those that failed."""
+        yield from self._fetch(tradingview, (yield from self._requests()))
+        while self._deeper:
+            requests, self._deeper = self._deeper, []
+            self._context.log.info(f"{len(requests)} series do not join what is stored: fetching deeper")
+            yield from self._fetch(tradingview, requests)
+        self._context.log.info(
+            f"{self._stored:,} of {len(self._keys):,} series stored: {self._added:,} bars added, "
+            f"{self._changed:,} revised; {time.monotonic() - self._started:.1f} s"
+        )
+        if self._failed:
+            raise self._failure()
+
+    def check_all(self) -> Iterator[Report]:
+        """Judge what is stored of each series, and fetch nothing."""
+        for key in self._keys:
+            last = LastCommit.reported(self._context.instance, self._asset_key, key)
+            yield from evaluate_stored(self._store, self._group, *series_of(key), now=self._now, last=last)
+
+    def _requests(self) -> Generator[Report, None, list[HistoryRequest]]:
+        """What to ask for; yields what is known without asking, and what cannot be asked for."""
+        by_parents = stored_by_parents(self._context.instance, self._context.run, self._asset_key)
+        told: list[Report] = []
+        requests: list[HistoryRequest] = []
+        for key in self._keys:
+            try:
+                if key in by_parents and self._store.watermark(*series_of(key)) is not None:
+                    # Told again: this run has planned the partition, and would leave it as failed if it fails.
+                    told += self._report_as_it_is(key, {"stored by": dg.MetadataValue.dagster_run(by_parents[key])})
+                elif (request := self._request(*series_of(key))) is not None:
+                    requests.append(request)
+                else:
+                    told += self._report_as_it_is(key)
+            except (BarStoreError, TradingViewError) as error:
+                told += self._fail(key, error, retryable=error.retryable)
+            yield from told
+            told.clear()
+        self._context.log.info(
+            f"{len(requests):,} of {len(self._selected):,} series to ask for; {self._stored:,} are known already, "
+            f"{len(self._earlier.stored):,} stored by an earlier try of this run, {len(self._failed):,} failed"
+        )
+        # After a pause what is lost next comes first.
+        return sorted(requests, key=lambda each: self._urgency.get((each.symbol, each.width.token), math.inf))
+
+    def _fetch(self, tradingview: TradingViewResource, requests: list[HistoryRequest]) -> Iterator[Report]:
+        for request, result in tradingview.fetch(requests):
+            yield from self._finish(request, result)
+
+    def _failure(self) -> dg.Failure:
+        names = sorted(self._failed)
+        more = f" and {len(names) - NAMED_FAILURES:,} more" if len(names) > NAMED_FAILURES else ""
+        # One retry too many, and Dagster would put "Exceeded max_retries" in the place of all that is said here.
+        can_retry = self._context.retry_number < MAX_RETRIES and any(each.retryable for each in self._failed.values())
+        return dg.Failure(
+            f"{len(names):,} of {len(self._selected):,} series failed: {', '.join(names[:NAMED_FAILURES])}{more}",
+            metadata={key: dg.MetadataValue.text(self._failed[key].reason) for key in names},
+            allow_retries=can_retry,
+        )
+
+    def _settle(self) -> None:
+        """One series is finished, well or not."""
+        line = self._progress.count(len(self._failed), time.monotonic())
+        if line is not None:
+            self._context.log.info(line)
+
+    def _selected_keys(self, only: Sequence[str]) -> list[str]:
+        context = self._context
+        known = series_partitions(self._group).get_partition_keys(dynamic_partitions_store=context.instance)
+        unknown = sorted(set(only) - set(known))
+        if unknown:
+            raise dg.Failure(f"only: {', '.join(unknown)} is no partition of {self._group.name}", allow_retries=False)
+        if only:
+            return list(dict.fromkeys(only))
+        if context.has_partition_key or context.has_partition_key_range:
+            return list(context.partition_keys)
+        return list(known)
+
+    def _earlier_tries(self) -> RunOutcomes:
+        if not self._context.retry_number:
+            return RunOutcomes(frozenset(), {})
+        return run_outcomes(self._context.instance, self._context.run.run_id, self._asset_key)
+
+    def _request(self, symbol: str, interval: str) -> HistoryRequest | None:
+        """What to ask for the series; None if all of it is known already. Raises as `BarStore.read` does."""
+        settings = self._group.settings
+        if self._refetch:
+            aside = self._store.set_aside_damaged(symbol, interval)
+            if aside:
+                self._context.log.warning(f"{interval}|{symbol}: damaged, set aside: {', '.join(aside)}")
+        if self._start is not None or self._end is not None:
+            return self._backfill(symbol, interval)
+        watermark = self._store.watermark(symbol, interval)
+        if watermark is None:
+            return HistoryRequest(symbol, interval, bars_count=self._group.initial_bars, settings=settings)
+        width = Interval.parse(interval)
+        start = overlap_start(self._store, symbol, width, watermark, OVERLAP_BARS)
+        record = self._store.record(symbol, width)
+        hours = record.trading_hours(width)
+        self._urgency[symbol, interval] = urgency(record, width, hours, self._now)
+        # A hole that the server has no bars of any more is not asked for again and again.
+        holes = within_reach(record, width, hours, self._now)
+        if holes:
+            start = min(start, _at(holes[0][0]))
+        if self._refetch:
+            start = self._store.summary(symbol, interval).first or start
+        return HistoryRequest(symbol, interval, start=start, settings=settings)
+
+    def _backfill(self, symbol: str, interval: str) -> HistoryRequest | None:
+        settings = self._group.settings
+        if self._refetch:
+            wanted = HistoryRequest(symbol, interval, start=self._start, end=self._end, settings=settings)
+            return reaching(self._store, wanted)
+        width = Interval.parse(interval)
+        missing = missing_spans(self._store.record(symbol, width), width, self._start, self._end, self._now)
+        if not missing:
+            return None
+        start = _at(missing[0][0]) if self._start is not None else None
+        # What is missing up to now is missing up to the server's now, which may be a little later.
+        end = self._end if missing[-1][1] >= closed_until(width, self._now) else _at(missing[-1][1])
+        return reaching(self._store, HistoryRequest(symbol, interval, start=start, end=end, settings=settings))
+
+    def _report_as_it_is(self, key: str, more: Metadata | None = None) -> list[Report]:
+        """A series of which nothing has to be asked. Raises as `BarStore.read` does."""
+        symbol, interval = series_of(key)
+        record, width = self._store.record(symbol, interval), Interval.parse(interval)
+        metadata: Metadata = self._picture(symbol, width, record)
+        metadata |= {"rows added": 0, "rows revised": 0, "requests": 0, **(more or {})}
+        metadata |= self._series_metadata(symbol, width, record, self._now)
+        reports: list[Report] = [dg.AssetMaterialization(self._asset_key, partition=key, metadata=metadata)]
+        reports += self._evaluate(symbol, interval, record, self._now, LastCommit())
+        self._stored += 1
+        self._settle()
+        return reports
+
+    def _finish(self, request: HistoryRequest, result: "pa.Table | TradingViewError") -> Iterator[Report]:
+        key, started = partition_key(request.symbol, request.width.token), time.monotonic()
+        if isinstance(result, pa.Table):
+            facts = {name.decode(): text.decode() for name, text in (result.schema.metadata or {}).items()}
+            if facts["fetch.rejected"] != "0":
+                result = ProtocolError(f"{request}: {facts['fetch.rejected']} rows of the answer were no bars")
+        if isinstance(result, TradingViewError):
+            yield from self._fail(key, result, retryable=result.retryable)
+            return
+        try:
+            further = deeper(self._store, request, result)
+            if further is not None:
+                self._deeper.append(further)
+                return
+            commit = self._store.upsert(request.symbol, request.interval, result)
+            metadata = self._metadata(request, commit, facts, started)
+            now = float(facts["fetch.server_time"])
+            evaluations = self._evaluate(request.symbol, request.width.token, commit.record, now, LastCommit.of(commit))
+        except (BarStoreError, TradingViewError) as error:
+            yield from self._fail(key, error, retryable=error.retryable)
+            return
+        if commit.readjustment is not None:
+            self._context.log.warning(f"{key}: the history was re-adjusted, {commit.readjustment}")
+        self._stored += 1
+        self._added += commit.added
+        self._changed += commit.changed
+        self._settle()
+        yield dg.AssetMaterialization(asset_key=self._asset_key, partition=key, metadata=metadata)
+        yield from evaluations
+
+    def _evaluate(
+        self, symbol: str, interval: str, record: SeriesRecord, now: float, last: LastCommit
+    ) -> list[dg.AssetCheckEvaluation]:
+        return evaluate(self._store, self._group, symbol, interval, now=now, record=record, last=last)
+
+    def _fail(self, key: str, error: Exception, *, retryable: bool) -> list[Report]:
+        reason = f"{type(error).__name__}: {error}"
+        if isinstance(error, DamagedFileError):
+            reason += "; a run with refetch sets it aside and fetches its time again"
+        self._failed[key] = SeriesFailure(reason, retryable)
+        self._settle()
+        # An earlier try may have said the same.
+        is_told = self._earlier.failed.get(key) == self._failed[key]
+        return [] if is_told else [self._failed[key].observation(self._asset_key, key)]
+
+    def _metadata(
+        self, request: HistoryRequest, commit: Commit, facts: Mapping[str, str], stored_from: float
+    ) -> Metadata:
+        metadata: Metadata = {
+            **self._picture(request.symbol, request.width, commit.record),
+            "rows added": commit.added,
+            "rows revised": commit.changed,
+            "rows in overlap": commit.unchanged,
+            "rows in quarantine": commit.quarantined,
+            "reach": facts["fetch.reach"],
+            "requests": int(facts["fetch.requests"]),
+            "seconds to fetch": float(facts["fetch.seconds"]),
+            "seconds to store": round(time.monotonic() - stored_from, 3),
+            **self._series_metadata(request.symbol, request.width, commit.record, float(facts["fetch.server_time"])),
+        }
+        if commit.readjustment is not None:
+            metadata["re-adjusted"] = str(commit.readjustment)
+        return metadata
+
+    def _series_metadata(self, symbol: str, interval: Interval, record: SeriesRecord, now: float) -> Metadata:
+        metadata: Metadata = {
+            "dagster/partition_row_count": record.rows,
+            "dagster/uri": self._store.uri(symbol, interval),
+            "bytes": record.stored_bytes,
+            "revisions": record.revisions,
+            "completeness": "unknown" if record.ratio is None else round(record.ratio, 6),
+        }
+        if record.first is not None and record.last is not None:
+            metadata["first bar"] = dg.MetadataValue.timestamp(record.first)
+            metadata["last bar"] = dg.MetadataValue.timestamp(record.last)
+        if record.ratio is not None:
+            metadata["gaps"], metadata["missing sessions"] = record.gaps, record.missing_sessions
+        deadline = loss_deadline(record, interval, record.trading_hours(interval), now)
+        metadata["loss deadline"] = "none" if deadline is None else dg.MetadataValue.timestamp(deadline)
+        return metadata
+
+    def _picture(self, symbol: str, interval: Interval, record: SeriesRecord) -> Metadata:
+        """The newest bars, read from as few files as hold them."""
+        if not (self._group.pictures and record.periods):
+            return {}
+        names, count = sorted(record.periods, reverse=True), 0
+        for name in names:
+            count += record.periods[name].rows
+            if count >= SHOWN_BARS:
+                break
+        table = self._store.read(symbol, interval, _at(record.periods[name].first))
+        columns = table.slice(max(0, table.num_rows - SHOWN_BARS)).to_pydict()
+        columns["timestamp"] = [int(moment.timestamp()) for moment in columns["timestamp"]]
+        candles = [Candle(*row) for row in zip(*columns.values(), strict=True)]
+        return {"newest bars": dg.MetadataValue.md(markdown(candles))}
+
+
+def _at(second: int) -> datetime:
+    return datetime.fromtimestamp(second, tz=timezone.utc)
+
+
+def _moment(name: str, text: str | None) -> datetime | None:
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise dg.Failure(
+            f"{name}: {text!r} is no time with a zone; write e.g. 2026-11-02T14:30:00+00:00", allow_retries=False
+        )
+    return moment

@@ -1,0 +1,84 @@
+"""The definitions of a watchlist and a lake: assets, checks, jobs, schedules, sensors, resources."""
+
+import os
+from pathlib import Path
+
+import dagster as dg
+
+from tv_etl.lake.storage.directory import local_directory
+from tv_etl.orchestration.automation import build_automation_sensors
+from tv_etl.orchestration.bars import build_bars_asset
+from tv_etl.orchestration.derived import build_derived_assets
+from tv_etl.orchestration.found_symbols import build_symbols_sensor
+from tv_etl.orchestration.quote_alerts import build_quote_alerts
+from tv_etl.orchestration.resources import (
+    BarStoreResource,
+    LakeResources,
+    NotifierResource,
+    ScannerResource,
+    TradingViewResource,
+)
+from tv_etl.orchestration.schedules import build_jobs, build_schedules
+from tv_etl.watchlist.model import Watchlist
+
+
+def build_definitions(
+    watchlist: Watchlist,
+    lake: str | Path = "lake",
+    *,
+    state: str | Path = "",
+    ws_url: str = "",
+    scanner_url: str = "",
+    source: str | Path = "",
+    scope: str = "",
+) -> dg.Definitions:
+    """Assets, jobs, schedules, sensors and resources for a watchlist and a lake, a directory or an address.
+
+    `state` is a local directory in any case. `ws_url` and `scanner_url` are for servers other than the environment's
+    or TradingView's. `source` is the file that the watchlist was read from, shown with its assets. With a `scope` the
+    definitions can stand beside those of other lakes: it precedes the keys of the resources and the name of the sensor
+    `quote_alerts`, the executor is left to the code location, and the groups must have names of their own.
+    Raises ValueError for an address that is none of a lake.
+    """
+    resources = LakeResources(scope)
+    return dg.Definitions(
+        assets=[
+            asset
+            for group in watchlist.groups
+            for asset in (build_bars_asset(group, resources, source=source), *build_derived_assets(group, resources))
+        ],
+        jobs=[job for group in watchlist.groups for job in build_jobs(group)],
+        schedules=[schedule for group in watchlist.groups for schedule in build_schedules(group, resources)],
+        sensors=[
+            *build_automation_sensors(watchlist.groups),
+            *([build_quote_alerts(watchlist.alerts, resources)] if watchlist.alerts.rules else []),
+            *(build_symbols_sensor(group, watchlist.groups, resources) for group in watchlist.groups if group.scanner),
+        ],
+        # A process per step would triple the seconds that every run costs.
+        executor=None if scope else dg.in_process_executor,
+        resources={
+            resources.key("tradingview"): TradingViewResource(
+                ws_url=ws_url,
+                auth_token=_secret("TV_ETL_AUTH_TOKEN"),
+                session_id=_secret("TV_ETL_SESSION_ID"),
+                session_id_sign=_secret("TV_ETL_SESSION_ID_SIGN"),
+            ),
+            resources.key("scanner"): ScannerResource(base_url=scanner_url),
+            resources.key("bar_store"): BarStoreResource(base=str(lake)),
+            resources.key("notifier"): NotifierResource(
+                # Two lakes may share a directory, but no outbox: each would wait for the other.
+                outbox_path=str((Path(state) if state else _state_directory(lake)) / resources.key("outbox.sqlite")),
+                targets=[target.model_dump() for target in watchlist.alerts.webhooks],
+            ),
+        },
+    )
+
+
+def _state_directory(lake: str | Path) -> Path:
+    directory = local_directory(lake)
+    return Path("tv_etl_state") if directory is None else directory / ".tv_etl"
+
+
+def _secret(name: str) -> str:
+    # A value would be readable in the web interface; an EnvVar that is not set would fail every run.
+    return dg.EnvVar(name) if os.environ.get(name) else ""

@@ -1,0 +1,377 @@
+"""Asset checks of the `bars` assets: what is wrong with a stored series, and what to do about it.
+
+Each is evaluated for a partition by the run that stores it, from what the commit says, or alone on what is stored.
+docs/checks.md tells users what to do about each.
+"""
+
+import warnings
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from functools import lru_cache
+
+import dagster as dg
+import pyarrow as pa
+import pyarrow.compute as pc
+import yaml
+
+from tv_etl.lake.coverage import closing, is_known, loss_deadline, lost, unasked
+from tv_etl.lake.errors import BarStoreError
+from tv_etl.lake.layout import period_range
+from tv_etl.lake.record import SeriesRecord
+from tv_etl.lake.spans import Span
+from tv_etl.lake.store import BarStore
+from tv_etl.lake.upsert import Commit
+from tv_etl.orchestration.dagster_internals import (
+    reverse_cron_string_iterator,
+)
+from tv_etl.orchestration.partitions import partition_key, series_partitions
+from tv_etl.tradingview.intervals import Interval
+from tv_etl.tradingview.trading_hours import GapRun, TradingHours
+from tv_etl.watchlist.model import Group
+
+# Holes that the server confirmed are no news up to this share of the expected bars: a thin symbol has minutes without
+# a trade.
+SMALL_SHARE = 0.02
+# Sessions without any bar, after which a symbol seems halted or delisted.
+QUIET_SESSIONS = 3
+NEAR_LOSS = timedelta(days=1)
+
+_SHOWN_ROWS = 20
+Metadata = dict[str, dg.MetadataValue | str | int | float]
+
+_DESCRIPTIONS = {
+    "ordered_and_unique": (
+        "The bars of every file ascend in time, none twice, each in the file of its period. Fails if somebody else "
+        "wrote or damaged a file: a run with `refetch` sets it aside and fetches its time again."
+    ),
+    "ohlc_consistent": (
+        "The low and high of every bar enclose its open and close. A bar that fails is kept in quarantine, outside "
+        "the dataset: fetch its time again by a run with `refetch`, `start` and `end`; a sound version replaces it."
+    ),
+    "gap_free": (
+        "Every bar that the trading hours promise is stored, or the server was asked and had none. ERROR: a whole "
+        "trading day is missing, or a span was never asked for; run the backfill shown. WARN: the server has nothing "
+        f"for more than {SMALL_SHARE:.0%} of the bars. A few missing minutes of a thin symbol pass."
+    ),
+    "fresh": (
+        "The newest bar that has closed, by the trading hours and the feed's delay, is stored, give or take one "
+        "interval of the schedule. WARN: look whether the schedule is on and its runs succeed, then run an increment."
+    ),
+    "loss_deadline": (
+        "Nothing slides out of the server's window within a day. WARN: less than a day is left; run an increment now. "
+        "ERROR: bars are being lost, or are lost already and can only come from another source."
+    ),
+    "revisions": (
+        "The last commit changed no stored bar. WARN: it did, or it re-adjusted the history for a split or a "
+        "dividend; the rows are shown. Nothing is to be done in the lake, but results computed from the old values "
+        "are out of date."
+    ),
+}
+CHECKS = tuple(_DESCRIPTIONS)
+
+
+def check_specs(group: Group) -> list[dg.AssetCheckSpec]:
+    """The checks on every partition of a group's asset."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Specifying a partitions_def on an AssetCheckSpec", dg.PreviewWarning)
+        partitions = series_partitions(group)
+        return [
+            dg.AssetCheckSpec(name, asset=group.name, partitions_def=partitions, description=description)
+            for name, description in _DESCRIPTIONS.items()
+        ]
+
+
+@dataclass(frozen=True)
+class LastCommit:
+    """What the last commit of a series changed; `readjusted` tells how the history was re-adjusted, empty: not."""
+
+    changed: int = 0
+    readjusted: str = ""
+
+    @classmethod
+    def of(cls, commit: Commit) -> "LastCommit":
+        return cls(commit.changed, "" if commit.readjustment is None else str(commit.readjustment))
+
+    @classmethod
+    def reported(cls, instance: dg.DagsterInstance, asset_key: dg.AssetKey, key: str) -> "LastCommit":
+        """As the latest materialization of the partition has it."""
+        found = instance.fetch_materializations(
+            dg.AssetRecordsFilter(asset_key=asset_key, asset_partitions=[key]), limit=1
+        )
+        for record in found.records:
+            materialization = record.asset_materialization
+            if materialization is not None:
+                facts = {name: value.value for name, value in materialization.metadata.items()}
+                return cls(int(str(facts.get("rows revised", 0))), str(facts.get("re-adjusted", "")))
+        return cls()
+
+
+def evaluate(
+    store: BarStore,
+    group: Group,
+    symbol: str,
+    interval: str,
+    *,
+    now: float,
+    record: SeriesRecord,
+    last: LastCommit,
+) -> list[dg.AssetCheckEvaluation]:
+    """Judge a series by what is known of it at `now` (UTC seconds). Raises as `BarStore.read` does."""
+    series = _Series(store, group, symbol, Interval.parse(interval), record, now)
+    return [
+        _ordered(series),
+        _consistent(series),
+        _gap_free(series),
+        _fresh(series),
+        _loss_deadline(series),
+        _revisions(series, last),
+    ]
+
+
+def evaluate_stored(
+    store: BarStore, group: Group, symbol: str, interval: str, *, now: float, last: LastCommit
+) -> list[dg.AssetCheckEvaluation]:
+    """Judge a series alone, on demand: every bar is read. What cannot be read fails every check."""
+    try:
+        record = store.record(symbol, interval)
+        bars = store.read(symbol, interval)
+        rest = evaluate(store, group, symbol, interval, now=now, record=record, last=last)[1:]
+    except BarStoreError as error:
+        unknown = _Series(store, group, symbol, Interval.parse(interval), SeriesRecord(), now)
+        reason = f"cannot be judged: {type(error).__name__}: {error}"
+        advice = unknown.run_config(refetch=True)
+        return [unknown.verdict(name, reason, dg.AssetCheckSeverity.ERROR, advice) for name in CHECKS]
+    series = _Series(store, group, symbol, Interval.parse(interval), record, now)
+    return [_ordered(series, bars), *rest]
+
+
+@dataclass(frozen=True)
+class _Series:
+    """A series to be judged, and how a verdict on it is worded."""
+
+    store: BarStore
+    group: Group
+    symbol: str
+    interval: Interval
+    record: SeriesRecord
+    now: float
+
+    @property
+    def key(self) -> str:
+        return partition_key(self.symbol, self.interval.token)
+
+    @property
+    def hours(self) -> TradingHours | None:
+        return self.record.trading_hours(self.interval)
+
+    def verdict(
+        self,
+        check: str,
+        description: str,
+        severity: dg.AssetCheckSeverity | None = None,
+        metadata: Metadata | None = None,
+    ) -> dg.AssetCheckEvaluation:
+        """Passed unless there is a severity."""
+        return dg.AssetCheckEvaluation(
+            asset_key=dg.AssetKey(self.group.name),
+            check_name=check,
+            partition=self.key,
+            passed=severity is None,
+            severity=severity or dg.AssetCheckSeverity.WARN,
+            description=description,
+            metadata=metadata or {},
+        )
+
+    def run_config(self, start: int | None = None, end: int | None = None, *, refetch: bool = False) -> Metadata:
+        """What to paste into the launchpad of the group's job."""
+        config: dict[str, object] = {"only": [self.key]}
+        if start is not None:
+            config["start"] = _at(start).isoformat()
+        if end is not None:
+            config["end"] = _at(end).isoformat()
+        if refetch:
+            config["refetch"] = True
+        text = yaml.safe_dump({"ops": {self.group.name: {"config": config}}}, sort_keys=False)
+        return {"run config": dg.MetadataValue.md(f"```yaml\n{text}```")}
+
+
+def _ordered(series: _Series, bars: pa.Table | None = None) -> dg.AssetCheckEvaluation:
+    """By the description of each file; by every bar, too, where they are given."""
+    name, problem, before = "ordered_and_unique", "", -(10**15)
+    for period, file in sorted(series.record.periods.items()):
+        start, end = period_range(period, series.interval)
+        is_inside = (start is None or start <= file.first) and (end is None or file.last < end)
+        if not (before < file.first <= file.last and is_inside):
+            problem = f"the bars of {period} ({_text(file.first)} to {_text(file.last)}) are out of place"
+            break
+        before = file.last
+    if not problem and bars is not None and bars.num_rows > 1:
+        seconds = bars["timestamp"].combine_chunks().cast(pa.int64())
+        steps = pc.min(pc.subtract(seconds[1:], seconds[:-1])).as_py()
+        if steps <= 0:
+            problem = "times do not ascend, or one is there twice"
+    if problem:
+        return series.verdict(name, problem, dg.AssetCheckSeverity.ERROR, series.run_config(refetch=True))
+    rows = series.record.rows if bars is None else bars.num_rows
+    how = "by what is known of each file" if bars is None else "each was read"
+    return series.verdict(name, f"{rows:,} bars ascend, {how}")
+
+
+def _consistent(series: _Series) -> dg.AssetCheckEvaluation:
+    name = "ohlc_consistent"
+    if not series.record.quarantined:
+        return series.verdict(name, "no bar is in quarantine")
+    kept_out = series.store.quarantine(series.symbol, series.interval)
+    seconds = [int(moment.timestamp()) for moment in kept_out["timestamp"].to_pylist()]
+    metadata: Metadata = {
+        "bars in quarantine": kept_out.num_rows,
+        **_table("the first", kept_out.slice(0, _SHOWN_ROWS)),
+        **series.run_config(seconds[0], seconds[-1] + 1, refetch=True),
+    }
+    description = f"{kept_out.num_rows:,} bars are kept out of the dataset: low and high do not enclose open and close"
+    return series.verdict(name, description, dg.AssetCheckSeverity.ERROR, metadata)
+
+
+def _gap_free(series: _Series) -> dg.AssetCheckEvaluation:
+    name, record, hours = "gap_free", series.record, series.hours
+    until = record.last
+    holes: list[Span] = []
+    if until is not None:
+        holes = [hole for hole in unasked(record, series.interval, hours, series.now) if hole[0] < until.timestamp()]
+    if holes:
+        metadata: Metadata = {
+            "never asked for": dg.MetadataValue.table(_records(holes)),
+            **series.run_config(holes[0][0], holes[-1][1]),
+        }
+        description = f"nobody asked for {_spans_text(holes)}; run this backfill while the server still has the bars"
+        return series.verdict(name, description, dg.AssetCheckSeverity.ERROR, metadata)
+    if record.ratio is None or hours is None:
+        return series.verdict(name, "not known: the server told no trading hours that say which bars there must be")
+    missing = sum(period.missing for period in record.periods.values())
+    facts: Metadata = {"missing bars": missing, "gaps": record.gaps, "completeness": round(record.ratio, 6)}
+    asked_all = {**facts, **series.run_config(_first(record), _last(record) + 1, refetch=True)}
+    if record.missing_sessions and series.interval.is_intraday:
+        description = (
+            f"{record.missing_sessions:,} trading days are missing whole; if the exchange was open, fetch the time "
+            "again, and compare with another source what the server does not have"
+        )
+        return series.verdict(name, description, dg.AssetCheckSeverity.ERROR, asked_all)
+    if 1.0 - record.ratio > SMALL_SHARE:
+        description = f"{1.0 - record.ratio:.1%} of the expected bars are missing, and the server had none of them"
+        return series.verdict(name, description, dg.AssetCheckSeverity.WARN, asked_all)
+    if missing:
+        return series.verdict(name, f"{missing:,} bars are missing of which the server had none", metadata=facts)
+    return series.verdict(name, "no expected bar is missing")
+
+
+def _fresh(series: _Series) -> dg.AssetCheckEvaluation:
+    name, record, hours = "fresh", series.record, series.hours
+    if record.last is None:
+        return series.verdict(name, "nothing is stored yet", dg.AssetCheckSeverity.WARN, series.run_config())
+    since = _tick_before_last(series.group.cron(series.interval.token), int(series.now), series.interval.seconds)
+    found = closing(record, series.interval, hours, since)
+    if found.newest is None:
+        return series.verdict(name, "the market has not been open for weeks")
+    if not is_known(record, found.newest):
+        description = (
+            f"the newest bar is of {_text(_last(record))}, one of {_text(found.newest)} has closed; is the schedule "
+            "on, and do its runs succeed?"
+        )
+        return series.verdict(name, description, dg.AssetCheckSeverity.WARN, series.run_config())
+    quiet = _quiet_sessions(series.interval, hours, _last(record), found.newest)
+    if quiet > QUIET_SESSIONS:
+        description = f"the server had no bar for {quiet} sessions after {_text(_last(record))}: halted or delisted?"
+        return series.verdict(name, description, dg.AssetCheckSeverity.WARN)
+    note = "" if hours is not None else "; trading hours are not known"
+    return series.verdict(name, f"all that closed by {_text(int(since))} is stored{note}")
+
+
+def _loss_deadline(series: _Series) -> dg.AssetCheckEvaluation:
+    name, record, hours = "loss_deadline", series.record, series.hours
+    gone, is_certain = lost(record, series.interval, hours, series.now)
+    if gone:
+        spans = {"never asked for in time": dg.MetadataValue.table(_records(gone))}
+        if is_certain:
+            description = f"lost: the server has no bars of {_spans_text(gone)} any more; take them from another source"
+            return series.verdict(name, description, dg.AssetCheckSeverity.ERROR, {**spans})
+        description = f"bars of {_spans_text(gone)} are leaving the server's window: fetch them now"
+        return series.verdict(name, description, dg.AssetCheckSeverity.ERROR, {**spans, **series.run_config()})
+    deadline = loss_deadline(record, series.interval, hours, series.now)
+    if deadline is None:
+        return series.verdict(name, "nothing is lost: the server keeps these bars, or nothing was asked for yet")
+    left = deadline - _at(int(series.now))
+    facts: Metadata = {"loss deadline": dg.MetadataValue.timestamp(deadline)}
+    if left < NEAR_LOSS:
+        description = f"the next bar is lost in {left}: fetch it before {deadline:%Y-%m-%d %H:%M}Z"
+        return series.verdict(name, description, dg.AssetCheckSeverity.WARN, {**facts, **series.run_config()})
+    return series.verdict(name, f"the next bar would be lost on {deadline:%Y-%m-%d %H:%M}Z", metadata=facts)
+
+
+def _revisions(series: _Series, last: LastCommit) -> dg.AssetCheckEvaluation:
+    name = "revisions"
+    if not last.changed and not last.readjusted:
+        return series.verdict(name, f"the last commit changed no stored bar; {series.record.revisions:,} ever did")
+    metadata: Metadata = {"bars revised": last.changed}
+    if last.changed:
+        log = series.store.revisions(series.symbol, series.interval)
+        rows = log.slice(max(0, log.num_rows - last.changed), min(last.changed, _SHOWN_ROWS))
+        metadata.update(_table("the first", rows))
+    description = f"{last.changed:,} stored bars came again with other values"
+    if last.readjusted:
+        metadata["re-adjusted"] = last.readjusted
+        description = f"the history was re-adjusted, {last.readjusted}; {description}"
+    return series.verdict(name, description, dg.AssetCheckSeverity.WARN, metadata)
+
+
+@lru_cache(maxsize=256)
+def _tick_before_last(cron: str | None, now: int, width_s: int) -> float:
+    """What closed before this had a whole interval of the schedule to be stored; a day or a bar without a schedule."""
+    if cron is None:
+        return now - max(86_400, width_s)
+    ticks = reverse_cron_string_iterator(now, cron, "UTC")
+    next(ticks)
+    return next(ticks).timestamp()
+
+
+@lru_cache(maxsize=256)
+def _quiet_sessions(interval: Interval, hours: TradingHours | None, last: int, newest: int) -> int:
+    if hours is None or newest <= last:
+        return 0
+    silent = hours.expected_between(interval, last + 1, newest + 1) if not interval.is_intraday else None
+    if silent is not None:
+        return int(silent.size)
+    return hours.whole_sessions(interval, GapRun(last + interval.seconds, newest, 0))
+
+
+def _table(label: str, rows: pa.Table) -> Metadata:
+    records = [
+        dg.TableRecord({name: str(value) for name, value in row.items() if value is not None})
+        for row in rows.to_pylist()
+    ]
+    schema = dg.TableSchema(columns=[dg.TableColumn(name) for name in rows.schema.names])
+    return {f"{label} {rows.num_rows}": dg.MetadataValue.table(records, schema=schema)}
+
+
+def _records(spans: list[Span]) -> list[dg.TableRecord]:
+    return [dg.TableRecord({"from": _text(start), "until": _text(end)}) for start, end in spans[:_SHOWN_ROWS]]
+
+
+def _spans_text(spans: list[Span]) -> str:
+    more = f" and {len(spans) - 1:,} more spans" if len(spans) > 1 else ""
+    return f"{_text(spans[0][0])} to {_text(spans[0][1])}{more}"
+
+
+def _first(record: SeriesRecord) -> int:
+    return min(period.first for period in record.periods.values())
+
+
+def _last(record: SeriesRecord) -> int:
+    return max(period.last for period in record.periods.values())
+
+
+def _at(second: int) -> datetime:
+    return datetime.fromtimestamp(second, tz=timezone.utc)
+
+
+def _text(second: int) -> str:
+    return f"{_at(second):%Y-%m-%d %H:%M}Z"

@@ -1,0 +1,251 @@
+"""Datasets derived from the lake, as assets that a group of the watchlist may have beside its bars.
+
+    panel: true      asset `<group>_panel`            all symbols of an interval side by side: panel.py
+    daily_from: 1m   asset `<group>_daily_from_1m`    daily bars built of the minutes, in a store of their own under
+                                                      <lake>/daily_from_1m, checked against TradingView's daily bars
+
+They read the lake and fetch nothing. Their partitions are others than those of the bars (an interval, a symbol), so
+Dagster never puts them into the run that fetches, where a symbol that failed would keep them from being made.
+"""
+
+import time
+import warnings
+from collections.abc import Iterator
+from datetime import datetime, timezone
+
+import dagster as dg
+import numpy as np
+
+from tv_etl.lake.bars import Bars
+from tv_etl.lake.derived.daily import DailyBars, Difference, daily_bars, differences
+from tv_etl.lake.derived.panel import refresh_panel
+from tv_etl.lake.errors import BarStoreError
+from tv_etl.lake.store import BarStore
+from tv_etl.orchestration.check_targets import check_outputs
+from tv_etl.orchestration.partitions import INTERVAL, SYMBOL, found_symbols, symbols_of
+from tv_etl.orchestration.resources import LakeResources
+from tv_etl.tradingview.errors import TradingViewError
+from tv_etl.tradingview.intervals import Interval
+from tv_etl.watchlist.model import Group
+
+MATCHES_TRADINGVIEW = "matches_tradingview"
+
+_DAY = Interval.parse("1d")
+# Days end once a day, but not everywhere at the same time.
+_CRON = "15 */6 * * *"
+_SHOWN = 20
+_ALL_CLOSED = "tv_etl.forming_from"  # with nothing in it: no bar is forming
+
+Report = dg.AssetMaterialization | dg.AssetCheckEvaluation
+
+
+def build_derived_assets(group: Group, resources: LakeResources | None = None) -> list[dg.AssetsDefinition]:
+    """The derived assets that the group has switched on."""
+    lake = resources or LakeResources()
+    panel = [_build_panel(group, lake)] if group.panel else []
+    return [*panel, *([_build_daily(group, group.daily_from, lake)] if group.daily_from else [])]
+
+
+def daily_store(store: BarStore, interval: str) -> BarStore:
+    """Where the daily bars built of an interval are kept, with the interval 1d."""
+    return BarStore(f"{store.base}/daily_from_{Interval.parse(interval).token}")
+
+
+def _bars_of(group: Group, dimension: str) -> dg.AssetDep:
+    """The bars of a group at one interval, or of one symbol."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Class `MultiToSingleDimensionPartitionMapping`", dg.BetaWarning)
+        return dg.AssetDep(group.name, partition_mapping=dg.MultiToSingleDimensionPartitionMapping(dimension))
+
+
+def _build_panel(group: Group, lake: LakeResources) -> dg.AssetsDefinition:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Parameter `backfill_policy`", dg.BetaWarning)
+
+        @dg.asset(
+            name=f"{group.name}_panel",
+            partitions_def=dg.StaticPartitionsDefinition(group.intervals),
+            deps=[_bars_of(group, INTERVAL)],
+            automation_condition=dg.AutomationCondition.on_cron(_CRON),
+            backfill_policy=dg.BackfillPolicy.single_run(),
+            output_required=False,
+            required_resource_keys=lake.keys("bar_store"),
+            kinds={"parquet"},
+            description=(
+                "All symbols of an interval side by side, for questions across them: every series that the lake has at "
+                "it, of other groups as well, sorted by day, then by symbol. Only the months are written again whose "
+                "bars have changed. For a lake in a directory."
+            ),
+        )
+        def panel(context: dg.AssetExecutionContext) -> Iterator[dg.AssetMaterialization]:
+            store = lake.bar_store(context).store()
+            for interval in context.partition_keys if context.has_partition_key_range else [context.partition_key]:
+                started = time.monotonic()
+                try:
+                    refresh = refresh_panel(store, interval)
+                except (BarStoreError, TradingViewError, ValueError) as error:
+                    raise dg.Failure(f"{interval}: {error}", allow_retries=False) from error
+                records = [
+                    dg.TableRecord({"file": path.name, "bytes": path.stat().st_size})
+                    for path in refresh.written[-_SHOWN:]
+                ]
+                yield dg.AssetMaterialization(
+                    asset_key=context.asset_key,
+                    partition=interval,
+                    metadata={
+                        "files written": len(refresh.written),
+                        "files unchanged": refresh.unchanged,
+                        "seconds": round(time.monotonic() - started, 2),
+                        **({f"the last {len(records)} written": dg.MetadataValue.table(records)} if records else {}),
+                        "dagster/uri": f"{store.base}/panel/interval={interval}",
+                    },
+                )
+
+    return panel
+
+
+def _build_daily(group: Group, interval: str, lake: LakeResources) -> dg.AssetsDefinition:
+    name = f"{group.name}_daily_from_{interval}"
+    partitions = found_symbols(group) if group.scanner else dg.StaticPartitionsDefinition(group.symbols)
+    spec = dg.AssetSpec(
+        name,
+        partitions_def=partitions,
+        deps=[_bars_of(group, SYMBOL)],
+        automation_condition=dg.AutomationCondition.on_cron(_CRON),
+        skippable=True,
+        kinds={"parquet"},
+        description=(
+            f"Daily bars built of the stored {interval} bars by trading day: of days as well of which TradingView no "
+            "longer has the parts, and of nothing but what the lake holds. A day that is not wholly stored is not "
+            "built, and is named in the metadata: fetch its time by a run of the bars with `start` and `end`."
+        ),
+    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Parameter `backfill_policy`", dg.BetaWarning)
+        warnings.filterwarnings("ignore", "Specifying a partitions_def on an AssetCheckSpec", dg.PreviewWarning)
+        check = dg.AssetCheckSpec(
+            MATCHES_TRADINGVIEW,
+            asset=name,
+            partitions_def=partitions,
+            description=(
+                f"Built of {interval} bars, a day is TradingView's own stored bar of that day. It warns, for there "
+                "are good reasons to differ: official opening and closing prices come from auctions that no minute "
+                "shows; the volume of a day counts blocks and late reports; of thinly traded or delayed symbols some "
+                "trades are in no minute; a revision has reached one of the two and not yet the other. Days that "
+                "differ in high or low want a look: fetch them again by a run with `refetch`, `start` and `end`."
+            ),
+        )
+
+        @dg.multi_asset(
+            name=name,
+            specs=[spec],
+            check_specs=[check] if _DAY.token in group.intervals else [],
+            can_subset=True,
+            backfill_policy=dg.BackfillPolicy.single_run(),
+            required_resource_keys=lake.keys("bar_store"),
+        )
+        def daily(context: dg.AssetExecutionContext) -> Iterator[Report | dg.Output[None]]:
+            store, failed = lake.bar_store(context).store(), {}
+            selected = context.has_partition_key or context.has_partition_key_range
+            for symbol in context.partition_keys if selected else symbols_of(group, context.instance):
+                try:
+                    reports = list(_daily_reports(context, dg.AssetKey(name), store, symbol, interval))
+                except (BarStoreError, TradingViewError) as error:
+                    failed[symbol] = f"{type(error).__name__}: {error}"
+                else:
+                    yield from reports
+            if failed:
+                raise dg.Failure(
+                    f"{len(failed)} symbols failed: {', '.join(failed)}", metadata=failed, allow_retries=False
+                )
+            yield from check_outputs(context)
+
+    return daily
+
+
+def _daily_reports(
+    context: dg.AssetExecutionContext, key: dg.AssetKey, store: BarStore, symbol: str, interval: str
+) -> Iterator[Report]:
+    built = build_daily(store, symbol, interval)
+    if context.selected_asset_keys:
+        yield dg.AssetMaterialization(
+            asset_key=key, partition=symbol, metadata=_store_daily(store, symbol, interval, built)
+        )
+    if context.selected_asset_check_keys:
+        yield _matches_tradingview(store, key, symbol, built)
+
+
+def build_daily(store: BarStore, symbol: str, interval: str) -> DailyBars:
+    """Build the daily bars of what is stored of a symbol. Raises as `BarStore.read` does."""
+    width = Interval.parse(interval)
+    record = store.record(symbol, width)
+    # Of a day even where the minutes are those of extended hours.
+    hours = record.trading_hours(_DAY)
+    if hours is None:
+        return DailyBars(Bars.none(), ())
+    kept_out = store.quarantine(symbol, width)["timestamp"].cast("int64").to_numpy() // 1_000_000
+    return daily_bars(Bars.from_stored(store.read(symbol, width)), width, hours, record.asked, kept_out)
+
+
+def _store_daily(
+    store: BarStore, symbol: str, interval: str, built: DailyBars
+) -> dict[str, dg.MetadataValue | str | int]:
+    derived = daily_store(store, interval)
+    facts = {**store.record(symbol, interval).facts, "source": f"tv_etl from {interval}", "session": "regular"}
+    table = built.bars.to_table()
+    commit = derived.upsert(
+        symbol,
+        _DAY,
+        table.replace_schema_metadata({f"tv_etl.{name}": text for name, text in facts.items()} | {_ALL_CLOSED: ""}),
+    )
+    days = [{"day": str(each.day), "why": each.reason} for each in built.unbuilt[-_SHOWN:]]
+    return {
+        "rows added": commit.added,
+        "rows revised": commit.changed,
+        "days not wholly stored": len(built.unbuilt),
+        **({f"the last {len(days)} not built": _table(days)} if days else {}),
+        **({"first bar": _date(commit.first), "last bar": _date(commit.last)} if commit.first and commit.last else {}),
+        "dagster/partition_row_count": commit.rows,
+        "dagster/uri": derived.uri(symbol, _DAY),
+    }
+
+
+def _matches_tradingview(store: BarStore, key: dg.AssetKey, symbol: str, built: DailyBars) -> dg.AssetCheckEvaluation:
+    theirs = Bars.from_stored(store.read(symbol, _DAY))
+    found = differences(built, theirs)
+    days = sorted({each.open_s for each in found})
+    compared = len(np.intersect1d(built.bars.times, theirs.times))
+    shown = [_difference(each) for each in found[-_SHOWN:]]
+    return dg.AssetCheckEvaluation(
+        asset_key=key,
+        check_name=MATCHES_TRADINGVIEW,
+        partition=symbol,
+        passed=not found,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{len(days)} of {compared} days differ" if found else f"{compared} days are the same",
+        metadata={
+            "days compared": compared,
+            "days that differ": len(days),
+            **{f"{name} differs": sum(each.field == name for each in found) for name in {e.field for e in found}},
+            **({f"the last {len(shown)} differences": _table(shown)} if shown else {}),
+        },
+    )
+
+
+def _difference(each: Difference) -> dict[str, str]:
+    day = datetime.fromtimestamp(each.open_s, tz=timezone.utc).isoformat()
+    if each.field == "bar":
+        return {"day opens": day, "field": "bar", "built": _has(each.ours), "TradingView": _has(each.theirs)}
+    return {"day opens": day, "field": each.field, "built": str(each.ours), "TradingView": str(each.theirs)}
+
+
+def _has(value: float | None) -> str:
+    return "none" if value is None else "one"
+
+
+def _table(rows: list[dict[str, str]]) -> dg.MetadataValue:
+    return dg.MetadataValue.table([dg.TableRecord(row) for row in rows])
+
+
+def _date(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"

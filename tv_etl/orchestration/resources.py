@@ -1,0 +1,217 @@
+"""What assets and sensors use: TradingView, the lake, and the outbox of alerts.
+
+Each is a synchronous face: the event loop of the client runs in a thread of its own.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import dagster as dg
+from pydantic import Field, SecretStr
+
+from tv_etl.alerts.outbox import Outbox
+from tv_etl.alerts.webhooks import Webhook
+from tv_etl.lake.store import BarStore
+from tv_etl.tradingview.accounts import Account
+from tv_etl.tradingview.blocking import fetch_history
+from tv_etl.tradingview.errors import SymbolError, TradingViewError
+from tv_etl.tradingview.history import WINDOW, HistoryResult
+from tv_etl.tradingview.loop_thread import LoopThread
+from tv_etl.tradingview.models import HistoryRequest, QuoteSymbolData, SeriesHistory, feed_delay_s
+from tv_etl.tradingview.ohlcv import OHLCV
+from tv_etl.tradingview.scanner import ScannerService, ScanRequest
+from tv_etl.watchlist.model import WebhookTarget
+
+Resource = TypeVar("Resource")
+
+# Dagster gives up a sensor evaluation after 60 s and loses its cursor; delivery needs its share, too.
+ALERT_INPUT_LIMIT_S = 20.0
+ALERT_QUOTE_LIMIT_S = 8.0
+SCAN_LIMIT_S = 30.0
+# A rule seen for the first time looks back so far to learn on which side of its level the price is.
+FIRST_MINUTES = 10
+
+
+class TradingViewResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # its parameter only types IO managers
+    """TradingView's chart server, or anything that speaks its protocol."""
+
+    ws_url: str = Field(
+        default="",
+        description="Address of the WebSocket; empty means the environment's TV_ETL_WS_URL, else TradingView.",
+    )
+    auth_token: str = Field(
+        default="",
+        repr=False,
+        description="Token of a TradingView account, as an EnvVar; empty means anonymous.",
+    )
+
+    session_id: str = Field(
+        default="",
+        repr=False,
+        description="Cookie `sessionid` of a TradingView account in place of a token, as an EnvVar.",
+    )
+    session_id_sign: str = Field(
+        default="",
+        repr=False,
+        description="Cookie `sessionid_sign` beside it, where the site wants it, as an EnvVar.",
+    )
+
+    def _account(self) -> Account:
+        return _account(self.auth_token, self.session_id, self.session_id_sign)
+
+    def fetch(self, requests: Iterable[HistoryRequest]) -> Iterator[HistoryResult]:
+        """Fetch many series over one connection; yields `(request, table or error)` as each one finishes."""
+        return fetch_history(requests, ws_url=self.ws_url or None, account=self._account())
+
+    def alert_inputs(self, since_by_symbol: Mapping[str, int | None]) -> "AlertInputs":
+        """The quote of each symbol now, and its one-minute bars from the given UTC second on (None: the last few).
+
+        All over one connection and within 20 s, the longest unseen first; a symbol that fails, or is not reached in
+        time, has its error in place of bars. Raises TradingViewError if there is no connection or no quote at all.
+        """
+        with LoopThread() as loop:
+            return loop.run(self._alert_inputs(since_by_symbol))
+
+    async def _alert_inputs(self, since_by_symbol: Mapping[str, int | None]) -> "AlertInputs":
+        ends_at = time.monotonic() + ALERT_INPUT_LIMIT_S
+        client = OHLCV(self.ws_url or None, account=self._account(), timeout_s=ALERT_QUOTE_LIMIT_S)
+        async with client:
+            quotes = await client.get_quotes(list(since_by_symbol))
+            now = client.server_now()
+            service = await client._setup_services()
+            window = asyncio.Semaphore(WINDOW)
+
+            async def fetch(symbol: str, since: int | None) -> tuple[str, SeriesHistory | TradingViewError]:
+                start_s = now - _delay_s(quotes.get(symbol)) - FIRST_MINUTES * 60 if since is None else since
+                start = datetime.fromtimestamp(start_s, tz=timezone.utc)
+                async with window:
+                    try:
+                        request = HistoryRequest(symbol, "1m", start=start)
+                        return symbol, await service.fetch(request, timeout_s=ends_at - time.monotonic())
+                    except TradingViewError as error:
+                        return symbol, error
+
+            oldest_first = sorted(since_by_symbol.items(), key=lambda item: item[1] or 0)
+            minutes = dict(await asyncio.gather(*(fetch(symbol, since) for symbol, since in oldest_first)))
+        return AlertInputs(now, quotes, minutes)
+
+
+@dataclass(frozen=True)
+class LakeResources:
+    """The keys of a lake's resources in its code location; of several lakes there each has a scope of its own."""
+
+    scope: str = ""
+
+    def key(self, name: str) -> str:
+        return f"{self.scope}_{name}" if self.scope else name
+
+    def keys(self, *names: str) -> set[str]:
+        return {self.key(name) for name in names}
+
+    def tradingview(self, context: "_HasResources") -> "TradingViewResource":
+        return _found(context, self.key("tradingview"), TradingViewResource)
+
+    def scanner(self, context: "_HasResources") -> "ScannerResource":
+        return _found(context, self.key("scanner"), ScannerResource)
+
+    def bar_store(self, context: "_HasResources") -> "BarStoreResource":
+        return _found(context, self.key("bar_store"), BarStoreResource)
+
+    def notifier(self, context: "_HasResources") -> "NotifierResource":
+        return _found(context, self.key("notifier"), NotifierResource)
+
+
+class _HasResources(Protocol):
+    @property
+    def resources(self) -> Any: ...
+
+
+def _found(context: _HasResources, key: str, kind: type[Resource]) -> Resource:
+    resource = getattr(context.resources, key)
+    assert isinstance(resource, kind), key
+    return resource
+
+
+@dataclass(frozen=True)
+class AlertInputs:
+    """What the alert rules are judged on; `now` is the server's clock in UTC seconds."""
+
+    now: float
+    quotes: dict[str, QuoteSymbolData | SymbolError]
+    minutes: dict[str, SeriesHistory | TradingViewError]
+
+
+class ScannerResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """TradingView's screener, or anything that speaks its protocol."""
+
+    base_url: str = Field(
+        default="",
+        description="Address of the screener; empty means the environment's TV_ETL_SCANNER_URL, else TradingView's.",
+    )
+
+    def symbols(self, request: ScanRequest) -> list[str]:
+        """The symbols that are found, in the server's order, within 30 s. Raises ScannerError."""
+        service = ScannerService(self.base_url or None, timeout_s=SCAN_LIMIT_S)
+        with LoopThread() as loop:
+            return loop.run(service.symbols(request))
+
+
+class BarStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """The lake: Parquet files in a directory or an object store.
+
+    Credentials for an object store are read from the environment and stand in no configuration.
+    """
+
+    base: str = Field(
+        description="Directory of the lake or its address, e.g. s3://bucket/prefix; the dataset lies in its folder "
+        "`ohlcv`."
+    )
+
+    def store(self) -> BarStore:
+        return BarStore(self.base)
+
+
+class NotifierResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """The outbox of alerts and the webhooks that it is delivered to.
+
+    The addresses are read from the environment at delivery and stand in no configuration.
+    """
+
+    outbox_path: str = Field(description="SQLite file in which alerts wait until they are delivered.")
+    targets: list[dict[str, Any]] = Field(
+        default_factory=list, description="Webhook targets as in watchlist.yaml: url_env, kind, allow_private."
+    )
+
+    def outbox(self) -> Outbox:
+        return Outbox(Path(self.outbox_path))
+
+    def webhooks(self) -> list[Webhook]:
+        """Raises ValueError naming the environment variable that is not set."""
+        return [_webhook(WebhookTarget.model_validate(target)) for target in self.targets]
+
+
+def _delay_s(quote: QuoteSymbolData | SymbolError | None) -> float:
+    """How late the feed of a symbol is, as far as its quote says so."""
+    if not isinstance(quote, QuoteSymbolData):
+        return 0.0
+    return feed_delay_s(str(quote.symbol_info.get("update_mode", ""))) or 0.0
+
+
+@lru_cache(maxsize=4)
+def _account(auth_token: str, session_id: str, session_id_sign: str) -> Account:
+    # Kept over runs and sensor evaluations of a process: a session is not exchanged for a token every 30 s.
+    return Account(auth_token or None, session_id=session_id or None, session_id_sign=session_id_sign or None)
+
+
+def _webhook(target: WebhookTarget) -> Webhook:
+    url = os.environ.get(target.url_env)
+    if not url:
+        raise ValueError(f"environment variable {target.url_env} is not set: alerts have no address to go to")
+    return Webhook(url=SecretStr(url), kind=target.kind, allow_private=target.allow_private)

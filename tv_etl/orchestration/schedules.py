@@ -1,0 +1,207 @@
+"""One schedule per interval of a group: what of it has closed since it was last asked for, in one run.
+
+A tick looks at what the lake knows of each series. Where no market of the group has closed a bar since, it asks for
+nothing and says when the next one closes. One more schedule has all that is stored judged, whether it was fetched or
+not: where fetching stands still, nobody else would say so.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+import dagster as dg
+
+from tv_etl.lake.coverage import closing, is_due
+from tv_etl.lake.errors import BarStoreError
+from tv_etl.lake.record import SeriesRecord
+from tv_etl.lake.store import BarStore
+from tv_etl.orchestration.checks import CHECKS
+from tv_etl.orchestration.partitions import partition_key, range_tags, series_partitions, symbols_of
+from tv_etl.orchestration.resources import LakeResources
+from tv_etl.tradingview.intervals import Interval
+from tv_etl.watchlist.model import Group
+
+_UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+_RANGE_START, _RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+_PARTITION = "dagster/partition"
+
+
+def job_name(group: Group) -> str:
+    """The name of the job that the schedules of a group launch."""
+    return f"{group.name}_job"
+
+
+def build_jobs(group: Group) -> list[Any]:  # Dagster does not export the type of what define_asset_job makes
+    """The jobs that the schedules of a group launch: fetch any of its partitions, and judge them."""
+    return [_build_job(group), _build_check_job(group)]
+
+
+def _build_job(group: Group) -> Any:
+    bars = dg.AssetSelection.assets(group.name)
+    return dg.define_asset_job(
+        job_name(group),
+        selection=bars if group.check_each_run else bars.without_checks(),
+        description=(
+            f"Any series of {group.name} in one run, over one connection: what its schedules launch, and what the "
+            "launchpad takes `start`, `end`, `refetch` and `only` for."
+        ),
+        executor_def=dg.in_process_executor,
+    )
+
+
+def _build_check_job(group: Group) -> Any:
+    return dg.define_asset_job(
+        _check_job_name(group),
+        selection=dg.AssetSelection.checks(*(dg.AssetCheckKey(dg.AssetKey(group.name), name) for name in CHECKS)),
+        description=f"Judge what is stored of {group.name}, bar by bar, and ask nobody for anything.",
+        executor_def=dg.in_process_executor,
+    )
+
+
+def _check_job_name(group: Group) -> str:
+    return f"{group.name}_checks_job"
+
+
+def build_schedules(group: Group, resources: LakeResources | None = None) -> list[dg.ScheduleDefinition]:
+    """The schedules of the group's intervals and of its checks; what has no cron expression has none."""
+    lake = resources or LakeResources()
+    crons = {interval: group.cron(interval) for interval in group.intervals}
+    increments = [_build_schedule(group, interval, cron, lake) for interval, cron in crons.items() if cron is not None]
+    return [*increments, *([_build_check_schedule(group, group.check_schedule)] if group.check_schedule else [])]
+
+
+def _build_check_schedule(group: Group, cron: str) -> dg.ScheduleDefinition:
+    @dg.schedule(
+        name=f"{group.name}_checks",
+        cron_schedule=cron,
+        job_name=_check_job_name(group),
+        execution_timezone="UTC",
+        description=(
+            f"Judge what is stored of {group.name}: also of series that no run has fetched for long, which are those "
+            "that lose bars."
+        ),
+    )
+    def checks(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        if not symbols_of(group, context.instance):
+            return _no_symbols(group)
+        return dg.RunRequest()
+
+    return checks
+
+
+def _no_symbols(group: Group) -> dg.SkipReason:
+    return dg.SkipReason(f"no symbols yet: the sensor {group.name}_symbols has found none")
+
+
+def _build_schedule(group: Group, interval: str, cron: str, lake: LakeResources) -> dg.ScheduleDefinition:
+    count = f"{len(group.symbols)} " if group.symbols else ""
+    name = re.sub(r"[^A-Za-z0-9_]", "_", f"{group.name}_{interval}")
+    pause = group.longest_pause_s(interval)
+    warning = "" if pause is None else f" A pause of more than {pause / 3600:.1f} hours loses bars."
+
+    @dg.schedule(
+        name=name,
+        cron_schedule=cron,
+        job_name=job_name(group),
+        execution_timezone="UTC",
+        required_resource_keys=lake.keys("bar_store"),
+        description=(
+            f"Fetch what has closed at {interval} for the {count}symbols of {group.name}; nothing while their markets "
+            f"are closed and complete.{warning}"
+        ),
+    )
+    def increment(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        symbols = symbols_of(group, context.instance)
+        if not symbols:
+            return _no_symbols(group)
+        now = context.scheduled_execution_time.timestamp()
+        known = _known(context, lake.bar_store(context).store(), symbols, interval)
+        width = Interval.parse(interval)
+        due = [symbol for symbol, record in known.items() if record is None or is_due(record, width, now)]
+        if not due:
+            return dg.SkipReason(_all_complete(group, width, known, now))
+        busy = partitions_under_way(group, context.instance)
+        wanted = [symbol for symbol in due if partition_key(symbol, interval) not in busy]
+        if not wanted:
+            return dg.SkipReason(f"{len(due)} series are due at {interval}, and runs under way are fetching them all")
+        return _request(group, interval, symbols, wanted)
+
+    return increment
+
+
+def partitions_under_way(group: Group, instance: dg.DagsterInstance) -> set[str]:
+    """Partitions of the group whose newest bars a queued or running run is going to fetch."""
+    asset_key = dg.AssetKey(group.name)
+    found: set[str] = set()
+    for run in instance.get_runs(filters=dg.RunsFilter(statuses=_UNFINISHED)):
+        is_ours = run.job_name == job_name(group) if not run.asset_selection else asset_key in run.asset_selection
+        only_checks = bool(run.asset_check_selection) and not run.asset_selection
+        config = _config_of(run, group)
+        if is_ours and not only_checks and not config.get("end"):
+            found.update(_partitions_of(run, config, group, instance))
+    return found
+
+
+def _config_of(run: dg.DagsterRun, group: Group) -> Mapping[str, Any]:
+    ops: Any = run.run_config.get("ops") or {}
+    config = (ops.get(group.name) or {}).get("config")
+    return config if isinstance(config, Mapping) else {}
+
+
+def _partitions_of(
+    run: dg.DagsterRun, config: Mapping[str, Any], group: Group, instance: dg.DagsterInstance
+) -> Sequence[str]:
+    if config.get("only"):
+        return list(config["only"])
+    if _PARTITION in run.tags:
+        return [run.tags[_PARTITION]]
+    keys = series_partitions(group).get_partition_keys(dynamic_partitions_store=instance)
+    start, end = run.tags.get(_RANGE_START), run.tags.get(_RANGE_END)
+    if start is None or end is None:
+        return keys
+    # A key may have left the watchlist since.
+    return keys[keys.index(start) : keys.index(end) + 1] if start in keys and end in keys else []
+
+
+def _known(
+    context: dg.ScheduleEvaluationContext, store: BarStore, symbols: Sequence[str], interval: str
+) -> dict[str, SeriesRecord | None]:
+    """The record of each series; None where it cannot be read, which the run that asks for it will tell."""
+    found: dict[str, SeriesRecord | None] = {}
+    for symbol in symbols:
+        try:
+            found[symbol] = store.record(symbol, interval)
+        except BarStoreError as error:
+            context.log.warning(f"{partition_key(symbol, interval)}: {type(error).__name__}: {error}")
+            found[symbol] = None
+    return found
+
+
+def _all_complete(group: Group, width: Interval, known: Mapping[str, SeriesRecord | None], now: float) -> str:
+    closes = [
+        found.next_close
+        for record in known.values()
+        if record is not None
+        and (found := closing(record, width, record.trading_hours(width), now)).next_close is not None
+    ]
+    following = f"{datetime.fromtimestamp(min(closes), tz=timezone.utc):%Y-%m-%d %H:%M:%S}Z" if closes else "not known"
+    return (
+        f"all {len(known)} series of {group.name} at {width} are complete: no bar has closed since they were asked "
+        f"for; next close at {following}"
+    )
+
+
+def _request(group: Group, interval: str, symbols: Sequence[str], wanted: Sequence[str]) -> dg.RunRequest:
+    keys = [partition_key(symbol, interval) for symbol in wanted]
+    first = symbols.index(wanted[0])
+    if list(symbols[first : first + len(wanted)]) == list(wanted):
+        return dg.RunRequest(tags=range_tags(keys))
+    # Dagster would make a run of each, with seconds of cost.
+    return dg.RunRequest(run_config={"ops": {group.name: {"config": {"only": keys}}}})

@@ -1,0 +1,77 @@
+"""What pydantic has found wrong with a YAML document, in words for the person who wrote it."""
+
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from tv_etl.watchlist.yaml_places import Location, Mistake, YamlDocument
+
+_SHOWN = 60  # characters of a wrong value
+
+
+def find_mistakes(
+    model: type[BaseModel], error: ValidationError, document: YamlDocument | None, at: Location = ()
+) -> list[Mistake]:
+    """Each mistake with its place, in the order of the text; `at` is where the model begins in the document."""
+    schema = model.model_json_schema()
+    document = document or YamlDocument(None, None)
+    found = [
+        Mistake(
+            document.find([*at, *details["loc"]], of_key=details["type"] == "extra_forbidden"),
+            f"{'.'.join(map(str, details['loc'])) or 'file'}: {_words(schema, details)}",
+        )
+        for details in error.errors()
+    ]
+    return sorted([*found, *document.repeated_keys()], key=lambda each: each.place)
+
+
+def _words(schema: Mapping[str, Any], details: ErrorDetails) -> str:
+    location, value = details["loc"], details["input"]
+    if details["type"] == "extra_forbidden":
+        return _unknown_key(str(location[-1]), _known_keys(schema, location[:-1]))
+    if details["type"] == "missing":
+        return "is missing"
+    if details["type"] in ("model_type", "model_attributes_type", "dict_type"):
+        known = ", ".join(_known_keys(schema, location))
+        return f"expected a mapping{f' with the keys {known}' if known else ''}, not {_shown(value)}"
+    message = details["msg"].removeprefix("Value error, ")
+    if details["type"] == "value_error" or details["type"] == "mistake" or isinstance(value, dict | list):
+        return message
+    return f"{message}, not {_shown(value)}"
+
+
+def _unknown_key(key: str, known: list[str]) -> str:
+    nearest = get_close_matches(key, known, n=1, cutoff=0.6)
+    meant = f"; did you mean {nearest[0]}?" if nearest else ";"
+    return f"is no key here{meant} known are {', '.join(known)}"
+
+
+def _known_keys(schema: Mapping[str, Any], location: Location) -> list[str]:
+    """The keys that a mapping at the location may have."""
+    nodes = list(_alternatives(schema, schema))
+    for part in location:
+        below = [node.get("items") if isinstance(part, int) else _property(node, part) for node in nodes]
+        nodes = [alternative for node in below if node for alternative in _alternatives(schema, node)]
+    return list(dict.fromkeys(key for node in nodes for key in node.get("properties", {})))
+
+
+def _property(node: Mapping[str, Any], key: str) -> Any:
+    return node.get("properties", {}).get(key)
+
+
+def _alternatives(schema: Mapping[str, Any], node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    if "$ref" in node:
+        yield from _alternatives(schema, schema["$defs"][str(node["$ref"]).rpartition("/")[2]])
+    elif "anyOf" in node:
+        for each in node["anyOf"]:
+            yield from _alternatives(schema, each)
+    else:
+        yield node
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

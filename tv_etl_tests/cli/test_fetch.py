@@ -1,0 +1,224 @@
+"""`tv-etl fetch`: what is fetched, what is left out and what is said about it."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+from statistics import median
+
+import pyarrow.parquet as pq
+import pytest
+
+from tv_etl.cli.fetch import Wanted, parse_time
+from tv_etl.lake.store import BarStore
+from tv_etl.market_server.clock import MarketClock
+from tv_etl.market_server.server import serve_in_thread
+from tv_etl.tradingview.intervals import Interval
+from tv_etl_tests.command import TV_ETL, call, on_terminal
+from tv_etl_tests.conftest import NOW
+from tv_etl_tests.lake_runs import FIRST, minute_rows, replay
+from tv_etl_tests.patience import HANG_S
+
+DAY = Interval.parse("1d")
+
+
+def rows_of(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_bars_of_several_series_come_as_csv_with_their_names(market_url: str) -> None:
+    done = call(
+        "fetch", "NASDAQ:AAPL", "NASDAQ:NDX", "--interval", "1d", "--interval", "60", "--bars", "3", url=market_url
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = rows_of(done.stdout)
+    series = {(row["symbol"], row["interval"]) for row in rows}
+    assert series == {(symbol, interval) for symbol in ("NASDAQ:AAPL", "NASDAQ:NDX") for interval in ("1d", "1h")}
+    assert len(rows) == 12
+    assert all(datetime.fromisoformat(row["timestamp"]) < NOW for row in rows)
+    assert {row["volume"] for row in rows if row["symbol"] == "NASDAQ:NDX"} == {""}
+
+
+def test_the_forming_bar_is_left_out_unless_it_is_wanted(market_url: str) -> None:
+    closed = rows_of(call("fetch", "BINANCE:BTCUSDT", "--interval", "1m", "--bars", "2", url=market_url).stdout)
+    assert [row["timestamp"][11:16] for row in closed] == ["14:58", "14:59"]
+    forming = call("fetch", "BINANCE:BTCUSDT", "--interval", "1m", "--bars", "2", "--forming", url=market_url).stdout
+    assert [row["timestamp"][11:16] for row in rows_of(forming)] == ["14:59", "15:00"]
+
+
+def test_a_range_is_half_open_and_in_utc_unless_it_says_otherwise(market_url: str) -> None:
+    arguments = ("fetch", "BINANCE:BTCUSDT", "--interval", "1h")
+    spoken = call(*arguments, "--start", "2026-11-17", "--end", "2026-11-17T02:00", url=market_url)
+    zoned = call(*arguments, "--start", "2026-11-17T01:00+01:00", "--end", "2026-11-17T02:00Z", url=market_url)
+    assert [row["timestamp"][11:13] for row in rows_of(spoken.stdout)] == ["00", "01"]
+    assert zoned.stdout == spoken.stdout
+
+
+def test_a_bad_symbol_fails_alone_and_by_name(market_url: str, tmp_path: Path) -> None:
+    symbols = ("NASDAQ:AAPL", "NASDAQ:NOPE", "no symbol", "FAULT:SERIES_ERROR", "FAULT:STRING_BARS")
+    done = call("fetch", *symbols, "--bars", "5", "--out", "bars.parquet", url=market_url, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "Error: NASDAQ:NOPE 1d: symbol 'NASDAQ:NOPE': invalid symbol\n" in done.stderr
+    assert "Error: no symbol 1d: symbol 'no symbol': expected EXCHANGE:TICKER" in done.stderr
+    assert "Error: FAULT:SERIES_ERROR 1d: " in done.stderr
+    assert "Error: FAULT:STRING_BARS 1d: " in done.stderr and "rows of the answer were no bars" in done.stderr
+    assert pq.read_table(tmp_path / "bars.parquet")["symbol"].to_pylist() == ["NASDAQ:AAPL"] * 5
+
+
+def test_where_every_series_fails_no_file_is_made(market_url: str, tmp_path: Path) -> None:
+    done = call("fetch", "NASDAQ:NOPE", "--out", "bars.csv", url=market_url, cwd=tmp_path)
+    assert (done.returncode, done.stdout, list(tmp_path.iterdir())) == (1, "", [])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("--interval", "7q"), "interval '7q': expected e.g. 1m"),
+        (("--start", "yesterday"), "--start 'yesterday' is no time; write e.g. 2026-11-02"),
+        (("--start", "2026-11-02", "--bars", "3"), "--start or --bars, not both"),
+        (("--start", "2026-11-02", "--end", "2026-11-02"), "is not before --end"),
+        (("--out", "bars.xlsx"), "'bars.xlsx' has no ending .parquet, .csv, .json: name the --format"),
+        (("--lake", "ftp://host/lake"), "ftp://host/lake"),
+        (("--bars", "0"), "'--bars'"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_anything_is_asked(arguments: tuple[str, ...], reason: str) -> None:
+    done = call("fetch", "NASDAQ:AAPL", *arguments, url="ws://127.0.0.1:1/")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert reason in done.stderr
+
+
+def test_what_the_server_has_not_is_said(market_url: str) -> None:
+    weekend = call("fetch", "NASDAQ:AAPL", "--start", "2026-11-14", "--end", "2026-11-15", url=market_url)
+    assert (weekend.returncode, rows_of(weekend.stdout)) == (0, [])
+    assert weekend.stderr == "NASDAQ:AAPL 1d: the server has no bars in what was asked\n"
+    deep = call("fetch", "NASDAQ:AAPL", "--interval", "1m", "--bars", "9000", url=market_url)
+    assert len(rows_of(deep.stdout)) == 4_999
+    assert deep.stderr == "NASDAQ:AAPL 1m: 4,999 of 9,000 bars: the server has no more for this account\n"
+    early = call("fetch", "NASDAQ:AAPL", "--interval", "1m", "--start", "2026-01-01", url=market_url)
+    assert "the server has only bars from 2026-10-30" in early.stderr
+
+
+def test_a_lake_gets_the_bars_and_a_readjusted_history_whole(tmp_path: Path) -> None:
+    clock = MarketClock(FIRST + 300 * 60, speed=0)
+    arguments = ("fetch", "NASDAQ:SPLT", "--interval", "1m", "--bars")
+    with serve_in_thread(replay(tmp_path / "before", minute_rows(300), "1"), clock=clock) as server:
+        done = call(*arguments, "200", "--lake", "lake", url=server.url, cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    store = BarStore(tmp_path / "lake")
+    before = store.read("NASDAQ:SPLT", "1m")
+    assert before.num_rows >= 200
+    halved = minute_rows(300, ratio=0.5, until=300)
+    with serve_in_thread(replay(tmp_path / "after", halved, "1"), clock=clock) as server:
+        done = call(*arguments, "10", "--lake", "lake", "--out", "new.json", url=server.url, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    after = store.read("NASDAQ:SPLT", "1m")
+    assert after["close"].to_pylist()[-200:] == [close / 2 for close in before["close"].to_pylist()[-200:]]
+    assert len(json.loads((tmp_path / "new.json").read_text())) == 10
+
+
+@pytest.mark.parametrize("how_much", [("--bars", "3000"), ("--start", "2026-11-14")])
+def test_a_lake_gets_all_that_was_fetched_of_a_readjusted_history(tmp_path: Path, how_much: tuple[str, str]) -> None:
+    clock = MarketClock(FIRST + 6_000 * 60, speed=0)
+    arguments = ("fetch", "NASDAQ:SPLT", "--interval", "1m", "--lake", "lake")
+    with serve_in_thread(replay(tmp_path / "before", minute_rows(6_000), "1"), clock=clock) as server:
+        assert call(*arguments, "--bars", "300", url=server.url, cwd=tmp_path).returncode == 0
+    split = minute_rows(6_000, ratio=0.25, until=6_000)
+    with serve_in_thread(replay(tmp_path / "after", split, "1"), clock=clock) as server:
+        done = call(*arguments, *how_much, "--out", "new.parquet", url=server.url, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    stored = BarStore(tmp_path / "lake").read("NASDAQ:SPLT", "1m")
+    written = pq.read_table(tmp_path / "new.parquet").select(stored.column_names)
+    assert written.num_rows > 1_000
+    assert stored["close"].to_pylist() == [row[4] for row in split[-len(stored) :]]
+    assert stored["close"].to_pylist()[-len(written) :] == written["close"].to_pylist()
+
+
+def test_a_range_of_a_file_is_that_range_also_where_a_lake_takes_more(tmp_path: Path, market_url: str) -> None:
+    arguments = ("fetch", "BINANCE:BTCUSDT", "--interval", "1h", "--lake", "lake")
+    assert call(*arguments, "--bars", "5", url=market_url, cwd=tmp_path).returncode == 0
+    span = ("--start", "2026-11-16", "--end", "2026-11-16T03:00")
+    done = call(*arguments, *span, "--out", "new.csv", url=market_url, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = rows_of((tmp_path / "new.csv").read_text(encoding="utf-8"))
+    assert [row["timestamp"][11:13] for row in rows] == ["00", "01", "02"]
+    assert BarStore(tmp_path / "lake").record("BINANCE:BTCUSDT", "1h").gaps == 0
+
+
+def test_a_series_that_the_lake_refuses_is_named(market_url: str, tmp_path: Path) -> None:
+    arguments = ("fetch", "NASDAQ:AAPL", "--lake", str(tmp_path))
+    assert call(*arguments, url=market_url).returncode == 0
+    done = call(*arguments, "--adjustment", "dividends", url=market_url)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: NASDAQ:AAPL 1d: not stored: ")
+    assert "adjustment" in done.stderr
+
+
+def test_a_server_that_is_not_there_is_told_once_for_all() -> None:
+    done = call("fetch", "NASDAQ:AAPL", "NYSE:JNJ", url="ws://127.0.0.1:1/")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("Error: NASDAQ:AAPL 1d, NYSE:JNJ 1d: 127.0.0.1:1: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_pipe_that_is_closed_is_no_traceback(market_url: str) -> None:
+    command = f"{TV_ETL} fetch NASDAQ:AAPL BINANCE:BTCUSDT --interval 1m --bars 4000 --ws-url {market_url} | head -1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=HANG_S)
+    assert done.stdout == '"symbol","interval","timestamp","open","high","low","close","volume"\n'
+    assert done.stderr == ""
+
+
+def test_a_device_that_is_full_is_told_in_a_line(market_url: str) -> None:
+    for arguments in ("fetch NASDAQ:AAPL", "watch BINANCE:BTCUSDT --once --json", "watch BINANCE:BTCUSDT --json"):
+        command = f"TV_ETL_WS_URL={market_url} {TV_ETL} {arguments} > /dev/full"
+        done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=HANG_S)
+        assert done.returncode == 1
+        assert "No space left on device" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_fetch_that_is_stopped_leaves_nothing(market_url: str, tmp_path: Path) -> None:
+    arguments = ["fetch", "NASDAQ:AAPL", "FAULT:SILENT", "--out", f"{tmp_path}/bars.parquet"]
+    with on_terminal(arguments, url=market_url) as terminal:
+        terminal.read_until(lambda: "1/2" in terminal.text)
+        assert [path.suffix for path in tmp_path.iterdir()] == [".part"]
+        terminal.process.send_signal(2)
+        assert terminal.wait() == 1
+    assert "Aborted!" in terminal.text and "Traceback" not in terminal.text
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_the_start_costs_little_beside_pyarrow_and_imports_no_dagster() -> None:
+    fetch = (
+        "import tv_etl.cli.main, tv_etl.cli.files, tv_etl.cli.progress, tv_etl.cli.fetch, tv_etl.tradingview.history"
+    )
+    watch = "import tv_etl.cli.main, tv_etl.cli.watch"
+
+    def seconds(code: str) -> float:
+        started = time.monotonic()
+        subprocess.run([sys.executable, "-c", code], check=True)
+        return time.monotonic() - started
+
+    runs = [[seconds(code) for code in ("import pyarrow", fetch, watch)] for _ in range(5)]
+    floor, fetching, watching = (median(column) for column in zip(*runs, strict=True))
+    assert fetching < 6 * floor and watching < 4 * floor, (floor, fetching, watching)
+    heavy = "[name for name in ('dagster', 'pandas', 'polars', 'duckdb') if name in sys.modules]"
+    code = f"import sys; {fetch}; {watch}; print({heavy})"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == "[]"
+
+
+def test_times_are_read_with_and_without_zone() -> None:
+    assert parse_time("--start", None) is None
+    assert parse_time("--start", "2026-11-02") == datetime(2026, 11, 2, tzinfo=timezone.utc)
+    assert parse_time("--start", "2026-11-02T14:30:00Z") == datetime(2026, 11, 2, 14, 30, tzinfo=timezone.utc)
+
+
+def test_more_bars_than_one_are_asked_for_only_where_one_may_be_forming() -> None:
+    assert Wanted(bars=5).request("NASDAQ:AAPL", DAY).bars_count == 6
+    assert Wanted(bars=5, with_forming=True).request("NASDAQ:AAPL", DAY).bars_count == 5
+    assert Wanted().request("NASDAQ:AAPL", DAY).bars_count is None

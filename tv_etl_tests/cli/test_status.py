@@ -1,0 +1,95 @@
+"""What people read of the lake."""
+
+import io
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+from rich.console import Console
+
+from tv_etl.cli.status import status_table
+from tv_etl.lake.status import SeriesStatus, lake_status
+from tv_etl.lake.store import BarStore
+from tv_etl.orchestration.resources import TradingViewResource
+from tv_etl.tradingview.bar_schema import BAR_SCHEMA
+from tv_etl.tradingview.models import HistoryRequest
+from tv_etl_tests.conftest import NOW
+from tv_etl_tests.lake.test_status import stored
+
+
+def printed(statuses: list[SeriesStatus], now: datetime) -> list[str]:
+    console = Console(width=120, file=io.StringIO())
+    with console.capture() as captured:
+        console.print(status_table(statuses, now))
+    return captured.get().splitlines()
+
+
+def test_each_series_is_one_row(tmp_path: Path, market_url: str) -> None:
+    store = BarStore(tmp_path)
+    requests = [
+        HistoryRequest(symbol, interval, bars_count=1_500)
+        for symbol in ("BINANCE:BTCUSDT", "NASDAQ:AAPL")
+        for interval in ("1d", "1m")
+    ]
+    for request, table in TradingViewResource(ws_url=market_url).fetch(requests):
+        assert isinstance(table, pa.Table)
+        store.upsert(request.symbol, request.interval, table)
+    lines = printed(lake_status(store, NOW), NOW)
+    assert len(lines) == 2 + len(requests)
+    row = next(line for line in lines if "BINANCE:BTCUSDT" in line and " 1m " in line)
+    times = ["2026-11-17", "14:01", "2026-11-18", "14:59"]
+    # 5,000 minutes after the next one to close: 3 days, 11 hours and 20 minutes.
+    assert row.split() == ["BINANCE:BTCUSDT", "1m", "1,499", *times, "100.00%", "0", "0", "in", "3", "d", "11", "h"]
+    assert all("never" in line for line in lines if " 1d " in line)
+
+
+def test_the_most_urgent_series_come_first_and_damage_before_all(tmp_path: Path) -> None:
+    store = BarStore(tmp_path)
+    for symbol, hours in (("X:CALM", 1), ("X:NEAR", 40), ("X:LOST", 60), ("X:BAD", 1)):
+        stored(store, symbol, [NOW - timedelta(hours=hours, minutes=1)], NOW - timedelta(hours=hours))
+    (tmp_path / ".tv_etl" / "1m" / "X%3ABAD" / "series.json").write_text("{}", encoding="utf-8")
+    statuses = lake_status(store, NOW)
+    assert [status.symbol for status in statuses] == ["X:BAD", "X:LOST", "X:NEAR", "X:CALM"]
+    bad, lost, near, calm = printed(statuses, NOW)[2:]
+    assert "DamagedFileError" in bad
+    assert lost.rstrip().endswith("in 0 h 00 min")
+    assert near.rstrip().endswith("in 10 h 00 min")
+    assert calm.rstrip().endswith("in 2 d 1 h")
+
+
+def test_gaps_are_counted_and_missing_sessions_among_them(tmp_path: Path) -> None:
+    store = BarStore(tmp_path)
+    minute, days = NOW.replace(second=0), timedelta(days=2)
+    stored(store, "X:Y", [minute, minute + timedelta(minutes=1), minute + days], minute + days)
+    row = printed(lake_status(store, NOW + days), NOW + days)[2]
+    assert "0.10%" in row
+    assert "1 (1 session)" in row
+
+
+def test_an_empty_lake_has_no_rows(tmp_path: Path) -> None:
+    assert lake_status(BarStore(tmp_path), NOW) == []
+
+
+def test_a_series_without_trading_hours_is_unknown(tmp_path: Path) -> None:
+    store = BarStore(tmp_path)
+    columns = [pa.array([NOW], BAR_SCHEMA.field(0).type), *[pa.array([1.0])] * 5]
+    schema = BAR_SCHEMA.with_metadata({"tv_etl.forming_from": ""})
+    store.upsert("X:Y", "1m", pa.Table.from_arrays(columns, schema=schema))
+    [status] = lake_status(store, NOW)
+    assert status.to_dict()["completeness"] is None
+    assert "unknown" in printed([status], NOW)[2]
+
+
+def test_eighty_characters_are_enough(tmp_path: Path) -> None:
+    store = BarStore(tmp_path)
+    minute = NOW.replace(second=0)
+    for symbol in ("BINANCE:BTCUSDT", "NASDAQ:AAPL"):
+        stored(store, symbol, [minute, minute + timedelta(minutes=5)], minute + timedelta(minutes=6))
+    console = Console(width=80, file=io.StringIO())
+    with console.capture() as captured:
+        console.print(status_table(lake_status(store, NOW), NOW, console.width))
+    lines = captured.get().splitlines()
+    assert "…" not in captured.get()
+    assert lines[2].split() == [
+        "BINANCE:BTCUSDT", "1m", "2", "2026-11-18", "15:05", "33.33%", "1", "in", "2", "d", "2", "h",
+    ]  # fmt: skip

@@ -1,0 +1,149 @@
+"""`tv-etl watch`: on a terminal, in a pipe, over a lost connection."""
+
+import io
+import json
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import pairwise
+from urllib.parse import urlsplit
+
+import pytest
+from rich.console import Console
+from rich.segment import Segment
+
+from tv_etl.cli.watch import FLASH_S, Quote, QuoteTable
+from tv_etl.market_server.testing import running_market
+from tv_etl.tradingview.models import Gap
+from tv_etl_tests.command import TV_ETL, call, on_terminal
+from tv_etl_tests.conftest import NOW
+from tv_etl_tests.patience import HANG_S
+from tv_etl_tests.processes import free_port
+
+
+@pytest.fixture(scope="module")
+def moving_url() -> Iterator[str]:
+    """The address of a market in which a minute lasts a second."""
+    with running_market(seed=7, now=NOW, speed=60) as market:
+        yield market.url
+
+
+def test_the_table_moves_until_ctrl_c_and_leaves_the_terminal_well(moving_url: str) -> None:
+    with on_terminal(["watch", "BINANCE:BTCUSDT", "NASDAQ:NOPE", "NASDAQ:NDX"], url=moving_url) as terminal:
+        coloured = (b"\x1b[1;32m", b"\x1b[1;31m")
+        terminal.read_until(lambda: any(colour in terminal.shown for colour in coloured))
+        terminal.process.send_signal(signal.SIGINT)
+        assert terminal.wait() == 0
+    for words in ("BINANCE:BTCUSDT", "last (UTC)", "live", "no_such_symbol", "11-18 15:0"):
+        assert words in terminal.text
+    assert "Traceback" not in terminal.text
+    assert terminal.shown.rindex(b"\x1b[?25h") > terminal.shown.rindex(b"\x1b[?25l"), "the cursor is hidden"
+
+
+def test_once_prints_a_snapshot_and_fails_for_a_bad_symbol(market_url: str) -> None:
+    done = call("watch", "FX:EURUSD", "NASDAQ:NOPE", "--once", url=market_url)
+    assert done.returncode == 1
+    header, euro, nope = done.stdout.splitlines()
+    assert "bid" in header and "1." in euro and "no_such_symbol" in nope
+    done = call("watch", "FX:EURUSD", "--once", "--json", url=market_url)
+    quote = json.loads(done.stdout)
+    assert (done.returncode, quote["symbol"], quote["delay_s"]) == (0, "FX:EURUSD", 0.0)
+    assert quote["bid"] < quote["price"] < quote["ask"] and quote["last_trade"].startswith("2026-11-18T15:0")
+
+
+def test_a_pipe_gets_a_line_for_each_change(moving_url: str) -> None:
+    command = [TV_ETL, "watch", "BINANCE:BTCUSDT", "NASDAQ:NOPE", "--json", "--ws-url", moving_url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        lines = [json.loads(process.stdout.readline()) for _ in range(12)]
+        process.send_signal(signal.SIGINT)
+        assert (process.wait(HANG_S), process.stderr.read()) == (0, "")
+    assert {"symbol": "NASDAQ:NOPE", "error": "no_such_symbol"} in lines
+    quotes = [line for line in lines if "error" not in line]
+    assert all(quote["price"] for quote in quotes)
+    assert all(before != after for before, after in pairwise(quotes))
+
+
+@pytest.mark.parametrize("is_moving", [True, False])
+def test_a_pipe_that_is_closed_ends_it_without_a_traceback(is_moving: bool, moving_url: str, market_url: str) -> None:
+    url = moving_url if is_moving else market_url
+    command = f"{TV_ETL} watch BINANCE:BTCUSDT --json --ws-url {url} | head -1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=HANG_S)
+    assert json.loads(done.stdout)["symbol"] == "BINANCE:BTCUSDT"
+    assert done.stderr == ""
+
+
+def test_it_goes_on_over_a_lost_connection_and_says_what_was_not_seen() -> None:
+    with ExitStack() as first:
+        url = first.enter_context(running_market(seed=7, now=NOW, speed=60, port=free_port())).url
+        with on_terminal(["watch", "BINANCE:BTCUSDT", "FX:EURUSD"], url=url) as terminal:
+            terminal.read_until(lambda: "live" in terminal.text)
+            first.close()
+            terminal.read_until(lambda: "the connection is lost: trying again" in terminal.text)
+            with running_market(seed=7, now=NOW, speed=60, port=urlsplit(url).port):
+                terminal.read_until(lambda: "nothing was seen" in terminal.text)
+                terminal.process.send_signal(signal.SIGTERM)
+                assert terminal.wait() == 0
+    assert "Traceback" not in terminal.text
+
+
+def test_a_gap_is_shown_once_for_all_symbols_and_the_oldest_give_way() -> None:
+    table = QuoteTable(["NASDAQ:AAPL", "FX:EURUSD"])
+    for minute in range(5):
+        gaps = [Gap(symbol, "", minute * 60.0, minute * 60.0 + 9) for symbol in table.quotes]
+        assert [table.add_gap(gap) for gap in gaps] == [True, False]
+    assert list(table.gaps) == [(120.0, 129.0), (180.0, 189.0), (240.0, 249.0)]
+
+
+def test_a_price_is_coloured_for_a_moment_after_it_moved() -> None:
+    def prices(now: float) -> list[Segment]:
+        segments = Console(width=120, force_terminal=True, file=io.StringIO()).render(table.render(now, 120))
+        return [each for each in segments if each.text in ("10.00", "11.00")]
+
+    table = QuoteTable(["NASDAQ:AAPL"])
+    assert table.update(Quote("NASDAQ:AAPL", price=10.0), 0.0)
+    assert [each.style and each.style.color for each in prices(0.0)] == [None]
+    assert table.update(Quote("NASDAQ:AAPL", price=11.0), 5.0)
+    assert not table.update(Quote("NASDAQ:AAPL", price=11.0), 5.1)
+    [segment] = prices(5.0)
+    assert segment.style is not None and segment.style.color is not None and segment.style.color.name == "green"
+    assert [each.style and each.style.color for each in prices(5.0 + FLASH_S)] == [None]
+
+
+@pytest.mark.parametrize("width", [80, 110])
+def test_the_longest_rows_fit_their_width(width: int) -> None:
+    fields = {"lp": 100_000.25, "ch": -12_345.5, "chp": -10.25, "volume": 2.5e9, "bid": 100_000.0, "ask": 100_000.5}
+    facts = {
+        "lp_time": 1_795_000_000,
+        "pricescale": 100,
+        "update_mode": "delayed_streaming_900",
+        "currency_code": "USD",
+    }
+    table = QuoteTable(["BINANCE:BTCUSDT.P"])
+    table.update(Quote.of("BINANCE:BTCUSDT.P", {**fields, **facts}), 0.0)
+    console = Console(width=width, file=io.StringIO(), record=True)
+    console.print(table.render(0.0, width))
+    text = console.export_text()
+    assert "…" not in text
+    for shown in ("100,000.25", "-12,345.50", "-10.25", "2.50B", "11-18", "15 min"):
+        assert shown in text
+    assert ("100,000.50" in text) == (width == 110)
+
+
+def test_no_server_and_no_symbol_left_end_it(market_url: str) -> None:
+    done = call("watch", "NASDAQ:AAPL", "--json", url="ws://127.0.0.1:1/")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("Error: 127.0.0.1:1: ") and done.stderr.count("\n") == 1
+    done = call("watch", "NASDAQ:NOPE", "--json", url=market_url)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [(("nope", "--once"), "expected EXCHANGE:TICKER"), (("NASDAQ:AAPL",), "use --json in a pipe, or --once")],
+)
+def test_what_cannot_be_meant_is_refused(arguments: tuple[str, ...], reason: str) -> None:
+    done = call("watch", *arguments, url="ws://127.0.0.1:1/")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert reason in done.stderr

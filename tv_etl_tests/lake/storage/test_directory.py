@@ -1,0 +1,59 @@
+"""A lake in a directory; its commits are test_commit's, what the store makes of it test_bar_store's."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tv_etl.lake.errors import StoreReadError
+from tv_etl.lake.storage.directory import LocalFiles, LocalLake
+from tv_etl.lake.storage.files import Snapshot, Transaction
+from tv_etl_tests.patience import HANG_S
+
+DATA = "ohlcv/interval=1m/symbol=X"
+RECORD = ".tv_etl/1m/X/series.json"
+
+
+def lake_in(directory: Path) -> LocalLake:
+    return LocalLake(directory, lock_timeout_s=HANG_S)
+
+
+def put(files: LocalFiles, **content: bytes) -> None:
+    def write(transaction: Transaction) -> None:
+        for name, each in content.items():
+            transaction.stage(f"{DATA}/{name}.parquet", each)
+        transaction.stage(RECORD, b'{"files": %d}' % len(content))
+        transaction.publish()
+
+    files.writing(write)
+
+
+def test_what_was_published_is_what_a_snapshot_holds(tmp_path: Path) -> None:
+    files = lake_in(tmp_path).files("1m", "X")
+    assert not files.is_stored
+    put(files, one=b"0123456789", two=b"")
+    assert files.is_stored
+
+    def look(snapshot: Snapshot) -> None:
+        assert snapshot.data_names() == [f"{DATA}/one.parquet", f"{DATA}/two.parquet"]
+        assert (snapshot.read(f"{DATA}/one.parquet"), snapshot.read(f"{DATA}/three.parquet")) == (b"0123456789", None)
+        record = snapshot.read(RECORD)
+        assert record is not None and json.loads(record)["files"] == 2
+        assert snapshot.read_tail(f"{DATA}/one.parquet", 3) == (b"789", 10)
+        assert snapshot.read_tail(f"{DATA}/one.parquet", 30) == (b"0123456789", 10)
+        with pytest.raises(StoreReadError, match="No such file"):
+            snapshot.read_tail(f"{DATA}/three.parquet", 3)
+        with pytest.raises(StoreReadError, match="directory"):
+            snapshot.read(DATA)
+
+    files.reading(look)
+
+
+def test_the_lake_knows_its_intervals_and_series(tmp_path: Path) -> None:
+    lake = lake_in(tmp_path)
+    assert (lake.interval_tokens(), lake.stored_segments("1m")) == ([], [])
+    put(lake.files("1m", "X"), one=b"")
+    (tmp_path / "ohlcv" / "interval=1m" / "symbol=EMPTY").mkdir()
+    (tmp_path / "ohlcv" / "notes").mkdir()
+    assert (lake.interval_tokens(), lake.stored_segments("1m")) == (["1m"], ["X"])
+    assert lake.address(DATA) == f"{tmp_path}/{DATA}"

@@ -1,0 +1,213 @@
+"""What a series holds, lacks and is about to lose, by its trading hours and the server's window."""
+
+import json
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tv_etl.lake.coverage import Coverage, coverage, loss_deadline, overlap_start
+from tv_etl.lake.record import SeriesRecord, Window
+from tv_etl.lake.spans import merged
+from tv_etl.lake.store import BarStore
+from tv_etl.tradingview.bar_schema import BAR_SCHEMA
+from tv_etl.tradingview.intervals import Interval
+from tv_etl.tradingview.models import ASSUMED_WINDOW_BARS
+
+OPEN = datetime(2026, 11, 18, 14, 30, tzinfo=timezone.utc)  # 09:30 in New York
+HOURS = {"session": "0930-1600", "timezone": "America/New_York", "session_holidays": "20261126"}
+
+
+def moment(second: int) -> datetime:
+    return datetime.fromtimestamp(second, tz=timezone.utc)
+
+
+def minutes(
+    *offsets: int,
+    hours: dict[str, str] | None = None,
+    asked: tuple[int, int] | None = None,
+    window: tuple[int, int] | None = None,
+) -> pa.Table:
+    """Bars so many minutes after the open; `asked` in such minutes, `window` in bars and a minute."""
+    times = [OPEN + timedelta(minutes=offset) for offset in offsets]
+    facts = {"tv_etl.forming_from": "", "tv_etl.session": "regular"}
+    start = int(OPEN.timestamp())
+    if asked is not None:
+        first, end = (start + 60 * minute for minute in asked)
+        facts |= {"tv_etl.asked_from": str(first), "tv_etl.asked_until": str(end)}
+    if window is not None:
+        facts |= {"tv_etl.window_bars": str(window[0]), "tv_etl.window_from": str(start + 60 * window[1])}
+    if hours is not None:
+        facts["tv_etl.trading_hours"] = json.dumps(hours)
+    columns = [pa.array(times, BAR_SCHEMA.field(0).type), *[pa.array([1.0] * len(times))] * 5]
+    return pa.Table.from_arrays(columns, schema=BAR_SCHEMA.with_metadata(facts))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> BarStore:
+    return BarStore(tmp_path)
+
+
+def measured(store: BarStore, interval: str = "1m", now: datetime = OPEN + timedelta(days=30)) -> Coverage:
+    return coverage(store, "NASDAQ:AAPL", interval, now)
+
+
+def test_a_whole_day_is_complete(store: BarStore) -> None:
+    store.upsert("NASDAQ:AAPL", "1m", minutes(*range(390), hours=HOURS))
+    found = measured(store)
+    assert (found.is_known, found.expected.size, found.missing, found.ratio, found.gaps()) == (True, 390, 0, 1.0, [])
+
+
+def test_the_night_is_no_gap_and_a_missing_run_is_one(store: BarStore) -> None:
+    day = 24 * 60
+    store.upsert("NASDAQ:AAPL", "1m", minutes(388, 389, day, day + 1, day + 5, hours=HOURS))
+    found = measured(store)
+    assert (found.expected.size, found.missing) == (8, 3)
+    [gap] = found.gaps()
+    assert (gap.bars, gap.sessions, gap.confirmed) == (3, 0, False)
+    assert (gap.first, gap.last) == (OPEN + timedelta(days=1, minutes=2), OPEN + timedelta(days=1, minutes=4))
+
+
+def test_a_missing_minute_is_told_apart_from_a_missing_session(store: BarStore) -> None:
+    day = 24 * 60
+    store.upsert("NASDAQ:AAPL", "1m", minutes(*range(100), *range(101, 390), 2 * day, hours=HOURS))
+    minute, session = measured(store).gaps()
+    assert (minute.bars, minute.sessions) == (1, 0)
+    assert (session.bars, session.sessions) == (390, 1)
+
+
+def test_what_the_server_had_not_is_told_apart_from_what_nobody_asked(store: BarStore) -> None:
+    store.upsert("NASDAQ:AAPL", "1m", minutes(0, 1, 4, 8, hours=HOURS, asked=(0, 5)))
+    store.upsert("NASDAQ:AAPL", "1m", minutes(20, hours=HOURS, asked=(20, 21)))
+    found = measured(store, now=OPEN + timedelta(minutes=25))
+    assert [(gap.bars, gap.confirmed) for gap in found.gaps()] == [(2, True), (3, False), (11, False)]
+    [empty] = found.confirmed_empty()
+    assert (empty.first, empty.bars) == (OPEN.timestamp() + 120, 2)
+    assert [(moment(start), moment(end)) for start, end in found.never_asked()] == [
+        (OPEN + timedelta(minutes=5), OPEN + timedelta(minutes=20)),
+        (OPEN + timedelta(minutes=21), OPEN + timedelta(minutes=24, seconds=1)),  # what has closed by now
+    ]
+
+
+def test_the_night_need_not_be_asked_for(store: BarStore) -> None:
+    store.upsert("NASDAQ:AAPL", "1m", minutes(389, hours=HOURS, asked=(389, 390)))
+    assert measured(store, now=OPEN + timedelta(hours=20)).never_asked() == []
+    assert measured(store, now=OPEN + timedelta(days=1, minutes=3)).never_asked() != []
+
+
+def test_without_trading_hours_nothing_is_claimed(store: BarStore) -> None:
+    assert not measured(store).is_known
+    store.upsert("NASDAQ:AAPL", "1m", minutes(0, 5))
+    assert not measured(store).is_known
+
+
+def test_hours_that_nobody_can_read_are_unknown_and_break_nothing(store: BarStore) -> None:
+    store.upsert("NASDAQ:AAPL", "1m", minutes(0, 5, hours={"session": "whenever", "timezone": "America/New_York"}))
+    assert not measured(store).is_known
+
+
+def test_a_width_without_a_fixed_place_in_time_is_unknown(store: BarStore) -> None:
+    store.upsert("NASDAQ:AAPL", "2d", minutes(0, 2 * 24 * 60, hours=HOURS, asked=(0, 5 * 24 * 60)))
+    found = measured(store, "2d")
+    assert not found.is_known
+    assert found.loss_deadline() is None
+    assert found.never_asked() != []
+
+
+# --- the loss deadline ----------------------------------------------------------------------------------------
+
+ROUND_THE_CLOCK = {"session": "24x7", "timezone": "Etc/UTC"}
+
+
+def test_an_up_to_date_series_loses_its_next_bar_when_so_many_are_newer(store: BarStore) -> None:
+    facts = minutes(0, 1, 2, hours=ROUND_THE_CLOCK, asked=(0, 3), window=(100, 0))
+    store.upsert("NASDAQ:AAPL", "1m", facts)
+    for later in (3, 50, 102):
+        # The bar of minute 3 is served while 99 follow it: until the bar of minute 103 opens.
+        deadline = measured(store, now=OPEN + timedelta(minutes=later)).loss_deadline()
+        assert deadline == OPEN + timedelta(minutes=103)
+    # That one is lost; of those that are left the oldest goes with the next bar.
+    assert measured(store, now=OPEN + timedelta(minutes=120)).loss_deadline() == OPEN + timedelta(minutes=121)
+
+
+def test_nights_and_holidays_put_the_loss_off(store: BarStore) -> None:
+    store.upsert("NASDAQ:AAPL", "1m", minutes(*range(390), hours=HOURS, asked=(0, 390), window=(780, 0)))
+    # Thursday and Friday fill the window; Monday's first bar pushes Thursday's first out.
+    assert measured(store, now=OPEN + timedelta(hours=8)).loss_deadline() == OPEN + timedelta(days=5)
+
+
+def test_a_hole_is_lost_before_what_is_to_come(store: BarStore) -> None:
+    store.upsert("NASDAQ:AAPL", "1m", minutes(0, hours=ROUND_THE_CLOCK, asked=(0, 1), window=(100, 0)))
+    store.upsert("NASDAQ:AAPL", "1m", minutes(*range(50, 60), hours=ROUND_THE_CLOCK, asked=(50, 60)))
+    assert measured(store, now=OPEN + timedelta(minutes=60)).loss_deadline() == OPEN + timedelta(minutes=101)
+    # Most of the hole is out of reach already.
+    assert measured(store, now=OPEN + timedelta(minutes=140)).loss_deadline() == OPEN + timedelta(minutes=141)
+    # All of it is: what counts is what closed since.
+    assert measured(store, now=OPEN + timedelta(minutes=155)).loss_deadline() == OPEN + timedelta(minutes=160)
+
+
+def test_a_window_that_was_never_seen_is_taken_for_an_anonymous_accounts(store: BarStore) -> None:
+    store.upsert("NASDAQ:AAPL", "1m", minutes(0, hours=ROUND_THE_CLOCK, asked=(0, 1)))
+    assert measured(store, now=OPEN).loss_deadline() == OPEN + timedelta(minutes=1 + ASSUMED_WINDOW_BARS)
+    store.upsert("NASDAQ:AAPL", "1d", minutes(0, hours=ROUND_THE_CLOCK, asked=(0, 1)))
+    assert measured(store, "1d").loss_deadline() is None, "days are not taken away"
+
+
+def test_a_market_that_never_opens_again_loses_nothing(store: BarStore) -> None:
+    hours = {"session": "24x7", "timezone": "Etc/UTC"}
+    store.upsert("NASDAQ:AAPL", "1m", minutes(0, hours=hours))
+    assert measured(store).loss_deadline() is None, "nothing was ever asked for"
+
+
+@settings(max_examples=60)
+@given(
+    asked=st.lists(st.tuples(st.integers(0, 400), st.integers(1, 150)), min_size=1, max_size=4),
+    window=st.integers(5, 200),
+    later=st.integers(0, 500),
+)
+def test_the_deadline_is_when_a_server_with_such_a_window_forgets(
+    asked: list[tuple[int, int]], window: int, later: int
+) -> None:
+    """Against a server that is asked every minute what it still has."""
+    start = int(OPEN.timestamp())
+    spans = tuple(merged((start + 60 * first, start + 60 * (first + length)) for first, length in asked))
+    now = max(start + 60 * later, spans[-1][1])
+    record = SeriesRecord({}, spans, Window(window, start))
+    found = loss_deadline(record, Interval.parse("1m"), None, now)
+
+    def served(at: int) -> set[int]:
+        newest = at // 60 * 60
+        return {newest - 60 * back for back in range(window)}
+
+    def is_wanted(bar: int) -> bool:
+        return bar >= spans[0][0] and not any(first <= bar < end for first, end in spans)
+
+    lacking = {bar for bar in served(now) if is_wanted(bar)} or {spans[-1][1]}
+    oldest = min(lacking)
+    at = now
+    while oldest in served(at) or at < oldest:
+        at += 60 - at % 60
+    assert found is not None
+    assert found.timestamp() == at
+
+
+@pytest.mark.parametrize(
+    ("interval", "hours", "minute", "expected"),
+    [
+        ("1m", HOURS, 100, OPEN - timedelta(days=1) + timedelta(minutes=389)),  # the last minute of the day before
+        ("1m", HOURS, 0, OPEN - timedelta(days=1) + timedelta(minutes=389)),
+        ("1m", {"session": "24x7"}, 100, OPEN + timedelta(minutes=95)),  # days without a break between them
+        ("1m", {"session": "1700-1700", "timezone": "America/New_York"}, 100, OPEN + timedelta(minutes=95)),
+        ("1d", HOURS, 0, OPEN - timedelta(days=5)),
+        ("1m", None, 100, OPEN + timedelta(minutes=95)),
+    ],
+)
+def test_an_increment_is_compared_back_to_the_day_before(
+    store: BarStore, interval: str, hours: dict[str, str] | None, minute: int, expected: datetime
+) -> None:
+    store.upsert("NASDAQ:AAPL", interval, minutes(0, minute, hours=hours))
+    watermark = OPEN + timedelta(minutes=minute)
+    assert overlap_start(store, "NASDAQ:AAPL", Interval.parse(interval), watermark, 5) == expected

@@ -1,0 +1,89 @@
+"""The record of a series: what is written is read back, and what cannot be read is named."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tv_etl.lake.bar_file import Owner
+from tv_etl.lake.bars import Bars
+from tv_etl.lake.errors import DamagedFileError, NewerFormatError
+from tv_etl.lake.readjustment import Readjustment
+from tv_etl.lake.record import FoundReadjustment, Period, SeriesRecord, Window
+from tv_etl.tradingview.intervals import Interval
+from tv_etl.tradingview.trading_hours import TradingHours
+
+AAPL = Owner("NASDAQ:AAPL", "1m")
+PATH = "series.json"
+MINUTE = Interval.parse("1m")
+HOURS = TradingHours("0930-1600", "America/New_York")
+OPEN = 1_795_012_200  # Wednesday, 2026-11-18 09:30 in New York
+RECORD = SeriesRecord(
+    facts={"source": "tradingview", "session": "regular", "trading_hours": '{"session": "0930-1600"}'},
+    asked=((-62_135_596_800, 1_700_000_000), (1_790_000_000, 1_790_000_060)),
+    window=Window(5_000, 1_780_000_000),
+    readjustments=(FoundReadjustment(1_790_000_000.5, Readjustment(0.25, 4.0, 1_780_000_000, 4)),),
+    revisions=3,
+    quarantined=1,
+    periods={"2026-11": Period(10, 1, 2, 3, 1, 3, 12, 2, 1, 0)},
+)
+
+
+def minutes(*offsets: int) -> Bars:
+    times = OPEN + 60 * np.array(offsets, np.int64)
+    return Bars(times, np.ones((5, len(offsets))), np.ones(len(offsets), np.bool_))
+
+
+def test_what_is_written_is_read_back() -> None:
+    assert SeriesRecord.decode(RECORD.encode(AAPL), PATH, AAPL) == RECORD
+    assert SeriesRecord.decode(SeriesRecord().encode(AAPL), PATH, AAPL) == SeriesRecord()
+
+
+def test_a_record_of_facts_alone_is_read() -> None:
+    content = {"schema_version": 1, "symbol": "NASDAQ:AAPL", "interval": "1m", "facts": {"source": "tradingview"}}
+    assert SeriesRecord.decode(json.dumps(content).encode(), PATH, AAPL) == SeriesRecord({"source": "tradingview"})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"asked": [[1]]}, {"asked": 5}, {"window": {"bars": 1}}, {"periods": {"2026-11": {"rows": 1}}}, {"facts": []},
+     {"readjustments": [{"ratio": 1.0}]}, {"symbol": "NASDAQ:MSFT"}],
+)  # fmt: skip
+def test_a_record_that_is_none_is_damage(change: dict[str, object]) -> None:
+    content = json.loads(RECORD.encode(AAPL)) | change
+    with pytest.raises(DamagedFileError, match=r"series\.json"):
+        SeriesRecord.decode(json.dumps(content).encode(), PATH, AAPL)
+
+
+def test_a_later_version_is_refused_whatever_it_holds() -> None:
+    with pytest.raises(NewerFormatError, match="schema version 2, known is 1"):
+        SeriesRecord.decode(b'{"schema_version": 2, "symbol": "?", "interval": "?"}', PATH, AAPL)
+
+
+def test_the_hours_of_a_day_are_the_regular_sessions() -> None:
+    hours = json.dumps({
+        "session": "0400-2000", "timezone": "America/New_York", "subsession_id": "extended",
+        "subsessions": [{"id": "regular", "session": "0930-1600"}, {"id": "extended", "session": "0400-2000"}],
+    })  # fmt: skip
+    record = SeriesRecord({"trading_hours": hours, "session": "extended"})
+    of_minutes, of_days = (record.trading_hours(Interval.parse(each)) for each in ("1m", "1d"))
+    assert of_minutes is not None
+    assert of_days is not None
+    assert (of_minutes.session, of_days.session) == ("0400-2000", "0930-1600")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"session": "whenever"}', "7"])
+def test_hours_that_nobody_can_read_are_not_known(text: str) -> None:
+    assert SeriesRecord({"trading_hours": text}).trading_hours(MINUTE) is None
+
+
+def test_a_period_is_judged_by_its_hours() -> None:
+    span = (OPEN, OPEN + 390 * 60)
+    whole = Period.of(minutes(*range(390)), 7, MINUTE, HOURS, span)
+    assert (whole.rows, whole.bytes, whole.expected, whole.missing) == (390, 7, 390, 0)
+    holes = Period.of(minutes(*range(10), *range(12, 389)), 7, MINUTE, HOURS, span)
+    assert (holes.missing, holes.gaps, holes.sessions) == (3, 2, 0)
+    days = Period.of(minutes(0, 1440 * 2), 7, MINUTE, HOURS, (OPEN, OPEN + 1440 * 2 * 60 + 1))
+    assert (days.expected, days.missing, days.gaps, days.sessions) == (781, 779, 1, 1)
+    assert Period.of(minutes(0), 7, MINUTE, None, span).expected is None
+    assert Period.of(minutes(0), 7, Interval.parse("2d"), HOURS, span).expected is None

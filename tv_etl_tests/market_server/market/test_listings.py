@@ -1,0 +1,39 @@
+import pytest
+
+from tv_etl.market_server.market.listings import find_listing, listings, spread_legs, symbol_info
+from tv_etl.tradingview.symbols import check_symbol
+
+
+@pytest.mark.parametrize("symbol", sorted(listings()))
+def test_every_listing_has_a_symbol_and_a_tick(symbol: str) -> None:
+    info = symbol_info(listings()[check_symbol(symbol)])
+    assert info["pro_name"] == symbol
+    assert info["pricescale"] >= info["minmov"] >= 1 or symbol == "KRX:005930"
+
+
+def test_the_promised_instruments_exist() -> None:
+    promised = """NASDAQ:AAPL NASDAQ:GOOGL NASDAQ:MSFT NYSE:JNJ NASDAQ:TSLA AMEX:SPY BINANCE:BTCUSDT BINANCE:ETHUSDT
+        BITSTAMP:BTCUSD FX:EURUSD FOREX:EURUSD FX_IDC:USDCAD OANDA:XAUUSD SP:SPX TVC:NDX NASDAQ:NDX COMEX:GC1!
+        NYMEX:CL1! KRX:005930 NSE:M&M"""
+    assert set(promised.split()) <= set(listings())
+    assert symbol_info(listings()["KRX:005930"])["local_description"] == "삼성전자"
+
+
+def test_named_ones_are_found_before_those_by_rule() -> None:
+    assert find_listing("TSE:7203") is listings()["TSE:7203"]
+    assert find_listing("NYSE:JAAA") is not None
+    assert find_listing("NYSE:NOPE") is None
+
+
+@pytest.mark.parametrize(
+    ("symbol", "legs"),
+    [
+        ("NASDAQ:AAPL/NASDAQ:MSFT", ("NASDAQ:AAPL", "/", "NASDAQ:MSFT")),
+        ("NYSE:BRK.B*FX:EURUSD", ("NYSE:BRK.B", "*", "FX:EURUSD")),
+        ("NASDAQ:AAPL", None),
+        ("NASDAQ:AAPL/MSFT", None),
+        ("A:B/C:D/E:F", None),
+    ],
+)
+def test_a_spread_names_its_legs(symbol: str, legs: tuple[str, str, str] | None) -> None:
+    assert spread_legs(symbol) == legs

@@ -1,0 +1,142 @@
+"""What a run asks for, and asks for again; what becomes of it is in test_assets and test_checks."""
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.execution.api import execute_run
+
+from tv_etl.lake.store import BarStore
+from tv_etl.market_server.clock import MarketClock
+from tv_etl.market_server.server import serve_in_thread
+from tv_etl.orchestration.bars import build_bars_asset
+from tv_etl.orchestration.bars_run import MAX_RETRIES, BarsConfig, _moment
+from tv_etl.orchestration.build import build_definitions
+from tv_etl.orchestration.outcomes import run_outcomes
+from tv_etl.orchestration.partitions import range_tags, series_partitions
+from tv_etl.orchestration.resources import BarStoreResource, TradingViewResource
+from tv_etl.watchlist.model import Group, Watchlist
+from tv_etl_tests.conftest import NOW
+from tv_etl_tests.dagster_dev import CountingMarket
+from tv_etl_tests.lake_runs import QUIET, materializations, run
+
+
+def test_the_launchpad_explains_every_field() -> None:
+    fields: Any = getattr(BarsConfig.to_config_schema().as_field().config_type, "fields")  # noqa: B009
+    assert set(fields) == {"start", "end", "refetch", "only"}
+    assert all(field.description for field in fields.values())
+    assert not any(field.is_required for field in fields.values())
+
+
+def test_a_time_needs_a_zone() -> None:
+    moment = _moment("start", "2026-11-02T14:30:00Z")
+    assert moment is not None
+    assert moment.isoformat() == "2026-11-02T14:30:00+00:00"
+    assert _moment("start", "") is None
+    for text in ("2026-11-02", "2026-11-02T14:30:00", "soon"):
+        with pytest.raises(dg.Failure, match=text):
+            _moment("start", text)
+
+
+GROUP = Group(symbols=["NASDAQ:AAPL", "NASDAQ:NOPE", "FAULT:EMPTY"], intervals=["1m"], initial_bars=20)
+
+
+def reasons_of(result: dg.ExecuteInProcessResult) -> dict[str, str]:
+    failure = result.failure_data_for_node("bars")
+    assert failure is not None
+    assert failure.user_failure_data is not None
+    return {key: str(each.value) for key, each in failure.user_failure_data.metadata.items()}
+
+
+def test_a_retry_asks_only_for_what_may_succeed_and_is_missing(
+    instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tv_etl.orchestration.bars.RETRY_POLICY", dg.RetryPolicy(max_retries=MAX_RETRIES))
+    market = CountingMarket()
+    with serve_in_thread(market, clock=MarketClock(NOW.timestamp(), speed=0)) as server:
+        result = dg.materialize(
+            [build_bars_asset(GROUP)],
+            instance=instance,
+            tags=range_tags(series_partitions(GROUP).get_partition_keys()),
+            resources={
+                "tradingview": TradingViewResource(ws_url=server.url),
+                "bar_store": BarStoreResource(base=str(tmp_path)),
+            },
+            run_config=QUIET,
+            raise_on_error=False,
+        )
+    assert len([event for event in result.all_events if event.is_step_restarted]) == 2
+    assert market.asked["NASDAQ:NOPE"] == market.asked["NASDAQ:AAPL"] == 1
+    assert list(materializations(result)) == ["1m|NASDAQ:AAPL"]
+    # The end names all that failed, also what was asked for in the first try only.
+    reasons = reasons_of(result)
+    assert set(reasons) == {"1m|NASDAQ:NOPE", "1m|FAULT:EMPTY"}
+    assert "without a bar" in reasons["1m|FAULT:EMPTY"]
+    # And each partition was told why once, not once a try.
+    observed = [event.asset_observation_data.asset_observation for event in result.get_asset_observation_events()]
+    assert {event.partition: event.metadata["retryable"].value for event in observed} == {
+        "1m|NASDAQ:NOPE": False,
+        "1m|FAULT:EMPTY": True,
+    }
+    assert len(observed) == 2
+
+
+def from_failure(definitions: dg.Definitions, instance: dg.DagsterInstance, parent: dg.DagsterRun) -> dg.DagsterRun:
+    """Re-execute a run as the button of the interface does."""
+    job = definitions.resolve_job_def("bars_job")
+    child = instance.create_run_for_job(
+        job,
+        run_config=parent.run_config,
+        tags={**parent.tags, "dagster/is_resume_retry": "true"},
+        root_run_id=parent.root_run_id or parent.run_id,
+        parent_run_id=parent.run_id,
+    )
+    execute_run(InMemoryJob(job), child, instance)
+    return child
+
+
+def test_a_re_execution_from_failure_fetches_what_no_parent_stored(
+    instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    group = GROUP.model_copy(update={"symbols": ["NASDAQ:AAPL", "NASDAQ:NDX", "NASDAQ:NOPE"]})
+    keys = set(series_partitions(group).get_partition_keys())
+    market = CountingMarket()
+    with serve_in_thread(market, clock=MarketClock(NOW.timestamp(), speed=0)) as server:
+        definitions = build_definitions(Watchlist(groups=[group]), tmp_path, ws_url=server.url)
+        parent = run(instance, tmp_path, server.url, group).dagster_run
+        assert market.asked == dict.fromkeys(group.symbols, 1)
+        child = from_failure(definitions, instance, parent)
+        assert market.asked == {"NASDAQ:AAPL": 1, "NASDAQ:NDX": 1, "NASDAQ:NOPE": 2}
+        outcomes = run_outcomes(instance, child.run_id, dg.AssetKey("bars"))
+        assert outcomes.stored | outcomes.failed.keys() == keys
+        # What a parent stored, and the lake has lost since, is fetched again.
+        shutil.rmtree(BarStore(tmp_path).uri("NASDAQ:NDX", "1m"))
+        grandchild = from_failure(definitions, instance, child)
+    assert market.asked == {"NASDAQ:AAPL": 1, "NASDAQ:NDX": 2, "NASDAQ:NOPE": 3}
+    assert BarStore(tmp_path).record("NASDAQ:NDX", "1m").rows == 19
+    assert run_outcomes(instance, grandchild.run_id, dg.AssetKey("bars")).failed.keys() == {"1m|NASDAQ:NOPE"}
+
+
+def test_a_message_names_some_failures_and_counts_the_rest(
+    instance: dg.DagsterInstance, tmp_path: Path, market_url: str
+) -> None:
+    group = GROUP.model_copy(update={"symbols": [f"NASDAQ:NOPE{number:02}" for number in range(23)]})
+    result = run(instance, tmp_path, market_url, group)
+    failure = result.failure_data_for_node("bars")
+    assert failure is not None
+    assert failure.error is not None
+    assert re.search(r"23 of 23 series failed: 1m.NASDAQ:NOPE00, .*NOPE19 and 3 more", failure.error.message)
+    assert len(reasons_of(result)) == 23
+
+
+def test_a_group_can_do_without_pictures(instance: dg.DagsterInstance, tmp_path: Path, market_url: str) -> None:
+    group = GROUP.model_copy(update={"symbols": ["NASDAQ:AAPL"]})
+    [shown] = materializations(run(instance, tmp_path, market_url, group)).values()
+    assert shown["newest bars"].startswith("![bars](data:image/png;base64,")
+    plain = group.model_copy(update={"pictures": False})
+    [without] = materializations(run(instance, tmp_path, market_url, plain)).values()
+    assert "newest bars" not in without

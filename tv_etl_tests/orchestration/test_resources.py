@@ -1,0 +1,42 @@
+"""The synchronous faces of the client that assets and sensors use."""
+
+import asyncio
+from datetime import timedelta
+
+import pyarrow as pa
+
+from tv_etl.orchestration.resources import TradingViewResource
+from tv_etl.tradingview.errors import SymbolError
+from tv_etl.tradingview.models import HistoryRequest, QuoteSymbolData, SeriesHistory
+from tv_etl_tests.conftest import NOW
+
+REQUESTS = [HistoryRequest("NASDAQ:AAPL", "1d", bars_count=10), HistoryRequest("NASDAQ:NOPE", "1d", bars_count=10)]
+
+
+def test_fetch_yields_tables_and_errors(market_url: str) -> None:
+    got = {request.symbol: result for request, result in TradingViewResource(ws_url=market_url).fetch(REQUESTS)}
+    assert isinstance(got["NASDAQ:NOPE"], SymbolError)
+    assert isinstance(got["NASDAQ:AAPL"], pa.Table)
+    assert got["NASDAQ:AAPL"].num_rows == 10
+
+
+def test_fetch_works_where_a_loop_is_running(market_url: str) -> None:
+    async def outer() -> int:
+        return len(list(TradingViewResource(ws_url=market_url).fetch(REQUESTS)))
+
+    assert asyncio.run(outer()) == 2
+
+
+def test_alert_inputs_hold_quotes_minutes_and_the_servers_clock(market_url: str) -> None:
+    since = int((NOW - timedelta(minutes=3)).timestamp()) // 60 * 60
+    inputs = TradingViewResource(ws_url=market_url).alert_inputs(
+        {"BINANCE:BTCUSDT": since, "FX:EURUSD": None, "NASDAQ:NOPE": None}
+    )
+    assert abs(inputs.now - NOW.timestamp()) < 30
+    assert isinstance(inputs.quotes["BINANCE:BTCUSDT"], QuoteSymbolData)
+    assert isinstance(inputs.quotes["NASDAQ:NOPE"], SymbolError)
+    minutes = inputs.minutes["BINANCE:BTCUSDT"]
+    assert isinstance(minutes, SeriesHistory)
+    assert [row[0] for row in minutes.rows] == [since, since + 60, since + 120, since + 180]
+    assert isinstance(inputs.minutes["FX:EURUSD"], SeriesHistory)
+    assert isinstance(inputs.minutes["NASDAQ:NOPE"], SymbolError)

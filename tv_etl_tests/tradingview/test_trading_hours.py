@@ -1,0 +1,509 @@
+import json
+from datetime import date, datetime, timedelta, timezone
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from tv_etl.tradingview.errors import IntervalError
+from tv_etl.tradingview.intervals import Interval
+from tv_etl.tradingview.trading_hours import NO_DAY, GapRun, TradingHours, TradingHoursError, gap_runs
+from tv_etl_tests.yardstick import cpu_ratio
+
+pytestmark = pytest.mark.pure
+
+UTC = timezone.utc
+ALWAYS = TradingHours("24x7", "Etc/UTC")
+NYSE = TradingHours("0930-1600", "America/New_York", "20261126,20261225", "0930-1300:20261127,20261224;dayoff:20250109")
+TOKYO = TradingHours("0900-1130,1230-1500", "Asia/Tokyo")
+CURRENCY = TradingHours("1700-1700", "America/New_York")
+FUTURES = TradingHours("1800-1700", "America/New_York")
+
+# Each holds the server's description of a symbol and the opens of the bars it served for it.
+RECORDED: list[dict[str, Any]] = json.loads(
+    (Path(__file__).parents[1] / "recordings" / "symbol_hours.json").read_text(encoding="utf-8")
+)
+RECORDED_IDS = [f"{item['symbol_resolved']['full_name']} {item['interval']}" for item in RECORDED]
+
+
+def utc(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def moment(timestamp: int) -> datetime:
+    return datetime.fromtimestamp(timestamp, UTC)
+
+
+def bars(hours: TradingHours, interval: str, start: str, end: str) -> list[str]:
+    opens = hours.expected(Interval.parse(interval), utc(start), utc(end))
+    return [moment(t).strftime("%m-%d %H:%M") for t in opens.tolist()]
+
+
+def spans(hours: TradingHours, start: str, end: str) -> list[str]:
+    return [
+        f"{moment(opens):%m-%d %H:%M} {moment(closes):%m-%d %H:%M}"
+        for opens, closes in hours.spans(utc(start), utc(end))
+    ]
+
+
+# What the server sent
+
+
+@pytest.mark.parametrize("item", RECORDED, ids=RECORDED_IDS)
+def test_expected_bars_are_the_bars_the_server_sent(item: dict[str, Any]) -> None:
+    hours = TradingHours.of_symbol(item["symbol_resolved"])
+    recorded = item["bars"]
+    expected = hours.expected(Interval.parse(item["interval"]), moment(recorded[0]), moment(recorded[-1] + 1))
+    assert expected.tolist() == recorded
+
+
+def test_the_recorded_holiday_evening_session_is_expected_and_its_day_is_not() -> None:
+    nse = next(i for i in RECORDED if i["symbol_resolved"]["full_name"] == "NSE:JUNIPER")
+    hours = TradingHours.of_symbol(nse["symbol_resolved"])
+    assert "20251021" in hours.holidays.split(",")
+    assert spans(hours, "2025-10-21", "2025-10-23") == ["10-21 08:15 10-21 09:15"]
+    assert spans(hours, "2025-02-01", "2025-02-03") == ["02-01 03:45 02-01 10:00"]  # a Saturday
+
+
+def test_the_named_subsession_and_its_own_corrections_are_read() -> None:
+    apple = next(i for i in RECORDED if i["symbol_resolved"]["full_name"] == "BATS:AAPL")["symbol_resolved"]
+    regular = TradingHours.of_symbol(apple)
+    extended = TradingHours.of_symbol(apple, "extended")
+    assert (regular.session, extended.session) == ("0930-1600", "0400-2000")
+    assert spans(regular, "2026-11-27", "2026-11-28") == ["11-27 14:30 11-27 18:00"]
+    assert spans(extended, "2026-11-27", "2026-11-28") == ["11-27 09:00 11-27 22:00"]
+    assert spans(regular, "2025-01-09", "2025-01-10") == []
+
+
+def test_an_unknown_subsession_falls_back_to_the_resolved_one() -> None:
+    # TVC:RUT as recorded 2023-06-11, resolved with extended hours.
+    info = {
+        "session": "0900-1615",
+        "timezone": "America/New_York",
+        "subsession_id": "extended",
+        "subsessions": [
+            {"id": "regular", "session": "0930-1615"},
+            {"id": "extended", "session": "0900-1615", "session-correction": "0900-1300:20231124"},
+        ],
+    }
+    assert TradingHours.of_symbol(info).session == "0930-1615"
+    assert TradingHours.of_symbol(info, "us_regular") == TradingHours(
+        "0900-1615", "America/New_York", "", "0900-1300:20231124"
+    )
+
+
+def test_a_symbol_that_says_nothing_trades_always() -> None:
+    assert TradingHours.of_symbol({}) == ALWAYS
+    assert TradingHours.of_symbol({"session": None, "timezone": "", "subsessions": None}) == ALWAYS
+
+
+# Sessions
+
+
+def test_crypto_is_one_unbroken_span() -> None:
+    assert spans(ALWAYS, "2026-01-01", "2026-02-01") == ["01-01 00:00 02-01 00:00"]
+
+
+def test_a_currency_week_runs_from_sunday_to_friday_evening() -> None:
+    assert spans(CURRENCY, "2026-07-03T22:00", "2026-07-11") == ["07-05 21:00 07-10 21:00"]
+    assert bars(CURRENCY, "1d", "2026-07-04", "2026-07-11") == [
+        "07-05 21:00", "07-06 21:00", "07-07 21:00", "07-08 21:00", "07-09 21:00",
+    ]  # fmt: skip
+    assert bars(CURRENCY, "1w", "2026-07-01", "2026-07-18") == ["07-05 21:00", "07-12 21:00"]
+
+
+def test_futures_pause_an_hour_a_day_and_open_on_sunday() -> None:
+    assert spans(FUTURES, "2026-07-04", "2026-07-08") == [
+        "07-05 22:00 07-06 21:00",
+        "07-06 22:00 07-07 21:00",
+        "07-07 22:00 07-08 00:00",
+    ]
+    assert bars(FUTURES, "4h", "2026-07-06", "2026-07-06T23:00") == [
+        "07-06 02:00", "07-06 06:00", "07-06 10:00", "07-06 14:00", "07-06 18:00", "07-06 22:00",
+    ]  # fmt: skip
+
+
+def test_a_holiday_closes_the_evening_before_it() -> None:
+    hours = TradingHours("1800-1700", "America/New_York", holidays="20260707")
+    assert spans(hours, "2026-07-06", "2026-07-08T22:00") == [
+        "07-06 00:00 07-06 21:00",
+        "07-07 22:00 07-08 21:00",
+    ]
+
+
+def test_an_overnight_half_day_keeps_its_evening() -> None:
+    hours = TradingHours("1800-1700", "America/New_York", corrections="1800-1300:20261127")
+    assert spans(hours, "2026-11-26T22:30", "2026-11-28") == ["11-26 23:00 11-27 18:00"]
+
+
+def test_bars_restart_after_the_noon_break() -> None:
+    assert bars(TOKYO, "1h", "2026-07-06", "2026-07-07") == [
+        "07-06 00:00", "07-06 01:00", "07-06 02:00", "07-06 03:30", "07-06 04:30", "07-06 05:30",
+    ]  # fmt: skip
+    assert bars(TOKYO, "1d", "2026-07-06", "2026-07-08") == ["07-06 00:00", "07-07 00:00"]
+
+
+def test_bars_are_counted_from_the_open_even_when_asked_for_from_later() -> None:
+    expected = ["07-06 15:30", "07-06 16:30", "07-06 17:30", "07-06 18:30", "07-06 19:30"]
+    assert bars(NYSE, "60", "2026-07-06T14:31", "2026-07-07") == expected
+    assert bars(NYSE, "60", "2026-07-06T15:30", "2026-07-06T19:30") == expected[:-1]
+
+
+@pytest.mark.parametrize(
+    ("session", "open_on"),
+    [
+        ("0900-1700", "23456"),
+        ("0900-1700:12345", "12345"),
+        ("1;0900-1700:12345", "12345"),
+        ("0900-1700:1234567", "1234567"),
+        ("0900-1700:7", "7"),
+        ("0900-1700|0900-1200:7", "234567"),
+        ("0900-1200:23;1300-1700:56", "2356"),
+        ("24x7", "1234567"),
+        ("0000-0000", "23456"),
+        ("0000-2400:17", "17"),
+    ],
+)
+def test_days_of_the_week(session: str, open_on: str) -> None:
+    days = TradingHours(session, "Etc/UTC").expected(Interval.parse("1d"), utc("2026-07-05"), utc("2026-07-12"))
+    assert "".join(str(moment(t).isoweekday() % 7 + 1) for t in days.tolist()) == open_on
+
+
+def test_a_part_with_days_replaces_the_one_without() -> None:
+    hours = TradingHours("0900-1630|0900-1400:2", "Etc/UTC")
+    assert spans(hours, "2026-07-06", "2026-07-08") == ["07-06 09:00 07-06 14:00", "07-07 09:00 07-07 16:30"]
+
+
+def test_several_parts_of_one_day_add_up() -> None:
+    hours = TradingHours("1300-1500:2|0900-1200:2", "Etc/UTC")
+    assert spans(hours, "2026-07-06", "2026-07-08") == ["07-06 09:00 07-06 12:00", "07-06 13:00 07-06 15:00"]
+
+
+def test_overlapping_ranges_make_one_span() -> None:
+    hours = TradingHours("0900-1200,1100-1300", "Etc/UTC")
+    assert spans(hours, "2026-07-06", "2026-07-07") == ["07-06 09:00 07-06 13:00"]
+    assert bars(hours, "1h", "2026-07-06", "2026-07-07")[-2:] == ["07-06 11:00", "07-06 12:00"]
+
+
+def test_a_session_cut_by_one_long_over_is_cut_the_same_when_asked_for_late() -> None:
+    hours = TradingHours("0900F6-1700:2|0900-1000:3", "Etc/UTC")  # Monday's opens on Tuesday, Tuesday's too
+    whole = bars(hours, "7m", "2026-07-07", "2026-07-13T17:00")
+    late = bars(hours, "7m", "2026-07-13T12:00", "2026-07-13T17:00")
+    assert whole[-len(late) :] == late
+
+
+def test_midnight_ends_the_day_it_closes() -> None:
+    for session in ("1700-0000", "1700-2400"):
+        assert spans(TradingHours(session, "Etc/UTC"), "2026-07-06", "2026-07-07") == ["07-06 17:00 07-07 00:00"]
+
+
+def test_a_time_marked_f_lies_before_the_trading_day() -> None:
+    week = "2026-07-04", "2026-07-07"
+    assert spans(TradingHours("1800F2-1700:2", "Etc/UTC"), *week) == ["07-04 18:00 07-06 17:00"]
+    assert spans(TradingHours("0900F1-1700F:2", "Etc/UTC"), *week) == ["07-05 09:00 07-05 17:00"]
+    assert spans(TradingHours("1800F-1700:2", "Etc/UTC"), *week) == ["07-05 18:00 07-06 17:00"]
+
+
+# Days, weeks, months
+
+
+def test_a_day_a_week_and_a_month_open_with_their_first_session() -> None:
+    assert bars(NYSE, "1w", "2026-11-15", "2026-12-01") == ["11-16 14:30", "11-23 14:30", "11-30 14:30"]
+    assert bars(NYSE, "1mo", "2026-01-01", "2026-07-01") == [
+        "01-01 14:30", "02-02 14:30", "03-02 14:30", "04-01 13:30", "05-01 13:30", "06-01 13:30",
+    ]  # fmt: skip
+    assert bars(NYSE, "3mo", "2026-01-02", "2027-01-01") == ["04-01 13:30", "07-01 13:30", "10-01 13:30"]
+    assert bars(ALWAYS, "12mo", "2025-06-01", "2027-06-01") == ["01-01 00:00", "01-01 00:00"]
+
+
+def test_a_week_may_begin_on_sunday() -> None:
+    from_sunday = TradingHours("1;1000-1500:12345", "Asia/Riyadh")
+    from_monday = TradingHours("1000-1500:12345", "Asia/Riyadh")
+    assert bars(from_sunday, "1w", "2026-07-01", "2026-07-15") == ["07-05 07:00", "07-12 07:00"]
+    assert bars(from_monday, "1w", "2026-07-01", "2026-07-15") == ["07-06 07:00", "07-13 07:00"]
+
+
+def test_a_week_without_its_monday_opens_on_tuesday() -> None:
+    hours = TradingHours("0930-1600", "America/New_York", holidays="20260907")
+    assert bars(hours, "1w", "2026-09-01", "2026-09-12") == ["09-08 13:30"]
+
+
+def test_a_month_has_one_bar_although_its_market_closed_for_weeks() -> None:
+    hours = TradingHours(
+        "0900-1000:1", "Etc/UTC", "20260104,20260111,20260118,20260125", ("0900-1000:20260101;1200-1300:20260131")
+    )
+    assert bars(hours, "1mo", "2026-01-01", "2026-02-01") == ["01-01 09:00"]
+    assert bars(hours, "1mo", "2026-01-31T11:00", "2026-02-01") == []
+
+
+@pytest.mark.parametrize("interval", ["2d", "2w", "5mo", "100t", "10r"])
+def test_bars_without_known_bounds_are_refused(interval: str) -> None:
+    with pytest.raises(IntervalError, match=interval):
+        ALWAYS.expected(Interval.parse(interval), utc("2026-01-01"), utc("2026-02-01"))
+
+
+# Clock changes
+
+
+@pytest.mark.parametrize(
+    ("zone", "day", "hours"),
+    [
+        ("Europe/Berlin", date(2026, 3, 29), 23),
+        ("Europe/Berlin", date(2026, 10, 25), 25),
+        ("America/New_York", date(2026, 3, 8), 23),
+        ("America/New_York", date(2026, 11, 1), 25),
+        ("America/New_York", date(2026, 11, 2), 24),
+        ("Etc/UTC", date(2026, 3, 29), 24),
+        ("America/Sao_Paulo", date(2018, 11, 4), 23),  # at midnight: the day has no 00:00
+        ("Asia/Beirut", date(2026, 3, 29), 23),
+    ],
+)
+def test_a_day_has_as_many_hours_as_its_clock(zone: str, day: date, hours: int) -> None:
+    midnight = datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(zone))
+    calendar = TradingHours("24x7", zone)
+    opens = calendar.expected(Interval.parse("1h"), midnight, midnight + timedelta(days=1))
+    assert np.diff(opens).tolist() == [3600] * (hours - 1)
+    assert len(calendar.spans(midnight, midnight + timedelta(days=1))) == 1
+
+
+@pytest.mark.parametrize(
+    ("hours", "before", "after"),
+    [
+        (NYSE, "2026-03-06 14:30", "2026-03-09 13:30"),
+        (NYSE, "2026-10-30 13:30", "2026-11-02 14:30"),
+        (FUTURES, "2026-03-05 23:00", "2026-03-08 22:00"),
+        (FUTURES, "2026-10-29 22:00", "2026-11-01 23:00"),
+        (TradingHours("0800-1630", "Europe/London"), "2026-03-27 08:00", "2026-03-30 07:00"),
+        (TradingHours("0800-1630", "Europe/London"), "2026-10-23 07:00", "2026-10-26 08:00"),
+        (TOKYO, "2026-03-27 00:00", "2026-03-30 00:00"),
+    ],
+)
+def test_daily_bars_move_with_the_clock_of_the_exchange(hours: TradingHours, before: str, after: str) -> None:
+    first, last = utc(before), utc(after)
+    opens = hours.expected(Interval.parse("1d"), first, last + timedelta(seconds=1))
+    assert opens.tolist() == [first.timestamp(), last.timestamp()]
+
+
+def test_an_overnight_session_over_the_clock_change_has_an_hour_less() -> None:
+    hours = TradingHours("1800-1700:1", "America/New_York")  # Saturday evening to Sunday, 8 March 2026
+    assert spans(hours, "2026-03-07", "2026-03-09") == ["03-07 23:00 03-08 21:00"]
+
+
+# Bounds
+
+
+def test_bounds_are_half_open_to_the_microsecond() -> None:
+    one, day = Interval.parse("1m"), utc("2026-07-06T13:30")
+    assert NYSE.expected(one, day, day + timedelta(minutes=1)).size == 1
+    assert NYSE.expected(one, day + timedelta(microseconds=1), day + timedelta(minutes=1)).size == 0
+    assert NYSE.expected(one, day, day).size == 0
+    assert NYSE.expected(one, day + timedelta(days=1), day).size == 0
+    assert NYSE.spans(day + timedelta(days=1), day) == []
+
+
+def test_open_at_the_open_and_closed_at_the_close() -> None:
+    assert NYSE.is_open(utc("2026-07-06T13:30"))
+    assert NYSE.is_open(utc("2026-07-06T19:59:59.999999"))
+    assert not NYSE.is_open(utc("2026-07-06T13:29:59.999999"))
+    assert not NYSE.is_open(utc("2026-07-06T20:00"))
+    assert not NYSE.is_open(utc("2026-11-26T15:00"))
+
+
+def test_the_repeated_hour_does_not_open_a_market_early() -> None:
+    hours = TradingHours("0200-0400:1", "America/New_York")
+    last_second_of_summer = datetime(2026, 11, 1, 1, 59, 59, tzinfo=ZoneInfo("America/New_York"))
+    assert not hours.is_open(last_second_of_summer)
+    assert hours.is_open(last_second_of_summer + timedelta(seconds=1))
+
+
+def test_naive_times_are_refused() -> None:
+    with pytest.raises(ValueError, match="no time zone"):
+        NYSE.is_open(datetime(2026, 7, 6))
+
+
+# Malformed texts
+
+
+def test_a_time_has_the_trading_day_of_its_session_and_none_between_sessions() -> None:
+    gold = TradingHours("1800-1700", "America/New_York", holidays="20261126")
+    monday = date(2026, 11, 23)
+    opens = int(datetime(2026, 11, 22, 18, tzinfo=ZoneInfo("America/New_York")).timestamp())
+    sessions = gold.sessions(opens - 3600, opens + 86_400 + 1)
+    number = monday.toordinal() - date(1970, 1, 1).toordinal()
+    assert (sessions.days.tolist(), sessions.opens[0], sessions.closes[0]) == (
+        [number, number + 1], opens, opens + 23 * 3600,
+    )  # fmt: skip
+    times = np.array([opens - 1, opens, opens + 23 * 3600 - 1, opens + 23 * 3600, opens + 24 * 3600])
+    assert sessions.day_of(times).tolist() == [NO_DAY, number, number, NO_DAY, number + 1]
+    assert gold.sessions(opens, opens).day_of(times).tolist() == [NO_DAY] * 5
+
+
+@pytest.mark.parametrize(
+    "session",
+    ["", "0930", "0930-", "0930-1660", "2500-2600", "2430-1000", "0930-1600:", "0930-1600:8", "0930-1600:0",
+     "0930-1600,", "0930-1600||", "1", "1700F-1600F1", "24x5", "24x7,0930-1600", "0930-1600:2:3", "٠٩٣٠-1600",
+     "0930-1600\n"],
+)  # fmt: skip
+def test_a_malformed_session_is_named(session: str) -> None:
+    with pytest.raises(TradingHoursError) as caught:
+        TradingHours(session, "Etc/UTC")
+    assert caught.value.text in session and repr(caught.value.text) in str(caught.value)
+
+
+@pytest.mark.parametrize("holidays", ["2026", "20261332", "2026-01-01", "20260101;20260102", "00000000"])
+def test_malformed_holidays_are_named(holidays: str) -> None:
+    with pytest.raises(TradingHoursError, match=holidays):
+        TradingHours("24x7", "Etc/UTC", holidays=holidays)
+
+
+@pytest.mark.parametrize("corrections", ["0930-1300", "dayof:20260101", "dayoff:2026", "0930:20260101"])
+def test_malformed_corrections_are_named(corrections: str) -> None:
+    with pytest.raises(TradingHoursError):
+        TradingHours("24x7", "Etc/UTC", corrections=corrections)
+
+
+@pytest.mark.parametrize("zone", ["", "Mars/Olympus", "../etc/passwd", "America"])
+def test_an_unknown_time_zone_is_named(zone: str) -> None:
+    with pytest.raises(TradingHoursError, match="IANA"):
+        TradingHours("24x7", zone)
+
+
+def test_hours_survive_json() -> None:
+    assert TradingHours.from_json(NYSE.to_json()) == NYSE
+    assert TradingHours.from_json(b'{"session": "24x7", "timezone": "Etc/UTC"}') == ALWAYS
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"session": "24x7"}', '{"session": 1, "timezone": "Etc/UTC"}', '{"session": "x"}']
+)
+def test_json_of_something_else_is_refused(text: str) -> None:
+    with pytest.raises(TradingHoursError):
+        TradingHours.from_json(text)
+
+
+def test_json_with_a_malformed_session_names_the_session() -> None:
+    with pytest.raises(TradingHoursError, match="'noon'"):
+        TradingHours.from_json('{"session": "noon", "timezone": "Etc/UTC"}')
+
+
+# Gaps
+
+
+def test_gaps_are_runs_of_expected_bars() -> None:
+    expected = NYSE.expected(Interval.parse("1h"), utc("2026-07-02"), utc("2026-07-08"))
+    absent = [0, 5, 6, 7, 8, 20, 27]  # 5 to 8 leave out one evening and the next morning
+    gaps = gap_runs(expected, np.delete(expected, absent))
+    assert gaps == [
+        GapRun(expected[0], expected[0], 1),
+        GapRun(expected[5], expected[8], 4),
+        GapRun(expected[20], expected[20], 1),
+        GapRun(expected[27], expected[27], 1),
+    ]
+
+
+def test_no_gap_in_a_complete_series_and_one_in_an_empty_one() -> None:
+    expected = ALWAYS.expected(Interval.parse("1m"), utc("2026-01-01"), utc("2026-01-02"))
+    nothing = np.array([], dtype=np.int64)
+    assert gap_runs(expected, expected) == []
+    assert gap_runs(expected, nothing) == [GapRun(int(expected[0]), int(expected[-1]), 1440)]
+    assert gap_runs(nothing, expected) == []
+
+
+@given(st.sets(st.integers(0, 60)), st.sets(st.integers(0, 60)))
+def test_gap_runs_hold_exactly_what_is_absent(wanted: set[int], held: set[int]) -> None:
+    expected = np.array(sorted(wanted), dtype=np.int64)
+    gaps = gap_runs(expected, np.array(sorted(held), dtype=np.int64))
+    inside = [[t for t in sorted(wanted) if gap.first <= t <= gap.last] for gap in gaps]
+    assert [t for run in inside for t in run] == sorted(wanted - held)
+    assert [len(run) for run in inside] == [gap.bars for gap in gaps]
+    for left, right in pairwise(gaps):
+        assert any(left.last < t < right.first for t in wanted & held)
+
+
+# Properties
+
+ZONES = ["Etc/UTC", "America/New_York", "Europe/London", "Asia/Kolkata", "Australia/Lord_Howe", "America/Sao_Paulo"]
+MINUTES = st.integers(0, 1439).map(lambda minute: f"{minute // 60:02}{minute % 60:02}")
+DAYS = st.sets(st.sampled_from("1234567"), min_size=1).map(lambda days: ":" + "".join(sorted(days)))
+RANGE = st.builds("{}-{}".format, MINUTES, MINUTES) | st.builds("{}F{}-{}".format, MINUTES, st.integers(1, 3), MINUTES)
+RANGES = st.lists(RANGE, min_size=1, max_size=3).map(",".join)
+PARTS = st.builds("{}{}".format, RANGES, st.just("") | DAYS)
+SESSIONS = st.just("24x7") | PARTS | st.builds("{}|{}".format, RANGES, st.builds("{}{}".format, RANGES, DAYS))
+DATES = st.dates(date(2026, 1, 1), date(2026, 12, 31)).map(lambda day: f"{day:%Y%m%d}")
+HOURS = st.builds(
+    TradingHours,
+    session=SESSIONS,
+    timezone=st.sampled_from(ZONES),
+    holidays=st.lists(DATES, max_size=5).map(",".join),
+    corrections=st.just("") | st.builds("{}:{};dayoff:{}".format, RANGES, DATES, DATES),
+)
+TIMES = st.datetimes(datetime(2026, 1, 1), datetime(2026, 12, 31), timezones=st.just(UTC))
+LENGTHS = st.timedeltas(timedelta(0), timedelta(days=20))
+INTRADAY = st.sampled_from(["30s", "1m", "7m", "1h", "188", "4h", "24h"]).map(Interval.parse)
+ANY = INTRADAY | st.sampled_from(["1d", "1w", "1mo", "3mo"]).map(Interval.parse)
+
+
+@given(HOURS, TIMES, LENGTHS)
+def test_spans_ascend_with_breaks_between_them_inside_the_bounds(
+    hours: TradingHours, start: datetime, length: timedelta
+) -> None:
+    edges = [edge for span in hours.spans(start, start + length) for edge in span]
+    assert all(left < right for left, right in pairwise(edges))
+    assert not edges or (edges[0] >= start.timestamp() and edges[-1] <= (start + length).timestamp() + 1)
+
+
+@given(HOURS, TIMES, LENGTHS, INTRADAY)
+def test_intraday_bars_lie_in_open_spans(
+    hours: TradingHours, start: datetime, length: timedelta, interval: Interval
+) -> None:
+    opens = hours.expected(interval, start, start + length)
+    table = np.array(hours.spans(start, start + length), dtype=np.int64).reshape(-1, 2)
+    span = np.searchsorted(table[:, 0], opens, side="right") - 1
+    assert (np.diff(opens) > 0).all()
+    assert opens.size == 0 or (span.min() >= 0 and (opens < table[span, 1]).all())
+
+
+@given(HOURS, TIMES, LENGTHS, LENGTHS, ANY)
+def test_two_halves_expect_what_the_whole_expects(
+    hours: TradingHours, start: datetime, first: timedelta, second: timedelta, interval: Interval
+) -> None:
+    middle, end = start + first, start + first + second
+    halves = [hours.expected(interval, start, middle), hours.expected(interval, middle, end)]
+    assert np.concatenate(halves).tolist() == hours.expected(interval, start, end).tolist()
+
+
+@given(MINUTES, MINUTES, DAYS, st.sampled_from(ZONES), TIMES)
+def test_open_is_what_the_wall_clock_says(opens: str, closes: str, days: str, zone: str, at: datetime) -> None:
+    local = at.astimezone(ZoneInfo(zone))
+    around = [(at + timedelta(days=n)).astimezone(ZoneInfo(zone)).utcoffset() for n in (-2, 2)]
+    assume(around[0] == around[1] and closes != "0000")
+    now, today = f"{local:%H%M}", str(local.isoweekday() % 7 + 1)
+    tomorrow = str((local + timedelta(days=1)).isoweekday() % 7 + 1)
+    if opens < closes:
+        claimed = today in days and opens <= now < closes
+    else:
+        claimed = (tomorrow in days and now >= opens) or (today in days and now < closes)
+    assert TradingHours(f"{opens}-{closes}{days}", zone).is_open(at) == claimed
+
+
+@given(st.text(alphabet="0123456789-,:;|FxX ", max_size=24), st.sampled_from(["session", "holidays", "corrections"]))
+def test_any_text_is_read_or_refused_by_name(text: str, field: str) -> None:
+    try:
+        hours = TradingHours(**{"session": "24x7", "timezone": "Etc/UTC", field: text})
+    except TradingHoursError:
+        return
+    assert len(hours.spans(utc("2026-01-01"), utc("2026-02-01"))) < 200
+
+
+def test_seven_years_of_minutes_take_a_fraction_of_a_second() -> None:
+    def look() -> None:
+        opens = NYSE.expected(Interval.parse("1m"), utc("2020-01-01"), utc("2027-01-01"))
+        gaps = gap_runs(opens, np.delete(opens, slice(5000, 6000)))
+        assert opens.size > 680_000 and [gap.bars for gap in gaps] == [1000]
+
+    assert cpu_ratio(look) < 125

@@ -1,0 +1,68 @@
+"""What is taken for a cron expression is one to Dagster as well."""
+
+import pytest
+from dagster._utils.schedules import is_valid_cron_string
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tv_etl.watchlist.cron import CronError, check_cron
+
+numbers = st.integers(0, 62).map(str)
+names = st.sampled_from(["mon", "Fri", "jan", "DEC", "x", "", "-1"])
+words = st.one_of(numbers, names, st.just("*"))
+parts = st.one_of(
+    words,
+    st.tuples(numbers, numbers).map("-".join),
+    st.tuples(st.one_of(st.just("*"), st.tuples(numbers, numbers).map("-".join)), numbers).map("/".join),
+)
+fields = st.lists(parts, min_size=1, max_size=2).map(",".join)
+
+
+@given(st.lists(fields, min_size=4, max_size=6).map(" ".join))
+def test_dagster_can_follow_what_is_accepted(text: str) -> None:
+    try:
+        check_cron(text)
+    except CronError:
+        return
+    assert is_valid_cron_string(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "* * * * *",
+        "*/5 * * * *",
+        "0,30 9-16 * * mon-fri",
+        "5 4 1 JAN,jul *",
+        "@daily",
+        "0 0 29 2 *",
+        "0 22 * * 1-5",
+        "7/15 * * * 7",
+    ],
+)
+def test_usual_expressions_are_accepted(text: str) -> None:
+    assert check_cron(text) == text
+    assert is_valid_cron_string(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "expected five fields"),
+        ("* * * *", "expected five fields"),
+        ("* * * * * *", "expected five fields"),
+        ("60 * * * *", "'60' is no minute: expected 0 to 59"),
+        ("* 24 * * *", "'24' is no hour"),
+        ("* * 0 * *", "'0' is no day of the month"),
+        ("* * * 13 *", "'13' is no month"),
+        ("* * * * fr", "'fr' is no day of the week"),
+        ("30-10 * * * *", "ends before it begins"),
+        ("*/0 * * * *", "a step is at least 1"),
+        ("1- * * * *", "'1-' is no minute: expected e.g."),
+        ("0 0 31 4,6 *", "no such month has a day 31"),
+        ("@often", "expected five fields"),
+    ],
+)
+def test_what_is_wrong_is_named(text: str, words: str) -> None:
+    with pytest.raises(CronError, match=words.replace("*", r"\*")):
+        check_cron(text)

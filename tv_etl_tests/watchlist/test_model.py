@@ -1,0 +1,199 @@
+"""A watchlist says what to collect; a mistake in it is named with its place."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+from tv_etl.tradingview.scanner import ScanFilter, ScanRequest, ScanSort
+from tv_etl.tradingview.symbols import SeriesSettings
+from tv_etl.watchlist.model import Group, LossWarning, Watchlist, WatchlistError, load_watchlist
+
+GROUP = {"symbols": ["NASDAQ:AAPL"], "intervals": ["1d"]}
+RULE = {"name": "high", "symbol": "NASDAQ:AAPL", "kind": "above", "level": 200}
+WEBHOOK = {"url_env": "TV_ETL_WEBHOOK_URL"}
+
+
+def load(tmp_path: Path, content: Any) -> Watchlist:
+    path = tmp_path / "watchlist.yaml"
+    path.write_text(content if isinstance(content, str) else yaml.safe_dump(content), encoding="utf-8")
+    return load_watchlist(path)
+
+
+def test_the_default_watchlist_loads() -> None:
+    watchlist = load_watchlist(Path(__file__).parents[2] / "watchlist.yaml")
+    assert watchlist.groups[0].name == "bars"
+    assert watchlist.alerts.rules
+
+
+def test_intervals_are_read_in_either_spelling_and_as_yaml_numbers(tmp_path: Path) -> None:
+    watchlist = load(tmp_path, "groups: [{symbols: ['A:B'], intervals: [1, 60, 1D, 1M, 5m]}]")
+    assert watchlist.groups[0].intervals == ["1m", "1h", "1d", "1mo", "5m"]
+
+
+def test_every_interval_has_a_schedule_unless_it_is_refused() -> None:
+    group = Group(symbols=["A:B"], intervals=["1m", "1h", "1d", "1mo"], schedules={"1d": None, "1h": "7 * * * *"})
+    assert group.cron("1m") == "1-59/5 * * * *"
+    assert group.cron("1h") == "7 * * * *"
+    assert group.cron("1d") is None
+    assert group.cron("1mo") is not None
+
+
+def test_an_interval_whose_bars_a_day_of_downtime_loses_is_named() -> None:
+    with pytest.warns(LossWarning, match=r"at 5s the server has 5,000 bars, so a pause of more than 6\.9 hours"):
+        Group(symbols=["A:B"], intervals=["1d", "5s"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Group(symbols=["A:B"], intervals=["30s", "1m", "1mo"])
+
+
+def test_a_scanner_may_stand_where_symbols_are_listed(tmp_path: Path) -> None:
+    text = """
+        groups:
+          - name: liquid
+            symbols:
+              scanner:
+                market: crypto
+                filters:
+                  - {left: volume, operation: greater, right: 1000}
+                  - {left: type, operation: in_range, right: [spot]}
+                sort: {by: volume, order: desc}
+                limit: 20
+              interval_s: 600
+            intervals: [1d]
+          - name: listed
+            symbols: ["A:B"]
+            intervals: [1d]
+    """
+    liquid, listed = load(tmp_path, text).groups
+    assert liquid.symbols == []
+    assert liquid.scanner == ScanRequest(
+        market="crypto",
+        filters=(
+            ScanFilter(left="volume", operation="greater", right=1000),
+            ScanFilter(left="type", operation="in_range", right=("spot",)),
+        ),
+        sort=ScanSort(by="volume", order="desc"),
+        limit=20,
+    )
+    assert liquid.scan_interval_s == 600
+    assert (listed.symbols, listed.scanner) == (["A:B"], None)
+
+
+def test_settings_reach_the_series() -> None:
+    group = Group(symbols=["A:B"], intervals=["1d"], adjustment="dividends", session="extended", currency="EUR")
+    assert group.settings == SeriesSettings("dividends", "extended", "EUR")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("groups: [", "watchlist.yaml"),
+        ({}, "1:1: groups: is missing"),
+        ({"groups": []}, "groups"),
+        ({"groups": [{**GROUP, "symbols": ["AAPL"]}]}, "groups.0.symbols.0: .*'AAPL'"),
+        ({"groups": [{**GROUP, "symbols": ["A:B", "A:B"]}]}, "A:B stands there twice"),
+        ({"groups": [{**GROUP, "symbols": []}]}, "groups.0.symbols: name at least one"),
+        ({"groups": [{"intervals": ["1d"]}]}, "groups.0.symbols: is missing"),
+        ({"groups": [{**GROUP, "symbols": {}}]}, "groups.0.symbols: .*expected a list, or file, or scanner"),
+        ({"groups": [{**GROUP, "symbols": {"scaner": {}}}]}, "groups.0.symbols: .*not scaner"),
+        ({"groups": [{**GROUP, "symbols": {"scanner": {"limit": 0}}}]}, "groups.0.symbols.scanner.limit"),
+        ({"groups": [{**GROUP, "symbols": {"scanner": {"sort": "x"}}}]}, "groups.0.symbols.scanner.sort"),
+        ({"groups": [{**GROUP, "symbols": {"scanner": {}, "interval_s": 5}}]}, "groups.0.symbols.interval_s"),
+        ({"groups": [{**GROUP, "scanner": {}}]}, "groups.0.scanner"),
+        ({"groups": [{**GROUP, "intervals": ["1x"]}]}, "groups.0.intervals.0: .*'1x'"),
+        ({"groups": [{**GROUP, "intervals": ["1d", "D"]}]}, "1d stands there twice"),
+        ({"groups": [{**GROUP, "intervals": ["100T"]}]}, "no width in time"),
+        ({"groups": [{**GROUP, "intervalls": ["1d"]}]}, "groups.0.intervalls"),
+        ({"groups": [{**GROUP, "schedules": {"1h": "* * * * *"}}]}, "1h is not among the intervals"),
+        ({"groups": [GROUP, {**GROUP, "name": "more"}]}, "stands in bars and in more"),
+        ({"groups": [GROUP, {**GROUP, "symbols": ["A:B"]}]}, "the name bars stands there twice"),
+        ({"groups": [GROUP], "alerts": {"rules": [RULE]}}, "nobody to tell"),
+        ({"groups": [GROUP], "alerts": {"rules": [RULE, RULE], "webhooks": [WEBHOOK]}}, "the name high"),
+        ({"groups": [GROUP], "alerts": {"webhooks": [{"url_env": "https://x"}]}}, "environment variable"),
+        ({"groups": [GROUP], "alerts": {"rules": [{**RULE, "kind": "moon"}]}}, "alerts.rules.0.kind"),
+    ],
+)
+def test_a_mistake_is_named_with_its_place(tmp_path: Path, content: Any, words: str) -> None:
+    with pytest.raises(WatchlistError, match=words):
+        load(tmp_path, content)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(WatchlistError, match=r"nowhere\.yaml: No such file"):
+        load_watchlist(tmp_path / "nowhere.yaml")
+
+
+def test_symbols_may_stand_in_a_file_beside_the_watchlist(tmp_path: Path) -> None:
+    (tmp_path / "symbols.txt").write_text("NASDAQ:AAPL\nNYSE:JNJ\n", encoding="utf-8")
+    (group,) = load(tmp_path, "groups: [{symbols: {file: symbols.txt}, intervals: [1d]}]").groups
+    assert (group.symbols, group.scanner) == (["NASDAQ:AAPL", "NYSE:JNJ"], None)
+
+
+def test_all_mistakes_are_named_at_once_with_line_and_column(tmp_path: Path) -> None:
+    (tmp_path / "symbols.txt").write_text("aapl\nA:B\nb\n", encoding="utf-8")
+    text = """\
+groups:
+  - name: a
+    symbols: {file: symbols.txt}
+    intervals: [1d, 1x]
+  - symbols: ["A:B"]
+    intervals: [1d]
+    schedules:
+      1d: 61 * * * *
+    initial_bars: 5
+    initial_bars: 6
+  - symbols: {scanner: {limits: 5}}
+    intervals: [100T, 1d, 1D]
+    schedule: {}
+alert: {}
+"""
+    with pytest.raises(WatchlistError) as caught:
+        load(tmp_path, text)
+    head, *lines = str(caught.value).splitlines()
+    path = tmp_path / "watchlist.yaml"
+    assert head == f"{path}: 9 mistakes"
+    known = "name, symbols, intervals"
+    for line, (place, words) in zip(
+        lines,
+        [
+            ("3:21", f"groups.0.symbols.file: {tmp_path}/symbols.txt:1: symbol 'aapl': expected EXCHANGE:TICKER"),
+            ("3:21", f"groups.0.symbols.file: {tmp_path}/symbols.txt:3: symbol 'b'"),
+            ("4:21", "groups.0.intervals.1: interval '1x': expected e.g. 1m 5m"),
+            ("8:11", "groups.1.schedules.1d: '61 * * * *': '61' is no minute: expected 0 to 59"),
+            ("10:5", "initial_bars: the key stands in line 9 already"),
+            ("11:25", "groups.2.symbols.scanner.limits: is no key here; did you mean limit?"),
+            ("12:17", "groups.2.intervals.0: 100t has no width in time"),
+            ("13:5", f"groups.2.schedule: is no key here; did you mean schedules? known are {known}"),
+            ("14:1", "alert: is no key here; did you mean alerts? known are groups, alerts"),
+        ],
+        strict=True,
+    ):
+        assert line.startswith(f"{path}:{place}: {words}")
+
+
+def test_a_key_that_stands_twice_is_a_mistake_of_its_own(tmp_path: Path) -> None:
+    with pytest.raises(WatchlistError, match=r"watchlist.yaml:3:5: intervals: the key stands in line 2 already"):
+        load(tmp_path, "groups:\n  - intervals: [1d]\n    intervals: [1h]\n    symbols: ['A:B']\n")
+
+
+def test_a_second_document_is_a_mistake(tmp_path: Path) -> None:
+    with pytest.raises(WatchlistError, match=r"watchlist.yaml:3:1: a second document"):
+        load(tmp_path, "groups: [{symbols: ['A:B'], intervals: [1d]}]\n---\na: 1\n")
+
+
+def test_python_code_may_make_a_group_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "symbols.csv"
+    path.write_text("symbol\nA:B\n", encoding="utf-8")
+    group = Group.model_validate({"symbols": {"file": str(path)}, "intervals": ["1d"]})
+    assert group.symbols == ["A:B"]
+
+
+@pytest.mark.parametrize("content", [GROUP, {**GROUP, "symbols": {"file": "a.txt"}}, {**GROUP, "intervals": [60]}])
+def test_the_json_schema_knows_every_form(content: dict[str, Any]) -> None:
+    validator = Draft202012Validator(Watchlist.model_json_schema())
+    assert list(validator.iter_errors({"groups": [content]})) == []
+    assert list(validator.iter_errors({"groups": [{**content, "symbols": {"fill": "a.txt"}}]}))

@@ -1,0 +1,78 @@
+"""Every part of a YAML text has a line and a column."""
+
+import pytest
+
+from tv_etl.watchlist.yaml_places import Mistake, Place, YamlMistake, read_yaml
+
+TEXT = """\
+groups:
+  - name: a
+    symbols: [A:B,
+              C:D]
+    schedules: {60: x}
+  - &second
+    name: b
+again: *second
+"""
+
+
+@pytest.mark.parametrize(
+    ("location", "line", "column"),
+    [
+        ([], 1, 1),
+        (["groups", 0, "name"], 2, 11),
+        (["groups", 0, "symbols", 1], 4, 15),
+        (["groups", 0, "schedules", "60"], 5, 21),
+        (["groups", 0, "schedules", "60", "[key]"], 5, 17),
+        (["again", "name"], 7, 11),
+        (["groups", 0, "nowhere", "at all"], 2, 5),
+        (["groups", 7], 2, 3),
+    ],
+)
+def test_a_location_has_its_place_or_that_of_what_encloses_it(
+    location: list[str | int], line: int, column: int
+) -> None:
+    assert read_yaml(TEXT)[0].find(location) == Place(line, column)
+
+
+def test_a_key_has_a_place_of_its_own() -> None:
+    assert read_yaml(TEXT)[0].find(["groups", 0, "name"], of_key=True) == Place(2, 5)
+
+
+def test_a_key_that_stands_twice_is_found_also_deep_inside() -> None:
+    document = read_yaml("a: 1\nb:\n  - {c: 1, c: 2}\na: 3\n")[0]
+    assert sorted(document.repeated_keys(), key=lambda each: each.place) == [
+        Mistake(Place(3, 12), "c: the key stands in line 3 already"),
+        Mistake(Place(4, 1), "a: the key stands in line 1 already"),
+    ]
+
+
+def test_an_alias_to_what_encloses_it_is_walked_once() -> None:
+    assert list(read_yaml("a: &a {b: *a}")[0].repeated_keys()) == []
+
+
+def test_each_document_begins_at_its_own_line() -> None:
+    documents = read_yaml("a: 1\n---\nb: 2\n")
+    assert [document.place.line for document in documents] == [1, 3]
+    assert [document.content for document in documents] == [{"a": 1}, {"b": 2}]
+
+
+def test_an_empty_text_is_one_empty_document() -> None:
+    (document,) = read_yaml("# nothing\n")
+    assert (document.content, document.find(["groups"])) == (None, Place(1, 1))
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("a: [1,\nb: 2\n", Place(3, 1)),
+        ("a: 1\n\tb: 2", Place(2, 1)),
+        ("a: 2026-13-45", Place(1, 1)),
+        ("\x00", Place(1, 1)),
+    ],
+)
+def test_what_is_no_yaml_is_named_with_its_place(text: str, place: Place) -> None:
+    with pytest.raises(YamlMistake) as caught:
+        read_yaml(text)
+    assert caught.value.mistake.place == place
+    assert caught.value.mistake.text.startswith("not YAML: ")
