@@ -26,17 +26,14 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from tv_etl.lake.layout import path_segment
-from tv_etl.tradingview.bar_schema import BAR_SCHEMA
+from tv_etl.tradingview.bar_schema import LABELLED_SCHEMA
 from tv_etl.tradingview.export import whole_file
 from tv_etl.tradingview.models import HistoryRequest
 
 FileFormat = Literal["parquet", "csv", "json"]
 FORMATS: tuple[FileFormat, ...] = get_args(FileFormat)
 
-FILE_SCHEMA = pa.schema(
-    [pa.field("symbol", pa.string(), nullable=False), pa.field("interval", pa.string(), nullable=False), *BAR_SCHEMA]
-)
-_TEXT_SCHEMA = FILE_SCHEMA.set(2, pa.field("timestamp", pa.string(), nullable=False))
+_TEXT_SCHEMA = LABELLED_SCHEMA.set(2, pa.field("timestamp", pa.string(), nullable=False))
 
 
 Put = Callable[[HistoryRequest, pa.Table], None]
@@ -93,13 +90,13 @@ class BarStream:
         elif form == "csv":
             self._writer = _TextOfTime(pa_csv.CSVWriter(file, _TEXT_SCHEMA))
         else:
-            self._writer = pq.ParquetWriter(file, FILE_SCHEMA, compression="zstd")
+            self._writer = pq.ParquetWriter(file, LABELLED_SCHEMA, compression="zstd")
 
     def put(self, request: HistoryRequest, bars: pa.Table) -> None:
         """Write the bars of one series."""
         names = [pa.repeat(text, len(bars)) for text in (request.symbol, request.width.token)]
         columns = [*names, *bars.columns]
-        self._writer.write_table(pa.Table.from_arrays(columns, schema=FILE_SCHEMA))
+        self._writer.write_table(pa.Table.from_arrays(columns, schema=LABELLED_SCHEMA))
         self._file.flush()
 
     def abandon(self) -> None:

@@ -11,9 +11,9 @@ import pyarrow as pa
 from tv_etl.lake.bars import Bars, check_bars
 from tv_etl.lake.coverage import overlap_start
 from tv_etl.lake.readjustment import agrees_at_start
-from tv_etl.lake.record import moment
 from tv_etl.lake.store import BarStore
 from tv_etl.tradingview.models import HistoryRequest
+from tv_etl.tradingview.moments import utc
 
 # Of the stored bars before a request, so many are asked for again.
 OVERLAP_BARS = 5
@@ -48,7 +48,7 @@ def deeper(store: BarStore, request: HistoryRequest, answer: pa.Table) -> Histor
     given = given.take(given.is_consistent())
     if not len(given):
         return None
-    begins, ends = moment(int(given.times[0])), moment(int(given.times[-1]))
+    begins, ends = utc(int(given.times[0])), utc(int(given.times[-1]))
     stored = Bars.from_stored(store.read(symbol, width, begins, ends + _SECOND))
     agrees = agrees_at_start(stored, given)
     meets = len(stored) > 0 and stored.times[0] == given.times[0]
@@ -73,7 +73,7 @@ def deeper(store: BarStore, request: HistoryRequest, answer: pa.Table) -> Histor
 def _newest_before(store: BarStore, request: HistoryRequest, before: datetime) -> datetime | None:
     """The newest stored bar before a moment, from the one file that holds it."""
     record = store.record(request.symbol, request.width)
-    firsts = [moment(period.first) for period in record.periods.values()]
+    firsts = [utc(period.first) for period in record.periods.values()]
     first = max((each for each in firsts if each < before), default=None)
     if firsts and first is None:
         return None

@@ -21,6 +21,7 @@ from tv_etl.lake.store import BarStore
 from tv_etl.tradingview.errors import IntervalError
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.models import ASSUMED_WINDOW_BARS
+from tv_etl.tradingview.moments import utc
 from tv_etl.tradingview.trading_hours import GapRun, Seconds, TradingHours, gap_runs
 
 # A bar is looked for so long after its close and the feed's delay: clocks differ by a little, and what a day's bar
@@ -98,8 +99,8 @@ class Coverage:
         asked = self.record.asked
         return [
             Gap(
-                first=_moment(run.first),
-                last=_moment(run.last),
+                first=utc(run.first),
+                last=utc(run.last),
                 bars=run.bars,
                 sessions=0 if self.hours is None else self.hours.whole_sessions(self.interval, run),
                 confirmed=not without([(run.first, run.last + 1)], asked),
@@ -169,9 +170,7 @@ def missing_spans(
 
 def closed_until(interval: Interval, now: float) -> int:
     """The first open of which no bar can have closed by now."""
-    # A month lasts up to 31 days.
-    width_s = interval.count * 31 * 86_400 if interval.unit == "mo" else interval.seconds
-    return math.floor(now - width_s) + 1
+    return math.floor(now - interval.longest_s) + 1
 
 
 def within_reach(record: SeriesRecord, interval: Interval, hours: TradingHours | None, now: float) -> list[Span]:
@@ -251,7 +250,7 @@ def loss_deadline(record: SeriesRecord, interval: Interval, hours: TradingHours 
     for start, end in lacking:
         bars = _opens_from(interval, hours, max(start, served_from), window)
         if bars is not None and bars[0] < end:
-            return _moment(bars[1])
+            return utc(bars[1])
     return None
 
 
@@ -277,10 +276,10 @@ def overlap_start(store: BarStore, symbol: str, interval: Interval, watermark: d
     zone = ZoneInfo(hours.timezone)
     today = watermark.astimezone(zone).date()
     spans = hours.spans(watermark - _LONGEST_CLOSURE, watermark)
-    closes = [close for _, close in spans if _moment(close).astimezone(zone).date() < today]
+    closes = [close for _, close in spans if utc(close).astimezone(zone).date() < today]
     if not closes:
         return start
-    day_before = _moment(closes[-1] - interval.seconds)
+    day_before = utc(closes[-1] - interval.seconds)
     is_too_far = len(hours.expected(interval, day_before, watermark)) > _MOST_COMPARED
     return start if is_too_far else min(start, day_before)
 
@@ -355,10 +354,6 @@ def _open_back(interval: Interval, hours: TradingHours | None, now: float, count
             return int(opens[-count])
         reach_s *= 3
     return -_LATEST
-
-
-def _moment(second: int) -> datetime:
-    return datetime.fromtimestamp(second, tz=timezone.utc)
 
 
 def _seconds(bars: pa.Table) -> Seconds:

@@ -8,7 +8,7 @@ The bars themselves are the truth: a record that does not fit them any more is j
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from tv_etl.lake.bar_file import SCHEMA_VERSION, Owner
@@ -18,6 +18,7 @@ from tv_etl.lake.readjustment import Readjustment
 from tv_etl.lake.spans import Span, merged
 from tv_etl.tradingview.errors import IntervalError
 from tv_etl.tradingview.intervals import Interval
+from tv_etl.tradingview.moments import utc
 from tv_etl.tradingview.trading_hours import TradingHours, TradingHoursError, gap_runs
 
 
@@ -104,12 +105,12 @@ class SeriesRecord:
     @property
     def first(self) -> datetime | None:
         """The open of the oldest stored bar."""
-        return moment(self.periods[min(self.periods)].first) if self.periods else None
+        return utc(self.periods[min(self.periods)].first) if self.periods else None
 
     @property
     def last(self) -> datetime | None:
         """The open of the newest stored bar."""
-        return moment(self.periods[max(self.periods)].last) if self.periods else None
+        return utc(self.periods[max(self.periods)].last) if self.periods else None
 
     @property
     def ratio(self) -> float | None:
@@ -193,11 +194,6 @@ class SeriesRecord:
             quarantined=int(fields.get("quarantined", 0)),
             periods={str(name): Period(*period) for name, period in fields.get("periods", {}).items()},
         )
-
-
-def moment(second: int) -> datetime:
-    """UTC seconds as a time."""
-    return datetime.fromtimestamp(second, tz=timezone.utc)
 
 
 def _found(record: Mapping[str, Any]) -> FoundReadjustment:

@@ -1,86 +1,38 @@
 """What one snapshot of a lake holds of one series: its bars by period, its record and its logs."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, partial
 
 import pyarrow as pa
 
-from tv_etl.lake.bar_file import Footer, Owner, read_bars, read_footer
+from tv_etl.lake.bar_file import Footer, read_bars, read_footer
 from tv_etl.lake.bars import Bars
 from tv_etl.lake.errors import DamagedFileError
 from tv_etl.lake.layout import is_period, period_range
 from tv_etl.lake.logs import QUARANTINE_SCHEMA, REVISION_SCHEMA, read_log
 from tv_etl.lake.record import SeriesRecord
 from tv_etl.lake.sealed import TAIL_BYTES
+from tv_etl.lake.series import SUFFIX, UNSPECIFIED, SeriesPlace
 from tv_etl.lake.spans import without
-from tv_etl.lake.storage.files import RECORD, Lake, SeriesFiles, Snapshot, data_directory, own_directory
-from tv_etl.tradingview.intervals import Interval
+from tv_etl.lake.storage.files import Snapshot
 
-UNSPECIFIED = "unspecified"
-
-_SUFFIX = ".parquet"
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799  # of the years 1 to 9999
-
-
-@dataclass(frozen=True)
-class Series:
-    """A series and where it lives in which lake."""
-
-    owner: Owner
-    interval: Interval
-    segment: str
-    lake: Lake
-
-    def __str__(self) -> str:
-        return f"{self.owner.symbol} {self.owner.interval}"
-
-    @cached_property
-    def files(self) -> SeriesFiles:
-        """Its files, stored or not."""
-        return self.lake.files(self.interval.token, self.segment)
-
-    @property
-    def data(self) -> str:
-        """Name of the directory of its data files."""
-        return data_directory(self.interval.token, self.segment)
-
-    @property
-    def record_name(self) -> str:
-        """Name of what is known beside the bars."""
-        return self._own(RECORD)
-
-    @property
-    def revisions_name(self) -> str:
-        """Name of the log of bars that came again with other values."""
-        return self._own("revisions.parquet")
-
-    @property
-    def quarantine_name(self) -> str:
-        """Name of the log of bars that are kept out of the dataset."""
-        return self._own("quarantine.parquet")
-
-    def period_name(self, period: str) -> str:
-        """Name of the data file of a period."""
-        return f"{self.data}/{period}{_SUFFIX}"
-
-    def _own(self, name: str) -> str:
-        return f"{own_directory(self.interval.token, self.segment)}/{name}"
 
 
 class StoredSeries:
     """A series in a snapshot. All raise DamagedFileError, NewerFormatError or StoreReadError."""
 
-    def __init__(self, series: Series, snapshot: Snapshot) -> None:
+    def __init__(self, series: SeriesPlace, snapshot: Snapshot) -> None:
         self._series = series
         self._snapshot = snapshot
 
     @cached_property
     def periods(self) -> list[str]:
         """The periods that have a file, oldest first."""
-        names = [name for name in self._snapshot.data_names() if name.endswith(_SUFFIX)]
+        names = [name for name in self._snapshot.data_names() if name.endswith(SUFFIX)]
         prefix = f"{self._series.data}/"
-        periods = [name.removeprefix(prefix).removesuffix(_SUFFIX) for name in names]
+        periods = [name.removeprefix(prefix).removesuffix(SUFFIX) for name in names]
         for name, period in zip(names, periods, strict=True):
             if not is_period(period, self._series.interval):
                 reason = f"is not named as a period of {self._series}; nothing else belongs here"
@@ -135,8 +87,8 @@ class StoredSeries:
         """Names of the files that cannot be read as this series', and of those in the data directory that are none."""
         damaged = []
         for name in self._snapshot.data_names():
-            period = name.removeprefix(f"{self._series.data}/").removesuffix(_SUFFIX)
-            is_file = name.endswith(_SUFFIX) and is_period(period, self._series.interval)
+            period = name.removeprefix(f"{self._series.data}/").removesuffix(SUFFIX)
+            is_file = name.endswith(SUFFIX) and is_period(period, self._series.interval)
             if not is_file or _is_damaged(partial(self._bars, period)):
                 damaged.append(name)
         if _is_damaged(self.revisions):
@@ -170,7 +122,7 @@ class StoredSeries:
         return read_log(self._snapshot.read(name), self._address(name), schema)
 
     def _address(self, name: str) -> str:
-        return self._series.lake.address(name)
+        return self._series.storage.address(name)
 
 
 def _is_damaged(read: Callable[[], object]) -> bool:

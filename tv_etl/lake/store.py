@@ -25,19 +25,18 @@ from tv_etl.lake.bar_file import Footer, Owner
 from tv_etl.lake.bars import Bars, check_bars
 from tv_etl.lake.layout import path_segment, period_range
 from tv_etl.lake.readjustment import agrees_at_start
-from tv_etl.lake.record import SeriesRecord, moment
-from tv_etl.lake.snapshot import Series, StoredSeries
-from tv_etl.lake.storage.directory import LocalLake, local_directory
-from tv_etl.lake.storage.files import Lake, Snapshot, Transaction
+from tv_etl.lake.record import SeriesRecord
+from tv_etl.lake.series import SeriesPlace
+from tv_etl.lake.snapshot import StoredSeries
+from tv_etl.lake.storage.directory import DirectoryStorage, local_directory
+from tv_etl.lake.storage.files import Snapshot, Storage, Transaction
 from tv_etl.lake.storage.journal import LOCK_TIMEOUT_S
 from tv_etl.lake.upsert import Commit, Update, commit_update
-from tv_etl.tradingview.bar_schema import BAR_SCHEMA
+from tv_etl.tradingview.bar_schema import BAR_SCHEMA, LABELLED_SCHEMA
 from tv_etl.tradingview.errors import IntervalError, MissingExtraError, SymbolError
 from tv_etl.tradingview.intervals import Interval
+from tv_etl.tradingview.moments import utc
 
-SCAN_SCHEMA = pa.schema(
-    [pa.field("symbol", pa.string(), nullable=False), pa.field("interval", pa.string(), nullable=False), *BAR_SCHEMA]
-)
 _SCAN_ROWS = 65_536  # in a batch, at most
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -68,13 +67,13 @@ class BarStore:
         clock: Callable[[], float] = time.time,
         lock_timeout_s: float = LOCK_TIMEOUT_S,
     ) -> None:
-        self._lake = _open_lake(base, lock_timeout_s)
+        self._storage = _open_storage(base, lock_timeout_s)
         self._clock = clock
 
     @property
     def base(self) -> str:
         """The lake's absolute directory, or its address."""
-        return self._lake.base
+        return self._storage.base
 
     def upsert(self, symbol: str, interval: str | Interval, bars: pa.Table) -> Commit:
         """Merge the closed bars into the series, atomically and durably; the newer value of a bar stands.
@@ -106,7 +105,7 @@ class BarStore:
         given = given.take(given.is_consistent())
         if not len(given):
             return True
-        first, last = moment(int(given.times[0])), moment(int(given.times[-1]) + 1)
+        first, last = utc(int(given.times[0])), utc(int(given.times[-1]) + 1)
         return agrees_at_start(Bars.from_stored(self.read(symbol, interval, first, last)), given)
 
     def revisions(self, symbol: str, interval: str | Interval) -> pa.Table:
@@ -141,7 +140,7 @@ class BarStore:
         aside = series.files.mend()
         if series.files.is_stored:
             aside += series.files.writing(write)
-        return [self._lake.address(name) for name in aside]
+        return [self._storage.address(name) for name in aside]
 
     def quarantine(self, symbol: str, interval: str | Interval) -> pa.Table:
         """Return the closed bars whose low and high do not enclose open and close, ascending, with found_at.
@@ -208,7 +207,7 @@ class BarStore:
             for name, width in sorted(wanted, key=_by_symbol_and_width)
             for batch in _labelled(self.read(name, width, start, end), name, width)
         )
-        return pa.RecordBatchReader.from_batches(SCAN_SCHEMA, batches)
+        return pa.RecordBatchReader.from_batches(LABELLED_SCHEMA, batches)
 
     def watermark(self, symbol: str, interval: str | Interval) -> datetime | None:
         """Return the time of the newest stored bar, read from a footer. Raises as `read` does."""
@@ -219,7 +218,7 @@ class BarStore:
             return stored.footer(stored.periods[-1]) if stored.periods else None
 
         footer = series.files.reading(newest)
-        return None if footer is None else moment(footer.last_s)
+        return None if footer is None else utc(footer.last_s)
 
     def summary(self, symbol: str, interval: str | Interval) -> SeriesSummary:
         """Return how much of the series is stored, read from footers. Raises as `read` does."""
@@ -228,7 +227,7 @@ class BarStore:
         rows, size = sum(each.rows for each in footers), sum(each.bytes for each in footers)
         if not footers:
             return SeriesSummary(0, None, None, 0)
-        return SeriesSummary(rows, moment(footers[0].first_s), moment(footers[-1].last_s), size)
+        return SeriesSummary(rows, utc(footers[0].first_s), utc(footers[-1].last_s), size)
 
     def facts(self, symbol: str, interval: str | Interval) -> dict[str, str]:
         """Return how the series was made: source, adjustment, trading_hours, ...; empty when unknown.
@@ -244,28 +243,28 @@ class BarStore:
 
     def uri(self, symbol: str, interval: str | Interval) -> str:
         """Return the directory or the address of the series' files, for readers other than us; it may not exist yet."""
-        return self._lake.address(self._series(symbol, interval).data)
+        return self._storage.address(self._series(symbol, interval).data)
 
-    def _series(self, symbol: str, interval: str | Interval) -> Series:
+    def _series(self, symbol: str, interval: str | Interval) -> SeriesPlace:
         width = Interval.parse(interval)
         if not width.is_time_based:
             raise IntervalError(width.token, "tick and range bars are not stored: their times are not unique")
-        return Series(Owner(symbol, width.token), width, path_segment(symbol), self._lake)
+        return SeriesPlace(Owner(symbol, width.token), width, path_segment(symbol), self._storage)
 
-    def _write(self, series: Series, write: Callable[[Transaction], Commit]) -> Commit:
-        lock = self._lake.creation_lock(series.interval.token)
+    def _write(self, series: SeriesPlace, write: Callable[[Transaction], Commit]) -> Commit:
+        lock = self._storage.creation_lock(series.interval.token)
         if lock is None or series.files.is_stored:
             return series.files.writing(write)
         # Symbols that differ in case only would be one directory on some file systems; so that two new ones cannot
         # miss each other, new series of an interval are made one at a time.
         with lock:
-            for twin in self._lake.twins(series.interval.token, series.segment):
+            for twin in self._storage.twins(series.interval.token, series.segment):
                 raise SymbolError(series.owner.symbol, f"is stored as {unquote(twin)!r} already")
             return series.files.writing(write)
 
     def _stored_intervals(self) -> list[Interval]:
         found = []
-        for token in self._lake.interval_tokens():
+        for token in self._storage.interval_tokens():
             with suppress(IntervalError):  # somebody else's directory
                 interval = Interval.parse(token)
                 if token == interval.token and interval.is_time_based:
@@ -273,21 +272,21 @@ class BarStore:
         return found
 
     def _stored_symbols(self, interval: Interval) -> list[str]:
-        segments = self._lake.stored_segments(interval.token)
+        segments = self._storage.stored_segments(interval.token)
         return [symbol for segment in segments if _is_ours(symbol := unquote(segment), segment)]
 
 
-def _open_lake(base: str | Path, timeout_s: float) -> Lake:
+def _open_storage(base: str | Path, timeout_s: float) -> Storage:
     directory = local_directory(base)
     if directory is not None:
-        return LocalLake(directory, lock_timeout_s=timeout_s)
+        return DirectoryStorage(directory, lock_timeout_s=timeout_s)
     try:
-        from tv_etl.lake.storage.objects import ObjectLake
+        from tv_etl.lake.storage.objects import ObjectStorage
     except ModuleNotFoundError as error:
         if error.name != "obstore":
             raise
         raise MissingExtraError("for an object store obstore is missing: pip install 'tv-etl[s3]'") from error
-    return ObjectLake(str(base), timeout_s=timeout_s)
+    return ObjectStorage(str(base), timeout_s=timeout_s)
 
 
 def _by_symbol_and_width(series: tuple[str, Interval]) -> tuple[str, int, str]:
@@ -296,10 +295,10 @@ def _by_symbol_and_width(series: tuple[str, Interval]) -> tuple[str, int, str]:
 
 
 def _labelled(bars: pa.Table, symbol: str, interval: Interval) -> Iterator[pa.RecordBatch]:
-    """The bars with the columns of SCAN_SCHEMA."""
+    """The bars with the columns of LABELLED_SCHEMA."""
     for batch in bars.to_batches(max_chunksize=_SCAN_ROWS):
         labels = [pa.repeat(pa.scalar(text), len(batch)) for text in (symbol, interval.token)]
-        yield pa.RecordBatch.from_arrays([*labels, *batch.columns], schema=SCAN_SCHEMA)
+        yield pa.RecordBatch.from_arrays([*labels, *batch.columns], schema=LABELLED_SCHEMA)
 
 
 def _is_ours(symbol: str, segment: str) -> bool:

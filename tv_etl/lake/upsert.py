@@ -16,12 +16,14 @@ from tv_etl.lake.errors import BadBarsError, ReadjustedError, SettingsError
 from tv_etl.lake.layout import is_soon_over, period_labels, period_range
 from tv_etl.lake.logs import encode_log, quarantined, revision_rows
 from tv_etl.lake.readjustment import Readjustment, find_readjustment, revised
-from tv_etl.lake.record import FoundReadjustment, Period, SeriesRecord, Window, moment
-from tv_etl.lake.snapshot import UNSPECIFIED, Series, StoredSeries
+from tv_etl.lake.record import FoundReadjustment, Period, SeriesRecord, Window
+from tv_etl.lake.series import UNSPECIFIED, SeriesPlace
+from tv_etl.lake.snapshot import StoredSeries
 from tv_etl.lake.spans import Span
 from tv_etl.lake.spans import merged as merged_spans
 from tv_etl.lake.storage.files import Transaction
 from tv_etl.tradingview.intervals import Interval
+from tv_etl.tradingview.moments import utc
 
 SETTINGS = ("adjustment", "session", "currency", "backadjustment")  # different ones never mix in a series
 _UNKNOWN = (UNSPECIFIED, "")
@@ -75,7 +77,7 @@ class Update:
         return cls(closed, len(given) - len(closed), facts, _asked_in(facts), _window_in(facts))
 
 
-def commit_update(series: Series, transaction: Transaction, given: Update, now_s: float) -> Commit:
+def commit_update(series: SeriesPlace, transaction: Transaction, given: Update, now_s: float) -> Commit:
     """Merge into the files that the bars belong to, and publish what differs."""
     stored = StoredSeries(series, transaction)
     known = stored.record()
@@ -121,8 +123,8 @@ def commit_update(series: Series, transaction: Transaction, given: Update, now_s
         changed=len(old),
         unchanged=len(sound) - added - len(old),
         forming=given.forming,
-        first=moment(periods[min(periods)].first) if periods else None,
-        last=moment(periods[max(periods)].last) if periods else None,
+        first=utc(periods[min(periods)].first) if periods else None,
+        last=utc(periods[max(periods)].last) if periods else None,
         rows=sum(period.rows for period in periods.values()),
         paths=tuple(map(series.period_name, sizes)),
         quarantined=quarantine,
@@ -133,7 +135,7 @@ def commit_update(series: Series, transaction: Transaction, given: Update, now_s
 
 def _next_record(
     known: SeriesRecord,
-    series: Series,
+    series: SeriesPlace,
     given: Update,
     readjustment: Readjustment | None,
     revisions: int,
@@ -151,7 +153,7 @@ def _next_record(
 
 
 def _described_periods(
-    series: Series,
+    series: SeriesPlace,
     stored: StoredSeries,
     known: SeriesRecord,
     record: SeriesRecord,
@@ -201,15 +203,15 @@ def _is_before(period: str, interval: Interval, readjustment: Readjustment) -> b
     return first is None or first < readjustment.until
 
 
-def _refuse_unless_newest(series: Series, stored: StoredSeries, sound: Bars, readjustment: Readjustment) -> None:
+def _refuse_unless_newest(series: SeriesPlace, stored: StoredSeries, sound: Bars, readjustment: Readjustment) -> None:
     """Raise ReadjustedError where newer stored bars may be concerned, too."""
     newest = stored.footer(stored.periods[-1]).last_s
     if newest > sound.times[-1] and readjustment.until > sound.times[-1]:
-        raise ReadjustedError(str(series), str(readjustment), moment(int(sound.times[-1])))
+        raise ReadjustedError(str(series), str(readjustment), utc(int(sound.times[-1])))
 
 
 def _stage_logs(
-    series: Series,
+    series: SeriesPlace,
     stored: StoredSeries,
     transaction: Transaction,
     known: SeriesRecord,
@@ -245,9 +247,8 @@ def _facts_of(schema: pa.Schema) -> dict[str, str]:
 def _forming_from(facts: Mapping[str, str], interval: Interval, now_s: float) -> int | None:
     """UTC seconds of the first bar that is not closed; None when all are."""
     if "forming_from" not in facts:
-        # A month lasts up to 31 days: better a bar a few days late than one half formed.
-        width_s = interval.count * 31 * 86_400 if interval.unit == "mo" else interval.seconds
-        return math.floor(now_s - width_s) + 1
+        # Better a monthly bar a few days late than one half formed.
+        return math.floor(now_s - interval.longest_s) + 1
     return _second(facts, "forming_from")
 
 
@@ -269,7 +270,7 @@ def _second(facts: Mapping[str, str], key: str) -> int | None:
         raise BadBarsError("timestamp", None, f"tv_etl.{key} {text!r} is no whole number") from None
 
 
-def _agreed_facts(series: Series, stored: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
+def _agreed_facts(series: SeriesPlace, stored: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
     facts = dict(stored)
     for key, value in given.items():
         if key in _NOT_FACTS or value in _UNKNOWN:

@@ -16,3 +16,8 @@ BAR_SCHEMA: Final = pa.schema(
         pa.field("volume", pa.float64()),
     ]
 )
+
+# Bars of several series in one table.
+LABELLED_SCHEMA: Final = pa.schema(
+    [pa.field("symbol", pa.string(), nullable=False), pa.field("interval", pa.string(), nullable=False), *BAR_SCHEMA]
+)

@@ -12,6 +12,7 @@
 | range 10  | `10R`                | `10r`          |
 """
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Literal
@@ -87,6 +88,13 @@ class Interval:
         if self.unit not in _SECONDS:
             raise IntervalError(self.token, "tick and range bars have no fixed width in time")
         return self.count * _SECONDS[self.unit]
+
+    @property
+    def longest_s(self) -> float:
+        """How long a bar may last, in seconds: a month up to 31 days, a tick or range bar until the next one (inf)."""
+        if not self.is_time_based:
+            return math.inf
+        return self.count * 31 * 86_400 if self.unit == "mo" else self.seconds
 
     def __str__(self) -> str:
         return self.token

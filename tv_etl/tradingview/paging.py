@@ -28,7 +28,6 @@ from tv_etl.tradingview.errors import (
     SymbolError,
     TradingViewError,
 )
-from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.models import HistoryRequest, Reach, SeriesHistory, SymbolInfo
 from tv_etl.tradingview.symbols import encode_spec
 
@@ -249,7 +248,7 @@ class SeriesPager:
         if self.request.bars_count is not None:
             moments = moments[-self.request.bars_count :]
         reach: Reach = "complete" if self._reach is None or self._is_satisfied() else self._reach
-        longest_s = _longest_s(self.request.width) + _delay_s(self._update_mode)
+        longest_s = self.request.width.longest_s + _delay_s(self._update_mode)
         forming_from = self._bars.forming_from(longest_s)
         is_limited = reach == "limited" and bool(self._bars.rows)
         self.history = SeriesHistory(
@@ -366,13 +365,6 @@ class _Bars:
             for moment, (end_s, clock_s) in self._heads.items()
         )
         return min((int(moment) for moment, clock_s, end_s in ends if end_s > clock_s), default=None)
-
-
-def _longest_s(width: Interval) -> float:
-    """How long a bar may last: a month up to 31 days, a tick or range bar until the next one."""
-    if not width.is_time_based:
-        return math.inf
-    return width.count * 31 * 86_400 if width.unit == "mo" else width.seconds
 
 
 def _delay_s(update_mode: str) -> float:

@@ -10,8 +10,8 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from tv_etl.cli.files import FILE_SCHEMA, FORMATS, FileFormat, destination, one_file
-from tv_etl.tradingview.bar_schema import BAR_SCHEMA
+from tv_etl.cli.files import FORMATS, FileFormat, destination, one_file
+from tv_etl.tradingview.bar_schema import BAR_SCHEMA, LABELLED_SCHEMA
 from tv_etl.tradingview.errors import ExportError
 from tv_etl.tradingview.models import HistoryRequest
 
@@ -52,7 +52,7 @@ def test_duckdb_and_polars_read_every_format_back_to_the_last_digit(form: FileFo
         "json": pl.read_json,
     }
     frame = readers[form](path)
-    assert frame.columns == FILE_SCHEMA.names
+    assert frame.columns == LABELLED_SCHEMA.names
     assert frame["close"].to_list() == [row[6] for row in expected]
     assert frame["volume"].to_list() == [row[7] for row in expected]
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tv_etl.lake.storage.journal import CommitGroup
+from tv_etl.lake.storage.journal import FileGroup
 from tv_etl_tests.patience import HANG_S
 
 pytestmark = pytest.mark.slow
@@ -27,8 +27,8 @@ SERIES = ("A", "B")
 MAY_MOUNT = "truncate -s 32M disk && mkfs.ext4 -q disk && mkdir mounted && mount -o loop disk mounted"
 
 
-def group_of(base: Path, series: str) -> CommitGroup:
-    return CommitGroup(base, base / ".tv_etl" / "1m" / series, "series.json")
+def group_of(base: Path, series: str) -> FileGroup:
+    return FileGroup(base, base / ".tv_etl" / "1m" / series, "series.json")
 
 
 def write_for_ever(base: Path) -> None:

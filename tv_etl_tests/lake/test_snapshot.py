@@ -8,8 +8,9 @@ import pytest
 
 from tv_etl.lake.bar_file import Owner
 from tv_etl.lake.errors import DamagedFileError
-from tv_etl.lake.snapshot import Series, StoredSeries
-from tv_etl.lake.storage.directory import LocalLake
+from tv_etl.lake.series import SeriesPlace
+from tv_etl.lake.snapshot import StoredSeries
+from tv_etl.lake.storage.directory import DirectoryStorage
 from tv_etl.lake.store import BarStore
 from tv_etl.tradingview.bar_schema import BAR_SCHEMA
 from tv_etl.tradingview.intervals import Interval
@@ -19,18 +20,18 @@ MIDNIGHT = datetime(2026, 11, 1, tzinfo=timezone.utc)
 
 
 @pytest.fixture
-def series(tmp_path: Path) -> Series:
+def series(tmp_path: Path) -> SeriesPlace:
     columns = {"timestamp": [MIDNIGHT], **{name: [1.0] for name in BAR_SCHEMA.names[1:]}}
     facts = {"tv_etl.forming_from": "", "tv_etl.currency": "USD", "tv_etl.trading_hours": "?"}
     BarStore(tmp_path).upsert("X", "1m", pa.table(columns, schema=BAR_SCHEMA.with_metadata(facts)))
-    return Series(Owner("X", "1m"), Interval.parse("1m"), "X", LocalLake(tmp_path, lock_timeout_s=HANG_S))
+    return SeriesPlace(Owner("X", "1m"), Interval.parse("1m"), "X", DirectoryStorage(tmp_path, lock_timeout_s=HANG_S))
 
 
-def stored(series: Series) -> StoredSeries:
+def stored(series: SeriesPlace) -> StoredSeries:
     return series.files.reading(lambda snapshot: StoredSeries(series, snapshot))
 
 
-def test_a_series_is_read_by_period(series: Series) -> None:
+def test_a_series_is_read_by_period(series: SeriesPlace) -> None:
     assert stored(series).periods == ["2026-11"]
     assert len(stored(series).bars("2026-11")) == 1
     assert len(stored(series).bars("2026-10")) == 0
@@ -38,16 +39,16 @@ def test_a_series_is_read_by_period(series: Series) -> None:
     assert (footer.rows, footer.first_s) == (1, MIDNIGHT.timestamp())
 
 
-def test_the_newest_file_speaks_where_no_record_does(series: Series) -> None:
+def test_the_newest_file_speaks_where_no_record_does(series: SeriesPlace) -> None:
     assert stored(series).record().facts == {"currency": "USD", "trading_hours": "?"}
-    Path(series.lake.address(series.record_name)).unlink()
+    Path(series.storage.address(series.record_name)).unlink()
     assert not stored(series).has_record
     assert stored(series).record().facts == {"currency": "USD"}
 
 
-def test_a_file_that_vanishes_while_it_is_read_is_no_empty_one(series: Series) -> None:
+def test_a_file_that_vanishes_while_it_is_read_is_no_empty_one(series: SeriesPlace) -> None:
     listed = stored(series)
     assert listed.periods == ["2026-11"]
-    Path(series.lake.address(series.period_name("2026-11"))).unlink()
+    Path(series.storage.address(series.period_name("2026-11"))).unlink()
     with pytest.raises(DamagedFileError, match=r"2026-11\.parquet: vanished while it was read"):
         listed.bars("2026-11")

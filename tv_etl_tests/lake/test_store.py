@@ -38,8 +38,8 @@ from tv_etl.lake.errors import (
 )
 from tv_etl.lake.record import Window
 from tv_etl.lake.sealed import encode_sealed
-from tv_etl.lake.store import SCAN_SCHEMA, BarStore
-from tv_etl.tradingview.bar_schema import BAR_SCHEMA
+from tv_etl.lake.store import BarStore
+from tv_etl.tradingview.bar_schema import BAR_SCHEMA, LABELLED_SCHEMA
 from tv_etl.tradingview.errors import IntervalError, SymbolError
 from tv_etl.tradingview.intervals import Interval
 from tv_etl_tests.lake_files import files_of
@@ -503,7 +503,7 @@ def test_what_is_damaged_is_set_aside_and_kept(store: BarStore, name: str) -> No
 def test_a_scan_reads_many_series_by_symbol_width_and_time(shared_lake: tuple[Path, list[tuple[Any, ...]]]) -> None:
     base, rows = shared_lake
     reader = BarStore(base).scan()
-    assert reader.schema == SCAN_SCHEMA
+    assert reader.schema == LABELLED_SCHEMA
     found = [tuple(row.values()) for row in reader.read_all().to_pylist()]
     assert found == sorted(rows, key=lambda row: (row[0], row[1] == "1d", row[2]))
 
@@ -552,7 +552,7 @@ def test_a_scan_refuses_wrong_arguments_at_once(store: BarStore) -> None:
         store.scan([AAPL, ""], "1m")
     with pytest.raises(ValueError, match="has no time zone"):
         store.scan(end=datetime(2026, 11, 1))
-    assert store.scan().read_all().equals(SCAN_SCHEMA.empty_table()), "nothing is stored"
+    assert store.scan().read_all().equals(LABELLED_SCHEMA.empty_table()), "nothing is stored"
 
 
 def test_other_libraries_take_a_scan_as_it_is(shared_lake: tuple[Path, list[tuple[Any, ...]]]) -> None:

@@ -16,7 +16,6 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -29,11 +28,12 @@ from tv_etl.lake.errors import StoreReadError
 from tv_etl.lake.layout import path_segment, period_range
 from tv_etl.lake.sealed import encode_sealed_groups
 from tv_etl.lake.storage.files import data_directory
-from tv_etl.lake.storage.journal import CommitGroup
+from tv_etl.lake.storage.journal import FileGroup
 from tv_etl.lake.store import BarStore
 from tv_etl.tradingview.bar_schema import BAR_SCHEMA
 from tv_etl.tradingview.errors import IntervalError
 from tv_etl.tradingview.intervals import Interval
+from tv_etl.tradingview.moments import utc
 
 PANEL_SCHEMA = pa.schema([pa.field("symbol", pa.string(), nullable=False), *BAR_SCHEMA])
 
@@ -81,7 +81,7 @@ def refresh_panel(store: BarStore, interval: str | Interval) -> PanelRefresh:
         raise IntervalError(width.token, "tick and range bars are not stored")
     if "://" in store.base:
         raise ValueError(f"{store.base}: a panel is kept in a directory of this host only")
-    group = CommitGroup(Path(store.base), Path(store.base) / ".tv_etl" / "panel" / width.token, "sources.json")
+    group = FileGroup(Path(store.base), Path(store.base) / ".tv_etl" / "panel" / width.token, "sources.json")
     record = group.head
     symbols = [symbol for symbol, each in store.series() if each == width]
     if not symbols and not record.exists():
@@ -125,7 +125,7 @@ def _row_groups(store: BarStore, symbols: list[str], width: Interval, period: st
     unit = _unit(width)
     first = np.datetime64(period, unit)
     edges = (first, first + np.timedelta64(1, unit))
-    start, end = (_moment(int(edge.astype("datetime64[s]").astype(np.int64))) for edge in edges)
+    start, end = (utc(int(edge.astype("datetime64[s]").astype(np.int64))) for edge in edges)
     parts = {symbol: store.read(symbol, width, start, end) for symbol in symbols}
     bars = pa.concat_tables([BAR_SCHEMA.empty_table(), *parts.values()])
     names, owners = (
@@ -164,7 +164,7 @@ def _parts(store: BarStore, symbol: str, width: Interval, name: str, state: str)
     """Of each panel file the version of what the file holds of its time."""
     if width.seconds < 300:  # a file of the lake spans no more than one of the panel
         return {name[: len("2026-11")]: state}
-    start, end = (None if each is None else _moment(each) for each in period_range(name, width))
+    start, end = (None if each is None else utc(each) for each in period_range(name, width))
     bars = Bars.from_stored(store.read(symbol, width, start, end))
     labels = np.datetime_as_string(bars.times.astype("datetime64[s]").astype(f"datetime64[{_unit(width)}]"))
     return {label: _hash(part.times, part.values, part.has_volume) for label, part in bars.split(labels)}
@@ -207,7 +207,3 @@ def _encode_sources(sources: _Sources) -> bytes:
 
 def _unit(width: Interval) -> Literal["M", "Y"]:
     return "M" if width.seconds < 86_400 else "Y"
-
-
-def _moment(second: int) -> datetime:
-    return datetime.fromtimestamp(second, tz=timezone.utc)

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 from tv_etl.lake.errors import StoreReadError
 from tv_etl.lake.storage import journal
 from tv_etl.lake.storage.files import BESIDE, DATASET, RECORD, Snapshot, Transaction, data_directory, own_directory
-from tv_etl.lake.storage.journal import CommitGroup, locked_directory
+from tv_etl.lake.storage.journal import FileGroup, locked_directory
 
 Result = TypeVar("Result")
 
@@ -28,7 +28,7 @@ def local_directory(base: str | Path) -> Path | None:
     return Path(unquote(parts.path))
 
 
-class LocalLake:
+class DirectoryStorage:
     """Threads, processes and readers of one host may use the same directory at once."""
 
     def __init__(self, directory: Path, *, lock_timeout_s: float) -> None:
@@ -42,10 +42,10 @@ class LocalLake:
     def address(self, name: str) -> str:
         return str(self._root / name)
 
-    def files(self, token: str, segment: str) -> "LocalFiles":
+    def files(self, token: str, segment: str) -> "DirectoryFiles":
         own = self._root / own_directory(token, segment)
-        group = CommitGroup(self._root, own, RECORD, lock_timeout_s=self._lock_timeout_s)
-        return LocalFiles(self._root, data_directory(token, segment), group)
+        group = FileGroup(self._root, own, RECORD, lock_timeout_s=self._lock_timeout_s)
+        return DirectoryFiles(self._root, data_directory(token, segment), group)
 
     def interval_tokens(self) -> list[str]:
         return list(_listed(self._root / DATASET, "interval="))
@@ -65,10 +65,10 @@ class LocalLake:
         return locked_directory(self._root / BESIDE / token, self._root, lock_timeout_s=self._lock_timeout_s)
 
 
-class LocalFiles:
+class DirectoryFiles:
     """The files of one series, under its lock."""
 
-    def __init__(self, root: Path, data: str, group: CommitGroup) -> None:
+    def __init__(self, root: Path, data: str, group: FileGroup) -> None:
         self._root = root
         self._data = data
         self._group = group
@@ -78,17 +78,17 @@ class LocalFiles:
         return self._group.has_journal or any(name.endswith(".parquet") for name in _listed(self._root / self._data))
 
     def reading(self, read: Callable[[Snapshot], Result]) -> Result:
-        return self._group.reading(lambda: read(_LocalSnapshot(self._root, self._data)))
+        return self._group.reading(lambda: read(_DirectorySnapshot(self._root, self._data)))
 
     def mend(self) -> list[str]:
         return []
 
     def writing(self, write: Callable[[Transaction], Result]) -> Result:
         with self._group.writing() as transaction:
-            return write(_LocalTransaction(self._root, self._data, transaction))
+            return write(_DirectoryTransaction(self._root, self._data, transaction))
 
 
-class _LocalSnapshot:
+class _DirectorySnapshot:
     def __init__(self, root: Path, data: str) -> None:
         self._root = root
         self._data = data
@@ -116,21 +116,21 @@ class _LocalSnapshot:
             raise StoreReadError(path, error.strerror or str(error)) from error
 
 
-class _LocalTransaction(_LocalSnapshot):
+class _DirectoryTransaction(_DirectorySnapshot):
     stamp = b""  # nobody else can commit under the lock
 
-    def __init__(self, root: Path, data: str, transaction: journal.Transaction) -> None:
+    def __init__(self, root: Path, data: str, staged: journal.StagedFiles) -> None:
         super().__init__(root, data)
-        self._transaction = transaction
+        self._staged = staged
 
     def stage(self, name: str, content: bytes | memoryview) -> None:
-        self._transaction.stage(self._root / name, content)
+        self._staged.stage(self._root / name, content)
 
     def set_aside(self, name: str) -> str:
-        return self._transaction.set_aside(self._root / name).relative_to(self._root).as_posix()
+        return self._staged.set_aside(self._root / name).relative_to(self._root).as_posix()
 
     def publish(self) -> None:
-        self._transaction.publish()
+        self._staged.publish()
 
 
 def _listed(directory: Path, prefix: str = "") -> Iterator[str]:

@@ -84,7 +84,7 @@ class SeriesFiles(Protocol):
         """
 
 
-class Lake(Protocol):
+class Storage(Protocol):
     """Where the series are."""
 
     @property

@@ -44,7 +44,7 @@ _TEMPORARY = re.compile(r"[0-9a-f]{32}(\.[^/]*)?")
 Result = TypeVar("Result")
 
 
-class CommitGroup:
+class FileGroup:
     """The lock, the head, the journal and the temporary files of files that change together.
 
     `directory` is the group's own, under `root`, and holds the file named `head`. Nothing is created before the first
@@ -96,7 +96,7 @@ class CommitGroup:
                 pass  # entering completes the journal
 
     @contextmanager
-    def writing(self) -> Iterator["Transaction"]:
+    def writing(self) -> Iterator["StagedFiles"]:
         """Hold the lock; files staged in the transaction appear when it is published, or never.
 
         Raises StoreBusyError, StoreWriteError, DamagedFileError or NewerFormatError (both of the journal).
@@ -107,7 +107,7 @@ class CommitGroup:
                     make_durable_directory(self.directory, self.root)
                 held.enter_context(self._locked(fcntl.LOCK_EX, os.O_RDWR | os.O_CREAT))
             self._recover()
-            transaction = Transaction(self)
+            transaction = StagedFiles(self)
             try:
                 yield transaction
             finally:
@@ -179,10 +179,10 @@ class CommitGroup:
         self._journal.replace(self.head)
 
 
-class Transaction:
-    """Files on their way; used inside `CommitGroup.writing`, under its lock."""
+class StagedFiles:
+    """Files on their way; used inside `FileGroup.writing`, under its lock."""
 
-    def __init__(self, group: CommitGroup) -> None:
+    def __init__(self, group: FileGroup) -> None:
         self._group = group
         self._staged: list[tuple[Path, Path]] = []
         self._head: bytes | None = None

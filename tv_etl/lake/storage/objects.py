@@ -40,7 +40,7 @@ _LONGEST_PAUSE_S = 1.0
 Result = TypeVar("Result")
 
 
-class ObjectLake:
+class ObjectStorage:
     """Threads, processes, hosts and readers may use the same address at once.
 
     Names are case-sensitive, as the keys of objects are.

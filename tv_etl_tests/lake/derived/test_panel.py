@@ -158,15 +158,15 @@ KILLED = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
 from tv_etl.lake.store import BarStore
-from tv_etl.lake.storage.journal import Transaction
+from tv_etl.lake.storage.journal import StagedFiles
 from tv_etl.lake.derived.panel import refresh_panel
 
-class Killed(Transaction):
+class Killed(StagedFiles):
     def publish(self):
         publish(self)
         os.kill(os.getpid(), 9)
 
-publish, Transaction.publish = Transaction.publish, Killed.publish
+publish, StagedFiles.publish = StagedFiles.publish, Killed.publish
 refresh_panel(BarStore(sys.argv[2]), "1m")
 """
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tv_etl.lake.errors import StoreReadError
-from tv_etl.lake.storage.directory import LocalFiles, LocalLake
+from tv_etl.lake.storage.directory import DirectoryFiles, DirectoryStorage
 from tv_etl.lake.storage.files import Snapshot, Transaction
 from tv_etl_tests.patience import HANG_S
 
@@ -14,11 +14,11 @@ DATA = "ohlcv/interval=1m/symbol=X"
 RECORD = ".tv_etl/1m/X/series.json"
 
 
-def lake_in(directory: Path) -> LocalLake:
-    return LocalLake(directory, lock_timeout_s=HANG_S)
+def lake_in(directory: Path) -> DirectoryStorage:
+    return DirectoryStorage(directory, lock_timeout_s=HANG_S)
 
 
-def put(files: LocalFiles, **content: bytes) -> None:
+def put(files: DirectoryFiles, **content: bytes) -> None:
     def write(transaction: Transaction) -> None:
         for name, each in content.items():
             transaction.stage(f"{DATA}/{name}.parquet", each)

@@ -15,7 +15,7 @@ import pytest
 
 import tv_etl
 from tv_etl.lake.errors import DamagedFileError, NewerFormatError, StoreBusyError, StoreWriteError
-from tv_etl.lake.storage.journal import CommitGroup
+from tv_etl.lake.storage.journal import FileGroup
 from tv_etl_tests.patience import HANG_S
 
 REPOSITORY = Path(tv_etl.__file__).parents[1]
@@ -24,9 +24,9 @@ WRITER = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from tv_etl.lake.storage.journal import CommitGroup
+from tv_etl.lake.storage.journal import FileGroup
 base, content = Path(sys.argv[2]), sys.argv[3].encode()
-group = CommitGroup(base, base / ".tv_etl" / "1m" / "X", "head.json")
+group = FileGroup(base, base / ".tv_etl" / "1m" / "X", "head.json")
 try:
     with group.writing() as transaction:
         for name in sys.argv[4:]:
@@ -45,8 +45,8 @@ NOTHING, OLD, NEW, NEXT = ([content] * 3 for content in (None, b"old", b"new", b
 STATE_CHANGING = ("openat", "mkdir", "rename", "unlink", "write", "fsync", "flock")
 
 
-def group_in(base: Path, lock_timeout_s: float = HANG_S) -> CommitGroup:
-    return CommitGroup(base, base / ".tv_etl" / "1m" / "X", "head.json", lock_timeout_s=lock_timeout_s)
+def group_in(base: Path, lock_timeout_s: float = HANG_S) -> FileGroup:
+    return FileGroup(base, base / ".tv_etl" / "1m" / "X", "head.json", lock_timeout_s=lock_timeout_s)
 
 
 def head_of(content: bytes) -> bytes:

@@ -18,7 +18,7 @@ import tv_etl
 from tv_etl.lake.errors import DamagedFileError, NewerFormatError, StoreBusyError, StoreReadError, StoreWriteError
 from tv_etl.lake.storage.bucket import Bucket
 from tv_etl.lake.storage.files import Snapshot, Transaction
-from tv_etl.lake.storage.objects import ObjectFiles, ObjectLake
+from tv_etl.lake.storage.objects import ObjectFiles, ObjectStorage
 from tv_etl_tests.conftest import s3_environment
 from tv_etl_tests.patience import HANG_S
 from tv_etl_tests.s3_proxy import FORWARD, HANG_UP, IGNORE_CONDITION, LOSE_ANSWER, S3Proxy, s3_proxy
@@ -30,7 +30,7 @@ HEAD = ".tv_etl/1m/X/series.json"
 
 
 def files_at(address: str, timeout_s: float = HANG_S) -> ObjectFiles:
-    return ObjectLake(address, timeout_s=timeout_s).files("1m", "X")
+    return ObjectStorage(address, timeout_s=timeout_s).files("1m", "X")
 
 
 def write_all(files: ObjectFiles, content: bytes) -> None:
@@ -48,10 +48,10 @@ def write_all(files: ObjectFiles, content: bytes) -> None:
 WRITER = f"""
 import json, sys
 sys.path.insert(0, sys.argv[1])
-from tv_etl.lake.storage.objects import ObjectFiles, ObjectLake, Transaction
+from tv_etl.lake.storage.objects import ObjectFiles, ObjectStorage, Transaction
 MONTHS, HEAD = {MONTHS!r}, {HEAD!r}
 {inspect.getsource(write_all)}
-files = ObjectLake(sys.argv[2], timeout_s={HANG_S}).files("1m", "X")
+files = ObjectStorage(sys.argv[2], timeout_s={HANG_S}).files("1m", "X")
 sys.stdin.readline()
 if sys.argv[3]:
     write_all(files, sys.argv[3].encode())
@@ -125,7 +125,7 @@ def test_a_commit_of_nothing_puts_nothing(through_proxy: ObjectFiles, proxy: S3P
 
 
 def test_the_lake_knows_its_intervals_and_series(s3_lake: str) -> None:
-    lake = ObjectLake(s3_lake, timeout_s=5)
+    lake = ObjectStorage(s3_lake, timeout_s=5)
     assert (lake.interval_tokens(), lake.stored_segments("1m")) == ([], [])
     write_all(files_at(s3_lake), b"old")
     Bucket(s3_lake, timeout_s=5).put("ohlcv/interval=1m/symbol=EMPTY/_SUCCESS", b"")
@@ -290,7 +290,7 @@ def test_readers_need_no_right_to_write(
 def test_a_first_commit_that_was_killed_is_a_stored_series(s3_lake: str, proxy: S3Proxy) -> None:
     kill_before(s3_lake, proxy, b"new", lambda method, path: method == "PUT" and path.endswith(MONTHS[0]))
     assert files_at(s3_lake).is_stored
-    assert ObjectLake(s3_lake, timeout_s=5).stored_segments("1m") == ["X"]
+    assert ObjectStorage(s3_lake, timeout_s=5).stored_segments("1m") == ["X"]
     assert read_all(files_at(s3_lake)) == {b"new"}
 
 

@@ -1,0 +1,56 @@
+"""Where the files of a series are, and what they are called."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from tv_etl.lake.bar_file import Owner
+from tv_etl.lake.storage.files import RECORD, SeriesFiles, Storage, data_directory, own_directory
+from tv_etl.tradingview.intervals import Interval
+
+UNSPECIFIED = "unspecified"  # a fact of the series that nobody told
+SUFFIX = ".parquet"
+
+
+@dataclass(frozen=True)
+class SeriesPlace:
+    """A series, and where its files are in a lake."""
+
+    owner: Owner
+    interval: Interval
+    segment: str
+    storage: Storage
+
+    def __str__(self) -> str:
+        return f"{self.owner.symbol} {self.owner.interval}"
+
+    @cached_property
+    def files(self) -> SeriesFiles:
+        """Its files, stored or not."""
+        return self.storage.files(self.interval.token, self.segment)
+
+    @property
+    def data(self) -> str:
+        """Name of the directory of its data files."""
+        return data_directory(self.interval.token, self.segment)
+
+    @property
+    def record_name(self) -> str:
+        """Name of what is known beside the bars."""
+        return self._own(RECORD)
+
+    @property
+    def revisions_name(self) -> str:
+        """Name of the log of bars that came again with other values."""
+        return self._own("revisions.parquet")
+
+    @property
+    def quarantine_name(self) -> str:
+        """Name of the log of bars that are kept out of the dataset."""
+        return self._own("quarantine.parquet")
+
+    def period_name(self, period: str) -> str:
+        """Name of the data file of a period."""
+        return f"{self.data}/{period}{SUFFIX}"
+
+    def _own(self, name: str) -> str:
+        return f"{own_directory(self.interval.token, self.segment)}/{name}"
