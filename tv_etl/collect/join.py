@@ -15,7 +15,7 @@ from tv_etl.lake.store import BarStore
 from tv_etl.tradingview.models import HistoryRequest
 from tv_etl.tradingview.moments import utc
 
-# Of the stored bars before a request, so many are asked for again.
+# How many of the stored bars before a request are asked for again.
 OVERLAP_BARS = 5
 
 _SECOND = timedelta(seconds=1)

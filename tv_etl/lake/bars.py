@@ -145,9 +145,9 @@ def check_bars(table: pa.Table) -> Bars:
     expected, given = set(BAR_SCHEMA.names), table.column_names
     for name in [*given, *BAR_SCHEMA.names]:
         if name not in expected:
-            raise BadBarsError(name, None, f"no column of a bar; expected {', '.join(BAR_SCHEMA.names)}")
+            raise BadBarsError(name, None, f"not a column of a bar; expected {', '.join(BAR_SCHEMA.names)}")
         if given.count(name) != 1:
-            raise BadBarsError(name, None, "missing" if name not in given else "there more than once")
+            raise BadBarsError(name, None, "missing" if name not in given else "given more than once")
     times = _checked_times(table.column("timestamp"))
     values = np.empty((5, len(times)))
     for row, name in enumerate(PRICES):

@@ -264,7 +264,7 @@ def urgency(record: SeriesRecord, interval: Interval, hours: TradingHours | None
 
 
 def overlap_start(store: BarStore, symbol: str, interval: Interval, watermark: datetime, bars: int) -> datetime:
-    """From when on an increment asks for stored bars again: so many before the watermark, and the day before.
+    """From when on an increment asks for stored bars again: that many before the watermark, and the day before.
 
     A split or a dividend re-adjusts what was traded before its day; without a bar of the day before, an increment
     later on that day would not see it. Where days follow each other without a break nothing is ever split.
@@ -333,7 +333,7 @@ def _expected(interval: Interval, hours: TradingHours | None, start: int, end: i
 # Many series of a lake trade at the same hours and were asked up to the same moment.
 @lru_cache(maxsize=1024)
 def _opens_from(interval: Interval, hours: TradingHours | None, start: int, count: int) -> tuple[int, int] | None:
-    """The first open expected from a time on, and the one so many bars later; None if that is a hundred years off."""
+    """The first open expected from a time on, and the one `count` bars later; None if that is a hundred years off."""
     reach_s = 2 * count * interval.seconds
     while reach_s < _CENTURY_S:
         opens = _expected(interval, hours, start, start + reach_s)
@@ -345,7 +345,7 @@ def _opens_from(interval: Interval, hours: TradingHours | None, start: int, coun
 
 @lru_cache(maxsize=1024)
 def _open_back(interval: Interval, hours: TradingHours | None, now: float, count: int) -> int:
-    """The open of the newest but so many bars, the forming one counted; the beginning of time if there are fewer."""
+    """The open of the bar `count` bars back, the forming one included; the beginning of time if there are fewer."""
     until = math.floor(now) + 1
     reach_s = 2 * count * interval.seconds
     while reach_s < _CENTURY_S:

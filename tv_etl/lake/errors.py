@@ -1,7 +1,7 @@
 """Every error of the bar store, in one tree.
 
     BarStoreError
-    ├── BadBarsError (ValueError)     the table given is no table of bars; nothing was stored
+    ├── BadBarsError (ValueError)     the table given is not a table of bars; nothing was stored
     ├── SettingsError (ValueError)    the bars were made with other settings than the stored ones
     ├── ReadjustedError               the history was re-adjusted beyond the bars given; nothing was stored
     ├── DamagedFileError              a stored file cannot be read as what it should be
@@ -19,13 +19,13 @@ from pathlib import Path
 
 
 class BarStoreError(Exception):
-    """Anything that kept the store from doing what it was asked."""
+    """Anything that keeps the store from doing what it is asked."""
 
     retryable = False
 
 
 class BadBarsError(BarStoreError, ValueError):
-    """The table is no table of bars; `column` and `row` (from 0) say where, as far as one row is to blame."""
+    """The table is not a table of bars; `column` and `row` (from 0) say where, as far as one row is to blame."""
 
     def __init__(self, column: str, row: int | None, reason: str) -> None:
         where = f"column {column!r}" if row is None else f"column {column!r}, row {row}"

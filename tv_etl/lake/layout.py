@@ -28,10 +28,10 @@ def path_segment(symbol: str) -> str:
     if not symbol:
         raise SymbolError(symbol, "empty")
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in symbol):
-        raise SymbolError(symbol, "holds a control character or half a character")
+        raise SymbolError(symbol, "contains a control character or a lone surrogate")
     segment = quote(symbol, safe="")
     if segment in (".", ".."):
-        raise SymbolError(symbol, "is what a directory calls itself or its parent")
+        raise SymbolError(symbol, "is a reserved name of directories")
     if len(segment) > MAX_SEGMENT_BYTES:
         raise SymbolError(symbol, f"takes {len(segment)} bytes in a path, more than {MAX_SEGMENT_BYTES}")
     return segment

@@ -1,4 +1,4 @@
-"""A small picture of the newest bars: candlesticks over their volume, as a PNG that stands in a Markdown text.
+"""A small picture of the newest bars: candlesticks over their volume, as a PNG inside a Markdown text.
 
 Pure, and as small as can be: one is kept in Dagster's event log with every materialization, and only a text shorter
 than a thousand characters is shown in the interface at once. Hence four colours of two bits each.

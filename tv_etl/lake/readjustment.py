@@ -1,9 +1,31 @@
 """What differs between the stored bars and those fetched again: revisions of single bars, or another adjustment; pure.
 
-After a split or a dividend the server serves all bars before it with other prices: the older end of the overlap then
-differs by one constant ratio. When a back-adjusted future goes on with the next contract, it differs by one constant
-amount (tradingview.com/support/solutions/43000685266). From there on no old bar may stand beside a new one, so whoever
-stores the fetched bars rescales what is older than they are. Differences of any other kind are revisions, bar by bar.
+Theory of operation
+===================
+
+After a split or a dividend the server serves all bars before it with other prices, and says so nowhere. The older end
+of the overlap then differs by one constant ratio, new = old × r. When a back-adjusted future goes on with its next
+contract, it differs by one constant amount, new = old + s (tradingview.com/support/solutions/43000685266). From there
+on no old bar may stand beside a new one: whoever stores the fetched bars rescales what is older than they are.
+Differences of any other kind are revisions, bar by bar.
+
+The difficulty is rounding. The server rounds adjusted prices to some tick, so r is not new / old of any one price, and
+a ratio that is only nearly right is wrong by more the higher the older prices are. Hence:
+
+* The estimate is the least-squares ratio of all prices of the sample, Σ old·new / Σ old². Its error shrinks with the
+  number of prices, and the highest, whose rounding matters least, count most.
+* A split's ratio is a fraction of small numbers. Of the fractions near the estimate the plainest that explains every
+  price is taken, before the estimate itself: 1/4 is exact where 0.2500013 is not.
+* To explain a price is to be within its rounding: half a tick of the new price, and half a tick of the old one times r.
+  The tick is what the prices are multiples of, as far as one sees.
+* Too few bars, or too few distinct prices, explain anything: three bars at one price fit any ratio. MIN_BARS and
+  MIN_PRICES say what is enough; below that nothing is re-adjusted.
+
+The oldest bars decide. A split leaves the bars after its day as they were, so an overlap may agree at its newer end
+and differ at its older one; the sample starts with the oldest 50 bars and is halved until a ratio explains all of it,
+since the stretch before the split may be short. `until` is then the first bar to which the ratio does not apply.
+Volumes change by 1/r with a split and not at all with a dividend; the median of their ratios tells which, as small
+volumes move far when they are rounded.
 """
 
 import math

@@ -259,7 +259,7 @@ class BarStore:
         # miss each other, new series of an interval are made one at a time.
         with lock:
             for twin in self._storage.twins(series.interval.token, series.segment):
-                raise SymbolError(series.owner.symbol, f"is stored as {unquote(twin)!r} already")
+                raise SymbolError(series.owner.symbol, f"is already stored as {unquote(twin)!r}")
             return series.files.writing(write)
 
     def _stored_intervals(self) -> list[Interval]:
@@ -285,7 +285,7 @@ def _open_storage(base: str | Path, timeout_s: float) -> Storage:
     except ModuleNotFoundError as error:
         if error.name != "obstore":
             raise
-        raise MissingExtraError("for an object store obstore is missing: pip install 'tv-etl[s3]'") from error
+        raise MissingExtraError("a lake in an object store needs obstore: pip install 'tv-etl[s3]'") from error
     return ObjectStorage(str(base), timeout_s=timeout_s)
 
 

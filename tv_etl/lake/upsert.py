@@ -1,6 +1,34 @@
 """How an upsert changes a stored series: one commit of all the files that its bars touch.
 
-It runs under the series' lock or, in an object store, again from the beginning when somebody else was faster.
+Theory of operation
+===================
+
+An upsert is a function of three things: the series as stored, the closed bars given, and what their table says of
+itself (its facts). It reads one snapshot, stages the files that differ and publishes them, in one transaction: under
+the series' lock or, in an object store, again from the beginning when somebody else was faster. So it must not have
+any effect before `publish`, and must not remember anything between two runs.
+
+    given ──┬── not consistent ──────────────> quarantine (unless a sound version has come since)
+            └── sound ── by period ──┐
+    stored, those periods alone ─────┴─ re-adjusted?  ── no ──┐
+                                        └─ yes: what is older is rescaled ─┤
+                                                              merge: the newer value of a bar stands
+                                                              what changed, beyond a re-adjustment ─> log of revisions
+                                                              files that differ ─> staged;  record ─> staged
+
+Which file a bar belongs to is a pure function of its interval and time, so only the periods of the bars given are
+read. There are two exceptions. A re-adjustment concerns every older bar, so then all older periods are read and
+rewritten. And the newest period of a series is written for speed, since it is rewritten with every increment; once a
+newer period begins, it is written once more, for size, if that is worth it.
+
+The record describes every period (rows, extent, bars missing by the trading hours), so that nobody needs the files to
+know what a series holds. What is expected of a period depends on the series' first and last bar and on its trading
+hours: if those move, the periods at both ends are described anew, or all of them.
+
+The order of judgement is fixed, and each step relies on the one before. Forming bars are dropped first: no later step
+may see one. Inconsistent bars are taken out before anything is compared: a broken price would spoil a ratio. The ratio
+is found before bars are compared one by one: what it explains is not a revision. Revisions are counted before merging:
+merging forgets the old values.
 """
 
 import math
@@ -267,7 +295,7 @@ def _second(facts: Mapping[str, str], key: str) -> int | None:
     try:
         return int(text) if text else None
     except ValueError:
-        raise BadBarsError("timestamp", None, f"tv_etl.{key} {text!r} is no whole number") from None
+        raise BadBarsError("timestamp", None, f"tv_etl.{key} {text!r} is not a whole number") from None
 
 
 def _agreed_facts(series: SeriesPlace, stored: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:

@@ -72,7 +72,7 @@ def test_columns_may_come_in_any_order() -> None:
         ("close", ["1", "2"], None, "expected a number"),
         ("volume", [1.0, float("nan")], 1, "not a finite number"),
         ("volume", [True, False], None, "expected a number"),
-        ("colour", ["red", "blue"], None, "no column of a bar"),
+        ("colour", ["red", "blue"], None, "not a column of a bar"),
     ],
 )
 def test_what_is_no_bar_is_refused_with_its_place(column: str, values: Any, row: int | None, reason: str) -> None:
@@ -85,7 +85,7 @@ def test_missing_and_doubled_columns_are_refused() -> None:
     table = pa.table(GOOD)
     with pytest.raises(BadBarsError, match="'volume': missing"):
         check_bars(table.drop_columns("volume"))
-    with pytest.raises(BadBarsError, match="'open': there more than once"):
+    with pytest.raises(BadBarsError, match="'open': given more than once"):
         check_bars(table.append_column("open", table.column("open")))
 
 

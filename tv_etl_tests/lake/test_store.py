@@ -278,7 +278,7 @@ def test_a_symbol_that_cannot_be_a_directory_is_refused(store: BarStore, symbol:
 def test_symbols_that_differ_in_case_only_are_refused_in_a_directory(tmp_path: Path) -> None:
     store = BarStore(tmp_path)
     store.upsert(AAPL, "1m", bars(MIDNIGHT))
-    with pytest.raises(SymbolError, match=r"nasdaq:aapl.* is stored as 'NASDAQ:AAPL' already"):
+    with pytest.raises(SymbolError, match=r"nasdaq:aapl.* is already stored as 'NASDAQ:AAPL'"):
         store.upsert("nasdaq:aapl", "1m", bars(MIDNIGHT))
     assert store.series() == [(AAPL, Interval.parse("1m"))]
 
@@ -926,7 +926,7 @@ def test_what_was_asked_for_is_kept_with_the_bars(store: BarStore) -> None:
     assert record.window is None
     store.upsert(AAPL, "1m", bars(MIDNIGHT, 0, facts={"window_bars": "5000", "window_from": "1790000000"}))
     assert store.record(AAPL, "1m").window == Window(5000, 1_790_000_000)
-    with pytest.raises(BadBarsError, match="asked_from 'now' is no whole number"):
+    with pytest.raises(BadBarsError, match="asked_from 'now' is not a whole number"):
         store.upsert(AAPL, "1m", bars(MIDNIGHT, 0, facts={"asked_from": "now"}))
 
 

@@ -39,5 +39,5 @@ def test_without_its_word_the_clock_says_what_is_closed(interval: Interval, widt
 @pytest.mark.parametrize("key", ["forming_from", "asked_from", "window_bars"])
 def test_a_word_that_is_no_number_is_named(key: str) -> None:
     facts = {"asked_until": 1, "window_from": 1} | {key: "soon"}
-    with pytest.raises(BadBarsError, match=f"tv_etl.{key} 'soon' is no whole number"):
+    with pytest.raises(BadBarsError, match=f"tv_etl.{key} 'soon' is not a whole number"):
         Update.of(bars(NOON, **facts), MINUTE, NOON)

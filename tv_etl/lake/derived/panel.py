@@ -38,7 +38,7 @@ from tv_etl.tradingview.moments import utc
 PANEL_SCHEMA = pa.schema([pa.field("symbol", pa.string(), nullable=False), *BAR_SCHEMA])
 
 _VERSION = 1
-_GROUP_ROWS = 65_536  # a row group has whole days, until it has so many rows
+_GROUP_ROWS = 65_536  # a row group has whole days, until it has this many rows
 _DAY_US = 86_400_000_000
 _FORMAT = {
     **{key: value for key, value in FORMAT.items() if key not in ("row_group_size", "sorting_columns")},

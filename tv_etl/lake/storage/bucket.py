@@ -64,7 +64,7 @@ class ChangedError(Exception):
 
 
 class Bucket:
-    """The objects at an address such as `s3://bucket/prefix`. Raises ValueError for what is no such address.
+    """The objects at an address such as `s3://bucket/prefix`. Raises ValueError for any other address.
 
     All raise StoreReadError or StoreWriteError; those are `retryable` where the network or the server is to blame.
     """
@@ -197,7 +197,7 @@ def _parsed(address: str) -> tuple[str, str, str]:
         is_plain = False
     if not is_plain:
         # The address is not quoted: it may hold a password.
-        raise ValueError("an address of a lake is scheme://bucket/prefix and nothing else; credentials and endpoint "
+        raise ValueError("the address of a lake is scheme://bucket/prefix and nothing else; credentials and endpoint "
                          "belong in the environment")  # fmt: skip
     prefix = parts.path.strip("/")
     if parts.scheme not in SCHEMES or not parts.netloc:

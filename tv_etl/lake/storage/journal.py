@@ -1,18 +1,45 @@
 """Several files change together or not at all, and a change once acknowledged stays.
 
-A commit group is a directory of its own: `lock`, a JSON object as its head, `journal.json` while a commit of several
-files is under way, and temporary files. Its other targets lie anywhere under the same root, on the same file system.
+Theory of operation
+===================
 
-    lock -> write temporary files, fsync each -> journal: fsync, rename into place, fsync     (the commit point)
-         -> rename the files into place -> fsync their directories -> rename the journal: it becomes the head
+A file system can replace one file atomically: write another one beside it, fsync that, rename it into place, fsync the
+directory. It cannot do so for two. A series is several files: its bars by period, its logs, and its record, which says
+what the others hold. If a process dies between two renames, the record no longer tells the truth; so the renames have
+to be repeatable by whoever comes next, and that needs a list of them which itself appears atomically: the journal.
 
-The journal is the new head, with the moves under the key `journal`: a file less to write, sync and remove. A single
-file needs none: its rename is the commit point. A process killed at any instant, or a power cut, leaves the old state
-or a journal, and whoever takes the lock next completes it.
+A file group is a directory of its own with a `lock`, a JSON object as its head, `journal.json` while a commit of
+several files is under way, and temporary files. Its other targets lie anywhere under the same root, on the same file
+system (a rename across file systems is a copy, and not atomic).
 
-The lock is flock, which the kernel frees with its holder: POSIX only, and one host only. Whoever wants it first passes
-a gate, which a waiting writer holds shut, so that readers who overlap each other cannot keep it out. Knows nothing of
-bars or Parquet and imports neither.
+    1. take the lock
+    2. write every new file under a temporary name; fsync each
+    3. write the journal under a temporary name; fsync it; fsync the directory
+    4. rename the journal to `journal.json`; fsync the directory          <- the commit point
+    5. rename every temporary file into place; fsync their directories
+    6. rename `journal.json` over the head
+
+Whatever instant a process is killed at, or the power is cut, the next holder of the lock finds one of two states.
+Before 4 there is no journal: the temporary files are swept, and the old state stands. From 4 on there is one: steps 5
+and 6 are done again, those that were done already excepted, and the new state stands. Nobody reads between, because
+readers share the lock and complete a journal that they find before they look at anything.
+
+Three things are less obvious.
+
+The journal *is* the new head: the same JSON object, with the moves under one more key, `journal`. So the last rename
+both ends the journal's life and puts the head in place, which saves a file to write, to sync and to remove in every
+commit. The head is never parsed for this, only prefixed: that of a long history takes longer to parse than all the
+rest takes.
+
+The directory is synced before the journal gets its name (end of 3): a journal that survived a power cut which one of
+its temporary files did not could not be completed. And nothing is synced after 6: where a power cut undoes that
+rename, the journal is back, and all that it asks for is found done.
+
+A commit of a single file needs no journal: its rename is the commit point.
+
+The lock is flock, which the kernel frees when its holder dies: POSIX only, and one host only. Whoever wants it passes
+a gate first, the flock of the directory, which a waiting writer holds shut; else readers who overlap each other could
+keep a writer out for ever. Nothing here knows bars or Parquet.
 """
 
 import fcntl

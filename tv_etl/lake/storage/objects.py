@@ -96,7 +96,7 @@ class _Move:
 
 @dataclass(frozen=True)
 class _Head:
-    """`version` is None where there is no head yet, `record` where it holds nothing but a commit."""
+    """`version` is None where there is no head yet, `record` where it holds only a commit."""
 
     version: Version | None = None
     commit: str = ""

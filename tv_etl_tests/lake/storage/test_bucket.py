@@ -141,4 +141,4 @@ def test_without_obstore_the_extra_is_named() -> None:
         "except ImportError as error: print(type(error).__name__, error)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    assert done.stdout == "MissingExtraError for an object store obstore is missing: pip install 'tv-etl[s3]'\n"
+    assert done.stdout == "MissingExtraError a lake in an object store needs obstore: pip install 'tv-etl[s3]'\n"
