@@ -1,1 +1,1 @@
-"""The `tv-etl` command: thin faces on the package, for a terminal and a pipe."""
+"""The `tv-etl` command: a thin layer over the package, for terminals and pipes."""

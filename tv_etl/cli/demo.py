@@ -1,4 +1,4 @@
-"""The demonstration: the main job end to end on the embedded market server, in half a minute and without the internet.
+"""The demo: the main job end to end on the embedded market server, in half a minute and without the internet.
 
 Everything in it is the real thing: a market server in a process of its own, a Dagster instance on disk, the `bars`
 asset, the quote sensor, and a webhook receiver that alerts are posted to.
@@ -42,9 +42,9 @@ INITIAL_BARS = 1_000
 # A Wednesday on which every market of the demo trades; a minute of it lasts a second.
 MARKET_NOW = "2026-11-18T15:00:00+00:00"
 MARKET_SPEED = 60
-# In this market the price comes back to where it began every few minutes of the first hour.
+# With this seed the price comes back to where it began every few minutes of the first hour.
 MARKET_SEED = 197
-# So many market minutes lie between the first run and the second.
+# Between the first run and the second; a market minute per second.
 PAUSE_S = 4.0
 ALERT_LIMIT_S = 60.0
 START_LIMIT_S = 30.0
@@ -53,7 +53,7 @@ _MARKER = ".tv_etl_demo"
 
 
 class DemoError(Exception):
-    """A step of the demo did not do what it must."""
+    """A step of the demo failed."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class _Run:
 
 
 def run_demo(directory: Path, console: Console) -> None:
-    """Run every step and print what exists afterwards. Raises DemoError where one fails."""
+    """Run every step and print what exists afterwards. Raises DemoError if one fails."""
     directory = directory.absolute()
     _prepare(directory)
     with _market_server(console) as ws_url, _webhook_receiver() as (webhook_url, received):
@@ -78,7 +78,9 @@ def run_demo(directory: Path, console: Console) -> None:
             time.sleep(PAUSE_S)
             second = _materialize(definitions, watchlist, instance, console, "Second run: only what is new")
             if not 0 < second.added < first.added:
-                raise DemoError(f"the second run added {second.added} bars, the first {first.added}")
+                raise DemoError(
+                    f"the second run added {second.added} bars, the first {first.added}; expected some, but fewer"
+                )
             _watch_alerts(definitions, watchlist, instance, received, console)
     _report(directory, console, first, second, received)
 
@@ -119,8 +121,8 @@ def _market_server(console: Console) -> Iterator[str]:
             ws_url = process.stdout.readline().strip()
             watchdog.cancel()
             if not ws_url.startswith("ws://"):
-                raise DemoError(f"the market server did not start: {ws_url or 'it said nothing'}")
-            console.print(f"Market server at [bold]{ws_url}[/bold], a minute per second from {MARKET_NOW}")
+                raise DemoError(f"the market server did not start: {ws_url or 'it printed nothing'}")
+            console.print(f"Market server at [bold]{ws_url}[/bold], one market minute per second from {MARKET_NOW}")
             yield ws_url
         finally:
             watchdog.cancel()
@@ -153,7 +155,7 @@ def _webhook_receiver() -> Iterator[tuple[str, list[dict[str, Any]]]]:
 
 
 def _write_watchlist(path: Path, ws_url: str) -> Watchlist:
-    """The demo's watchlist: rules at the price that the market has just now, so that something happens."""
+    """Write and load the demo's watchlist; its rules are at the current price, so that something happens."""
     quote = next(iter(TradingViewResource(ws_url=ws_url).alert_inputs({ALERT_SYMBOL: None}).quotes.values()))
     if isinstance(quote, SymbolError) or quote.current_price is None:
         raise DemoError(f"{ALERT_SYMBOL} has no quote: {quote}")
@@ -177,7 +179,7 @@ def _write_watchlist(path: Path, ws_url: str) -> Watchlist:
 def _materialize(
     definitions: dg.Definitions, watchlist: Watchlist, instance: dg.DagsterInstance, console: Console, title: str
 ) -> _Run:
-    """One real run over every series, with a bar that follows the materializations in the instance."""
+    """One real run over every series, with a progress bar that follows the materializations in the instance."""
     keys = series_partitions(watchlist.groups[0]).get_partition_keys()
     job = definitions.resolve_job_def("bars_job")
     run_id = dg.DagsterRun(job_name="bars_job").run_id
@@ -223,9 +225,9 @@ def _watch_alerts(
     deadline = time.monotonic() + ALERT_LIMIT_S
     cursor: str | None = None
     with console.status("Alert sensor: waiting for the price to cross") as status:
-        while not wanted <= {alert["rule"] for alert in received}:
+        while missing := wanted - {alert["rule"] for alert in received}:
             if time.monotonic() > deadline:
-                raise DemoError(f"no alert from {', '.join(sorted(wanted))} within {ALERT_LIMIT_S:.0f} s")
+                raise DemoError(f"no alert from {', '.join(sorted(missing))} within {ALERT_LIMIT_S:.0f} s")
             with dg.build_sensor_context(instance=instance, cursor=cursor, resources=definitions.resources) as context:
                 tick = sensor.evaluate_tick(context)
             cursor = tick.cursor
@@ -237,7 +239,7 @@ def _report(directory: Path, console: Console, first: _Run, second: _Run, receiv
     lake = directory / "lake"
     console.print()
     store = BarStore(lake)
-    # The market's clock is where its newest bar is.
+    # The market's clock has reached its newest bar.
     now = max(last for series in store.series() if (last := store.watermark(*series)) is not None)
     console.print(status_table(lake_status(store, now), now, console.width))
     console.print(
@@ -256,15 +258,19 @@ def _report(directory: Path, console: Console, first: _Run, second: _Run, receiv
     )
     console.print("\nThe lake is plain Parquet; read it with anything:", highlight=False)
     console.print(
-        f'  {_tool("python")} -c "import duckdb; duckdb.sql(\\"{query}\\").show()"', soft_wrap=True, highlight=False
+        f'  {_program_path("python")} -c "import duckdb; duckdb.sql(\\"{query}\\").show()"',
+        soft_wrap=True,
+        highlight=False,
     )
     names = ("DAGSTER_HOME", "TV_ETL_LAKE", "TV_ETL_WATCHLIST")
     settings = " ".join(f"{name}={os.environ[name]}" for name in names)
     console.print("\nOpen the same instance in the Dagster UI (http://127.0.0.1:3000):", highlight=False)
-    console.print(f"  env {settings} {_tool('dagster')} dev -m tv_etl.definitions", soft_wrap=True, highlight=False)
+    console.print(
+        f"  env {settings} {_program_path('dagster')} dev -m tv_etl.definitions", soft_wrap=True, highlight=False
+    )
 
 
-def _tool(name: str) -> str:
+def _program_path(name: str) -> str:
     """How to call a program of this environment from the current directory."""
     path = Path(sys.executable).with_name(name)
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

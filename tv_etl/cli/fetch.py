@@ -1,7 +1,7 @@
-"""One fetch by hand: which series, how much of each, and what became of them; the files and the lake it feeds.
+"""One manual fetch: which series, how much of each, and the outcome; the files and the lake it feeds.
 
-Closed bars only, unless the forming one is wanted for a file; the lake never takes one. A series that fails is named
-and the others go on.
+Closed bars only, unless a file is to include the forming one; the lake never does. A series that fails is named and
+the others continue.
 """
 
 import re
@@ -32,21 +32,21 @@ LIMITS = Limits(retry_s=5.0)
 
 
 def parse_time(name: str, text: str | None) -> datetime | None:
-    """Read ISO 8601, in UTC unless it says otherwise. Raises ValueError naming what was being read."""
+    """Read an ISO 8601 time, in UTC unless an offset is given. Raises ValueError, whose message begins with `name`."""
     if text is None:
         return None
     try:
         moment = datetime.fromisoformat(re.sub("[Zz]$", "+00:00", text))
     except ValueError:
-        raise ValueError(f"{name} {text!r} is no time; write e.g. 2026-11-02 or 2026-11-02T14:30:00+01:00") from None
+        raise ValueError(f"{name} {text!r} is not a time; write e.g. 2026-11-02 or 2026-11-02T14:30:00+01:00") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
 @dataclass(frozen=True)
-class Wanted:
+class FetchOptions:
     """How much of each series: the newest `bars` before `end`, or those with `start` <= open < `end`.
 
-    Raises ValueError, in the words of the command line.
+    Raises ValueError that names the options of the command line.
     """
 
     bars: int | None = None
@@ -62,17 +62,17 @@ class Wanted:
             raise ValueError(f"--start {self.start.isoformat()} is not before --end {self.end.isoformat()}")
 
     def request(self, symbol: str, interval: Interval) -> HistoryRequest:
-        """What to ask the server for: a bar more where the newest one may be forming. Raises as HistoryRequest."""
+        """What to ask the server for: one more bar where the newest may be forming. Raises as HistoryRequest does."""
         count = self.bars if self.bars is None or self.with_forming else self.bars + 1
         return HistoryRequest(symbol, interval, self.start, self.end, count, self.settings)
 
     def select(self, bars: pa.Table) -> pa.Table:
-        """What of an answer is wanted."""
+        """The bars of an answer that were asked for."""
         forming_from = (bars.schema.metadata or {}).get(b"tv_etl.forming_from")
         if forming_from and not self.with_forming:
             edge = pa.scalar(int(forming_from) * 1_000_000).cast(bars.schema.field("timestamp").type)
             bars = bars.filter(pc.less(bars["timestamp"], edge))
-        # A request that feeds a lake reaches further than what is wanted of it.
+        # A request that feeds a lake reaches further back than these options do.
         if self.start is not None:
             bars = bars.filter(pc.greater_equal(bars["timestamp"], _scalar(self.start, bars)))
         if self.end is not None:
@@ -82,7 +82,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one series: so many bars, or the reason why there are none; `note` says what is missing."""
+    """The result for one series: the number of bars, or why there are none in `error`; `note` says what is missing."""
 
     symbol: str
     interval: Interval
@@ -98,80 +98,81 @@ class SeriesFetch:
         self,
         symbols: Sequence[str],
         intervals: Sequence[Interval],
-        wanted: Wanted,
+        options: FetchOptions,
         *,
         ws_url: str | None = None,
         account: Account | None = None,
     ) -> None:
         self._series = list(dict.fromkeys((symbol, interval) for symbol in symbols for interval in intervals))
-        self._wanted = wanted
+        self._options = options
         self._server = {"ws_url": ws_url, "account": account, "limits": LIMITS}
 
     def __len__(self) -> int:
         return len(self._series)
 
     def run(self, put: Put | None, lake: "BarStore | None") -> Iterator[Outcome]:
-        """Hand on what comes, and yield what became of each series as it finishes. Raises what `put` does."""
+        """Pass bars on as they arrive, and yield the outcome of each series as it finishes. Raises as `put` does."""
         requests: list[HistoryRequest] = []
         for symbol, interval in self._series:
             try:
-                request = self._wanted.request(symbol, interval)
-                requests.append(request if lake is None else _reaching(lake, request))
+                request = self._options.request(symbol, interval)
+                requests.append(request if lake is None else _reach_into_lake(lake, request))
             except (BarStoreError, TradingViewError) as error:
                 yield Outcome(symbol, interval, error=str(error))
         deeper: dict[HistoryRequest, Outcome] = {}
         for request, result in fetch_history(requests, **self._server):
-            outcome = self._taken(request, result, put)
-            further = None
+            outcome = self._write(request, result, put)
+            deeper_request = None
             if lake is not None and not outcome.error:
-                outcome, further = _store(lake, request, result, outcome)
-            if further is None:
+                outcome, deeper_request = _store(lake, request, result, outcome)
+            if deeper_request is None:
                 yield outcome
             else:
-                deeper[further] = outcome
+                deeper[deeper_request] = outcome
         while lake is not None and deeper:
             outcomes, deeper = deeper, {}
             for request, result in fetch_history(outcomes, **self._server):
-                outcome, further = _store(lake, request, result, outcomes[request])
-                if further is None:
+                outcome, deeper_request = _store(lake, request, result, outcomes[request])
+                if deeper_request is None:
                     yield outcome
                 else:
-                    deeper[further] = outcome
+                    deeper[deeper_request] = outcome
 
-    def _taken(self, request: HistoryRequest, result: "pa.Table | TradingViewError", put: Put | None) -> Outcome:
+    def _write(self, request: HistoryRequest, result: "pa.Table | TradingViewError", put: Put | None) -> Outcome:
         try:
-            answer = _whole(request, result)
+            answer = _require_table(request, result)
         except TradingViewError as error:
             return Outcome(request.symbol, request.width, error=str(error))
-        bars = self._wanted.select(answer)
+        bars = self._options.select(answer)
         if put is not None:
             put(request, bars)
         return Outcome(request.symbol, request.width, len(bars), self._shortfall(answer, len(bars)))
 
     def _shortfall(self, answer: pa.Table, bars: int) -> str:
-        """What was asked for and is not in the answer, for people."""
-        wanted, reach = self._wanted, answer.schema.metadata[b"fetch.reach"]
-        if wanted.bars is not None and bars < wanted.bars:
+        """What was asked for but is not in the answer, for people."""
+        options, reach = self._options, answer.schema.metadata[b"fetch.reach"]
+        if options.bars is not None and bars < options.bars:
             why = "has no more for this account" if reach == b"limited" else "has no more"
-            return f"{bars:,} of {wanted.bars:,} bars: the server {why}"
-        if wanted.start is not None and reach == b"limited":
+            return f"{bars:,} of {options.bars:,} bars: the server {why}"
+        if options.start is not None and reach == b"limited":
             first = answer["timestamp"][0].as_py() if len(answer) else None
-            since = "nothing" if first is None else f"only bars from {first:%Y-%m-%d %H:%M} UTC on"
-            return f"the server has {since} for this account"
-        return "" if bars else "the server has no bars in what was asked"
+            if first is None:
+                return "the server has no bars for this account"
+            return f"the server's bars for this account begin at {first:%Y-%m-%d %H:%M} UTC"
+        return "" if bars else "the server has no bars in the requested range"
 
 
-def _whole(request: HistoryRequest, result: "pa.Table | TradingViewError") -> pa.Table:
-    """The table of an answer. Raises the error that stands in its place, or ProtocolError if rows were no bars."""
+def _require_table(request: HistoryRequest, result: "pa.Table | TradingViewError") -> pa.Table:
+    """The table of an answer. Raises the error that came in its place, or ProtocolError if some rows were not bars."""
     if isinstance(result, TradingViewError):
         raise result
     rejected = result.schema.metadata[b"fetch.rejected"].decode()
     if rejected != "0":
-        raise ProtocolError(f"{request}: {rejected} rows of the answer were no bars")
+        raise ProtocolError(f"{request}: {rejected} rows of the answer were not bars")
     return result
 
 
-def _reaching(lake: "BarStore", request: HistoryRequest) -> HistoryRequest:
+def _reach_into_lake(lake: "BarStore", request: HistoryRequest) -> HistoryRequest:
     from tv_etl.collect.join import reaching
 
     return reaching(lake, request)
@@ -180,15 +181,15 @@ def _reaching(lake: "BarStore", request: HistoryRequest) -> HistoryRequest:
 def _store(
     lake: "BarStore", request: HistoryRequest, result: "pa.Table | TradingViewError", outcome: Outcome
 ) -> tuple[Outcome, HistoryRequest | None]:
-    """Store an answer, or say what to ask for in its place."""
+    """Store an answer, or return the deeper request that has to replace it."""
     from tv_etl.collect.join import deeper
 
     try:
-        answer = _whole(request, result)
-        further = deeper(lake, request, answer)
-        if further is None:
+        answer = _require_table(request, result)
+        deeper_request = deeper(lake, request, answer)
+        if deeper_request is None:
             lake.upsert(request.symbol, request.interval, answer)
-        return outcome, further
+        return outcome, deeper_request
     except (BarStoreError, TradingViewError) as error:
         return replace(outcome, error=f"not stored: {error}"), None
 

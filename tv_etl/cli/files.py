@@ -1,15 +1,15 @@
-"""Bars of many series as files for other programs: Parquet, CSV or JSON, one file for all or one for each.
+"""Bars of many series as files for other programs: Parquet, CSV or JSON, one file for all series or one for each.
 
-Every row says whose it is, so that files can be read together:
+Every row names its series, so that files can be read together:
 
 | column | in Parquet | in CSV and JSON |
 |---|---|---|
 | `symbol` `interval` | string | `NASDAQ:AAPL`, `1d` |
 | `timestamp` | timestamp[us, UTC] | ISO 8601 with `+00:00`; the bar's open |
-| `open` `high` `low` `close` | double | every digit |
+| `open` `high` `low` `close` | double | all digits |
 | `volume` | double | empty or null where the instrument has none |
 
-JSON is a list with an object, and a line, for each bar. A file appears whole or not at all.
+JSON is a list with one object, on a line of its own, for each bar. A file appears complete or not at all.
 """
 
 import json
@@ -47,8 +47,8 @@ class _Writer(Protocol):
     def close(self) -> None: ...
 
 
-class _TextOfTime:
-    """A writer whose timestamps are texts."""
+class _TimesAsText:
+    """Turns timestamps into text for another writer."""
 
     def __init__(self, writer: _Writer) -> None:
         self._writer = writer
@@ -64,31 +64,31 @@ class _TextOfTime:
 
 
 class _JsonWriter:
-    """A list of objects, one a line."""
+    """A list of objects, one per line."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
-        self._before = "[\n"
+        self._separator = "[\n"
 
     def write_table(self, table: pa.Table) -> None:
         for row in table.to_pylist():
-            self._file.write((self._before + json.dumps(row, ensure_ascii=False, allow_nan=False)).encode())
-            self._before = ",\n"
+            self._file.write((self._separator + json.dumps(row, ensure_ascii=False, allow_nan=False)).encode())
+            self._separator = ",\n"
 
     def close(self) -> None:
-        self._file.write(b"[]\n" if self._before == "[\n" else b"\n]\n")
+        self._file.write(b"[]\n" if self._separator == "[\n" else b"\n]\n")
 
 
 class BarStream:
-    """Bars written to an open file as they come; what the format ends with is written by `close`."""
+    """Writes bars to an open file as they arrive; `close` writes the format's ending."""
 
     def __init__(self, file: IO[bytes], form: FileFormat) -> None:
         self._file = file
         self._writer: _Writer
         if form == "json":
-            self._writer = _TextOfTime(_JsonWriter(file))
+            self._writer = _TimesAsText(_JsonWriter(file))
         elif form == "csv":
-            self._writer = _TextOfTime(pa_csv.CSVWriter(file, _TEXT_SCHEMA))
+            self._writer = _TimesAsText(pa_csv.CSVWriter(file, _TEXT_SCHEMA))
         else:
             self._writer = pq.ParquetWriter(file, LABELLED_SCHEMA, compression="zstd")
 
@@ -100,65 +100,65 @@ class BarStream:
         self._file.flush()
 
     def abandon(self) -> None:
-        """Leave the file without an end."""
+        """Leave the file without the format's ending."""
         if isinstance(self._writer, pq.ParquetWriter):
-            self._writer.is_open = False  # else it writes an end when it is collected, to a file that is closed
+            self._writer.is_open = False  # else it writes a footer when garbage-collected, to a closed file
 
     def close(self) -> None:
-        """Write the end."""
+        """Write the format's ending."""
         self._writer.close()
         self._file.flush()
 
 
 def destination(out: str | None, form: FileFormat | None) -> "AbstractContextManager[Put | None]":
-    """Where bars go: `-` is stdout, an existing directory or a name that ends with / a directory, None nowhere.
+    """Where bars go: `-` is stdout; an existing directory, or a name that ends with /, gets a file per series.
 
-    Without a format a file's name tells it; a directory gets Parquet, stdout CSV. Raises ValueError where none can be
-    told, and for Parquet on a terminal.
+    None is nowhere. Without a format the file's extension decides; a directory gets Parquet, stdout CSV. Raises
+    ValueError for an unknown extension without a format, and for Parquet on a terminal.
     """
     if out is None:
         return nullcontext()
     if out == "-":
         if form == "parquet" and sys.stdout.isatty():
-            raise ValueError("Parquet is not for terminals: name a file with --out, or another --format")
+            raise ValueError("Parquet cannot go to a terminal: name a file with --out, or choose another --format")
         return open_stream(sys.stdout.buffer, form or "csv")
     if out.endswith(("/", os.sep)) or Path(out).is_dir():
         return file_for_each(Path(out), form or "parquet")
     suffix = Path(out).suffix.lower().removeprefix(".")
     named = next((each for each in FORMATS if each == suffix), None)
     if form is None and named is None:
-        raise ValueError(f"--out {out!r} has no ending .{', .'.join(FORMATS)}: name the --format")
+        raise ValueError(f"--out {out!r} does not end with .{' or .'.join(FORMATS)}: choose a --format")
     return one_file(Path(out), form or named or "csv")
 
 
 @contextmanager
 def one_file(path: Path, form: FileFormat) -> Iterator[Put]:
-    """Put all series into one file, which is made only if one is put. Raises ExportError."""
-    with _first_opens(lambda: _whole_stream(path, form)) as put:
+    """Write all series to one file, created with the first of them. Raises ExportError."""
+    with _open_on_first_put(lambda: _open_whole_file(path, form)) as put:
         yield put
 
 
 @contextmanager
 def open_stream(file: IO[bytes], form: FileFormat) -> Iterator[Put]:
-    """Put all series into an open file, such as a pipe, as they come."""
-    with _first_opens(lambda: _bar_stream(file, form)) as put:
+    """Write all series to an open file, such as a pipe, as they arrive."""
+    with _open_on_first_put(lambda: _open_bar_stream(file, form)) as put:
         yield put
 
 
 @contextmanager
 def file_for_each(directory: Path, form: FileFormat) -> Iterator[Put]:
-    """Put each series into a file of its own, e.g. `NASDAQ%3AAAPL.1d.parquet`. Raises ExportError."""
+    """Write each series to a file of its own, e.g. `NASDAQ%3AAAPL.1d.parquet`. Raises ExportError."""
 
     def put(request: HistoryRequest, bars: pa.Table) -> None:
         name = f"{path_segment(request.symbol)}.{request.width.token}.{form}"
-        with _whole_stream(directory / name, form) as stream:
+        with _open_whole_file(directory / name, form) as stream:
             stream.put(request, bars)
 
     yield put
 
 
 @contextmanager
-def _first_opens(make: Callable[[], AbstractContextManager[BarStream]]) -> Iterator[Put]:
+def _open_on_first_put(make: Callable[[], AbstractContextManager[BarStream]]) -> Iterator[Put]:
     with ExitStack() as stack:
         streams: list[BarStream] = []
 
@@ -171,13 +171,13 @@ def _first_opens(make: Callable[[], AbstractContextManager[BarStream]]) -> Itera
 
 
 @contextmanager
-def _whole_stream(path: Path, form: FileFormat) -> Iterator[BarStream]:
-    with whole_file(path) as file, _bar_stream(file, form) as stream:
+def _open_whole_file(path: Path, form: FileFormat) -> Iterator[BarStream]:
+    with whole_file(path) as file, _open_bar_stream(file, form) as stream:
         yield stream
 
 
 @contextmanager
-def _bar_stream(file: IO[bytes], form: FileFormat) -> Iterator[BarStream]:
+def _open_bar_stream(file: IO[bytes], form: FileFormat) -> Iterator[BarStream]:
     stream = BarStream(file, form)
     try:
         yield stream

@@ -1,4 +1,4 @@
-"""The `tv-etl` command: thin faces on the package."""
+"""The `tv-etl` command: a thin layer over the package."""
 
 import os
 import sys
@@ -49,39 +49,45 @@ def demo(directory: Path) -> None:
     show_default=True,
     help="Width of the bars: 1m 5m 1h 4h 1d 1w 1mo ...; may be given several times.",
 )
-@click.option("--bars", type=click.IntRange(min=1), help="The newest so many bars.  [default: 300 without --start]")
-@click.option("--start", metavar="TIME", help="Bars that open at this time or later, ISO 8601; UTC unless it says.")
+@click.option("--bars", type=click.IntRange(min=1), help="Number of newest bars.  [default: 300 without --start]")
+@click.option(
+    "--start", metavar="TIME", help="Bars that open at or after this ISO 8601 time; UTC unless an offset is given."
+)
 @click.option("--end", metavar="TIME", help="Bars that open before this time.")
 @click.option(
     "--adjustment",
     type=click.Choice(["splits", "dividends"]),
     default="splits",
     show_default=True,
-    help="What prices are adjusted for: splits alone, or dividends as well.",
+    help="What prices are adjusted for: splits only, or dividends as well.",
 )
 @click.option(
     "--session",
     type=click.Choice(["regular", "extended"]),
     default="regular",
     show_default=True,
-    help="With or without the hours before and after the market's own.",
+    help="Regular trading hours only, or pre- and post-market as well.",
 )
 @click.option("--currency", metavar="CODE", help="Convert prices to this currency, e.g. EUR.")
-@click.option("--forming", is_flag=True, help="Keep the newest bar although it is not closed; left out otherwise.")
+@click.option("--forming", is_flag=True, help="Include the newest bar even if it has not closed yet.")
 @click.option(
     "--format",
     "form",
     type=click.Choice(["parquet", "csv", "json"]),
-    help="[default: by the name of the file; parquet in a directory, csv on stdout]",
+    help="[default: by the file's extension; parquet in a directory, csv on stdout]",
 )
 @click.option(
     "--out",
     metavar="FILE|DIR|-",
-    help="One file for all series; a file for each in a directory that exists or whose name ends with /; - for "
-    "stdout.  [default: -, or none with --lake]",
+    help="One file for all series; a directory (existing, or with a trailing /) for a file per series; - for stdout."
+    "  [default: -, or none with --lake]",
 )
-@click.option("--lake", metavar="DIR", help="Put the bars into this lake as well; a directory or an address.")
-@click.option("--ws-url", metavar="URL", help="Another server.  [default: $TV_ETL_WS_URL or TradingView]")
+@click.option(
+    "--lake", metavar="DIR", help="Store the bars in this lake: a directory, or an address such as s3://bucket/prefix."
+)
+@click.option(
+    "--ws-url", metavar="URL", help="WebSocket address of the server.  [default: $TV_ETL_WS_URL or TradingView]"
+)
 def fetch(
     symbols: tuple[str, ...],
     intervals: tuple[str, ...],
@@ -99,10 +105,10 @@ def fetch(
 ) -> None:
     """Fetch closed bars of EXCHANGE:TICKER symbols into files, a pipe or a lake.
 
-    A symbol that fails is named on stderr, the others are written, and the exit code is 1. Files appear whole or not
-    at all. TV_ETL_AUTH_TOKEN or TV_ETL_SESSION_ID name an account, else it is anonymous.
+    A symbol that fails is named on stderr, the others are still written, and the exit code is 1. Files appear complete
+    or not at all. TV_ETL_AUTH_TOKEN or TV_ETL_SESSION_ID selects an account; without either, access is anonymous.
     """
-    from tv_etl.cli.fetch import DEFAULT_BARS, SeriesFetch, Wanted, parse_time
+    from tv_etl.cli.fetch import DEFAULT_BARS, FetchOptions, SeriesFetch, parse_time
     from tv_etl.cli.files import destination
     from tv_etl.cli.progress import show_progress
     from tv_etl.tradingview.accounts import Account
@@ -116,9 +122,9 @@ def fetch(
         out = "-"
     try:
         settings = SeriesSettings(adjustment, session, currency)
-        wanted = Wanted(bars, parse_time("--start", start), parse_time("--end", end), forming, settings)
+        options = FetchOptions(bars, parse_time("--start", start), parse_time("--end", end), forming, settings)
         widths = [Interval.parse(interval) for interval in intervals]
-        fetching = SeriesFetch(symbols, widths, wanted, ws_url=ws_url, account=Account.from_environment())
+        fetching = SeriesFetch(symbols, widths, options, ws_url=ws_url, account=Account.from_environment())
         target = destination(out, form)
         store = None
         if lake is not None:
@@ -132,7 +138,7 @@ def fetch(
             has_bar = not (out == "-" and sys.stdout.isatty())
             failed = show_progress(fetching.run(put, store), len(fetching), has_bar=has_bar)
     except BrokenPipeError:
-        _leave_pipe()
+        _exit_on_closed_pipe()
     except (TradingViewError, OSError) as error:
         raise click.ClickException(str(error)) from None
     sys.exit(1 if failed else 0)
@@ -140,19 +146,21 @@ def fetch(
 
 @main.command(no_args_is_help=True)
 @click.argument("symbols", nargs=-1, required=True, metavar="SYMBOL...")
-@click.option("--once", is_flag=True, help="Print the quotes as they are now and end.")
+@click.option("--once", is_flag=True, help="Print the current quotes and exit.")
 @click.option(
     "--json",
     "as_json",
     is_flag=True,
-    help="Print a JSON object on a line for each change once a price is known, for pipes.",
+    help="For pipes: print each change as a line of JSON, once a price is known.",
 )
-@click.option("--ws-url", metavar="URL", help="Another server.  [default: $TV_ETL_WS_URL or TradingView]")
+@click.option(
+    "--ws-url", metavar="URL", help="WebSocket address of the server.  [default: $TV_ETL_WS_URL or TradingView]"
+)
 def watch(symbols: tuple[str, ...], once: bool, as_json: bool, ws_url: str | None) -> None:
     """Show live quotes of EXCHANGE:TICKER symbols until Ctrl-C.
 
-    Goes on over lost connections, and says for how long nothing was seen. TV_ETL_AUTH_TOKEN or TV_ETL_SESSION_ID name
-    an account, else it is anonymous and many exchanges come delayed.
+    Survives lost connections, and says when nothing was seen. TV_ETL_AUTH_TOKEN or TV_ETL_SESSION_ID selects an
+    account; without either, access is anonymous and many exchanges are delayed.
     """
     import asyncio
     import signal
@@ -172,23 +180,23 @@ def watch(symbols: tuple[str, ...], once: bool, as_json: bool, ws_url: str | Non
         raise click.UsageError(str(error)) from None
     if not (once or as_json or sys.stdout.isatty()):
         raise click.UsageError("a live table needs a terminal: use --json in a pipe, or --once")
-    # Also when told to end: the terminal gets its cursor back.
+    # SIGTERM as well: the terminal must get its cursor back.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal_handler)
     show = print_once if once else watch_quotes
     try:
-        is_well = asyncio.run(show(symbols, as_json=as_json, ws_url=ws_url, account=account))
+        succeeded = asyncio.run(show(symbols, as_json=as_json, ws_url=ws_url, account=account))
     except KeyboardInterrupt:
-        is_well = True
+        succeeded = True
     except BrokenPipeError:
-        _leave_pipe()
+        _exit_on_closed_pipe()
     except (TradingViewError, OSError) as error:
         raise click.ClickException(str(error)) from None
-    sys.exit(0 if is_well else 1)
+    sys.exit(0 if succeeded else 1)
 
 
-def _leave_pipe() -> NoReturn:
-    # The reader of our output has left: what is still buffered has nobody to go to, and is no error.
+def _exit_on_closed_pipe() -> NoReturn:
+    # The reader of our output is gone: what is still buffered has nowhere to go, and that is not an error.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(1)
 
@@ -227,5 +235,5 @@ def status(lake: str, as_json: bool) -> None:
 @main.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def market(arguments: tuple[str, ...]) -> None:
-    """Run the market server; options as of `python -m tv_etl.market_server --help`."""
+    """Run the market server; `tv-etl market --help` lists its options."""
     os.execv(sys.executable, [sys.executable, "-m", "tv_etl.market_server", *arguments])

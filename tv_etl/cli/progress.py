@@ -1,4 +1,4 @@
-"""A fetch as people see it: a bar that moves on stderr, what failed or fell short, and a last line."""
+"""What people see of a fetch: a progress bar on stderr, what failed or fell short, and a summary."""
 
 import time
 from collections.abc import Iterable
@@ -10,9 +10,9 @@ from tv_etl.cli.fetch import Outcome
 
 
 def show_progress(outcomes: Iterable[Outcome], series: int, *, has_bar: bool = True) -> int:
-    """Show each outcome as it comes; the number of series that failed.
+    """Show each outcome as it arrives; return the number of series that failed.
 
-    Without a terminal on stderr there is no bar, nor without `has_bar`: where bars go to the same terminal.
+    There is no progress bar unless stderr is a terminal, nor without `has_bar`: for when the data go to that terminal.
     """
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     started = time.monotonic()
@@ -38,7 +38,7 @@ def show_progress(outcomes: Iterable[Outcome], series: int, *, has_bar: bool = T
             rate = done / (time.monotonic() - started)
             progress.update(task, advance=1, failed=f", {failed:,} failed" if failed else "", rate=rate)
     for reason, names in failures.items():
-        # What ended the connection failed all of them: said once.
+        # What ended the connection failed all of its series: said once.
         console.print(f"Error: {', '.join(names)}: {reason}", markup=False)
     if has_bar and console.is_terminal:
         seconds = time.monotonic() - started

@@ -9,14 +9,14 @@ from rich.text import Text
 from tv_etl.lake.record import SeriesRecord
 from tv_etl.lake.status import SeriesStatus
 
-_NEAR = timedelta(days=1)
-_SOON = timedelta(days=2)
-_WIDE = 100
+_RED_BELOW = timedelta(days=1)
+_YELLOW_BELOW = timedelta(days=2)
+_FULL_WIDTH = 100
 
 
-def status_table(statuses: Iterable[SeriesStatus], now: datetime, width: int = _WIDE) -> Table:
+def status_table(statuses: Iterable[SeriesStatus], now: datetime, width: int = _FULL_WIDTH) -> Table:
     """One row per series; times are UTC. Below a width of 100 characters first bars and revisions are left out."""
-    is_wide = width >= _WIDE
+    is_wide = width >= _FULL_WIDTH
     table = Table(title="Series in the lake", box=None, padding=(0, 1, 0, 0))
     table.add_column("symbol", no_wrap=True)
     table.add_column("interval", no_wrap=True)
@@ -33,8 +33,8 @@ def status_table(statuses: Iterable[SeriesStatus], now: datetime, width: int = _
             status.symbol,
             status.interval.token,
             f"{record.rows:,}",
-            *([_minute(record.first)] if is_wide else []),
-            _minute(record.last),
+            *([_minute_text(record.first)] if is_wide else []),
+            _minute_text(record.last),
             "unknown" if record.ratio is None else f"{record.ratio:.2%}",
             _gaps_text(record),
             *([f"{record.revisions:,}"] if is_wide else []),
@@ -58,8 +58,8 @@ def _deadline_text(deadline: datetime | None, now: datetime) -> str | Text:
     left = deadline - now
     hours, minutes = divmod(max(int(left.total_seconds()), 0) // 60, 60)
     text = f"in {hours // 24} d {hours % 24} h" if hours >= 48 else f"in {hours} h {minutes:02} min"
-    return Text(text, style="bold red" if left < _NEAR else "yellow" if left < _SOON else "")
+    return Text(text, style="bold red" if left < _RED_BELOW else "yellow" if left < _YELLOW_BELOW else "")
 
 
-def _minute(moment: datetime | None) -> str:
+def _minute_text(moment: datetime | None) -> str:
     return "" if moment is None else f"{moment.astimezone(timezone.utc):%Y-%m-%d %H:%M}"

@@ -25,18 +25,18 @@ from tv_etl.tradingview.models import NO_VALUE, Gap, feed_delay_s
 from tv_etl.tradingview.ohlcv import OHLCV
 from tv_etl.tradingview.services import Limits
 
-# A price that changed is coloured for so long.
+# How long a price that changed stays coloured.
 FLASH_S = 1.0
 SHOWN_GAPS = 3
-READER_S = 0.5  # between two looks at whether a pipe is still read
-WIDE = 110  # columns that the whole table takes
-# A watch ends when it is told to: it waits long for a lost connection.
+READER_CHECK_S = 0.5  # between two checks whether the pipe still has a reader
+WIDE = 110  # columns of a terminal that fits the whole table
+# A watch runs until it is stopped: it waits long for a lost connection.
 LIMITS = Limits(reconnect_s=3_600)
 
 
 @dataclass(frozen=True)
 class Quote:
-    """What is shown of one symbol; None is what the server has not said. `error` is its reason to refuse."""
+    """What is shown of one symbol; None where the server has not said. `error` is the server's reason to refuse it."""
 
     symbol: str
     price: float | None = None
@@ -53,7 +53,7 @@ class Quote:
 
     @classmethod
     def of(cls, symbol: str, fields: Mapping[str, Any]) -> "Quote":
-        """Read it out of all fields that are known of a symbol."""
+        """Read the quote from all known fields of a symbol."""
         traded, scale = _number(fields, "lp_time"), _number(fields, "pricescale")
         return cls(
             symbol,
@@ -70,7 +70,7 @@ class Quote:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The quote as JSON has it: the time in ISO 8601, unknown values null; an error alone where there is one."""
+        """The quote for JSON: time in ISO 8601, unknown values null; if there is an error, only the error."""
         if self.error:
             return {"symbol": self.symbol, "error": self.error}
         return {
@@ -88,7 +88,7 @@ class Quote:
 
 
 class QuoteTable:
-    """The newest quote of each symbol in the order given, which prices moved lately, and what was not seen."""
+    """The newest quote of each symbol in the order given, which prices moved lately, and when nothing was seen."""
 
     def __init__(self, symbols: Sequence[str]) -> None:
         self.quotes = {symbol: Quote(symbol) for symbol in symbols}
@@ -96,7 +96,7 @@ class QuoteTable:
         self._moved: dict[str, tuple[str, float]] = {}
 
     def update(self, quote: Quote, now: float) -> bool:
-        """Take a quote; True if anything of it is new. `now` is a clock for how long a price is coloured."""
+        """Take in a quote; True if anything in it is new. `now` is the clock that colours are timed by."""
         before = self.quotes[quote.symbol]
         self.quotes[quote.symbol] = quote
         if before.price is not None and quote.price is not None and before.price != quote.price:
@@ -104,7 +104,7 @@ class QuoteTable:
         return quote != before
 
     def add_gap(self, gap: Gap) -> bool:
-        """Note that nothing was seen for a while; True the first time, for it concerns every symbol."""
+        """Note that nothing was seen for a while; True the first time, since each gap is reported for every symbol."""
         span = (gap.start, gap.end)
         if self.gaps and self.gaps[-1][1] >= gap.start:
             return False
@@ -117,7 +117,7 @@ class QuoteTable:
         return all(quote.error for quote in self.quotes.values())
 
     def render(self, now: float, width: int, status: str = "") -> RenderableType:
-        """The table and its footer; prices in colour that changed lately, bid and ask where the width has room."""
+        """The table and its footer; recently changed prices in colour, bid and ask if the width allows."""
         is_wide = width >= WIDE
         table = Table(box=None, padding=(0, 1, 0, 0))
         table.add_column("symbol", no_wrap=True)
@@ -141,12 +141,14 @@ class QuoteTable:
                 "" if quote.last_trade is None else f"{quote.last_trade:%m-%d %H:%M:%S}",
                 _delay(quote.delay_s),
             )
-        footer = [Text(f"nothing was seen {_clock(start)} to {_clock(end)} UTC", "yellow") for start, end in self.gaps]
+        footer = [
+            Text(f"nothing was seen from {_clock(start)} to {_clock(end)} UTC", "yellow") for start, end in self.gaps
+        ]
         return Group(table, *footer, *([Text(status, "yellow")] if status else []))
 
 
 async def print_once(symbols: Sequence[str], *, as_json: bool, ws_url: str | None, account: Account) -> bool:
-    """Print the quotes as they are now; False if a symbol was refused. Raises TradingViewError."""
+    """Print the current quotes; False if a symbol was refused. Raises TradingViewError."""
     table = QuoteTable(symbols)
     async with OHLCV(ws_url, account=account) as client:
         for symbol, found in (await client.get_quotes(symbols)).items():
@@ -165,7 +167,7 @@ async def print_once(symbols: Sequence[str], *, as_json: bool, ws_url: str | Non
 
 
 async def watch_quotes(symbols: Sequence[str], *, as_json: bool, ws_url: str | None, account: Account) -> bool:
-    """Show every change until the caller ends it, or no symbol is left: then False. Raises TradingViewError."""
+    """Show every change until cancelled, or until all symbols are refused: then False. Raises TradingViewError."""
     table = QuoteTable(symbols)
 
     def on_gap(gap: Gap) -> None:
@@ -175,7 +177,7 @@ async def watch_quotes(symbols: Sequence[str], *, as_json: bool, ws_url: str | N
 
     async with OHLCV(ws_url, account=account, limits=LIMITS, on_gap=on_gap) as client:
         if as_json:
-            await _first_of(_print_changes(client, table), _reader_leaves())
+            await _run_until_one_ends(_print_changes(client, table), _wait_until_reader_leaves())
             return False
 
         console = Console()
@@ -187,7 +189,7 @@ async def watch_quotes(symbols: Sequence[str], *, as_json: bool, ws_url: str | N
                 time.monotonic(), console.width, "the connection is lost: trying again" if is_lost else ""
             )
 
-        # The footer says it, and a line of the log would tear the table.
+        # The footer says what the log would, and a log line would tear the table.
         logging.getLogger("tv_etl").addHandler(logging.NullHandler())
         with Live(console=console, get_renderable=render, refresh_per_second=8):
             async for _ in _changes(client, table):
@@ -201,18 +203,18 @@ async def _print_changes(client: OHLCV, table: QuoteTable) -> None:
             _print_line(quote.to_dict())
 
 
-async def _reader_leaves() -> None:
-    """Wait until nobody reads our pipe: in a closed market no line may be due for days, and none would tell."""
+async def _wait_until_reader_leaves() -> None:
+    """Wait until nobody reads our pipe: in a closed market it may be days until a line is due and writing it fails."""
     pipe = select.poll()
     pipe.register(sys.stdout.fileno(), 0)
     while not pipe.poll(0):
-        await asyncio.sleep(READER_S)
+        await asyncio.sleep(READER_CHECK_S)
     raise BrokenPipeError
 
 
-async def _first_of(*works: Coroutine[Any, Any, None]) -> None:
-    """Do all until one ends; what it raises is raised."""
-    tasks = [asyncio.ensure_future(work) for work in works]
+async def _run_until_one_ends(*coroutines: Coroutine[Any, Any, None]) -> None:
+    """Run all until one ends; raise what it raises."""
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:

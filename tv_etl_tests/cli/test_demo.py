@@ -1,4 +1,4 @@
-"""What the demo may touch. That it does all it promises is tested through the command, in test_cli."""
+"""What the demo may touch. That it does all it promises is tested through the command, in test_main."""
 
 from pathlib import Path
 

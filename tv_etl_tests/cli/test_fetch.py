@@ -1,4 +1,4 @@
-"""`tv-etl fetch`: what is fetched, what is left out and what is said about it."""
+"""`tv-etl fetch`: what is fetched, what is left out and what is reported."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ from statistics import median
 import pyarrow.parquet as pq
 import pytest
 
-from tv_etl.cli.fetch import Wanted, parse_time
+from tv_etl.cli.fetch import FetchOptions, parse_time
 from tv_etl.lake.store import BarStore
 from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.server import serve_in_thread
@@ -50,12 +50,12 @@ def test_the_forming_bar_is_left_out_unless_it_is_wanted(market_url: str) -> Non
     assert [row["timestamp"][11:16] for row in rows_of(forming)] == ["14:59", "15:00"]
 
 
-def test_a_range_is_half_open_and_in_utc_unless_it_says_otherwise(market_url: str) -> None:
+def test_a_range_is_half_open_and_in_utc_unless_an_offset_is_given(market_url: str) -> None:
     arguments = ("fetch", "BINANCE:BTCUSDT", "--interval", "1h")
-    spoken = call(*arguments, "--start", "2026-11-17", "--end", "2026-11-17T02:00", url=market_url)
+    plain = call(*arguments, "--start", "2026-11-17", "--end", "2026-11-17T02:00", url=market_url)
     zoned = call(*arguments, "--start", "2026-11-17T01:00+01:00", "--end", "2026-11-17T02:00Z", url=market_url)
-    assert [row["timestamp"][11:13] for row in rows_of(spoken.stdout)] == ["00", "01"]
-    assert zoned.stdout == spoken.stdout
+    assert [row["timestamp"][11:13] for row in rows_of(plain.stdout)] == ["00", "01"]
+    assert zoned.stdout == plain.stdout
 
 
 def test_a_bad_symbol_fails_alone_and_by_name(market_url: str, tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_a_bad_symbol_fails_alone_and_by_name(market_url: str, tmp_path: Path) -
     assert "Error: NASDAQ:NOPE 1d: symbol 'NASDAQ:NOPE': invalid symbol\n" in done.stderr
     assert "Error: no symbol 1d: symbol 'no symbol': expected EXCHANGE:TICKER" in done.stderr
     assert "Error: FAULT:SERIES_ERROR 1d: " in done.stderr
-    assert "Error: FAULT:STRING_BARS 1d: " in done.stderr and "rows of the answer were no bars" in done.stderr
+    assert "Error: FAULT:STRING_BARS 1d: " in done.stderr and "rows of the answer were not bars" in done.stderr
     assert pq.read_table(tmp_path / "bars.parquet")["symbol"].to_pylist() == ["NASDAQ:AAPL"] * 5
 
 
@@ -78,32 +78,32 @@ def test_where_every_series_fails_no_file_is_made(market_url: str, tmp_path: Pat
     ("arguments", "reason"),
     [
         (("--interval", "7q"), "interval '7q': expected e.g. 1m"),
-        (("--start", "yesterday"), "--start 'yesterday' is no time; write e.g. 2026-11-02"),
+        (("--start", "yesterday"), "--start 'yesterday' is not a time; write e.g. 2026-11-02"),
         (("--start", "2026-11-02", "--bars", "3"), "--start or --bars, not both"),
         (("--start", "2026-11-02", "--end", "2026-11-02"), "is not before --end"),
-        (("--out", "bars.xlsx"), "'bars.xlsx' has no ending .parquet, .csv, .json: name the --format"),
+        (("--out", "bars.xlsx"), "'bars.xlsx' does not end with .parquet or .csv or .json: choose a --format"),
         (("--lake", "ftp://host/lake"), "ftp://host/lake"),
         (("--bars", "0"), "'--bars'"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_before_anything_is_asked(arguments: tuple[str, ...], reason: str) -> None:
+def test_nonsense_is_refused_before_anything_is_asked(arguments: tuple[str, ...], reason: str) -> None:
     done = call("fetch", "NASDAQ:AAPL", *arguments, url="ws://127.0.0.1:1/")
     assert (done.returncode, done.stdout) == (2, "")
     assert reason in done.stderr
 
 
-def test_what_the_server_has_not_is_said(market_url: str) -> None:
+def test_what_the_server_lacks_is_reported(market_url: str) -> None:
     weekend = call("fetch", "NASDAQ:AAPL", "--start", "2026-11-14", "--end", "2026-11-15", url=market_url)
     assert (weekend.returncode, rows_of(weekend.stdout)) == (0, [])
-    assert weekend.stderr == "NASDAQ:AAPL 1d: the server has no bars in what was asked\n"
+    assert weekend.stderr == "NASDAQ:AAPL 1d: the server has no bars in the requested range\n"
     deep = call("fetch", "NASDAQ:AAPL", "--interval", "1m", "--bars", "9000", url=market_url)
     assert len(rows_of(deep.stdout)) == 4_999
     assert deep.stderr == "NASDAQ:AAPL 1m: 4,999 of 9,000 bars: the server has no more for this account\n"
     early = call("fetch", "NASDAQ:AAPL", "--interval", "1m", "--start", "2026-01-01", url=market_url)
-    assert "the server has only bars from 2026-10-30" in early.stderr
+    assert "the server's bars for this account begin at 2026-10-30" in early.stderr
 
 
-def test_a_lake_gets_the_bars_and_a_readjusted_history_whole(tmp_path: Path) -> None:
+def test_a_lake_gets_the_bars_and_a_whole_readjusted_history(tmp_path: Path) -> None:
     clock = MarketClock(FIRST + 300 * 60, speed=0)
     arguments = ("fetch", "NASDAQ:SPLT", "--interval", "1m", "--bars")
     with serve_in_thread(replay(tmp_path / "before", minute_rows(300), "1"), clock=clock) as server:
@@ -138,7 +138,7 @@ def test_a_lake_gets_all_that_was_fetched_of_a_readjusted_history(tmp_path: Path
     assert stored["close"].to_pylist()[-len(written) :] == written["close"].to_pylist()
 
 
-def test_a_range_of_a_file_is_that_range_also_where_a_lake_takes_more(tmp_path: Path, market_url: str) -> None:
+def test_a_file_gets_only_the_range_even_where_a_lake_takes_more(tmp_path: Path, market_url: str) -> None:
     arguments = ("fetch", "BINANCE:BTCUSDT", "--interval", "1h", "--lake", "lake")
     assert call(*arguments, "--bars", "5", url=market_url, cwd=tmp_path).returncode == 0
     span = ("--start", "2026-11-16", "--end", "2026-11-16T03:00")
@@ -158,21 +158,21 @@ def test_a_series_that_the_lake_refuses_is_named(market_url: str, tmp_path: Path
     assert "adjustment" in done.stderr
 
 
-def test_a_server_that_is_not_there_is_told_once_for_all() -> None:
+def test_a_server_that_is_not_there_is_reported_once_for_all_series() -> None:
     done = call("fetch", "NASDAQ:AAPL", "NYSE:JNJ", url="ws://127.0.0.1:1/")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("Error: NASDAQ:AAPL 1d, NYSE:JNJ 1d: 127.0.0.1:1: ")
     assert done.stderr.count("\n") == 1
 
 
-def test_a_pipe_that_is_closed_is_no_traceback(market_url: str) -> None:
+def test_a_closed_pipe_gives_no_traceback(market_url: str) -> None:
     command = f"{TV_ETL} fetch NASDAQ:AAPL BINANCE:BTCUSDT --interval 1m --bars 4000 --ws-url {market_url} | head -1"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=HANG_S)
     assert done.stdout == '"symbol","interval","timestamp","open","high","low","close","volume"\n'
     assert done.stderr == ""
 
 
-def test_a_device_that_is_full_is_told_in_a_line(market_url: str) -> None:
+def test_a_full_device_is_reported_in_a_line(market_url: str) -> None:
     for arguments in ("fetch NASDAQ:AAPL", "watch BINANCE:BTCUSDT --once --json", "watch BINANCE:BTCUSDT --json"):
         command = f"TV_ETL_WS_URL={market_url} {TV_ETL} {arguments} > /dev/full"
         done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=HANG_S)
@@ -218,7 +218,7 @@ def test_times_are_read_with_and_without_zone() -> None:
     assert parse_time("--start", "2026-11-02T14:30:00Z") == datetime(2026, 11, 2, 14, 30, tzinfo=timezone.utc)
 
 
-def test_more_bars_than_one_are_asked_for_only_where_one_may_be_forming() -> None:
-    assert Wanted(bars=5).request("NASDAQ:AAPL", DAY).bars_count == 6
-    assert Wanted(bars=5, with_forming=True).request("NASDAQ:AAPL", DAY).bars_count == 5
-    assert Wanted().request("NASDAQ:AAPL", DAY).bars_count is None
+def test_one_more_bar_is_asked_for_only_where_one_may_be_forming() -> None:
+    assert FetchOptions(bars=5).request("NASDAQ:AAPL", DAY).bars_count == 6
+    assert FetchOptions(bars=5, with_forming=True).request("NASDAQ:AAPL", DAY).bars_count == 5
+    assert FetchOptions().request("NASDAQ:AAPL", DAY).bars_count is None

@@ -24,7 +24,7 @@ def bars(volumes: list[float | None]) -> pa.Table:
     return pa.table({"timestamp": TIMES, **prices, "volume": volumes}, schema=BAR_SCHEMA)
 
 
-def written(out: str, form: FileFormat | None = None) -> None:
+def write(out: str, form: FileFormat | None = None) -> None:
     with destination(out, form) as put:
         assert put is not None
         put(AAPL, bars([0.1, 2e9]))
@@ -34,7 +34,7 @@ def written(out: str, form: FileFormat | None = None) -> None:
 @pytest.mark.parametrize("form", FORMATS)
 def test_duckdb_and_polars_read_every_format_back_to_the_last_digit(form: FileFormat, tmp_path: Path) -> None:
     path = tmp_path / f"bars.{form}"
-    written(str(path))
+    write(str(path))
     expected = [
         (request.symbol, request.width.token, time, price, price, price, price, volume)
         for request, volumes in ((AAPL, [0.1, 2e9]), (NDX, [None, None]))
@@ -57,8 +57,8 @@ def test_duckdb_and_polars_read_every_format_back_to_the_last_digit(form: FileFo
     assert frame["volume"].to_list() == [row[7] for row in expected]
 
 
-def test_json_has_a_bar_on_each_line_and_an_empty_list_is_one(tmp_path: Path) -> None:
-    written(str(tmp_path / "bars.json"))
+def test_json_has_a_bar_on_each_line_or_is_an_empty_list(tmp_path: Path) -> None:
+    write(str(tmp_path / "bars.json"))
     lines = (tmp_path / "bars.json").read_text(encoding="utf-8").splitlines()
     assert json.loads(lines[1].rstrip(",")) == {
         "symbol": "NASDAQ:AAPL", "interval": "1m", "timestamp": "2026-11-02T14:30:00+00:00",
@@ -72,7 +72,7 @@ def test_json_has_a_bar_on_each_line_and_an_empty_list_is_one(tmp_path: Path) ->
 @pytest.mark.parametrize("name", ["new/", "existing"])
 def test_a_directory_gets_a_file_for_each_series(name: str, tmp_path: Path) -> None:
     (tmp_path / "existing").mkdir()
-    written(f"{tmp_path}/{name}")
+    write(f"{tmp_path}/{name}")
     names = sorted(path.name for path in (tmp_path / name).iterdir())
     assert names == ["INDEX%3A%C3%9C%26%2FA.1d.parquet", "NASDAQ%3AAAPL.1m.parquet"]
     assert pl.read_parquet(tmp_path / name / "*.parquet")["symbol"].unique().sort().to_list() == [
@@ -83,7 +83,7 @@ def test_a_directory_gets_a_file_for_each_series(name: str, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.filterwarnings("error")
-def test_what_breaks_off_leaves_the_older_file(form: FileFormat, tmp_path: Path) -> None:
+def test_an_interrupted_write_leaves_the_older_file(form: FileFormat, tmp_path: Path) -> None:
     path = tmp_path / f"bars.{form}"
     path.write_text("older")
     with pytest.raises(KeyboardInterrupt), one_file(path, form) as put:
@@ -92,12 +92,12 @@ def test_what_breaks_off_leaves_the_older_file(form: FileFormat, tmp_path: Path)
     assert (path.read_text(), len(list(tmp_path.iterdir()))) == ("older", 1)
 
 
-def test_what_the_system_refuses_names_the_file(tmp_path: Path) -> None:
+def test_an_error_of_the_system_names_the_file(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ExportError, match=r"file/bars\.csv: "):
-        written(str(tmp_path / "file" / "bars.csv"))
+        write(str(tmp_path / "file" / "bars.csv"))
 
 
-def test_an_ending_may_differ_from_the_format_that_is_named(tmp_path: Path) -> None:
-    written(str(tmp_path / "bars.txt"), "json")
+def test_an_extension_may_differ_from_the_chosen_format(tmp_path: Path) -> None:
+    write(str(tmp_path / "bars.txt"), "json")
     assert len(json.loads((tmp_path / "bars.txt").read_text(encoding="utf-8"))) == 4

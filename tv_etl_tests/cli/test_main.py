@@ -27,7 +27,7 @@ def test_help_names_every_command() -> None:
     assert all(command in result.output for command in ("demo", "fetch", "watch", "status", "market"))
 
 
-def test_the_version_is_the_packages() -> None:
+def test_the_version_is_that_of_the_package() -> None:
     assert __version__ in CliRunner().invoke(main, ["--version"]).output
 
 
@@ -52,7 +52,7 @@ def test_a_lake_on_s3_has_a_status(s3_lake: str) -> None:
     [("s3://no-such-lakes/lake", "NoSuchBucket"), ("ftp://host/lake", "begins with file://, s3://, gs://, az://")],
 )
 @pytest.mark.usefixtures("s3_lake")
-def test_a_lake_that_cannot_be_reached_is_told_in_a_line(lake: str, reason: str) -> None:
+def test_a_lake_that_cannot_be_reached_is_reported_in_a_line(lake: str, reason: str) -> None:
     result = CliRunner().invoke(main, ["status", "--lake", lake])
     assert (result.exit_code, result.output.count("\n")) == (1, 1)
     assert result.output.startswith(f"Error: {lake}") and reason in result.output
@@ -67,7 +67,7 @@ def test_the_demo_refuses_a_directory_that_is_not_its_own(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("command", [[TV_ETL, "market"], [sys.executable, "-m", "tv_etl.market_server"]])
-def test_the_market_says_its_address_and_stops_when_told(command: list[str]) -> None:
+def test_the_market_prints_its_address_and_stops_when_told(command: list[str]) -> None:
     command = [*command, "--port", "0", "--seed", "7"]
     with (
         subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process,

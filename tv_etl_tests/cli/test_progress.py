@@ -5,7 +5,7 @@ from pathlib import Path
 from tv_etl_tests.command import on_terminal
 
 
-def test_the_bar_moves_and_a_last_line_remains(market_url: str, tmp_path: Path) -> None:
+def test_the_bar_moves_and_a_summary_remains(market_url: str, tmp_path: Path) -> None:
     arguments = ["fetch", "NASDAQ:AAPL", "NASDAQ:NOPE", "FAULT:SLOW", "--bars", "7", "--out", f"{tmp_path}/bars.csv"]
     with on_terminal(arguments, url=market_url) as terminal:
         terminal.read_until(lambda: "2/3" in terminal.text and "1 failed" in terminal.text)

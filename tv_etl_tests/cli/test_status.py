@@ -1,4 +1,4 @@
-"""What people read of the lake."""
+"""The status of a lake as people read it."""
 
 import io
 from datetime import datetime, timedelta
