@@ -1,4 +1,4 @@
-"""Cron expressions, as schedules take them: five fields, minute to day of the week."""
+"""Cron expressions, as schedules accept them: five fields, minute to day of the week."""
 
 import re
 
@@ -13,11 +13,11 @@ _FIELDS = [
 ]
 _NAMED = {"@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually"}
 _PART = re.compile(r"(?:(?P<all>\*)|(?P<first>\w+)(?:-(?P<last>\w+))?)(?:/(?P<step>\d+))?")
-_DAYS_OF = {2: 29, 4: 30, 6: 30, 9: 30, 11: 30}
+_DAYS_IN_MONTH = {2: 29, 4: 30, 6: 30, 9: 30, 11: 30}
 
 
 class CronError(ValueError):
-    """The text is no cron expression; names the text and what would be right."""
+    """The text is not a cron expression; the message names it and what would be right."""
 
     def __init__(self, text: str, reason: str) -> None:
         super().__init__(f"{text!r}: {reason}")
@@ -35,35 +35,35 @@ def check_cron(text: str) -> str:
     if len(fields) != len(_FIELDS):
         raise CronError(text, "expected five fields: minute hour day month weekday, e.g. 20 * * * *")
     days, months = (
-        [_values(text, part, *_FIELDS[number]) for part in fields[number].lower().split(",")] for number in (2, 3)
+        [_parse_part(text, part, *_FIELDS[number]) for part in fields[number].lower().split(",")] for number in (2, 3)
     )
     for number in (0, 1, 4):
         for part in fields[number].lower().split(","):
-            _values(text, part, *_FIELDS[number])
+            _parse_part(text, part, *_FIELDS[number])
     earliest = min(min(each) for each in days)
-    if fields[4] == "*" and earliest > max(_DAYS_OF.get(month, 31) for each in months for month in each):
-        raise CronError(text, f"no such month has a day {earliest}")
+    if fields[4] == "*" and earliest > max(_DAYS_IN_MONTH.get(month, 31) for each in months for month in each):
+        raise CronError(text, f"none of these months has a day {earliest}")
     return text
 
 
-def _values(text: str, part: str, field: str, lowest: int, highest: int, names: dict[str, int]) -> range:
+def _parse_part(text: str, part: str, field: str, lowest: int, highest: int, names: dict[str, int]) -> range:
     match = _PART.fullmatch(part)
     if match is None:
-        raise CronError(text, f"{part!r} is no {field}: expected e.g. *, {lowest}, {lowest}-{highest} or */2")
-    first = lowest if match["all"] else _number(text, match["first"], field, lowest, highest, names)
+        raise CronError(text, f"{part!r} is not a valid {field}: expected e.g. *, {lowest}, {lowest}-{highest} or */2")
+    first = lowest if match["all"] else _parse_number(text, match["first"], field, lowest, highest, names)
     last = first if match["first"] and not match["step"] else highest
     if match["last"]:
-        last = _number(text, match["last"], field, lowest, highest, names)
+        last = _parse_number(text, match["last"], field, lowest, highest, names)
     if first > last:
-        raise CronError(text, f"{part!r}: the range of the {field} ends before it begins")
+        raise CronError(text, f"{part!r}: the {field} range ends before it begins")
     step = int(match["step"] or 1)
     if step == 0:
-        raise CronError(text, f"{part!r}: a step is at least 1")
+        raise CronError(text, f"{part!r}: a step must be at least 1")
     return range(first, last + 1, step)
 
 
-def _number(text: str, word: str, field: str, lowest: int, highest: int, names: dict[str, int]) -> int:
+def _parse_number(text: str, word: str, field: str, lowest: int, highest: int, names: dict[str, int]) -> int:
     number = names.get(word, int(word) if word.isascii() and word.isdigit() else -1)
     if not lowest <= number <= highest:
-        raise CronError(text, f"{word!r} is no {field}: expected {lowest} to {highest}")
+        raise CronError(text, f"{word!r} is not a valid {field}: expected {lowest} to {highest}")
     return number

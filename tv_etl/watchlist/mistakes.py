@@ -1,4 +1,4 @@
-"""What pydantic has found wrong with a YAML document, in words for the person who wrote it."""
+"""What pydantic found wrong with a YAML document, worded for the person who wrote it."""
 
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
@@ -9,7 +9,7 @@ from pydantic_core import ErrorDetails
 
 from tv_etl.watchlist.yaml_places import Location, Mistake, YamlDocument
 
-_SHOWN = 60  # characters of a wrong value
+_MAX_SHOWN = 60  # characters of a wrong value
 
 
 def find_mistakes(
@@ -21,14 +21,14 @@ def find_mistakes(
     found = [
         Mistake(
             document.find([*at, *details["loc"]], of_key=details["type"] == "extra_forbidden"),
-            f"{'.'.join(map(str, details['loc'])) or 'file'}: {_words(schema, details)}",
+            f"{'.'.join(map(str, details['loc'])) or 'file'}: {_describe(schema, details)}",
         )
         for details in error.errors()
     ]
     return sorted([*found, *document.repeated_keys()], key=lambda each: each.place)
 
 
-def _words(schema: Mapping[str, Any], details: ErrorDetails) -> str:
+def _describe(schema: Mapping[str, Any], details: ErrorDetails) -> str:
     location, value = details["loc"], details["input"]
     if details["type"] == "extra_forbidden":
         return _unknown_key(str(location[-1]), _known_keys(schema, location[:-1]))
@@ -36,17 +36,17 @@ def _words(schema: Mapping[str, Any], details: ErrorDetails) -> str:
         return "is missing"
     if details["type"] in ("model_type", "model_attributes_type", "dict_type"):
         known = ", ".join(_known_keys(schema, location))
-        return f"expected a mapping{f' with the keys {known}' if known else ''}, not {_shown(value)}"
+        return f"expected a mapping{f' with the keys {known}' if known else ''}, not {_shorten(value)}"
     message = details["msg"].removeprefix("Value error, ")
     if details["type"] == "value_error" or details["type"] == "mistake" or isinstance(value, dict | list):
         return message
-    return f"{message}, not {_shown(value)}"
+    return f"{message}, not {_shorten(value)}"
 
 
 def _unknown_key(key: str, known: list[str]) -> str:
     nearest = get_close_matches(key, known, n=1, cutoff=0.6)
-    meant = f"; did you mean {nearest[0]}?" if nearest else ";"
-    return f"is no key here{meant} known are {', '.join(known)}"
+    hint = f"; did you mean {nearest[0]}?" if nearest else ";"
+    return f"is not a known key{hint} known keys: {', '.join(known)}"
 
 
 def _known_keys(schema: Mapping[str, Any], location: Location) -> list[str]:
@@ -72,6 +72,6 @@ def _alternatives(schema: Mapping[str, Any], node: Mapping[str, Any]) -> Iterato
         yield node
 
 
-def _shown(value: object) -> str:
+def _shorten(value: object) -> str:
     text = repr(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"

@@ -1,7 +1,7 @@
 """What to collect and what to watch, as written in watchlist.yaml.
 
-Pydantic models only: nothing here fetches bars, stores or knows Dagster. Every mistake in the file is reported with its
-line and column and what would be right, all of them at once.
+Pydantic models only: nothing here fetches or stores bars, or knows Dagster. Every mistake in the file is reported with
+its line and column and what would be right, all of them at once.
 """
 
 import re
@@ -36,8 +36,8 @@ from tv_etl.watchlist.mistakes import find_mistakes
 from tv_etl.watchlist.symbol_file import SymbolFileError, read_symbols
 from tv_etl.watchlist.yaml_places import Location, Mistake, YamlDocument, YamlMistake, read_yaml
 
-# A tick costs little where nothing has closed, so each comes soon after the times that sessions, bars and feeds with a
-# delay of a quarter of an hour close at: on the hour, the half and the quarters.
+# A tick costs little where nothing has closed, so ticks come soon after the times at which sessions, bars and feeds
+# delayed by a quarter of an hour close: the full, half and quarter hours.
 _CRON_BY_UNIT = {
     "s": ("* * * * *", 60),
     "m": ("1-59/5 * * * *", 300),
@@ -46,12 +46,12 @@ _CRON_BY_UNIT = {
     "mo": ("50 */6 * * *", 21_600),
 }
 _CRON_OF_HOURS = ("3-59/15 * * * *", 900)
-# So long nothing may run, for a weekend's power cut or an upgrade, without the loss of a bar.
-_DOWNTIME_S = 86_400
+# How long nothing may run, as in a power cut or an upgrade, without the loss of a bar.
+_SAFE_DOWNTIME_S = 86_400
 
 
 class LossWarning(UserWarning):
-    """An interval whose bars leave the server's window within a day without a run."""
+    """Without a run, bars of this interval leave the server's window within a day."""
 
 
 class WatchlistError(ValueError):
@@ -64,8 +64,8 @@ class WatchlistError(ValueError):
         return cls("\n".join([f"{file}: {count}", *lines]))
 
 
-def _mistakes(found: Iterable[tuple[Location, str]]) -> None:
-    """Raise what was found wrong, each with its own location."""
+def _raise_mistakes(found: Iterable[tuple[Location, str]]) -> None:
+    """Raise a ValidationError of all mistakes found, if any, each with its location."""
     details = [
         InitErrorDetails(type=PydanticCustomError("mistake", "{text}", {"text": text}), loc=tuple(location), input=None)
         for location, text in found
@@ -78,29 +78,29 @@ def _repeated(values: Sequence[Any]) -> list[tuple[int, Any]]:
     return [(number, value) for number, value in enumerate(values) if value in values[:number]]
 
 
-def _without_repetition(values: list[str]) -> list[str]:
-    _mistakes(([number], f"{value} stands there twice") for number, value in _repeated(values))
+def _check_unrepeated(values: list[str]) -> list[str]:
+    _raise_mistakes(([number], f"{value} is listed twice") for number, value in _repeated(values))
     return values
 
 
-def _interval_token(value: object) -> str:
+def _parse_token(value: object) -> str:
     # YAML reads a bare 60 as a number.
     return Interval.parse(str(value)).token
 
 
-def _with_width(value: str) -> str:
+def _check_width(value: str) -> str:
     if not Interval.parse(value).is_time_based:
-        raise ValueError(f"{value} has no width in time and cannot be stored; expected e.g. 1m 1h 1d 1w")
+        raise ValueError(f"{value} is not a length of time and cannot be stored; expected e.g. 1m 1h 1d 1w")
     return value
 
 
-def _variable_name(value: str) -> str:
+def _check_variable_name(value: str) -> str:
     if not re.fullmatch(r"[A-Z_][A-Z0-9_]*", value):
-        raise ValueError(f"{value!r} is not the name of an environment variable, e.g. TV_ETL_WEBHOOK_URL")
+        raise ValueError(f"{value!r} is not the name of an environment variable; write e.g. TV_ETL_WEBHOOK_URL")
     return value
 
 
-def _listed_symbols(value: object, info: ValidationInfo) -> object:
+def _read_listed_symbols(value: object, info: ValidationInfo) -> object:
     # `symbols: {scanner: ...}` lists none: the fields below read what the mapping holds.
     if not isinstance(value, dict):
         return value
@@ -110,15 +110,15 @@ def _listed_symbols(value: object, info: ValidationInfo) -> object:
         try:
             return read_symbols(Path(folder, str(value["file"])))
         except SymbolFileError as error:
-            _mistakes((["file"], text) for text in error.mistakes)
+            _raise_mistakes((["file"], text) for text in error.mistakes)
     if "scanner" not in keys or keys - {"scanner", "interval_s"}:
         found = f", not {', '.join(sorted(keys))}" if keys else ""
-        raise ValueError(f"expected a list, or file, or scanner and interval_s{found}")
+        raise ValueError(f"expected a list, or the key file, or the keys scanner and interval_s{found}")
     return []
 
 
 class _SymbolsSchema:
-    """The forms of `symbols` that JSON schema has to know beside the list."""
+    """The forms of `symbols` other than the list, for the JSON schema."""
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
@@ -137,7 +137,7 @@ class _SymbolsSchema:
 
 Symbol = Annotated[str, AfterValidator(check_symbol)]
 IntervalToken = Annotated[
-    str, BeforeValidator(_interval_token), WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]})
+    str, BeforeValidator(_parse_token), WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]})
 ]
 Cron = Annotated[str, AfterValidator(check_cron)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
@@ -152,31 +152,31 @@ class Group(_Model):
 
     name: Name = Field(default="bars", description="Name of the group's asset: a-z, digits and _.")
     symbols: Annotated[
-        list[Symbol], AfterValidator(_without_repetition), BeforeValidator(_listed_symbols), _SymbolsSchema
+        list[Symbol], AfterValidator(_check_unrepeated), BeforeValidator(_read_listed_symbols), _SymbolsSchema
     ] = Field(
-        description="A list such as [NASDAQ:AAPL]; or {file: symbols.txt}, one symbol a line, or the column symbol of "
-        "a .csv, relative to this file; or {scanner: {...}, interval_s: 3600}, what the screener finds, asked at that "
-        "interval: a symbol that was found once is collected from then on."
+        description="A list such as [NASDAQ:AAPL]; or {file: symbols.txt}, relative to this file: one symbol per line, "
+        "or a .csv with a column named symbol; or {scanner: {...}, interval_s: 3600}: what the screener finds, asked "
+        "every interval_s seconds; a symbol found once is collected from then on."
     )
     scanner: SkipJsonSchema[ScanRequest | None] = Field(default=None, validation_alias=AliasPath("symbols", "scanner"))
     scan_interval_s: SkipJsonSchema[int] = Field(
         default=3_600, ge=60, validation_alias=AliasPath("symbols", "interval_s")
     )
-    intervals: Annotated[list[Annotated[IntervalToken, AfterValidator(_with_width)]], Field(min_length=1)] = Field(
+    intervals: Annotated[list[Annotated[IntervalToken, AfterValidator(_check_width)]], Field(min_length=1)] = Field(
         description="Widths of the bars, e.g. [1m, 5m, 1h, 4h, 1d, 1w, 1mo] or TradingView's [1, 60, 1D]."
     )
     adjustment: Adjustment = Field(
         default="splits", description="Adjust the history for splits, or for dividends as well."
     )
     session: SessionKind = Field(
-        default="regular", description="Without or with bars before and after the main session."
+        default="regular", description="Regular trading hours only, or pre- and post-market as well."
     )
     currency: str | None = Field(default=None, description="ISO code of a currency to convert to, e.g. EUR.")
     backadjustment: bool = Field(default=False, description="Join the contracts of continuous futures without jumps.")
     initial_bars: int | None = Field(
         default=None,
         ge=1,
-        description="Limit of the first fetch of a series; without it everything the server still has is fetched.",
+        description="Limits the first fetch of a series to this many bars; by default, all that the server still has.",
     )
     schedules: dict[IntervalToken, Cron | None] = Field(
         default_factory=dict,
@@ -184,41 +184,41 @@ class Group(_Model):
     )
     check_schedule: Cron | None = Field(
         default="40 5 * * *",
-        description="Cron expression (UTC) for judging what is stored, fetched or not, or null for no such schedule.",
+        description="Cron expression (UTC) for checking all that is stored, even what no run fetches; null for none.",
     )
     check_each_run: bool = Field(
         default=True,
-        description="Judge each series in the run that fetches it as well. That is most of what a run costs Dagster: "
+        description="Also check each series in the run that fetches it. That is most of what a run costs Dagster: "
         "six events, 52 KB in SQLite, for each series. Switch it off for hundreds of series every few minutes.",
     )
     pictures: bool = Field(
         default=True,
-        description="Put candlesticks of the newest bars, 1 KB, into Dagster's event log with every materialization.",
+        description="Add a 1 KB candlestick picture of the newest bars to each materialization in Dagster's event log.",
     )
     automation: bool = Field(
         default=False,
         description="Fetch series that were never stored as soon as they are listed, by declarative automation.",
     )
-    panel: bool = Field(default=False, description="Keep all symbols of an interval side by side as well.")
+    panel: bool = Field(default=False, description="Also keep a dataset with all symbols of an interval side by side.")
     daily_from: IntervalToken | None = Field(
-        default=None, description="Build daily bars of this interval's bars as well, e.g. 1m."
+        default=None, description="Also build daily bars from the bars of this interval, e.g. 1m."
     )
 
     @model_validator(mode="after")
     def _check(self) -> "Group":
         if not self.symbols and self.scanner is None:
-            _mistakes([(["symbols"], "name at least one, or a file or a scanner that has them")])
-        _mistakes(
+            _raise_mistakes([(["symbols"], "list at least one, or name a file or a scanner")])
+        _raise_mistakes(
             (["schedules", interval, "[key]"], f"{interval} is not among the intervals of the group")
             for interval in self.schedules
             if interval not in self.intervals
         )
         repeated = _repeated(self.intervals)
-        _mistakes((["intervals", number], f"{interval} stands there twice") for number, interval in repeated)
+        _raise_mistakes((["intervals", number], f"{interval} is listed twice") for number, interval in repeated)
         if self.daily_from is not None and self.daily_from not in self.intervals:
-            _mistakes([(["daily_from"], f"{self.daily_from} is not among the intervals of the group")])
+            _raise_mistakes([(["daily_from"], f"{self.daily_from} is not among the intervals of the group")])
         if self.daily_from is not None and not Interval.parse(self.daily_from).is_intraday:
-            _mistakes([(["daily_from"], f"{self.daily_from} is no part of a day; write e.g. 1m")])
+            _raise_mistakes([(["daily_from"], f"{self.daily_from} is not shorter than a day; write e.g. 1m")])
         for interval in self.intervals:
             pause_s = self.longest_pause_s(interval)
             if pause_s is not None:
@@ -243,23 +243,23 @@ class Group(_Model):
     def longest_pause_s(self, interval: str) -> float | None:
         """How long nothing may run before bars are lost, where that is less than a day; None where it is more.
 
-        Of a market that never closes, at the default schedule. Bars of a day and more are not lost at all.
+        For a market that never closes, at the default schedule. Bars of a day or more are never lost.
         """
         width = Interval.parse(interval)
         # The tick before the pause may have come just before a close, and so may the one after it.
         pause_s = ASSUMED_WINDOW_BARS * width.seconds - 2 * _default_cron(width)[1]
-        return float(max(pause_s, 0)) if pause_s < _DOWNTIME_S else None
+        return float(max(pause_s, 0)) if pause_s < _SAFE_DOWNTIME_S else None
 
 
 def _default_cron(width: Interval) -> tuple[str, int]:
-    """The cron expression, and the seconds from tick to tick."""
+    """The cron expression, and the seconds between its ticks."""
     return _CRON_OF_HOURS if width.unit == "m" and width.count >= 60 else _CRON_BY_UNIT[width.unit]
 
 
 class WebhookTarget(_Model):
-    """Where alerts go: the URL stands in the environment variable `url_env`, never in the file."""
+    """Where alerts go: the URL is in the environment variable `url_env`, never in the file."""
 
-    url_env: Annotated[str, AfterValidator(_variable_name)] = Field(
+    url_env: Annotated[str, AfterValidator(_check_variable_name)] = Field(
         description="Name of the environment variable that holds the address."
     )
     kind: Literal["json", "slack"] = Field(default="json", description="The alert as JSON, or a message for Slack.")
@@ -270,15 +270,15 @@ class Alerts(_Model):
     """Rules on prices, and where an alert is delivered."""
 
     rules: list[AlertRule] = Field(default_factory=list, description="What to watch for, see AlertRule.")
-    webhooks: list[WebhookTarget] = Field(default_factory=list, description="Who is told, see WebhookTarget.")
+    webhooks: list[WebhookTarget] = Field(default_factory=list, description="Where alerts are sent, see WebhookTarget.")
     interval_s: int = Field(default=30, ge=5, description="Seconds between two evaluations of the rules.")
 
     @model_validator(mode="after")
     def _check(self) -> "Alerts":
         names = _repeated([rule.name for rule in self.rules])
-        _mistakes((["rules", number, "name"], f"the name {name} stands there twice") for number, name in names)
+        _raise_mistakes((["rules", number, "name"], f"the name {name} is used twice") for number, name in names)
         if self.rules and not self.webhooks:
-            _mistakes([(["webhooks"], "the rules have nobody to tell; name at least one")])
+            _raise_mistakes([(["webhooks"], "the rules have nowhere to send alerts; list at least one webhook")])
         return self
 
 
@@ -292,7 +292,7 @@ class Watchlist(_Model):
     def _check(self) -> "Watchlist":
         names = _repeated([group.name for group in self.groups])
         found: list[tuple[Location, str]] = [
-            (["groups", number, "name"], f"the name {name} stands there twice") for number, name in names
+            (["groups", number, "name"], f"the name {name} is used twice") for number, name in names
         ]
         owners: dict[tuple[str, str], str] = {}
         for number, group in enumerate(self.groups):
@@ -300,9 +300,9 @@ class Watchlist(_Model):
                 for interval in group.intervals:
                     owner = owners.setdefault((symbol, interval), group.name)
                     if owner != group.name:
-                        text = f"{symbol} {interval} stands in {owner} and in {group.name}"
+                        text = f"{symbol} {interval} is in both {owner} and {group.name}; keep it in one"
                         found.append((["groups", number, "symbols", place], text))
-        _mistakes(found)
+        _raise_mistakes(found)
         return self
 
 
@@ -316,9 +316,9 @@ def read_watchlist(
     document: YamlDocument | None = None,
     at: Location = (),
 ) -> AnyWatchlist:
-    """The watchlist that was written at a location of a document of a file. Raises WatchlistError.
+    """Validate the content found at a location of a file's document. Raises WatchlistError.
 
-    Symbol files are looked for beside the file.
+    Symbol files are relative to the file.
     """
     try:
         watchlist = model.model_validate(content, context={"folder": file.parent})

@@ -1,4 +1,4 @@
-"""Symbols from a file: one a line, or the column `symbol` of a CSV file."""
+"""Symbols from a file: one per line, or the column `symbol` of a CSV file."""
 
 import csv
 import re
@@ -41,10 +41,10 @@ def read_symbols(path: Path) -> list[str]:
             mistakes.append(f"{path}:{number}: {error}")
             continue
         if symbol in lines:
-            mistakes.append(f"{path}:{number}: {symbol} stands in line {lines[symbol]} already")
+            mistakes.append(f"{path}:{number}: {symbol} is already listed on line {lines[symbol]}")
         lines.setdefault(symbol, number)
     if not lines and not mistakes:
-        mistakes.append(f"{path}: no symbols; write one a line, e.g. NASDAQ:AAPL")
+        mistakes.append(f"{path}: no symbols; write one per line, e.g. NASDAQ:AAPL")
     if mistakes:
         raise SymbolFileError(mistakes)
     return list(lines)

@@ -13,7 +13,7 @@ _KEY = "[key]"  # pydantic's last part of the location of a mapping's key
 
 @dataclass(frozen=True, order=True)
 class Place:
-    """A line and a column of a file, both from 1 on."""
+    """A line and a column of a file, both counted from 1."""
 
     line: int
     column: int
@@ -28,7 +28,7 @@ class Mistake:
 
 
 class YamlMistake(ValueError):
-    """The text is no YAML; where and why."""
+    """The text is not YAML; says where and why."""
 
     def __init__(self, mistake: Mistake) -> None:
         super().__init__(f"{mistake.place.line}:{mistake.place.column}: {mistake.text}")
@@ -36,7 +36,7 @@ class YamlMistake(ValueError):
 
 
 class YamlDocument:
-    """A document of a YAML text: its content, and where each part of it stands."""
+    """A document of a YAML text: its content, and where each part of it is."""
 
     def __init__(self, content: Any, node: yaml.Node | None) -> None:
         self.content = content
@@ -48,12 +48,14 @@ class YamlDocument:
         return Place(1, 1) if self._node is None else _place(self._node)
 
     def find(self, location: Location, *, of_key: bool = False) -> Place:
-        """Where a value stands, or its key; for what is not in the text, the nearest that encloses it."""
+        """Where a value is, or its key; for what is not in the text, the nearest part that encloses it."""
         node, place = self._node, self.place
         for number, part in enumerate(location):
             if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
                 node = node.value[part]
-            elif isinstance(node, yaml.MappingNode) and (pairs := [each for each in node.value if _is(each[0], part)]):
+            elif isinstance(node, yaml.MappingNode) and (
+                pairs := [each for each in node.value if _matches(each[0], part)]
+            ):
                 key, node = pairs[-1]
                 rest = list(location[number + 1 :])
                 if rest == [_KEY] or (of_key and not rest):
@@ -64,7 +66,7 @@ class YamlDocument:
         return place
 
     def repeated_keys(self) -> Iterator[Mistake]:
-        """Keys that stand twice in one mapping: YAML forbids them, and parsers drop all but the last."""
+        """Keys that appear twice in one mapping: YAML forbids them, and parsers drop all but the last."""
         seen_nodes: set[int] = set()
         waiting = [self._node]
         while waiting:
@@ -80,7 +82,7 @@ class YamlDocument:
                     waiting.append(value)
                     if isinstance(key, yaml.ScalarNode):
                         if key.value in lines:
-                            text = f"{key.value}: the key stands in line {lines[key.value]} already"
+                            text = f"{key.value}: the key is already on line {lines[key.value]}"
                             yield Mistake(_place(key), text)
                         lines.setdefault(key.value, _place(key).line)
 
@@ -99,8 +101,8 @@ def read_yaml(text: str) -> list[YamlDocument]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Place(1, 1) if mark is None else Place(mark.line + 1, mark.column + 1)
-        begun = f"{error.context} that begins in line {error.context_mark.line + 1}, " if error.context_mark else ""
-        raise YamlMistake(Mistake(place, f"not YAML: {begun}{error.problem or error}")) from None
+        context = f"{error.context} that begins on line {error.context_mark.line + 1}, " if error.context_mark else ""
+        raise YamlMistake(Mistake(place, f"not YAML: {context}{error.problem or error}")) from None
     except yaml.YAMLError as error:
         raise YamlMistake(Mistake(Place(1, 1), f"not YAML: {' '.join(str(error).split())}")) from None
     except ValueError as error:  # e.g. a date that does not exist
@@ -112,6 +114,6 @@ def _place(node: yaml.Node) -> Place:
     return Place(node.start_mark.line + 1, node.start_mark.column + 1)
 
 
-def _is(key: yaml.Node, part: str | int) -> bool:
+def _matches(key: yaml.Node, part: str | int) -> bool:
     # A bare 60 is a number in the content and a text in the node.
     return isinstance(key, yaml.ScalarNode) and key.value == str(part)

@@ -178,7 +178,7 @@ def test_a_group_has_them_only_where_they_are_switched_on() -> None:
 
 
 @pytest.mark.parametrize(
-    ("daily_from", "reason"), [("1m", "1m is not among the intervals"), ("1d", "1d is no part of a day")]
+    ("daily_from", "reason"), [("1m", "1m is not among the intervals"), ("1d", "1d is not shorter than a day")]
 )
 def test_days_are_built_of_intervals_that_are_collected(daily_from: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):

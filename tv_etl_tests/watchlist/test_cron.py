@@ -1,4 +1,4 @@
-"""What is taken for a cron expression is one to Dagster as well."""
+"""What is accepted as a cron expression is one for Dagster as well."""
 
 import pytest
 from dagster._utils.schedules import is_valid_cron_string
@@ -51,15 +51,15 @@ def test_usual_expressions_are_accepted(text: str) -> None:
         ("", "expected five fields"),
         ("* * * *", "expected five fields"),
         ("* * * * * *", "expected five fields"),
-        ("60 * * * *", "'60' is no minute: expected 0 to 59"),
-        ("* 24 * * *", "'24' is no hour"),
-        ("* * 0 * *", "'0' is no day of the month"),
-        ("* * * 13 *", "'13' is no month"),
-        ("* * * * fr", "'fr' is no day of the week"),
-        ("30-10 * * * *", "ends before it begins"),
-        ("*/0 * * * *", "a step is at least 1"),
-        ("1- * * * *", "'1-' is no minute: expected e.g."),
-        ("0 0 31 4,6 *", "no such month has a day 31"),
+        ("60 * * * *", "'60' is not a valid minute: expected 0 to 59"),
+        ("* 24 * * *", "'24' is not a valid hour"),
+        ("* * 0 * *", "'0' is not a valid day of the month"),
+        ("* * * 13 *", "'13' is not a valid month"),
+        ("* * * * fr", "'fr' is not a valid day of the week"),
+        ("30-10 * * * *", "the minute range ends before it begins"),
+        ("*/0 * * * *", "a step must be at least 1"),
+        ("1- * * * *", "'1-' is not a valid minute: expected e.g."),
+        ("0 0 31 4,6 *", "none of these months has a day 31"),
         ("@often", "expected five fields"),
     ],
 )

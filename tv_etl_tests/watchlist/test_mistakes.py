@@ -27,26 +27,26 @@ def texts(text: str) -> list[str]:
     return [f"{each.place.line}:{each.place.column} {each.text}" for each in found]
 
 
-def test_an_unknown_key_is_told_its_nearest_neighbour() -> None:
+def test_for_an_unknown_key_the_nearest_one_is_suggested() -> None:
     text = "leaves:\n  - number: 1\n    color: red\n"
-    assert texts(text) == ["3:5 leaves.0.color: is no key here; did you mean colour? known are colour, number"]
+    assert texts(text) == ["3:5 leaves.0.color: is not a known key; did you mean colour? known keys: colour, number"]
 
 
-def test_a_key_like_no_other_is_told_those_that_there_are() -> None:
-    assert texts("leaves: []\nzzz: 1\n") == ["2:1 zzz: is no key here; known are leaves, root"]
+def test_for_a_key_like_no_other_the_known_keys_are_listed() -> None:
+    assert texts("leaves: []\nzzz: 1\n") == ["2:1 zzz: is not a known key; known keys: leaves, root"]
 
 
-def test_a_missing_key_stands_where_it_would_be() -> None:
+def test_a_missing_key_is_reported_where_it_would_be() -> None:
     assert texts("leaves:\n  - colour: red\n") == ["2:5 leaves.0.number: is missing"]
 
 
-def test_a_wrong_type_is_shown_with_what_stands_there() -> None:
+def test_a_wrong_type_is_shown_with_the_value_found() -> None:
     assert texts("leaves:\n  - number: many\n") == [
         "2:13 leaves.0.number: Input should be a valid integer, unable to parse string as an integer, not 'many'"
     ]
 
 
-def test_what_should_be_a_mapping_is_told_its_keys() -> None:
+def test_for_what_should_be_a_mapping_its_keys_are_listed() -> None:
     assert texts("leaves: [5]\n") == ["1:10 leaves.0: expected a mapping with the keys colour, number, not 5"]
     assert texts("just words") == ["1:1 file: expected a mapping with the keys leaves, root, not 'just words'"]
 

@@ -34,7 +34,7 @@ def test_intervals_are_read_in_either_spelling_and_as_yaml_numbers(tmp_path: Pat
     assert watchlist.groups[0].intervals == ["1m", "1h", "1d", "1mo", "5m"]
 
 
-def test_every_interval_has_a_schedule_unless_it_is_refused() -> None:
+def test_every_interval_has_a_schedule_unless_it_is_null() -> None:
     group = Group(symbols=["A:B"], intervals=["1m", "1h", "1d", "1mo"], schedules={"1d": None, "1h": "7 * * * *"})
     assert group.cron("1m") == "1-59/5 * * * *"
     assert group.cron("1h") == "7 * * * *"
@@ -50,7 +50,7 @@ def test_an_interval_whose_bars_a_day_of_downtime_loses_is_named() -> None:
         Group(symbols=["A:B"], intervals=["30s", "1m", "1mo"])
 
 
-def test_a_scanner_may_stand_where_symbols_are_listed(tmp_path: Path) -> None:
+def test_a_scanner_may_replace_the_list_of_symbols(tmp_path: Path) -> None:
     text = """
         groups:
           - name: liquid
@@ -95,23 +95,26 @@ def test_settings_reach_the_series() -> None:
         ({}, "1:1: groups: is missing"),
         ({"groups": []}, "groups"),
         ({"groups": [{**GROUP, "symbols": ["AAPL"]}]}, "groups.0.symbols.0: .*'AAPL'"),
-        ({"groups": [{**GROUP, "symbols": ["A:B", "A:B"]}]}, "A:B stands there twice"),
-        ({"groups": [{**GROUP, "symbols": []}]}, "groups.0.symbols: name at least one"),
+        ({"groups": [{**GROUP, "symbols": ["A:B", "A:B"]}]}, "A:B is listed twice"),
+        ({"groups": [{**GROUP, "symbols": []}]}, "groups.0.symbols: list at least one"),
         ({"groups": [{"intervals": ["1d"]}]}, "groups.0.symbols: is missing"),
-        ({"groups": [{**GROUP, "symbols": {}}]}, "groups.0.symbols: .*expected a list, or file, or scanner"),
+        (
+            {"groups": [{**GROUP, "symbols": {}}]},
+            "groups.0.symbols: .*expected a list, or the key file, or the keys scanner and interval_s",
+        ),
         ({"groups": [{**GROUP, "symbols": {"scaner": {}}}]}, "groups.0.symbols: .*not scaner"),
         ({"groups": [{**GROUP, "symbols": {"scanner": {"limit": 0}}}]}, "groups.0.symbols.scanner.limit"),
         ({"groups": [{**GROUP, "symbols": {"scanner": {"sort": "x"}}}]}, "groups.0.symbols.scanner.sort"),
         ({"groups": [{**GROUP, "symbols": {"scanner": {}, "interval_s": 5}}]}, "groups.0.symbols.interval_s"),
         ({"groups": [{**GROUP, "scanner": {}}]}, "groups.0.scanner"),
         ({"groups": [{**GROUP, "intervals": ["1x"]}]}, "groups.0.intervals.0: .*'1x'"),
-        ({"groups": [{**GROUP, "intervals": ["1d", "D"]}]}, "1d stands there twice"),
-        ({"groups": [{**GROUP, "intervals": ["100T"]}]}, "no width in time"),
+        ({"groups": [{**GROUP, "intervals": ["1d", "D"]}]}, "1d is listed twice"),
+        ({"groups": [{**GROUP, "intervals": ["100T"]}]}, "not a length of time"),
         ({"groups": [{**GROUP, "intervalls": ["1d"]}]}, "groups.0.intervalls"),
         ({"groups": [{**GROUP, "schedules": {"1h": "* * * * *"}}]}, "1h is not among the intervals"),
-        ({"groups": [GROUP, {**GROUP, "name": "more"}]}, "stands in bars and in more"),
-        ({"groups": [GROUP, {**GROUP, "symbols": ["A:B"]}]}, "the name bars stands there twice"),
-        ({"groups": [GROUP], "alerts": {"rules": [RULE]}}, "nobody to tell"),
+        ({"groups": [GROUP, {**GROUP, "name": "more"}]}, "is in both bars and more"),
+        ({"groups": [GROUP, {**GROUP, "symbols": ["A:B"]}]}, "the name bars is used twice"),
+        ({"groups": [GROUP], "alerts": {"rules": [RULE]}}, "nowhere to send alerts"),
         ({"groups": [GROUP], "alerts": {"rules": [RULE, RULE], "webhooks": [WEBHOOK]}}, "the name high"),
         ({"groups": [GROUP], "alerts": {"webhooks": [{"url_env": "https://x"}]}}, "environment variable"),
         ({"groups": [GROUP], "alerts": {"rules": [{**RULE, "kind": "moon"}]}}, "alerts.rules.0.kind"),
@@ -127,7 +130,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         load_watchlist(tmp_path / "nowhere.yaml")
 
 
-def test_symbols_may_stand_in_a_file_beside_the_watchlist(tmp_path: Path) -> None:
+def test_symbols_may_be_in_a_file_beside_the_watchlist(tmp_path: Path) -> None:
     (tmp_path / "symbols.txt").write_text("NASDAQ:AAPL\nNYSE:JNJ\n", encoding="utf-8")
     (group,) = load(tmp_path, "groups: [{symbols: {file: symbols.txt}, intervals: [1d]}]").groups
     assert (group.symbols, group.scanner) == (["NASDAQ:AAPL", "NYSE:JNJ"], None)
@@ -163,20 +166,20 @@ alert: {}
             ("3:21", f"groups.0.symbols.file: {tmp_path}/symbols.txt:1: symbol 'aapl': expected EXCHANGE:TICKER"),
             ("3:21", f"groups.0.symbols.file: {tmp_path}/symbols.txt:3: symbol 'b'"),
             ("4:21", "groups.0.intervals.1: interval '1x': expected e.g. 1m 5m"),
-            ("8:11", "groups.1.schedules.1d: '61 * * * *': '61' is no minute: expected 0 to 59"),
-            ("10:5", "initial_bars: the key stands in line 9 already"),
-            ("11:25", "groups.2.symbols.scanner.limits: is no key here; did you mean limit?"),
-            ("12:17", "groups.2.intervals.0: 100t has no width in time"),
-            ("13:5", f"groups.2.schedule: is no key here; did you mean schedules? known are {known}"),
-            ("14:1", "alert: is no key here; did you mean alerts? known are groups, alerts"),
+            ("8:11", "groups.1.schedules.1d: '61 * * * *': '61' is not a valid minute: expected 0 to 59"),
+            ("10:5", "initial_bars: the key is already on line 9"),
+            ("11:25", "groups.2.symbols.scanner.limits: is not a known key; did you mean limit?"),
+            ("12:17", "groups.2.intervals.0: 100t is not a length of time"),
+            ("13:5", f"groups.2.schedule: is not a known key; did you mean schedules? known keys: {known}"),
+            ("14:1", "alert: is not a known key; did you mean alerts? known keys: groups, alerts"),
         ],
         strict=True,
     ):
         assert line.startswith(f"{path}:{place}: {words}")
 
 
-def test_a_key_that_stands_twice_is_a_mistake_of_its_own(tmp_path: Path) -> None:
-    with pytest.raises(WatchlistError, match=r"watchlist.yaml:3:5: intervals: the key stands in line 2 already"):
+def test_a_repeated_key_is_a_mistake_of_its_own(tmp_path: Path) -> None:
+    with pytest.raises(WatchlistError, match=r"watchlist.yaml:3:5: intervals: the key is already on line 2"):
         load(tmp_path, "groups:\n  - intervals: [1d]\n    intervals: [1h]\n    symbols: ['A:B']\n")
 
 
@@ -185,7 +188,7 @@ def test_a_second_document_is_a_mistake(tmp_path: Path) -> None:
         load(tmp_path, "groups: [{symbols: ['A:B'], intervals: [1d]}]\n---\na: 1\n")
 
 
-def test_python_code_may_make_a_group_of_a_file(tmp_path: Path) -> None:
+def test_python_code_may_make_a_group_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "symbols.csv"
     path.write_text("symbol\nA:B\n", encoding="utf-8")
     group = Group.model_validate({"symbols": {"file": str(path)}, "intervals": ["1d"]})

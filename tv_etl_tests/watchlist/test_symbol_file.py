@@ -13,7 +13,7 @@ def write(tmp_path: Path, name: str, text: str | bytes) -> Path:
     return path
 
 
-def test_a_list_has_one_symbol_a_line_and_comments(tmp_path: Path) -> None:
+def test_a_list_has_one_symbol_per_line_and_comments(tmp_path: Path) -> None:
     path = write(tmp_path, "symbols.txt", "# mine\nNASDAQ:AAPL # Apple\n\n  COMEX:GC1!\r\nX:A#1\n")
     assert read_symbols(path) == ["NASDAQ:AAPL", "COMEX:GC1!", "X:A#1"]
 
@@ -29,7 +29,7 @@ def test_a_table_has_a_column_of_symbols(tmp_path: Path) -> None:
         (
             "a.txt",
             "aapl\nA:B\nA:B\n",
-            [r"a\.txt:1: .*'aapl'.* expected EXCHANGE:TICKER.*", r"a\.txt:3: A:B stands in line 2"],
+            [r"a\.txt:1: .*'aapl'.* expected EXCHANGE:TICKER.*", r"a\.txt:3: A:B is already listed on line 2"],
         ),
         ("a.txt", "# none\n", [r"a\.txt: no symbols"]),
         ("a.txt", b"A:B\n\xff", [r"a\.txt: not UTF-8 at byte 4"]),

@@ -39,11 +39,11 @@ def test_a_key_has_a_place_of_its_own() -> None:
     assert read_yaml(TEXT)[0].find(["groups", 0, "name"], of_key=True) == Place(2, 5)
 
 
-def test_a_key_that_stands_twice_is_found_also_deep_inside() -> None:
+def test_a_repeated_key_is_found_even_deep_inside() -> None:
     document = read_yaml("a: 1\nb:\n  - {c: 1, c: 2}\na: 3\n")[0]
     assert sorted(document.repeated_keys(), key=lambda each: each.place) == [
-        Mistake(Place(3, 12), "c: the key stands in line 3 already"),
-        Mistake(Place(4, 1), "a: the key stands in line 1 already"),
+        Mistake(Place(3, 12), "c: the key is already on line 3"),
+        Mistake(Place(4, 1), "a: the key is already on line 1"),
     ]
 
 
@@ -71,7 +71,7 @@ def test_an_empty_text_is_one_empty_document() -> None:
         ("\x00", Place(1, 1)),
     ],
 )
-def test_what_is_no_yaml_is_named_with_its_place(text: str, place: Place) -> None:
+def test_what_is_not_yaml_is_reported_with_its_place(text: str, place: Place) -> None:
     with pytest.raises(YamlMistake) as caught:
         read_yaml(text)
     assert caught.value.mistake.place == place
