@@ -1,6 +1,6 @@
 """Alerts that wait for delivery, in one SQLite file.
 
-At least once: `add` returns when the alerts are on the disk, and a row leaves the state `pending` only after its
+At least once: `add` returns when the alerts are on disk, and a row leaves the state `pending` only after its
 destination accepted or refused it. Knows destinations by an opaque key alone; their URLs are never stored.
 Every call opens and closes its own connection, so that an outbox may be used from any thread.
 """
@@ -17,7 +17,7 @@ from typing import Protocol
 
 from tv_etl.alerts.rules import Alert
 
-# What `next_at` and `held_until` are ever set to at most: later than that means that the clock was set back.
+# `next_at` and `held_until` are never set further ahead than this; where they are, the clock was set back.
 MAX_WAIT_S = 3600.0
 MAX_GROUP = 1000
 
@@ -97,7 +97,7 @@ class OutboxStats:
 
 
 class Outbox:
-    """The file of alerts to deliver. Raises OutboxError if a newer tv_etl wrote it or it is no outbox."""
+    """The file of alerts to deliver. Raises OutboxError if a newer tv_etl wrote it or it is not an outbox."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -105,7 +105,9 @@ class Outbox:
         with self._transaction() as db:
             version = db.execute("PRAGMA user_version").fetchone()[0]
             if version > _SCHEMA_VERSION:
-                raise OutboxError(f"the outbox has version {version}, this is {_SCHEMA_VERSION}")
+                raise OutboxError(
+                    f"the outbox has version {version}, this tv_etl reads up to {_SCHEMA_VERSION}: update tv_etl"
+                )
             if version < _SCHEMA_VERSION:
                 for statement in _SCHEMA.split(";\n"):
                     db.execute(statement)
@@ -113,7 +115,7 @@ class Outbox:
 
     @contextmanager
     def exclusive(self) -> Iterator[bool]:
-        """Hold the outbox alone; at the death of the process the lock is free. Raises OutboxBusy if it is not."""
+        """Hold the outbox's lock; the death of the process frees it. Raises OutboxBusy if another holds it."""
         with Path(f"{self._path}.lock").open("a") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -136,7 +138,7 @@ class Outbox:
             return sum(db.execute(insert, row).rowcount for row in rows)
 
     def pending(self, now: float) -> list[Delivery]:
-        """What is due now, the fresh before the retried."""
+        """What is due now, new alerts before retried ones."""
         with self._connection() as db:
             rows = db.execute(f"{_DUE} ORDER BY next_at, id", {"now": now, "longest": MAX_WAIT_S})
             return [Delivery(*row) for row in rows]
@@ -165,7 +167,7 @@ class Outbox:
         return [Delivery(d.id, d.event_id, d.destination, d.body, group_id, 0, d.first_at) for d in fresh]
 
     def start_clock(self, now: float, destinations: Sequence[str], dead_after_s: float) -> int:
-        """Note when each row was first due, and give up the old ones of destinations that are no more."""
+        """Note when each row was first due; give up, and count, old rows of destinations that no longer exist."""
         marks = ",".join("?" * len(destinations))
         with self._transaction() as db:
             db.execute("UPDATE delivery SET first_at = ? WHERE state = 'pending' AND first_at IS NULL", (now,))
@@ -177,19 +179,19 @@ class Outbox:
             return orphans.rowcount
 
     def mark_sent(self, group: Sequence[Delivery], now: float) -> None:
-        """The destination accepted these."""
+        """Note that the destination accepted these."""
         self._update(group, "state = 'delivered', done_at = ?, error = NULL", now)
 
     def mark_dead(self, group: Sequence[Delivery], now: float, error: str) -> None:
-        """The destination will never accept these."""
+        """Note that the destination will never accept these."""
         self._update(group, "state = 'dead', done_at = ?, error = ?", now, error)
 
     def mark_retry(self, group: Sequence[Delivery], next_at: float, error: str) -> None:
-        """To be tried again at `next_at`."""
+        """Try these again at `next_at`."""
         self._update(group, "attempts = attempts + 1, next_at = ?, error = ?", next_at, error)
 
     def hold(self, destination: str, until: float) -> None:
-        """Nothing is due for this destination before `until`."""
+        """Make nothing due for this destination before `until`."""
         with self._transaction() as db:
             db.execute("INSERT OR REPLACE INTO destination VALUES (?, ?)", (destination, until))
 

@@ -28,11 +28,11 @@ from tv_etl.tradingview.symbols import check_symbol
 Kind = Literal["above", "below", "cross_up", "cross_down", "cross"]
 
 MINUTE_S = 60
-# A committed close that comes back so much different was no correction: the history was re-adjusted, as by a split.
+# A committed close that comes back this different is not a correction: the history was re-adjusted, as by a split.
 READJUSTED_BY = 0.02
 # How late a bar's last trade may become visible. Lag up to this is exact; beyond it a crossing may be missed.
 DEFAULT_GRACE_S = 60.0
-_CREATED = 0  # arming epoch of `above` and `below` before their first fire: the same however often it is redone
+_CREATED = 0  # arming epoch of `above` and `below` until they first fire: the same however often they are created
 _NAME = re.compile(r"[a-z0-9_-]{1,64}")
 
 _Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
@@ -43,16 +43,16 @@ class AlertRule(BaseModel):
 
     `above` and `below` fire at once when the price is already there; the `cross` kinds wait for a crossing.
     With `hysteresis` h the far side begins at h beyond the level, so that noise at the level does not re-arm.
-    `once` fires a single time. `cooldown_s` keeps a crossing silent if the last reported one of this rule was
-    less than this before. Nothing is reported of minutes that open at or after `expires_at`.
+    `once` fires a single time. `cooldown_s` keeps a crossing silent if the rule's last reported one was less
+    than this long ago. Nothing is reported for minutes that open at or after `expires_at`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field(description="Name of the rule: 1 to 64 of a-z 0-9 _ -.")
+    name: str = Field(description="Name of the rule: 1 to 64 characters of a-z 0-9 _ -.")
     symbol: str = Field(description="What to watch, e.g. BINANCE:BTCUSDT.")
     kind: Kind = Field(
-        description="above and below fire at once where the price is already there; cross_up, cross_down and cross "
+        description="above and below fire at once if the price is already there; cross_up, cross_down and cross "
         "wait for a crossing."
     )
     level: _Number = Field(description="The price to watch for.")
@@ -61,17 +61,17 @@ class AlertRule(BaseModel):
     )
     once: Annotated[bool, Field(strict=True)] = Field(default=False, description="Fire a single time.")
     cooldown_s: Annotated[_Number, Field(ge=0)] = Field(
-        default=0.0, description="Seconds after a reported crossing in which the next ones stay silent."
+        default=0.0, description="Seconds after a reported crossing during which further ones stay silent."
     )
     expires_at: AwareDatetime | None = Field(
-        default=None, description="Nothing is reported of minutes that open then or later; with a time zone."
+        default=None, description="Nothing is reported for minutes that open at or after this time; needs a time zone."
     )
 
     @field_validator("name")
     @classmethod
     def _check_name(cls, name: str) -> str:
         if not _NAME.fullmatch(name):
-            raise ValueError("expected 1 to 64 of a-z 0-9 _ -")
+            raise ValueError("expected 1 to 64 characters of a-z 0-9 _ -")
         return name
 
     @field_validator("symbol")
@@ -85,7 +85,7 @@ class AlertRule(BaseModel):
         if not (math.isfinite(low) and math.isfinite(high)):
             raise ValueError("level and hysteresis are too large together")
         if self.hysteresis and (low == self.level or high == self.level):
-            raise ValueError("the hysteresis is too small to matter beside the level")
+            raise ValueError("the hysteresis is too small to matter at this level")
         return self
 
     @property
@@ -112,7 +112,7 @@ class MinuteBar:
 
 @dataclass(frozen=True)
 class QuoteNow:
-    """The last trade's price, and when it was made if the server said so; else it is taken for a fresh one."""
+    """The last trade's price, and its time if the server gave one; without a time it counts as fresh."""
 
     price: float
     time_s: float | None
@@ -123,10 +123,10 @@ class Alert:
     """One crossing of one rule; `event_id` is the same however often and however late it is found.
 
     `kind` "dead" says instead that the rule can no longer be judged, "check" that its symbol was re-adjusted and its
-    level may mean nothing any more; then there is no `price`, but a `reason`. For a `cross` rule `kind` says which
+    level may no longer mean anything; then there is no `price`, but a `reason`. For a `cross` rule `kind` says which
     way it went. `price` is the trade that touched the level: the level itself unless the price jumped over it.
-    `touched_at` is the trade's time if a quote told it, else the open of the minute that touched, `detected_at` the
-    server's clock at the evaluation.
+    `touched_at` is the trade's time if a quote gave it, else the open of the minute that touched the level;
+    `detected_at` is the server's clock at the evaluation.
     """
 
     event_id: str
@@ -145,7 +145,7 @@ class Alert:
         if self.kind == "check":
             return f"check the level {self.level:.10g} of rule {self.rule}: {self.symbol}: {self.reason}"
         if self.price is None:
-            return f"rule {self.rule} is not watched any more: {self.symbol}: {self.reason}"
+            return f"rule {self.rule} is no longer watched: {self.symbol}: {self.reason}"
         verb = {"above": "is above", "below": "is below", "cross_up": "crossed above", "cross_down": "crossed below"}
         text = f"{self.symbol} {verb.get(self.kind, 'crossed')} {self.level:.10g} at {self.price:.10g}"
         if self.touched_at is not None:
@@ -169,15 +169,15 @@ def evaluate(
     grace_s: float = DEFAULT_GRACE_S,
     delays_s: Mapping[str, float] | None = None,
 ) -> tuple[list[Alert], AlertState]:
-    """Return the alerts that became known, and the state for the next evaluation.
+    """Return the newly found alerts, and the state for the next evaluation.
 
     `now` is the server's clock. `bars` holds, for each symbol that was fetched, every 1-minute bar from its
     watermark on (or a first part of them: the rest follows next time); a symbol that is absent is left as it
     was. `delays_s` says by how much a symbol's feed is delayed. A minute is committed `grace_s` after its end
-    plus that delay; until then it may fire but not re-arm. Where the close of the watermark's minute is not what it
-    was, a split has moved all prices: the rules of the symbol begin anew without firing from the jump, and each is
-    told to be checked. Store the alerts before the state is saved: from the older state the same alerts follow again,
-    with the same ids.
+    plus that delay; until then it may fire but not re-arm. Where the close of the watermark's minute has changed, a
+    split has moved all prices: the symbol's rules begin anew without firing on the jump, and each gets an alert that
+    asks to check it. Store the alerts before the state is saved: the older state gives the same alerts again, with
+    the same ids.
     """
     if state.recover_since is not None:
         return [], _begin_recovery(rules, state.recover_since)
@@ -189,7 +189,7 @@ def evaluate(
     for rule in rules:
         by_symbol.setdefault(rule.symbol, []).append(rule)
     for symbol, symbol_rules in by_symbol.items():
-        seen = _Seen.of(
+        view = _SymbolView.of(
             state.watermark(symbol),
             bars.get(symbol),
             quotes.get(symbol),
@@ -197,37 +197,37 @@ def evaluate(
             now - (delays_s or {}).get(symbol, 0.0),
             grace_s,
         )
-        if seen.watermark is not None:
-            watermarks[symbol] = seen.watermark
-            close = seen.watermark_close
+        if view.watermark is not None:
+            watermarks[symbol] = view.watermark
+            close = view.watermark_close
             if close is not None or symbol in state.closes:
                 closes[symbol] = state.closes[symbol] if close is None else close
-        ratio = seen.readjusted_by(state.closes.get(symbol))
+        ratio = view.readjusted_by(state.closes.get(symbol))
         for rule in symbol_rules:
             key = _state_key(rule)
             before = state.rules.get(key)
-            if before is None and not _can_create(rule, seen):
+            if before is None and not _can_create(rule, view):
                 continue
             if before is not None and ratio is not None and not before.spent:
-                rule_states[key] = _begin_anew(rule, seen)
-                alerts.append(_check_level(rule, state.watermarks[symbol], ratio, now))
+                rule_states[key] = _begin_anew(rule, view)
+                alerts.append(_make_check_alert(rule, state.watermarks[symbol], ratio, now))
                 continue
-            crossings, rule_states[key] = _create(rule, seen) if before is None else _advance(rule, before, seen)
-            alerts += (_alert(rule, crossing, now) for crossing in crossings)
+            crossings, rule_states[key] = _create(rule, view) if before is None else _advance(rule, before, view)
+            alerts += (_make_alert(rule, crossing, now) for crossing in crossings)
     return alerts, AlertState(rule_states, watermarks, closes)
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _SymbolView:
     """What one evaluation knows of one symbol."""
 
-    earlier: Sequence[MinuteBar]  # committed by a former evaluation
-    is_at_watermark: bool  # the last of them is the one at the former watermark
+    earlier: Sequence[MinuteBar]  # committed by a previous evaluation
+    is_at_watermark: bool  # the last of them is the one at the previous watermark
     committed: Sequence[MinuteBar]
     young: Sequence[MinuteBar]
     quote: QuoteNow | None
     quote_minute: int
-    minute: int  # that the evaluation is in, by the server's clock
+    minute: int  # of the evaluation, by the server's clock
     watermark: int | None
 
     @classmethod
@@ -239,13 +239,13 @@ class _Seen:
         now: float,
         feed_now: float,
         grace_s: float,
-    ) -> "_Seen":
+    ) -> "_SymbolView":
         """Sort what was fetched into committed and young."""
         ordered = sorted({bar.timestamp: bar for bar in bars or () if _is_finite(bar)}.items())
         start = -math.inf if watermark is None else watermark
         earlier = [bar for timestamp, bar in ordered if timestamp <= start]
-        line = feed_now - grace_s - MINUTE_S
-        committed = [bar for timestamp, bar in ordered if start < timestamp <= line]
+        committed_until = feed_now - grace_s - MINUTE_S
+        committed = [bar for timestamp, bar in ordered if start < timestamp <= committed_until]
         if quote is not None and not math.isfinite(quote.price + (quote.time_s or 0.0)):
             quote = None
         quote_time = feed_now if quote is None or quote.time_s is None else quote.time_s
@@ -253,21 +253,21 @@ class _Seen:
             earlier=earlier,
             is_at_watermark=bool(earlier) and earlier[-1].timestamp == watermark,
             committed=committed,
-            young=[bar for timestamp, bar in ordered if timestamp > start and timestamp > line],
+            young=[bar for timestamp, bar in ordered if timestamp > max(start, committed_until)],
             quote=quote,
-            quote_minute=_minute(quote_time),
-            minute=_minute(feed_now),
+            quote_minute=_minute_of(quote_time),
+            minute=_minute_of(feed_now),
             watermark=committed[-1].timestamp if committed else watermark,
         )
 
     @property
     def watermark_close(self) -> float | None:
-        """The close of the newest committed minute, as far as it was fetched."""
+        """The close of the newest committed minute, if it was fetched."""
         newest = [*self.earlier, *self.committed][-1:]
         return newest[0].close if newest and newest[0].timestamp == self.watermark else None
 
     def readjusted_by(self, close: float | None) -> float | None:
-        """What the prices before this evaluation were multiplied by since, judged by the last committed close."""
+        """The factor by which earlier prices have been multiplied, judged by the last committed close; None if none."""
         if close is None or close <= 0 or not self.earlier or not self.is_at_watermark:
             return None
         ratio = self.earlier[-1].close / close
@@ -293,37 +293,38 @@ def _begin_recovery(rules: Sequence[AlertRule], since: int) -> AlertState:
     )
 
 
-def _can_create(rule: AlertRule, seen: _Seen) -> bool:
-    return seen.has_bars or (_is_armed_at_creation(rule) and seen.quote is not None)
+def _can_create(rule: AlertRule, view: _SymbolView) -> bool:
+    return view.has_bars or (_is_armed_at_creation(rule) and view.quote is not None)
 
 
-def _create(rule: AlertRule, seen: _Seen) -> tuple[list[_Crossing], RuleState]:
-    """First sight of a rule.
+def _create(rule: AlertRule, view: _SymbolView) -> tuple[list[_Crossing], RuleState]:
+    """The first evaluation of a rule.
 
-    A crossing rule takes its arming from the closes that are there, and fires from the next evaluation on:
-    the epoch depends on how far back bars were fetched, so it must be saved before an id is made of it.
+    A crossing rule takes its arming from the closes at hand, and fires from the next evaluation on: the epoch
+    depends on how far back bars were fetched, so it must be saved before an id is made from it.
     """
     if _is_armed_at_creation(rule):
-        state = RuleState(seen.minute, _CREATED, rule.kind == "below")
-        price = seen.last_price
-        if price is None or not _is_beyond(price, rule.level, state.falling) or _has_expired(rule, seen.minute):
-            return _advance(rule, state, seen)
-        touched_at = None if seen.quote is None or seen.quote.time_s is None else int(seen.quote.time_s)
+        state = RuleState(view.minute, _CREATED, rule.kind == "below")
+        price = view.last_price
+        if price is None or not _is_beyond(price, rule.level, state.falling) or _has_expired(rule, view.minute):
+            return _advance(rule, state, view)
+        touched_at = None if view.quote is None or view.quote.time_s is None else int(view.quote.time_s)
         crossing = _Crossing(_CREATED, state.falling, price, touched_at)
-        return [crossing], state._replace(armed_at=None, spent=rule.once, reported_at=_cooldown(rule, seen.minute))
-    _, state = _fold(rule, RuleState(seen.minute), [*seen.earlier, *seen.committed])
+        reported_at = _cooldown_start(rule, view.minute)
+        return [crossing], state._replace(armed_at=None, spent=rule.once, reported_at=reported_at)
+    _, state = _fold(rule, RuleState(view.minute), [*view.earlier, *view.committed])
     return [], state
 
 
-def _begin_anew(rule: AlertRule, seen: _Seen) -> RuleState:
-    """As if the rule were new, but that it is not armed before a close: what it was armed by is no price any more."""
-    return _fold(rule, RuleState(seen.minute), [*seen.earlier, *seen.committed])[1]
+def _begin_anew(rule: AlertRule, view: _SymbolView) -> RuleState:
+    """As if the rule were new, except that it is not armed before a close: what armed it is no longer a price."""
+    return _fold(rule, RuleState(view.minute), [*view.earlier, *view.committed])[1]
 
 
-def _advance(rule: AlertRule, state: RuleState, seen: _Seen) -> tuple[list[_Crossing], RuleState]:
+def _advance(rule: AlertRule, state: RuleState, view: _SymbolView) -> tuple[list[_Crossing], RuleState]:
     """Fold what is committed, then look for a touch in what is not."""
-    crossings, state = _fold(rule, state, seen.committed)
-    early = _find_early(rule, state, seen)
+    crossings, state = _fold(rule, state, view.committed)
+    early = _find_early(rule, state, view)
     if early is not None:
         crossings.append(early)
         state = state._replace(told=True)
@@ -348,7 +349,7 @@ def _fold(rule: AlertRule, state: RuleState, bars: Iterable[MinuteBar]) -> tuple
                 if not _is_cooling(rule, reported_at, minute):
                     if not told:
                         crossings.append(_Crossing(armed_at, falling, _touch_price(bar, rule.level, falling), minute))
-                    reported_at = _cooldown(rule, minute)
+                    reported_at = _cooldown_start(rule, minute)
                 spent = rule.once
             armed_at, told = None, False
         side = None if spent else _armed_side(rule, bar.close)
@@ -357,7 +358,7 @@ def _fold(rule: AlertRule, state: RuleState, bars: Iterable[MinuteBar]) -> tuple
     return crossings, RuleState(since, armed_at, falling, told, spent, reported_at)
 
 
-def _find_early(rule: AlertRule, state: RuleState, seen: _Seen) -> _Crossing | None:
+def _find_early(rule: AlertRule, state: RuleState, view: _SymbolView) -> _Crossing | None:
     """The touch of the current arming in a young bar or the quote.
 
     Whatever the missing minutes will show, the committed fold must come to the same alert: where it might
@@ -367,18 +368,18 @@ def _find_early(rule: AlertRule, state: RuleState, seen: _Seen) -> _Crossing | N
     if armed_at is None or state.told:
         return None
     if armed_at != _CREATED:
-        next_minute = MINUTE_S + (armed_at if seen.watermark is None else seen.watermark)
+        next_minute = MINUTE_S + (armed_at if view.watermark is None else view.watermark)
         if next_minute < state.since or _is_cooling(rule, state.reported_at, next_minute):
             return None
     first = max(state.since, armed_at + 1)
-    for bar in seen.young:
+    for bar in view.young:
         if bar.timestamp >= first and _touches(bar, rule.level, state.falling):
             if _has_expired(rule, bar.timestamp):
                 return None
             price = _touch_price(bar, rule.level, state.falling)
             return _Crossing(armed_at, state.falling, price, bar.timestamp)
-    quote = seen.quote
-    if quote is None or seen.quote_minute < first or _has_expired(rule, seen.quote_minute):
+    quote = view.quote
+    if quote is None or view.quote_minute < first or _has_expired(rule, view.quote_minute):
         return None
     if not _is_beyond(quote.price, rule.level, state.falling):
         return None
@@ -386,7 +387,7 @@ def _find_early(rule: AlertRule, state: RuleState, seen: _Seen) -> _Crossing | N
     return _Crossing(armed_at, state.falling, quote.price, touched_at)
 
 
-def _alert(rule: AlertRule, crossing: _Crossing, now: float) -> Alert:
+def _make_alert(rule: AlertRule, crossing: _Crossing, now: float) -> Alert:
     kind = rule.kind
     if kind == "cross":
         kind = "cross_down" if crossing.falling else "cross_up"
@@ -404,7 +405,7 @@ def _alert(rule: AlertRule, crossing: _Crossing, now: float) -> Alert:
     )
 
 
-def _check_level(rule: AlertRule, watermark: int, ratio: float, now: float) -> Alert:
+def _make_check_alert(rule: AlertRule, watermark: int, ratio: float, now: float) -> Alert:
     return Alert(
         event_id=_digest((rule.name, rule.revision, "check", watermark), size=16),
         rule=rule.name,
@@ -414,14 +415,14 @@ def _check_level(rule: AlertRule, watermark: int, ratio: float, now: float) -> A
         price=None,
         touched_at=None,
         detected_at=now,
-        reason=f"its history was re-adjusted by {ratio:.6g}, as by a split",
+        reason=f"its history was re-adjusted by a factor of {ratio:.6g}, as by a split",
     )
 
 
-def dead_rule(rule: AlertRule, reason: str, now: float) -> Alert:
-    """The alert that a rule cannot be judged, such as for a delisted symbol; one for each revision of the rule.
+def make_dead_alert(rule: AlertRule, reason: str, now: float) -> Alert:
+    """The alert that a rule can no longer be judged, e.g. for a delisted symbol; one for each revision of the rule.
 
-    The rule's arming is kept: should its symbol come back, it goes on where it was.
+    The rule's arming is kept: should its symbol come back, it continues where it was.
     """
     return Alert(
         event_id=_digest((rule.name, rule.revision, "dead"), size=16),
@@ -473,7 +474,7 @@ def _is_cooling(rule: AlertRule, reported_at: int | None, minute: int) -> bool:
     return reported_at is not None and minute - reported_at < rule.cooldown_s
 
 
-def _cooldown(rule: AlertRule, minute: int) -> int | None:
+def _cooldown_start(rule: AlertRule, minute: int) -> int | None:
     return minute if rule.cooldown_s else None
 
 
@@ -481,7 +482,7 @@ def _is_finite(bar: MinuteBar) -> bool:
     return math.isfinite(bar.open + bar.high + bar.low + bar.close)
 
 
-def _minute(time_s: float) -> int:
+def _minute_of(time_s: float) -> int:
     return int(time_s // MINUTE_S) * MINUTE_S
 
 

@@ -21,7 +21,7 @@ _MAX_JSON_BYTES = 1024 * 1024
 
 
 class CursorError(ValueError):
-    """The cursor is no encoded state, or the state does not fit into one."""
+    """The cursor does not hold an encoded state, or the state does not fit into one."""
 
 
 class NewerCursorError(CursorError):
@@ -29,7 +29,7 @@ class NewerCursorError(CursorError):
 
 
 class RuleState(NamedTuple):
-    since: int  # touches in minutes that opened before are not reported: the rule did not exist yet
+    since: int  # touches in minutes that opened before this are not reported: the rule did not exist yet
     armed_at: int | None = None  # the minute whose close armed it
     falling: bool = False  # armed for a fall to the level, not a rise
     told: bool = False  # this arming's alert was reported ahead of its bar's commit
@@ -41,7 +41,7 @@ class RuleState(NamedTuple):
 class AlertState:
     """What an evaluation must remember for the next: arming per rule, committed minutes per symbol.
 
-    `closes` are those of the watermarks' minutes; one that is another the next time tells of a split.
+    `closes` are those of the watermark minutes; one that has changed by the next time reveals a split.
     """
 
     rules: Mapping[str, RuleState] = field(default_factory=dict)
@@ -51,15 +51,15 @@ class AlertState:
 
     @classmethod
     def recovering(cls, since: float) -> "AlertState":
-        """State to start from where the cursor was lost: crossings from `since` on are found again.
+        """State to start from after the cursor was lost: crossings from `since` on are found again.
 
-        The first evaluation only notes this; the next ones work through the bars. The arming of before is
-        unknown, so a crossing that was reported already may be reported once more under another id.
+        The first evaluation only notes this; the next ones work through the bars. The former arming is unknown,
+        so a crossing that was already reported may be reported once more under another id.
         """
         return cls(recover_since=int(since // 60) * 60)
 
     def watermark(self, symbol: str) -> int | None:
-        """The newest committed minute; bars from it on are needed. None: the symbol is new, any recent bars do."""
+        """The newest committed minute, from which bars are needed; None for a new symbol: any recent bars will do."""
         return self.watermarks.get(symbol)
 
     def encode(self) -> str:
@@ -82,7 +82,9 @@ class AlertState:
         packed = zlib.compress(json.dumps(document, separators=(",", ":")).encode(), 9)
         text = base64.b85encode(packed).decode()
         if len(text) > MAX_CURSOR_LENGTH:
-            raise CursorError(f"{len(rows)} rules need a cursor of {len(text)} characters, over {MAX_CURSOR_LENGTH}")
+            raise CursorError(
+                f"{len(rows)} rules need a cursor of {len(text)} characters, more than {MAX_CURSOR_LENGTH}: use fewer"
+            )
         return text
 
     @classmethod
@@ -91,7 +93,9 @@ class AlertState:
         document = _unpack_document(text)
         if document.get("v") != _VERSION:
             if isinstance(document.get("v"), int) and document["v"] > _VERSION:
-                raise NewerCursorError(f"the cursor has version {document['v']}, this is {_VERSION}")
+                raise NewerCursorError(
+                    f"the cursor has version {document['v']}, this tv_etl reads up to {_VERSION}: update tv_etl"
+                )
             raise CursorError("the cursor has no known version")
         try:
             watermarks = _read_watermarks(document)
@@ -161,7 +165,7 @@ def _read_watermarks(document: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _read_closes(document: Mapping[str, Any], watermarks: Mapping[str, int]) -> dict[str, float]:
-    closes = document.get("c", [None] * len(watermarks))  # cursors without closes are read, too
+    closes = document.get("c", [None] * len(watermarks))  # a cursor without closes can be read, too
     pairs = zip(watermarks, closes, strict=True)
     return {symbol: _read_price(close) for symbol, close in pairs if close is not None}
 
@@ -177,7 +181,7 @@ def _read_recover_since(document: Mapping[str, Any]) -> int | None:
 
 
 def _read_int(value: object) -> int:
-    # Not bool, and no number that a time cannot be: later arithmetic must not run into OverflowError.
+    # Not bool, and not too large for a time: later arithmetic must not run into OverflowError.
     if type(value) is int and abs(value) < 1 << 53:
         return value
     raise TypeError("not a time")

@@ -31,9 +31,9 @@ from pydantic import BaseModel, ConfigDict, SecretStr, field_validator, model_va
 from tv_etl.alerts.outbox import Delivery, Outbox, OutboxError
 from tv_etl.alerts.outbox import OutboxBusy as OutboxBusy
 
-CALL_DEADLINE_S = 5.0  # for one call as a whole, however its bytes are dripped
+CALL_DEADLINE_S = 5.0  # for one call as a whole, however slowly its bytes arrive
 MAX_RESPONSE_BYTES = 64 * 1024
-GROUP_ABOVE = 5  # more alerts than this for one destination are one message
+GROUP_ABOVE = 5  # more alerts than this for one destination become one message
 MAX_GROUP_LINES = 50
 
 _CONNECT_TIMEOUT_S = 3.0
@@ -62,7 +62,7 @@ for _name in ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.http2
 class Webhook(BaseModel):
     """A destination; its URL may hold a token and is never shown.
 
-    `json` posts the alert's fields, `slack` a text; many alerts at once are one post, in `json` as
+    `json` posts the alert's fields, `slack` a text; many alerts at once become one post, in `json` as
     `{event_id, text, alerts: [...]}`. Only public https addresses are called unless
     `allow_private` (plain http, and hosts on the local network).
     """
@@ -101,14 +101,14 @@ class Webhook(BaseModel):
 
     @property
     def key(self) -> str:
-        """Stands for this destination in the outbox."""
+        """Identifies this destination in the outbox."""
         text = f"{self.kind} {self.url.get_secret_value()}"
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 @dataclass(frozen=True)
 class DeliveryReport:
-    """What one `deliver` did, counted in alerts; `errors` name hosts and never URLs."""
+    """What one call of `deliver` did, counted in alerts; `errors` name hosts, never URLs."""
 
     sent: int = 0
     retried: int = 0
@@ -118,7 +118,7 @@ class DeliveryReport:
 
 @dataclass(frozen=True)
 class _Verdict:
-    """What came of one call."""
+    """The outcome of one call."""
 
     is_sent: bool = False
     is_dead: bool = False
@@ -141,11 +141,11 @@ def deliver(
     budget_s: float = 5.0,
     jitter: Callable[[], float] = random.random,
 ) -> DeliveryReport:
-    """Send what is due to each destination, all of them at once, and return within about `budget_s`.
+    """Send what is due to each destination, all of them in parallel, and return within about `budget_s`.
 
-    `now` is the clock by which later tries are planned. What is not reached stays due. Refused for good
-    (most 4xx): dead at once. Anything else is tried again, at most every 5 minutes, and dead after 24 hours.
-    Safe to call where an event loop is running.
+    Retries are scheduled from `now`. What is not reached stays due. What is refused for good (most 4xx) is dead
+    at once; any other failure is retried, after 5 minutes at most, and dead after 24 hours. Safe to call where
+    an event loop is running.
     """
     ends_at = time.monotonic() + budget_s
     by_key = {destination.key: destination for destination in destinations}
@@ -154,7 +154,7 @@ def deliver(
     due = [destination for key, destination in by_key.items() if key in due_keys]
     if due:
         courier = _Courier(outbox, now, ends_at, jitter, tally)
-        # A thread of its own: asyncio.run is impossible inside a running loop. Daemon: a stuck one holds nobody.
+        # A thread of its own: asyncio.run is impossible inside a running loop. Daemon: a stuck one blocks nobody.
         thread = threading.Thread(target=courier.run, args=(due,), name="tv_etl-deliver", daemon=True)
         thread.start()
         thread.join(budget_s + 2.0)
@@ -181,7 +181,7 @@ class _Courier:
         except OutboxError as error:
             self.failure = error
         except Exception as error:  # a bug, but its text and its chain may hold the URL
-            self.failure = OutboxError(f"delivery broke off: {type(error).__name__}")
+            self.failure = OutboxError(f"delivery was cut short by {type(error).__name__}")
 
     async def _serve_all(self, destinations: Sequence[Webhook]) -> None:
         limits = httpx.Limits(max_keepalive_connections=len(destinations))
@@ -202,7 +202,7 @@ class _Courier:
                 verdict = await _post(client, destination, found, group, min(left_s, CALL_DEADLINE_S))
             self._record(destination, group, verdict)
             if not verdict.is_sent and not verdict.is_dead:
-                return  # the next call would most likely fail alike, and the budget is short
+                return  # the next call would most likely fail as well, and the budget is short
 
     def _record(self, destination: Webhook, group: Sequence[Delivery], verdict: _Verdict) -> None:
         tally, error = self._tally, f"{destination.host}: {verdict.error}"
@@ -263,7 +263,7 @@ async def _post_to(
     answers: list[_Verdict],
 ) -> None:
     url = destination.parsed_url
-    # The address that was checked is the one that is called: a second look-up could tell another.
+    # The address that was checked is the one that is called: a second look-up could give another.
     request = client.build_request(
         "POST",
         url.copy_with(host=address),
@@ -280,7 +280,7 @@ async def _post_to(
     response = await client.send(request, stream=True)
     try:
         answers.append(_judge(response))
-        # Only for the connection's sake: read to its end, it can be used again.
+        # Only so that the connection can be reused: for that the answer must be read to its end.
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(_drain(response), _DRAIN_TIMEOUT_S)
     finally:
@@ -336,7 +336,7 @@ def _body(kind: str, group: Sequence[Delivery]) -> bytes:
 
 
 def _slack_text(alerts: Sequence[Mapping[str, Any]]) -> str:
-    # Slack knows no idempotency key, so that people see by the id that a message came twice.
+    # Slack has no idempotency keys: the id lets people see that a message came twice.
     lines = [f"{_escape(alert['text'])} [{alert['event_id']}]" for alert in alerts[:MAX_GROUP_LINES]]
     if len(alerts) > 1:
         lines.insert(0, f"{len(alerts)} alerts")
@@ -383,7 +383,7 @@ async def _resolve_soon(destination: Webhook, deadline_s: float) -> "Sequence[st
     try:
         return await asyncio.wait_for(found, deadline_s)
     except asyncio.TimeoutError:
-        return "no address in time"
+        return "no address found in time"
 
 
 def _resolve(destination: Webhook) -> "Sequence[str] | str":
@@ -391,11 +391,11 @@ def _resolve(destination: Webhook) -> "Sequence[str] | str":
     try:
         answers = socket.getaddrinfo(url.raw_host.decode("ascii"), url.port or 443, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        return "the name has no address"
+        return "the host name has no address"
     addresses = list(dict.fromkeys(str(answer[4][0]) for answer in answers))
     if not destination.allow_private and not all(_is_public(address) for address in addresses):
         return "refused: the address is not public (allow_private permits it)"
-    return addresses[:_MAX_ADDRESSES] or "the name has no address"
+    return addresses[:_MAX_ADDRESSES] or "the host name has no address"
 
 
 def _is_public(text: str) -> bool:

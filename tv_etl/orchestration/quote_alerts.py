@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import dagster as dg
 
 from tv_etl.alerts.outbox import OutboxBusy
-from tv_etl.alerts.rules import Alert, MinuteBar, QuoteNow, dead_rule, evaluate
+from tv_etl.alerts.rules import Alert, MinuteBar, QuoteNow, make_dead_alert, evaluate
 from tv_etl.alerts.state import AlertState, CursorError, NewerCursorError
 from tv_etl.alerts.webhooks import deliver
 from tv_etl.orchestration.resources import AlertInputs, LakeResources, TradingViewResource
@@ -77,7 +77,7 @@ def _judge(
     found, state = evaluate(alerts.rules, state, bars, quotes, inputs.now, delays_s=delays_s)
     refusals = {symbol: quote for symbol, quote in inputs.quotes.items() if isinstance(quote, SymbolError)}
     dead = [
-        dead_rule(rule, refusals[rule.symbol].reason, inputs.now) for rule in alerts.rules if rule.symbol in refusals
+        make_dead_alert(rule, refusals[rule.symbol].reason, inputs.now) for rule in alerts.rules if rule.symbol in refusals
     ]
     return found, dead, state, problems
 

@@ -1,4 +1,4 @@
-"""What the fold makes of random histories is what somebody who saw every trade would have said."""
+"""The fold of random histories finds what somebody who saw every trade would have found."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The outbox as a file: identity, lock, damage, threads. Delivery from it is in test_notify."""
+"""The outbox as a file: identity, lock, damage, threads. Delivery from it is in test_webhooks."""
 
 import signal
 import sqlite3
@@ -59,7 +59,7 @@ def test_only_one_holds_the_outbox(outbox: Outbox, tmp_path: Path) -> None:
         pass
 
 
-def test_the_lock_of_a_killed_process_is_free(outbox: Outbox, tmp_path: Path) -> None:
+def test_the_lock_of_a_killed_process_is_released(outbox: Outbox, tmp_path: Path) -> None:
     code = (
         "import sys, pathlib, tv_etl.alerts.outbox as o\n"
         "with o.Outbox(pathlib.Path(sys.argv[1])).exclusive(): print('held', flush=True); sys.stdin.read()"
@@ -77,7 +77,7 @@ def test_the_lock_of_a_killed_process_is_free(outbox: Outbox, tmp_path: Path) ->
             assert is_held
 
 
-def test_what_is_added_at_once_is_added_whole_or_not(outbox: Outbox, tmp_path: Path) -> None:
+def test_alerts_are_added_all_together_or_not_at_all(outbox: Outbox, tmp_path: Path) -> None:
     def broken() -> list[Alert]:
         return [*make_alerts(3), None]  # type: ignore[list-item]
 
@@ -109,7 +109,7 @@ def test_a_group_survives_a_crash_between_taking_and_sending(outbox: Outbox) -> 
     assert [len(outbox.take_group(0.0, "here", group_above=5)) for _ in range(2)] == [1, 1]
 
 
-def test_a_file_that_is_no_outbox_is_an_outbox_error(tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_outbox_is_an_outbox_error(tmp_path: Path) -> None:
     path = tmp_path / "outbox.sqlite"
     path.write_bytes(b"not a database, but long enough to be read as one" * 100)
     with pytest.raises(OutboxError):

@@ -120,7 +120,7 @@ def test_a_spent_rule_stays_silent() -> None:
     assert not is_armed(rule, state)
 
 
-def test_of_a_new_crossing_rule_the_last_close_decides() -> None:
+def test_a_new_crossing_rule_is_armed_by_the_last_close() -> None:
     rule = make_rule()
     now = START + 3600.0
     alerts, state = evaluate([rule], AlertState(), {SYMBOL: [flat(0, 11), flat(1, 9)]}, {}, now)
@@ -158,7 +158,7 @@ def test_a_new_crossing_rule_fires_only_when_its_arming_was_saved() -> None:
     assert len(evaluate([rule], state, bars, {}, START + 95.0, grace_s=0.0)[0]) == 1
 
 
-def test_a_quote_from_before_the_arming_close_is_no_touch() -> None:
+def test_a_quote_from_before_the_arming_close_is_not_a_touch() -> None:
     rule = make_rule()
     state = state_after(rule, flat(0, 9), flat(5, 9))
     stale = {SYMBOL: QuoteNow(11, START + 30)}
@@ -167,7 +167,7 @@ def test_a_quote_from_before_the_arming_close_is_no_touch() -> None:
     assert evaluate([rule], rearmed, {}, {SYMBOL: QuoteNow(11, START + 390)}, START + 600)[0] == []
 
 
-def test_an_open_minute_from_before_the_rule_is_no_touch() -> None:
+def test_an_open_minute_from_before_the_rule_is_not_a_touch() -> None:
     rule = make_rule("above")
     bars = {SYMBOL: [bar(9, 9, 11, 9, 9)]}
     alerts, state = evaluate([rule], AlertState(), bars, {}, START + 605.0)
@@ -229,7 +229,7 @@ def test_an_expired_rule_is_silent() -> None:
 # --- many rules, odd input ------------------------------------------------------------------------------------
 
 
-def test_an_edited_rule_is_a_new_arming_and_a_renamed_policy_is_not() -> None:
+def test_a_new_level_arms_a_rule_anew_but_a_new_cooldown_does_not() -> None:
     rule = make_rule()
     state = state_after(rule, *ARMED)
     assert is_armed(make_rule(cooldown_s=60.0), state)
@@ -246,7 +246,7 @@ def test_a_symbol_that_was_not_fetched_is_left_as_it_was() -> None:
     assert is_armed(here, later)
 
 
-def test_bars_in_any_order_and_twice_come_to_the_same() -> None:
+def test_unordered_and_repeated_bars_change_nothing() -> None:
     rule = make_rule()
     bars = [flat(1, 9), flat(2, 11), flat(3, 9), flat(4, 12)]
     forward = commit(rule, state_after(rule), *bars)
@@ -254,7 +254,7 @@ def test_bars_in_any_order_and_twice_come_to_the_same() -> None:
 
 
 @pytest.mark.parametrize("price", [float("nan"), float("inf")])
-def test_a_price_that_is_no_number_never_fires(price: float) -> None:
+def test_a_price_that_is_not_a_number_never_fires(price: float) -> None:
     rule = make_rule()
     state = state_after(rule, *ARMED)
     alerts, _ = evaluate([rule], state, {SYMBOL: [flat(1, price)]}, {SYMBOL: QuoteNow(price, None)}, START + 65)
@@ -333,14 +333,14 @@ def test_after_a_split_a_rule_watches_its_level_at_the_new_prices() -> None:
     alerts, state = evaluate([rule], state, {SYMBOL: [flat(1, 25.0), flat(2, 25.0)]}, {}, START + 300)
     [check] = alerts
     assert check.text == (
-        "check the level 30 of rule r: NASDAQ:AAPL: its history was re-adjusted by 0.25, as by a split"
+        "check the level 30 of rule r: NASDAQ:AAPL: its history was re-adjusted by a factor of 0.25, as by a split"
     )
     alerts, _ = evaluate([rule], state, {SYMBOL: [flat(2, 25.0), flat(8, 31.0)]}, {}, START + 660)
     assert [(alert.kind, alert.price) for alert in alerts] == [("cross_up", 31.0)]
 
 
 @pytest.mark.parametrize("close", [100.0, 100.9, 99.1])
-def test_a_small_correction_is_no_split(close: float) -> None:
+def test_a_small_correction_is_not_a_split(close: float) -> None:
     rule = make_rule("cross_down", level=50.0)
     _, state = evaluate([rule], AlertState(), {SYMBOL: [flat(0, 100.0), flat(1, 100.0)]}, {}, START + 240)
     bars = [flat(1, close), flat(7, 49.0)]

@@ -118,7 +118,7 @@ def test_a_truncated_or_altered_cursor_is_a_cursor_error(data: st.DataObject) ->
         AlertState.decode(text[:cut])
 
 
-def test_a_newer_cursor_is_told_from_a_corrupt_one() -> None:
+def test_a_newer_cursor_is_distinguished_from_a_corrupt_one() -> None:
     with pytest.raises(NewerCursorError):
         AlertState.decode(pack(document_of(AlertState()) | {"v": 2}))
     with pytest.raises(CursorError) as caught:

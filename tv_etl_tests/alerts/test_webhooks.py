@@ -1,4 +1,4 @@
-"""Delivery against real servers on loopback that misbehave, one address for each way of it."""
+"""Delivery against real servers on loopback that misbehave, one address for each way."""
 
 import asyncio
 import json
@@ -311,7 +311,7 @@ def test_what_is_not_http_is_tried_again(outbox: Outbox, server: HookServer) -> 
     assert send(outbox, local(server.url("/garbage"))).errors == ("127.0.0.1: RemoteProtocolError",)
 
 
-def test_a_thousand_alerts_are_one_message_and_stay_it(outbox: Outbox, server: HookServer) -> None:
+def test_a_thousand_alerts_are_one_message_and_stay_one(outbox: Outbox, server: HookServer) -> None:
     slack, plain = local(server.url("/lost"), "slack"), local(server.url("/200"))
     report = send(outbox, slack, plain, count=1000)
     assert (report.sent, report.retried) == (1000, 1000)

@@ -224,7 +224,7 @@ def test_a_split_fires_no_rule_and_asks_to_check_its_level(
         with serve_in_thread(market, clock=clock) as server:
             cursor = tick(instance, lake, server.url, rules, cursor).cursor
     assert [(alert["kind"], alert["rule"]) for alert in webhook.posted] == [("check", "rule")]
-    assert "NASDAQ:SPLT: its history was re-adjusted by 0.25" in webhook.posted[0]["text"]
+    assert "NASDAQ:SPLT: its history was re-adjusted by a factor of 0.25" in webhook.posted[0]["text"]
 
 
 def test_a_delayed_feed_is_judged_by_its_own_clock(
