@@ -449,7 +449,8 @@ def test_python_of_the_image_is_one_that_the_package_supports() -> None:
 def test_the_image_is_installed_from_what_pyproject_needs() -> None:
     sources = {source for source, _ in copied_from_checkout()}
     packages = set(PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"])
-    assert {"pyproject.toml", "constraints.txt", PROJECT["project"]["readme"], *packages} <= sources
+    named = {PROJECT["project"]["readme"], *PROJECT["project"]["license-files"]}
+    assert {"pyproject.toml", "constraints.txt", *named, *packages} <= sources
     (install,) = [command for command in arguments_of("RUN") if "pip install" in command]
     assert "-c constraints.txt" in install
     extras = re.search(r"\[([\w,]+)\]", install)
