@@ -147,7 +147,7 @@ class SeriesRecord:
         session = self.facts.get("session", "regular") if interval.is_intraday else "regular"
         try:
             return TradingHours.of_symbol(json.loads(self.facts["trading_hours"]), session)
-        except (TradingHoursError, ValueError, AttributeError):
+        except (TradingHoursError, ValueError, AttributeError, RecursionError):
             return None
 
     def encode(self, owner: Owner) -> bytes:
@@ -174,7 +174,7 @@ class SeriesRecord:
             version, found = int(fields["schema_version"]), Owner(fields["symbol"], fields["interval"])
             if version <= SCHEMA_VERSION:
                 record = cls._of(fields)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise DamagedFileError(path, f"not the record of a series: {error!r}") from error
         if version > SCHEMA_VERSION:
             raise NewerFormatError(path, f"schema version {version}, known is {SCHEMA_VERSION}; upgrade tv_etl")

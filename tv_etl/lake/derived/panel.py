@@ -24,11 +24,12 @@ import pyarrow as pa
 
 from tv_etl.lake.bar_file import FORMAT
 from tv_etl.lake.bars import Bars
-from tv_etl.lake.errors import StoreReadError
+from tv_etl.lake.errors import DamagedFileError, StoreReadError
 from tv_etl.lake.layout import path_segment, period_range
 from tv_etl.lake.sealed import encode_sealed_groups
 from tv_etl.lake.storage.files import data_directory
 from tv_etl.lake.storage.journal import FileGroup
+from tv_etl.lake.storage.regular import read_regular
 from tv_etl.lake.store import BarStore
 from tv_etl.tradingview.bar_schema import BAR_SCHEMA
 from tv_etl.tradingview.errors import IntervalError
@@ -189,15 +190,13 @@ def _hash(*parts: "bytes | np.ndarray[tuple[int, ...], np.dtype[np.generic]]") -
 def _read_sources(path: Path) -> _Sources:
     """What is not there or not ours is made again: it is all derived."""
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_regular(path) or b"{}")
         if content["version"] != _VERSION:
             return _Sources({}, {})
         files = {name: _Source(str(state), dict(parts)) for name, (state, parts) in content["files"].items()}
         return _Sources(files, dict(content["panels"]))
-    except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
+    except (DamagedFileError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return _Sources({}, {})
-    except OSError as error:
-        raise StoreReadError(path, error.strerror or str(error)) from error
 
 
 def _encode_sources(sources: _Sources) -> bytes:

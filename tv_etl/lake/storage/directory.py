@@ -11,6 +11,7 @@ from tv_etl.lake.errors import StoreReadError
 from tv_etl.lake.storage import journal
 from tv_etl.lake.storage.files import BESIDE, DATASET, RECORD, Snapshot, Transaction, data_directory, own_directory
 from tv_etl.lake.storage.journal import FileGroup, locked_directory
+from tv_etl.lake.storage.regular import open_regular, read_regular
 
 Result = TypeVar("Result")
 
@@ -97,18 +98,12 @@ class _DirectorySnapshot:
         return [f"{self._data}/{name}" for name in sorted(_listed(self._root / self._data))]
 
     def read(self, name: str) -> bytes | None:
-        path = self._root / name
-        try:
-            return path.read_bytes()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise StoreReadError(path, error.strerror or str(error)) from error
+        return read_regular(self._root / name)
 
     def read_tail(self, name: str, size: int) -> tuple[bytes, int]:
         path = self._root / name
         try:
-            with path.open("rb") as source:
+            with open_regular(path) as source:
                 whole = source.seek(0, os.SEEK_END)
                 source.seek(max(0, whole - size))
                 return source.read(), whole

@@ -42,10 +42,12 @@ a gate first, the flock of the directory, which a waiting writer holds shut; els
 keep a writer out for ever. Nothing here knows bars or Parquet.
 """
 
+import errno
 import fcntl
 import json
 import os
 import re
+import stat
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -60,6 +62,7 @@ from tv_etl.lake.errors import (
     StoreReadError,
     StoreWriteError,
 )
+from tv_etl.lake.storage.regular import read_regular, require_inside
 
 LOCK_TIMEOUT_S = 30.0  # a commit takes milliseconds; the re-write of a long history seconds
 JOURNAL_VERSION = 1
@@ -145,7 +148,7 @@ class FileGroup:
         """Hold the lock, having passed the gate, which is the flock of the directory. Raises OSError as well."""
         with ExitStack() as gate:
             gate.enter_context(_locked(_open_directory(self.directory), self._lock, operation, self._lock_timeout_s))
-            with _locked(os.open(self._lock, flags, 0o666), self._lock, operation, self._lock_timeout_s):
+            with _locked(_open_lock(self._lock, flags), self._lock, operation, self._lock_timeout_s):
                 gate.close()
                 yield
 
@@ -160,16 +163,13 @@ class FileGroup:
                     path.unlink()
 
     def _left_moves(self) -> "list[tuple[str, str]] | None":
-        try:
-            text = self._journal.read_bytes()
-        except FileNotFoundError:
+        text = read_regular(self._journal)
+        if text is None:
             return None
-        except OSError as error:
-            raise StoreReadError(self._journal, str(error)) from error
         try:
             journal = json.loads(text)["journal"]
             version, moves = int(journal["version"]), [(str(a), str(b)) for a, b in journal["moves"]]
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise DamagedFileError(self._journal, f"not a journal: {error!r}") from error
         if version > JOURNAL_VERSION:
             raise NewerFormatError(self._journal, f"journal version {version}, known is {JOURNAL_VERSION}")
@@ -190,6 +190,7 @@ class FileGroup:
 
     def _complete(self, moves: "list[tuple[str, str]]") -> None:
         """Do the journal's renames, those that are done already excepted, and make it the head."""
+        require_inside({(self.root / name).parent for _, name in moves}, self.root)
         for temporary, name in moves:
             target = self.root / name
             if not target.parent.exists():  # removed by hand after the writer was killed
@@ -248,6 +249,7 @@ class StagedFiles:
             if head is not None and not self._staged:
                 self._staged.append((_write_temporary(group.directory, group.head.suffix, head), group.head))
                 head = None
+            require_inside({target.parent for _, target in self._staged}, group.root)
             new = {target.parent for _, target in self._staged if not target.exists()}
             for directory in sorted(new - {group.directory}):
                 make_durable_directory(directory, group.root)
@@ -321,6 +323,15 @@ def _write_temporary(directory: Path, suffix: str, content: bytes | memoryview) 
             path.unlink()
         raise
     return path
+
+
+def _open_lock(path: Path, flags: int) -> int:
+    """Raises OSError for anything but a regular file: a pipe would hold us up."""
+    fd = os.open(path, flags | os.O_NONBLOCK | os.O_NOFOLLOW, 0o666)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "is not a regular file", str(path))
+    return fd
 
 
 def _open_directory(directory: Path) -> int:

@@ -125,7 +125,7 @@ class _Head:
             moves = tuple(_move(**move) for move in commit["moves"])
             record = json.dumps(fields, ensure_ascii=False, sort_keys=True).encode() if fields else None
             return cls(found.version, str(commit["id"]), moves, record)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise DamagedFileError(address, f"not the record of a series: {error!r}") from error
 
 

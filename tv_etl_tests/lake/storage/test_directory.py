@@ -1,4 +1,4 @@
-"""A lake in a directory; its commits are test_commit's, what the store makes of it test_bar_store's."""
+"""A lake in a directory; its commits are tested in test_journal, what the store makes of it in test_store."""
 
 import json
 from pathlib import Path
