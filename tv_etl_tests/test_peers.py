@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tv_etl.market_server.options import ServerOptions
 
 from peers.__main__ import CHECKOUT, PEERS, Outcome, Peer, judge, main, run, scenarios_of
 from peers.known_differences import KNOWN_DIFFERENCES, KnownDifference
@@ -92,8 +93,8 @@ def test_a_peer_is_run_on_servers_of_its_own(tmp_path: Path) -> None:
 
 def test_our_client_gets_all_that_the_peers_are_compared_with() -> None:
     with (
-        serve_in_thread(clock=MarketClock(FRIDAY, 0.0)) as server,
-        serve_in_thread(clock=MarketClock(FRIDAY + 86_400, 0.0)) as later,
+        serve_in_thread(options=ServerOptions(clock=MarketClock(FRIDAY, 0.0))) as server,
+        serve_in_thread(options=ServerOptions(clock=MarketClock(FRIDAY + 86_400, 0.0))) as later,
     ):
         expected = our_bars(server.url, later.url)
     assert {name: len(case["bars"]) for name, case in expected["history"].items()} == {

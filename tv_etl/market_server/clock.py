@@ -1,5 +1,6 @@
 """The market's clock: it may start at any moment, run at any speed, and be moved."""
 
+import math
 import time
 
 
@@ -29,6 +30,6 @@ class MarketClock:
 
 
 def _checked(speed: float) -> float:
-    if not speed >= 0:
-        raise ValueError(f"speed {speed} is negative")
+    if not 0 <= speed < math.inf:
+        raise ValueError(f"speed {speed:g}: expected 0 or more")
     return speed

@@ -13,7 +13,6 @@ from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
@@ -23,11 +22,11 @@ from websockets.protocol import State
 
 from tv_etl.market_server.accounts.accounts import Accounts
 from tv_etl.market_server.accounts.admission import Admission
-from tv_etl.market_server.accounts.plans import ANONYMOUS, PLANS, Plan
-from tv_etl.market_server.accounts.tokens import LIFETIME_S
+from tv_etl.market_server.accounts.plans import PLANS
 from tv_etl.market_server.certificates import ThrowAwayCertificate
 from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.market.market import Market
+from tv_etl.market_server.options import ServerOptions
 from tv_etl.market_server.sessions.conversation import Conversation
 from tv_etl.market_server.sessions.outbox import Ending, Hangup
 from tv_etl.market_server.sessions.world import AnyMarket, World
@@ -47,55 +46,24 @@ _ORIGIN = re.compile(r"https://([a-z0-9-]+\.)*tradingview\.com", re.IGNORECASE)
 
 
 class MarketServer:
-    """A market that listens on a loopback address while its context is open.
+    """A market that listens while its context is open: on `url` for clients, on `http_url` for plain requests.
 
-    `port` 0 takes a free one; `url` names it. `update_ms` is how often live series and quotes are looked at, in real
-    time; everything else follows `clock`. `http_port` and `http_url` are the same for plain requests (the screener and
-    the site's pages), the first `http_busy` of which are answered with HTTP 429 and `Retry-After: http_retry_after_s`.
-
-    `plan` is what a connection without an account gets, `account_plan` an account whose session names no other; tokens
-    last `token_lifetime_s`. An account may have `account_connections` WebSockets open (its plan's number if None).
-    `max_connections` may be open from one address, `rate_limit` opened within a minute: more are refused with HTTP 429.
-    A connection may create `session_rate` chart sessions per second. `ban` is "all", "user_id" or "ip". With `tls`
-    both addresses are encrypted, and clients are to trust the authority in the file `ca_path`; needs the extra `tls`.
+    With `tls`, clients are to trust the authority in the file `ca_path`.
     """
 
-    def __init__(
-        self,
-        market: AnyMarket | None = None,
-        *,
-        host: str = "127.0.0.1",
-        port: int = 0,
-        clock: MarketClock | None = None,
-        plan: Plan = ANONYMOUS,
-        account_plan: Plan = PLANS["premium"],
-        account_connections: int | None = None,
-        token_lifetime_s: float = LIFETIME_S,
-        ban: str | None = None,
-        max_connections: int | None = None,
-        rate_limit: int | None = None,
-        session_rate: float | None = None,
-        tls: bool = False,
-        latency_ms: float = 0.0,
-        jitter_ms: float = 0.0,
-        heartbeat_s: float = 10.0,
-        update_ms: float = 1_000.0,
-        http_port: int = 0,
-        http_busy: int = 0,
-        http_retry_after_s: int = 1,
-    ) -> None:
-        self.clock = clock or MarketClock()
+    def __init__(self, market: AnyMarket | None = None, options: ServerOptions | None = None) -> None:
+        self._options = options = options or ServerOptions()
+        self.clock = options.clock or MarketClock()
         self._market = market or Market()
-        self._plan = plan
-        self.accounts = Accounts(account_plan, lifetime_s=token_lifetime_s, connections=account_connections, ban=ban)
-        self._admission = Admission(max_connections, rate_limit)
-        self._session_rate = session_rate
-        self._has_tls = tls
+        self.accounts = Accounts(
+            PLANS[options.account_plan],
+            lifetime_s=options.token_lifetime_s,
+            connections=options.account_connections,
+            ban=options.ban,
+        )
+        self._admission = Admission(options.max_connections, options.rate_limit)
         self._certificate: ThrowAwayCertificate | None = None
-        self._latency_s, self._jitter_s = latency_ms / 1_000, jitter_ms / 1_000
-        self._heartbeat_s, self._update_s = heartbeat_s, update_ms / 1_000
-        self._host, self._port = host, port
-        self._http_port, self._http_busy, self._http_retry_after_s = http_port, http_busy, http_retry_after_s
+        self._port = options.port
         self._http: HttpServer | None = None
         self._server: Server | None = None
         self._world: World | None = None
@@ -106,7 +74,7 @@ class MarketServer:
     @property
     def url(self) -> str:
         """The address for clients, once the server listens."""
-        return f"{'wss' if self._has_tls else 'ws'}://{self._host}:{self._port}{PATH}"
+        return f"{'wss' if self._options.tls else 'ws'}://{self._options.host}:{self._port}{PATH}"
 
     @property
     def http_url(self) -> str:
@@ -121,19 +89,19 @@ class MarketServer:
 
     async def start(self) -> None:
         """Listen. Raises OSError where an address is taken, MissingExtraError for TLS without its extra."""
-        loop = asyncio.get_running_loop()
+        options = self._options
         self._world = World(
             self._market,
             self.clock,
-            loop.time,
-            self._plan,
-            latency_s=self._latency_s,
-            jitter_s=self._jitter_s,
-            session_rate=self._session_rate,
+            asyncio.get_running_loop().time,
+            PLANS[options.plan],
+            latency_s=options.latency_ms / 1_000,
+            jitter_s=options.jitter_ms / 1_000,
+            session_rate=options.session_rate,
             accounts=self.accounts,
         )
-        if self._has_tls:
-            self._certificate = ThrowAwayCertificate(self._host, "127.0.0.1", "localhost")
+        if options.tls:
+            self._certificate = ThrowAwayCertificate(options.host, "127.0.0.1", "localhost")
         try:
             await self._listen(self._world, self._certificate.context if self._certificate else None)
         except OSError:
@@ -141,9 +109,10 @@ class MarketServer:
             raise
 
     async def _listen(self, world: World, context: ssl.SSLContext | None) -> None:
+        options = self._options
         self._server = await serve(
             self._serve,
-            self._host,
+            options.host,
             self._port,
             ssl=context,
             process_request=self._check_request,
@@ -156,12 +125,12 @@ class MarketServer:
         self._port = self._server.sockets[0].getsockname()[1]
         self._http = HttpServer(
             _routes(world),
-            host=self._host,
-            port=self._http_port,
+            host=options.host,
+            port=options.http_port,
             tls=context,
-            latency_s=self._latency_s,
-            busy_answers=self._http_busy,
-            retry_after_s=self._http_retry_after_s,
+            latency_s=world.latency_s,
+            busy_answers=options.http_busy,
+            retry_after_s=options.http_retry_after_s,
         )
         await self._http.start()
 
@@ -192,7 +161,10 @@ class MarketServer:
         assert self._world is not None
         self._connections += 1
         conversation = Conversation(
-            self._world, self._connections, heartbeat_s=self._heartbeat_s, update_s=self._update_s
+            self._world,
+            self._connections,
+            heartbeat_s=self._options.heartbeat_s,
+            update_s=self._options.update_ms / 1_000,
         )
         wake, closed = asyncio.Event(), asyncio.Event()
         writer = asyncio.create_task(self._write(connection, conversation, wake, closed))
@@ -291,9 +263,9 @@ def _reset_on_close(transport: asyncio.BaseTransport) -> None:
 
 
 @contextmanager
-def serve_in_thread(market: AnyMarket | None = None, **options: Any) -> Iterator[MarketServer]:
-    """A MarketServer for code that is not asynchronous; it takes the same options."""
-    server = MarketServer(market, **options)
+def serve_in_thread(market: AnyMarket | None = None, options: ServerOptions | None = None) -> Iterator[MarketServer]:
+    """A MarketServer for code that is not asynchronous."""
+    server = MarketServer(market, options)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="tv_etl market server", daemon=True)
     thread.start()

@@ -10,22 +10,22 @@ and in a test, with whatever client of TradingView you have:
         assert len(my_client(market.url).bars("NASDAQ:AAPL", "1D", 300)) == 300
 
 The market stands still at NOW until it is moved. `@pytest.mark.market(seed=1, plan="premium", tls=True)` takes the
-options of `MarketServer`, plans by name, `now` (a datetime, or UTC seconds) and `speed` of its clock.
+fields of `MarketOptions`.
 """
 
 import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tv_etl.market_server.accounts.plans import PLANS
 from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.market.market import Market
 from tv_etl.market_server.market.replay import ReplayMarket
+from tv_etl.market_server.options import ServerOptions
 from tv_etl.market_server.server import MarketServer, serve_in_thread
 
 # A Friday, 13:00 in New York: every market but Asia's trades, and the newest bar of each is forming.
@@ -33,8 +33,23 @@ NOW = datetime(2026, 11, 20, 18, tzinfo=timezone.utc)
 UPDATE_MS = 50.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class MarketOptions(ServerOptions):
+    """The server's options, and those of its market.
+
+    `seed` draws the bars, `replay` is a folder of bars to serve before them. `now` (a datetime, or UTC seconds) and
+    `speed` set the clock, unless `clock` is given.
+    """
+
+    update_ms: float = UPDATE_MS
+    seed: int = 0
+    now: datetime | float = NOW
+    speed: float = 0.0
+    replay: Path | str | None = None
+
+
 class RunningMarket:
-    """A market server in a thread of its own; live changes arrive within UPDATE_MS of a move of the clock."""
+    """A market server in a thread of its own; live changes arrive within `update_ms` of a move of the clock."""
 
     def __init__(self, server: MarketServer) -> None:
         self.server = server
@@ -73,22 +88,13 @@ class RunningMarket:
 
 
 @contextmanager
-def running_market(
-    *,
-    seed: int = 0,
-    now: datetime | float = NOW,
-    speed: float = 0.0,
-    replay: Path | str | None = None,
-    **options: Any,
-) -> Iterator[RunningMarket]:
-    """What the fixture gives, for other tests than pytest's; `replay` is a folder of bars to serve."""
-    for name in ("plan", "account_plan"):
-        if isinstance(options.get(name), str):
-            options[name] = _plan(options[name])
-    market = _market(seed)
-    served = market if replay is None else ReplayMarket(Path(replay), market)
-    clock = MarketClock(_seconds(now), speed)
-    with serve_in_thread(served, clock=clock, **{"update_ms": UPDATE_MS, **options}) as server:
+def running_market(options: MarketOptions | None = None) -> Iterator[RunningMarket]:
+    """What the fixture gives, for tests that are not pytest's."""
+    options = options or MarketOptions()
+    market = _market(options.seed)
+    served = market if options.replay is None else ReplayMarket(Path(options.replay), market)
+    clock = options.clock or MarketClock(_seconds(options.now), options.speed)
+    with serve_in_thread(served, replace(options, clock=clock)) as server:
         yield RunningMarket(server)
 
 
@@ -96,7 +102,7 @@ def running_market(
 def market(request: pytest.FixtureRequest) -> Iterator[RunningMarket]:
     """A market server of this test's own."""
     mark = request.node.get_closest_marker("market")
-    with running_market(**(mark.kwargs if mark is not None else {})) as running:
+    with running_market(MarketOptions(**mark.kwargs) if mark is not None else None) as running:
         yield running
 
 
@@ -108,12 +114,6 @@ def pytest_configure(config: pytest.Config) -> None:
 @functools.cache  # it is pure, and remembers what it has worked out
 def _market(seed: int) -> Market:
     return Market(seed)
-
-
-def _plan(name: str) -> Any:
-    if name not in PLANS:
-        raise ValueError(f"plan {name!r}: expected one of {', '.join(PLANS)}")
-    return PLANS[name]
 
 
 def _seconds(moment: datetime | float) -> float:

@@ -12,6 +12,7 @@ from statistics import median
 
 import pyarrow.parquet as pq
 import pytest
+from tv_etl.market_server.options import ServerOptions
 
 from tv_etl.cli.fetch import FetchOptions, parse_time
 from tv_etl.lake.store import BarStore
@@ -106,14 +107,14 @@ def test_what_the_server_lacks_is_reported(market_url: str) -> None:
 def test_a_lake_gets_the_bars_and_a_whole_readjusted_history(tmp_path: Path) -> None:
     clock = MarketClock(FIRST + 300 * 60, speed=0)
     arguments = ("fetch", "NASDAQ:SPLT", "--interval", "1m", "--bars")
-    with serve_in_thread(replay(tmp_path / "before", minute_rows(300), "1"), clock=clock) as server:
+    with serve_in_thread(replay(tmp_path / "before", minute_rows(300), "1"), ServerOptions(clock=clock)) as server:
         done = call(*arguments, "200", "--lake", "lake", url=server.url, cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     store = BarStore(tmp_path / "lake")
     before = store.read("NASDAQ:SPLT", "1m")
     assert before.num_rows >= 200
     halved = minute_rows(300, ratio=0.5, until=300)
-    with serve_in_thread(replay(tmp_path / "after", halved, "1"), clock=clock) as server:
+    with serve_in_thread(replay(tmp_path / "after", halved, "1"), ServerOptions(clock=clock)) as server:
         done = call(*arguments, "10", "--lake", "lake", "--out", "new.json", url=server.url, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     after = store.read("NASDAQ:SPLT", "1m")
@@ -125,10 +126,10 @@ def test_a_lake_gets_the_bars_and_a_whole_readjusted_history(tmp_path: Path) -> 
 def test_a_lake_gets_all_that_was_fetched_of_a_readjusted_history(tmp_path: Path, how_much: tuple[str, str]) -> None:
     clock = MarketClock(FIRST + 6_000 * 60, speed=0)
     arguments = ("fetch", "NASDAQ:SPLT", "--interval", "1m", "--lake", "lake")
-    with serve_in_thread(replay(tmp_path / "before", minute_rows(6_000), "1"), clock=clock) as server:
+    with serve_in_thread(replay(tmp_path / "before", minute_rows(6_000), "1"), ServerOptions(clock=clock)) as server:
         assert call(*arguments, "--bars", "300", url=server.url, cwd=tmp_path).returncode == 0
     split = minute_rows(6_000, ratio=0.25, until=6_000)
-    with serve_in_thread(replay(tmp_path / "after", split, "1"), clock=clock) as server:
+    with serve_in_thread(replay(tmp_path / "after", split, "1"), ServerOptions(clock=clock)) as server:
         done = call(*arguments, *how_much, "--out", "new.parquet", url=server.url, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     stored = BarStore(tmp_path / "lake").read("NASDAQ:SPLT", "1m")

@@ -7,14 +7,13 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import pairwise
-from urllib.parse import urlsplit
 
 import pytest
 from rich.console import Console
 from rich.segment import Segment
 
 from tv_etl.cli.watch import FLASH_S, Quote, QuoteTable
-from tv_etl.market_server.testing import running_market
+from tv_etl.market_server.testing import MarketOptions, running_market
 from tv_etl.tradingview.models import Gap
 from tv_etl_tests.command import TV_ETL, call, on_terminal
 from tv_etl_tests.conftest import NOW
@@ -25,7 +24,7 @@ from tv_etl_tests.processes import free_port
 @pytest.fixture(scope="module")
 def moving_url() -> Iterator[str]:
     """The address of a market in which a minute lasts a second."""
-    with running_market(seed=7, now=NOW, speed=60) as market:
+    with running_market(MarketOptions(seed=7, now=NOW, speed=60)) as market:
         yield market.url
 
 
@@ -75,13 +74,14 @@ def test_a_pipe_that_is_closed_ends_it_without_a_traceback(is_moving: bool, movi
 
 
 def test_it_survives_a_lost_connection_and_says_when_nothing_was_seen() -> None:
+    options = MarketOptions(seed=7, now=NOW, speed=60, port=free_port())
     with ExitStack() as first:
-        url = first.enter_context(running_market(seed=7, now=NOW, speed=60, port=free_port())).url
+        url = first.enter_context(running_market(options)).url
         with on_terminal(["watch", "BINANCE:BTCUSDT", "FX:EURUSD"], url=url) as terminal:
             terminal.read_until(lambda: "live" in terminal.text)
             first.close()
             terminal.read_until(lambda: "the connection is lost: trying again" in terminal.text)
-            with running_market(seed=7, now=NOW, speed=60, port=urlsplit(url).port):
+            with running_market(options):
                 terminal.read_until(lambda: "nothing was seen from" in terminal.text)
                 terminal.process.send_signal(signal.SIGTERM)
                 assert terminal.wait() == 0

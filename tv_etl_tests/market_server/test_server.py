@@ -14,6 +14,7 @@ from websockets.typing import Origin
 
 from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.market.market import Market
+from tv_etl.market_server.options import ServerOptions
 from tv_etl.market_server.server import MarketServer, serve_in_thread
 from tv_etl.tradingview import protocol
 from tv_etl.tradingview.errors import ConnectionFailedError
@@ -71,7 +72,7 @@ def client_of(url: str) -> Iterator[Client]:
 @pytest.fixture(scope="module")
 def server() -> Iterator[MarketServer]:
     clock = MarketClock(FRIDAY_NOON)
-    with serve_in_thread(Market(7), clock=clock, heartbeat_s=0.2, update_ms=100) as running:
+    with serve_in_thread(Market(7), ServerOptions(clock=clock, heartbeat_s=0.2, update_ms=100)) as running:
         yield running
 
 
@@ -159,7 +160,7 @@ def refusal_of(url: str) -> tuple[int, str | None]:
 
 
 def test_so_many_connections_may_be_open_from_one_address() -> None:
-    with serve_in_thread(Market(7), max_connections=2) as running, connect(running.url, origin=ORIGIN):
+    with serve_in_thread(Market(7), ServerOptions(max_connections=2)) as running, connect(running.url, origin=ORIGIN):
         with connect(running.url, origin=ORIGIN) as second:
             assert refusal_of(running.url) == (429, "5")
             second.close()
@@ -169,7 +170,7 @@ def test_so_many_connections_may_be_open_from_one_address() -> None:
 
 
 def test_so_many_connections_may_be_opened_within_a_minute() -> None:
-    with serve_in_thread(Market(7), rate_limit=2) as running:
+    with serve_in_thread(Market(7), ServerOptions(rate_limit=2)) as running:
         for _ in range(2):
             with connect(running.url, origin=ORIGIN):
                 pass
@@ -184,7 +185,10 @@ def test_our_client_is_told_when_to_come_again() -> None:
         async with OHLCV(url, limits=Limits(retry_s=0.5)) as client:
             await client.get_historical_ohlcv("NASDAQ:AAPL", "1D", 5)
 
-    with serve_in_thread(Market(7), rate_limit=0) as running, pytest.raises(ConnectionFailedError) as refused:
+    with (
+        serve_in_thread(Market(7), ServerOptions(rate_limit=0)) as running,
+        pytest.raises(ConnectionFailedError) as refused,
+    ):
         asyncio.run(fetch(running.url))
     assert refused.value.retry_after_s == 5 and "429" in str(refused.value)
 
@@ -195,7 +199,7 @@ def test_the_banned_are_turned_away_for_good(ban: str, reason: str | None) -> No
         async with OHLCV(url, limits=Limits(retry_s=0.5)) as client:
             return len(await client.get_historical_ohlcv("NASDAQ:AAPL", "1D", 5))
 
-    with serve_in_thread(Market(7), ban=ban) as running:
+    with serve_in_thread(Market(7), ServerOptions(ban=ban)) as running:
         if reason is None:
             assert asyncio.run(fetch(running.url)) == 5
         else:
@@ -206,7 +210,7 @@ def test_the_banned_are_turned_away_for_good(ban: str, reason: str | None) -> No
 
 def test_with_jitter_everything_comes_later_and_whole() -> None:
     with (
-        serve_in_thread(Market(7), clock=MarketClock(FRIDAY_NOON), jitter_ms=40) as running,
+        serve_in_thread(Market(7), ServerOptions(clock=MarketClock(FRIDAY_NOON), jitter_ms=40)) as running,
         client_of(running.url) as client,
     ):
         open_series(client, "BINANCE:BTCUSDT", "1D", 300)
@@ -216,7 +220,7 @@ def test_with_jitter_everything_comes_later_and_whole() -> None:
 
 
 def test_tls_is_trusted_by_its_authority_alone() -> None:
-    with serve_in_thread(Market(7), tls=True) as running:
+    with serve_in_thread(Market(7), ServerOptions(tls=True)) as running:
         assert running.url.startswith("wss://127.0.0.1:") and running.http_url.startswith("https://127.0.0.1:")
         assert running.ca_path is not None
         trusting = ssl.create_default_context(cafile=running.ca_path)
@@ -285,7 +289,7 @@ def test_a_refused_series_reaches_the_client(server: MarketServer) -> None:
 def test_a_server_lives_inside_an_event_loop_too() -> None:
     async def first_payload() -> str:
         async with (
-            MarketServer(clock=MarketClock(FRIDAY_NOON)) as running,
+            MarketServer(options=ServerOptions(clock=MarketClock(FRIDAY_NOON))) as running,
             connect_async(running.url, origin=ORIGIN) as socket,
         ):
             return PacketDecoder().feed(str(await socket.recv()))[0]
@@ -311,7 +315,7 @@ def test_a_closing_server_takes_its_connections_along() -> None:
 
 def test_a_taken_port_is_an_error_for_the_caller(server: MarketServer) -> None:
     port = int(server.url.split(":")[2].split("/")[0])
-    with pytest.raises(OSError, match=r"[Aa]ddress"), serve_in_thread(Market(7), port=port):
+    with pytest.raises(OSError, match=r"[Aa]ddress"), serve_in_thread(Market(7), ServerOptions(port=port)):
         pass
 
 
@@ -339,7 +343,10 @@ def test_what_stands_still_answers_no_ping_and_holds_no_server_up(fault: str) ->
 
 
 def test_sessions_are_created_at_the_servers_rate() -> None:
-    with serve_in_thread(Market(7), session_rate=2) as running, connect(running.url, origin=ORIGIN) as socket:
+    with (
+        serve_in_thread(Market(7), ServerOptions(session_rate=2)) as running,
+        connect(running.url, origin=ORIGIN) as socket,
+    ):
         assert "session_id" in str(socket.recv(timeout=HANG_S))
         creations = [{"m": "chart_create_session", "p": [f"cs_{number}", ""]} for number in range(3)]
         socket.send("".join(encode_packet(json.dumps(each)) for each in creations))

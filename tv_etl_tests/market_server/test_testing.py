@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tv_etl.market_server.testing import NOW, running_market
+from tv_etl.market_server.clock import MarketClock
+from tv_etl.market_server.testing import NOW, MarketOptions, running_market
 from tv_etl.tradingview.blocking import BlockingOHLCV
 from tv_etl_tests.patience import HANG_S
 
@@ -85,7 +86,7 @@ def test_only_the_plugin_needs_pytest() -> None:
 
 
 def test_a_market_runs_without_a_fixture_too() -> None:
-    with running_market(speed=0) as market:
+    with running_market(MarketOptions(speed=0)) as market:
         assert market.now == NOW
         market.run(1_000.0)
         market.move_to(datetime(2026, 11, 20, 19))  # a time without a zone is UTC
@@ -93,14 +94,24 @@ def test_a_market_runs_without_a_fixture_too() -> None:
         assert timedelta(0) <= market.now - datetime(2026, 11, 20, 19, tzinfo=timezone.utc) < timedelta(hours=5)
 
 
+def test_a_clock_of_ones_own_is_the_markets() -> None:
+    clock = MarketClock(NOW.timestamp() + 60, speed=0)
+    with running_market(MarketOptions(clock=clock)) as market:
+        clock.advance(60)
+        assert market.now == NOW + timedelta(minutes=2)
+
+
 def test_recorded_bars_can_be_served(tmp_path: Path) -> None:
     (tmp_path / "NYSE_XYZ_1D.csv").write_text(
         "timestamp,open,high,low,close,volume\n1795098600,1,2,0.5,1.5,10\n1795185000,1.5,2,1,1.75,20\n"
     )
-    with running_market(replay=tmp_path) as market, BlockingOHLCV(market.url) as client:
+    with running_market(MarketOptions(replay=tmp_path)) as market, BlockingOHLCV(market.url) as client:
         assert [bar.close for bar in client.get_historical_ohlcv("NYSE:XYZ", "1D", bars_count=5)] == [1.5, 1.75]
 
 
 def test_an_unknown_plan_is_named() -> None:
-    with pytest.raises(ValueError, match="plan 'gold': expected one of anonymous"), running_market(plan="gold"):
+    with (
+        pytest.raises(ValueError, match="plan 'gold': expected one of anonymous"),
+        running_market(MarketOptions(plan="gold")),
+    ):
         pass

@@ -10,6 +10,7 @@ import dagster as dg
 import duckdb
 import pyarrow as pa
 import pytest
+from tv_etl.market_server.options import ServerOptions
 
 from tv_etl.lake.record import Window
 from tv_etl.lake.store import BarStore
@@ -179,12 +180,12 @@ def test_after_a_split_every_stored_bar_is_the_adjusted_markets(instance: dg.Dag
     """Also those that the server does not have any more: it serves the last 5,000."""
     lake = tmp_path / "lake"
     before = replay(tmp_path / "before", minute_rows(6_000), "1")
-    with serve_in_thread(before, clock=MarketClock(FIRST + 6_000 * 60, speed=0)) as server:
+    with serve_in_thread(before, ServerOptions(clock=MarketClock(FIRST + 6_000 * 60, speed=0))) as server:
         first = materializations(run(instance, lake, server.url, SPLIT_GROUP))[SPLIT_KEY]
     assert (first["rows added"], first["reach"]) == (5_000, "limited")
     split = minute_rows(8_000, ratio=0.25, until=6_300)
     with serve_in_thread(
-        replay(tmp_path / "after", split, "1"), clock=MarketClock(FIRST + 8_000 * 60, speed=0)
+        replay(tmp_path / "after", split, "1"), ServerOptions(clock=MarketClock(FIRST + 8_000 * 60, speed=0))
     ) as server:
         second = materializations(run(instance, lake, server.url, SPLIT_GROUP))[SPLIT_KEY]
         third = materializations(run(instance, lake, server.url, SPLIT_GROUP))[SPLIT_KEY]
@@ -203,12 +204,12 @@ def test_a_backfill_beside_stored_bars_joins_them(instance: dg.DagsterInstance, 
     """The whole history is split between them, and the next increment begins among the bars that were there first."""
     lake, group = tmp_path / "lake", SPLIT_GROUP.model_copy(update={"initial_bars": 300})
     clock = MarketClock(FIRST + 6_000 * 60, speed=0)
-    with serve_in_thread(replay(tmp_path / "before", minute_rows(6_000), "1"), clock=clock) as server:
+    with serve_in_thread(replay(tmp_path / "before", minute_rows(6_000), "1"), ServerOptions(clock=clock)) as server:
         run(instance, lake, server.url, group)
     first = BarStore(lake).summary("NASDAQ:SPLT", "1m").first
     assert first is not None
     split = minute_rows(8_000, ratio=0.25, until=6_000)
-    with serve_in_thread(replay(tmp_path / "after", split, "1"), clock=clock) as server:
+    with serve_in_thread(replay(tmp_path / "after", split, "1"), ServerOptions(clock=clock)) as server:
         backfilled = materializations(run(instance, lake, server.url, group, end=first.isoformat()))[SPLIT_KEY]
         clock.move_to(FIRST + 6_050 * 60)
         increment = materializations(run(instance, lake, server.url, group))[SPLIT_KEY]
@@ -223,11 +224,11 @@ def test_after_a_contract_ends_every_stored_bar_is_the_back_adjusted_markets(
 ) -> None:
     lake, group = tmp_path / "lake", SPLIT_GROUP.model_copy(update={"backadjustment": True})
     before = replay(tmp_path / "before", minute_rows(6_000), "1")
-    with serve_in_thread(before, clock=MarketClock(FIRST + 6_000 * 60, speed=0)) as server:
+    with serve_in_thread(before, ServerOptions(clock=MarketClock(FIRST + 6_000 * 60, speed=0))) as server:
         run(instance, lake, server.url, group)
     after = minute_rows(8_000, shift=-7.25, until=6_300)
     clock = MarketClock(FIRST + 8_000 * 60, speed=0)
-    with serve_in_thread(replay(tmp_path / "after", after, "1"), clock=clock) as server:
+    with serve_in_thread(replay(tmp_path / "after", after, "1"), ServerOptions(clock=clock)) as server:
         second = materializations(run(instance, lake, server.url, group))[SPLIT_KEY]
     assert (second["rows added"], second["rows revised"]) == (2_000, 0)
     assert second["re-adjusted"] == "-7.25 before 2026-11-16 13:00Z"
@@ -318,11 +319,11 @@ def test_a_hole_that_the_server_cannot_fill_is_told_and_asked_for_once(
     """The lake slept for longer than the server remembers."""
     lake, rows = tmp_path / "lake", minute_rows(8_000)
     with serve_in_thread(
-        replay(tmp_path / "market", rows, "1"), clock=MarketClock(FIRST + 1_000 * 60, speed=0)
+        replay(tmp_path / "market", rows, "1"), ServerOptions(clock=MarketClock(FIRST + 1_000 * 60, speed=0))
     ) as server:
         run(instance, lake, server.url, SPLIT_GROUP)
     with serve_in_thread(
-        replay(tmp_path / "market", rows, "1"), clock=MarketClock(FIRST + 8_000 * 60, speed=0)
+        replay(tmp_path / "market", rows, "1"), ServerOptions(clock=MarketClock(FIRST + 8_000 * 60, speed=0))
     ) as server:
         late = materializations(run(instance, lake, server.url, SPLIT_GROUP))[SPLIT_KEY]
         again = materializations(run(instance, lake, server.url, SPLIT_GROUP))[SPLIT_KEY]

@@ -9,6 +9,7 @@ import dagster as dg
 import pytest
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run
+from tv_etl.market_server.options import ServerOptions
 
 from tv_etl.lake.store import BarStore
 from tv_etl.market_server.clock import MarketClock
@@ -57,7 +58,7 @@ def test_a_retry_asks_only_for_what_may_succeed_and_is_missing(
 ) -> None:
     monkeypatch.setattr("tv_etl.orchestration.bars.RETRY_POLICY", dg.RetryPolicy(max_retries=MAX_RETRIES))
     market = CountingMarket()
-    with serve_in_thread(market, clock=MarketClock(NOW.timestamp(), speed=0)) as server:
+    with serve_in_thread(market, ServerOptions(clock=MarketClock(NOW.timestamp(), speed=0))) as server:
         result = dg.materialize(
             [build_bars_asset(GROUP)],
             instance=instance,
@@ -105,7 +106,7 @@ def test_a_re_execution_from_failure_fetches_what_no_parent_stored(
     group = GROUP.model_copy(update={"symbols": ["NASDAQ:AAPL", "NASDAQ:NDX", "NASDAQ:NOPE"]})
     keys = set(series_partitions(group).get_partition_keys())
     market = CountingMarket()
-    with serve_in_thread(market, clock=MarketClock(NOW.timestamp(), speed=0)) as server:
+    with serve_in_thread(market, ServerOptions(clock=MarketClock(NOW.timestamp(), speed=0))) as server:
         definitions = build_definitions(Watchlist(groups=[group]), tmp_path, ws_url=server.url)
         parent = run(instance, tmp_path, server.url, group).dagster_run
         assert market.asked == dict.fromkeys(group.symbols, 1)

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from tv_etl.market_server.options import ServerOptions
 
 from tv_etl.lake.record import Period, SeriesRecord, Window
 from tv_etl.lake.store import BarStore
@@ -74,7 +75,7 @@ def test_a_broken_bar_fails_the_check_of_its_partition(instance: dg.DagsterInsta
     rows = minute_rows(300)
     broken = [*rows[:200], (rows[200][0], 100.0, 90.0, 110.0, 100.0, 5.0), *rows[201:]]
     clock = MarketClock(FIRST + 300 * 60, speed=0)
-    with serve_in_thread(replay(tmp_path / "broken", broken, "1"), clock=clock) as server:
+    with serve_in_thread(replay(tmp_path / "broken", broken, "1"), ServerOptions(clock=clock)) as server:
         result = run(instance, lake, server.url, GROUP)
     assert materializations(result)[KEY]["rows in quarantine"] == 1
     assert failing(result) == {"ohlc_consistent": dg.AssetCheckSeverity.ERROR}
@@ -83,7 +84,7 @@ def test_a_broken_bar_fails_the_check_of_its_partition(instance: dg.DagsterInsta
     shown = evaluation.metadata["the first 1"]
     assert isinstance(shown, dg.TableMetadataValue)
     assert (shown.records[0].data["high"], shown.records[0].data["low"]) == ("90.0", "110.0")
-    with serve_in_thread(replay(tmp_path / "sound", rows, "1"), clock=clock) as server:
+    with serve_in_thread(replay(tmp_path / "sound", rows, "1"), ServerOptions(clock=clock)) as server:
         result = run(instance, lake, server.url, GROUP, keys=[], **pasted(evaluation))
     assert materializations(result)[KEY]["rows added"] == 1
     assert not failing(result)
@@ -107,7 +108,7 @@ def states(instance: dg.DagsterInstance) -> dict[str, str]:
 
 def test_checks_alone_fetch_nothing(instance: dg.DagsterInstance, tmp_path: Path) -> None:
     clock = MarketClock(FIRST + 300 * 60, speed=0)
-    with serve_in_thread(replay(tmp_path / "market", minute_rows(300), "1"), clock=clock) as server:
+    with serve_in_thread(replay(tmp_path / "market", minute_rows(300), "1"), ServerOptions(clock=clock)) as server:
         fetched = run(instance, tmp_path / "lake", server.url, GROUP)
     assert states(instance) == dict.fromkeys(CHECKS, "SUCCEEDED")
     done = run_checks(instance, tmp_path / "lake", "ohlc_consistent", "fresh")
@@ -128,7 +129,7 @@ def test_checks_alone_fetch_nothing(instance: dg.DagsterInstance, tmp_path: Path
 def test_a_damaged_file_is_told_by_the_checks_alone(instance: dg.DagsterInstance, tmp_path: Path) -> None:
     lake = tmp_path / "lake"
     clock = MarketClock(FIRST + 300 * 60, speed=0)
-    with serve_in_thread(replay(tmp_path / "market", minute_rows(300), "1"), clock=clock) as server:
+    with serve_in_thread(replay(tmp_path / "market", minute_rows(300), "1"), ServerOptions(clock=clock)) as server:
         run(instance, lake, server.url, GROUP)
         [path] = lake.glob("ohlcv/**/*.parquet")
         sound = path.read_bytes()
@@ -144,11 +145,11 @@ def test_a_damaged_file_is_told_by_the_checks_alone(instance: dg.DagsterInstance
 def test_revised_bars_are_shown_until_the_next_commit(instance: dg.DagsterInstance, tmp_path: Path) -> None:
     lake, rows = tmp_path / "lake", minute_rows(300)
     clock = MarketClock(FIRST + 300 * 60, speed=0)
-    with serve_in_thread(replay(tmp_path / "before", rows, "1"), clock=clock) as server:
+    with serve_in_thread(replay(tmp_path / "before", rows, "1"), ServerOptions(clock=clock)) as server:
         run(instance, lake, server.url, GROUP)
     moment, opened, high, low, close, volume = rows[297]
     revised = [*rows[:297], (moment, opened, high + 9.0, low, close, volume), *rows[298:]]
-    with serve_in_thread(replay(tmp_path / "after", revised, "1"), clock=clock) as server:
+    with serve_in_thread(replay(tmp_path / "after", revised, "1"), ServerOptions(clock=clock)) as server:
         result = run(instance, lake, server.url, GROUP)
         assert failing(result) == {"revisions": dg.AssetCheckSeverity.WARN}
         shown = outcomes(result)["revisions"].metadata["the first 1"]
@@ -161,10 +162,10 @@ def test_revised_bars_are_shown_until_the_next_commit(instance: dg.DagsterInstan
 
 def test_a_split_is_told_with_its_ratio(instance: dg.DagsterInstance, tmp_path: Path) -> None:
     clock = MarketClock(FIRST + 300 * 60, speed=0)
-    with serve_in_thread(replay(tmp_path / "before", minute_rows(300), "1"), clock=clock) as server:
+    with serve_in_thread(replay(tmp_path / "before", minute_rows(300), "1"), ServerOptions(clock=clock)) as server:
         run(instance, tmp_path / "lake", server.url, GROUP)
     split = minute_rows(300, ratio=0.25, until=300)
-    with serve_in_thread(replay(tmp_path / "after", split, "1"), clock=clock) as server:
+    with serve_in_thread(replay(tmp_path / "after", split, "1"), ServerOptions(clock=clock)) as server:
         result = run(instance, tmp_path / "lake", server.url, GROUP)
     assert failing(result) == {"revisions": dg.AssetCheckSeverity.WARN}
     assert "re-adjusted, × 0.25" in (outcomes(result)["revisions"].description or "")

@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from tv_etl.market_server.options import ServerOptions
 
 from tv_etl.lake.store import BarStore
 from tv_etl.market_server.market.market import Market
@@ -110,7 +111,7 @@ def test_what_another_group_collects_at_the_same_interval_stays_there(
 
 
 def test_a_screener_that_does_not_answer_is_a_skipped_tick(instance: dg.DagsterInstance) -> None:
-    with serve_in_thread(Market(7), http_busy=1, http_retry_after_s=3_000) as busy:
+    with serve_in_thread(Market(7), ServerOptions(http_busy=1, http_retry_after_s=3_000)) as busy:
         _, result = tick(instance, busy.http_url, group_of())
     assert "HTTP 429" in result.skip_message
     assert symbols_of(group_of(), instance) == []

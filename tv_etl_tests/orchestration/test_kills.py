@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tv_etl.market_server.options import ServerOptions
 
 from tv_etl.lake.store import BarStore
 from tv_etl.market_server.clock import MarketClock
@@ -108,7 +109,7 @@ class Services:
 def services(directory: Path) -> Iterator[tuple[Services, CountingMarket]]:
     market = CountingMarket()
     clock = MarketClock(NOW.timestamp(), speed=0)
-    with serve_in_thread(market, clock=clock, latency_ms=LATENCY_MS) as server, ExitStack() as stack:
+    with serve_in_thread(market, ServerOptions(clock=clock, latency_ms=LATENCY_MS)) as server, ExitStack() as stack:
         running = Services(directory, server.url, stack)
         running.start("code")
         wait_until(running.has_code, "the code server answers")

@@ -10,6 +10,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from tv_etl.market_server.options import ServerOptions
 
 from tv_etl.alerts.outbox import Outbox
 from tv_etl.alerts.state import AlertState
@@ -200,7 +201,7 @@ def test_quotes_that_move_are_seen_in_the_forming_minute(
     instance: dg.DagsterInstance, tmp_path: Path, webhook: Receiver
 ) -> None:
     """On a market that runs, and comes back to where it was every few minutes."""
-    with serve_in_thread(Market(197), clock=MarketClock(NOW.timestamp(), speed=600)) as server:
+    with serve_in_thread(Market(197), ServerOptions(clock=MarketClock(NOW.timestamp(), speed=600))) as server:
         rules = [rule("cross", minutes(server.url, 1)[0].close)]
         cursor = None
         for _ in range(40):
@@ -221,7 +222,7 @@ def test_a_split_fires_no_rule_and_asks_to_check_its_level(
         (207, minute_rows(300, ratio=0.25, until=204)),
     ):
         market, clock = replay(tmp_path / str(minute), rows, "1"), MarketClock(FIRST + minute * 60 + 30, speed=0)
-        with serve_in_thread(market, clock=clock) as server:
+        with serve_in_thread(market, ServerOptions(clock=clock)) as server:
             cursor = tick(instance, lake, server.url, rules, cursor).cursor
     assert [(alert["kind"], alert["rule"]) for alert in webhook.posted] == [("check", "rule")]
     assert "NASDAQ:SPLT: its history was re-adjusted by a factor of 0.25" in webhook.posted[0]["text"]
@@ -233,7 +234,7 @@ def test_a_delayed_feed_is_judged_by_its_own_clock(
     """Row D8: minutes that have not come yet are not taken for committed, or their touches would be lost."""
     at = datetime(2026, 11, 18, 12, 0, 30, tzinfo=timezone.utc)
     state = None
-    with serve_in_thread(Market(7), clock=MarketClock(at.timestamp(), speed=0)) as server:
+    with serve_in_thread(Market(7), ServerOptions(clock=MarketClock(at.timestamp(), speed=0))) as server:
         state = tick(instance, tmp_path, server.url, [rule("cross_up", 1.0, symbol="LSE:VOD")], state).cursor
     watermark = AlertState.decode(state).watermark("LSE:VOD")
     assert watermark is not None

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 from dagster._core.test_utils import create_run_for_test
 from dagster._utils.schedules import cron_string_iterator
+from tv_etl.market_server.options import ServerOptions
 
 from tv_etl.lake.store import BarStore
 from tv_etl.market_server.clock import MarketClock
@@ -37,7 +38,9 @@ EVENING = datetime(2026, 11, 18, 22, 0, 30, tzinfo=UTC)
 
 @pytest.fixture(scope="module")
 def evening_url() -> Iterator[str]:
-    with serve_in_thread(Market(7), clock=MarketClock(EVENING.timestamp(), speed=0), update_ms=50) as server:
+    with serve_in_thread(
+        Market(7), ServerOptions(clock=MarketClock(EVENING.timestamp(), speed=0), update_ms=50)
+    ) as server:
         yield server.url
 
 
@@ -199,7 +202,7 @@ def test_after_a_pause_what_is_lost_next_is_asked_for_first(
     group = Group(symbols=["NASDAQ:AAPL", "BINANCE:BTCUSDT"], intervals=["1d", "1h", "1m"], initial_bars=50)
     assert run(instance, tmp_path, evening_url, group).success
     later = EVENING + timedelta(days=3)
-    with serve_in_thread(Market(7), clock=MarketClock(later.timestamp(), speed=0)) as server:
+    with serve_in_thread(Market(7), ServerOptions(clock=MarketClock(later.timestamp(), speed=0))) as server:
         result = run(instance, tmp_path, server.url, group)
     order = [str(event.partition) for event in result.get_asset_materialization_events()]
     # Eight are in flight together, so they finish in about the order they were asked for; the minutes of a market that

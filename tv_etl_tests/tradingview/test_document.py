@@ -9,6 +9,7 @@ from websockets.exceptions import WebSocketException
 
 from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.market.market import Market
+from tv_etl.market_server.options import ServerOptions
 from tv_etl.market_server.server import serve_in_thread
 from tv_etl.tradingview.models import OHLCVBar, convert_timestamp_to_iso
 from tv_etl.tradingview.ohlcv import OHLCV
@@ -28,7 +29,9 @@ PORTFOLIO = [
 
 @pytest.fixture(scope="module")
 def running_market() -> Iterator[str]:
-    with serve_in_thread(Market(7), clock=MarketClock(NOW.timestamp(), speed=600), update_ms=20) as server:
+    with serve_in_thread(
+        Market(7), ServerOptions(clock=MarketClock(NOW.timestamp(), speed=600), update_ms=20)
+    ) as server:
         yield server.url
 
 

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.market.listings import find_listing, listings
 from tv_etl.market_server.market.market import Market
+from tv_etl.market_server.options import ServerOptions
 from tv_etl.market_server.server import MarketServer, serve_in_thread
 from tv_etl.tradingview.errors import ScannerError
 from tv_etl.tradingview.scanner import ScanFilter, ScannerService, ScanRequest, ScanRow, ScanSort
@@ -29,7 +30,7 @@ SOME = EVERYTHING.model_copy(
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[MarketServer]:
-    with serve_in_thread(Market(7), clock=MarketClock(NOW.timestamp(), speed=0)) as running:
+    with serve_in_thread(Market(7), ServerOptions(clock=MarketClock(NOW.timestamp(), speed=0))) as running:
         yield running
 
 
@@ -109,13 +110,13 @@ def test_a_refusal_has_the_servers_reason_and_is_not_tried_again(server: MarketS
 
 
 def test_a_busy_server_is_asked_again_after_what_it_wishes() -> None:
-    with serve_in_thread(Market(7), http_busy=2, http_retry_after_s=0) as busy:
+    with serve_in_thread(Market(7), ServerOptions(http_busy=2, http_retry_after_s=0)) as busy:
         assert len(scan(busy.http_url)) == len(LISTED)
 
 
 def test_a_wish_beyond_the_budget_is_told_at_once() -> None:
     with (
-        serve_in_thread(Market(7), http_busy=1, http_retry_after_s=30) as busy,
+        serve_in_thread(Market(7), ServerOptions(http_busy=1, http_retry_after_s=30)) as busy,
         pytest.raises(ScannerError, match="HTTP 429") as caught,
     ):
         scan(busy.http_url)

@@ -62,10 +62,6 @@ class Accounts:
         connections: int | None = None,
         ban: str | None = None,
     ) -> None:
-        if ban is not None and ban not in BANS:
-            raise ValueError(f"ban {ban!r}: expected one of {', '.join(BANS)}")
-        if account_plan not in ACCOUNT_PLANS.values():
-            raise ValueError(f"account_plan {account_plan.name!r}: expected one of {', '.join(ACCOUNT_PLANS)}")
         self._account_plan = account_plan
         self.now = now
         self._lifetime_s = lifetime_s

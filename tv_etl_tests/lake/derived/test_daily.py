@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tv_etl.lake.bars import Bars
 from tv_etl.lake.derived.daily import DailyBars, Difference, daily_bars, differences
 from tv_etl.lake.record import SeriesRecord
-from tv_etl.market_server.testing import RunningMarket, running_market
+from tv_etl.market_server.testing import MarketOptions, RunningMarket, running_market
 from tv_etl.tradingview.blocking import fetch_history
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.models import HistoryRequest
@@ -30,7 +30,7 @@ DECEMBER = datetime(2026, 12, 2, 22, tzinfo=timezone.utc)
 
 @pytest.fixture(scope="module")
 def market() -> Iterator[RunningMarket]:
-    with running_market(seed=7, now=DECEMBER, plan="ultimate") as running:
+    with running_market(MarketOptions(seed=7, now=DECEMBER, plan="ultimate")) as running:
         yield running
 
 

@@ -83,10 +83,3 @@ def test_the_banned_are_told(ban: str) -> None:
     else:
         with pytest.raises(SignInRefused, match=BANS[ban]):
             office.sign_in("unauthorized_user_token")
-
-
-def test_unknown_options_are_named() -> None:
-    with pytest.raises(ValueError, match="ban 'me': expected one of all, user_id, ip"):
-        Accounts(ban="me")
-    with pytest.raises(ValueError, match="account_plan 'own': expected one of basic"):
-        Accounts(Plan("own", 1, 1, 0, has_seconds=False, has_custom_intervals=False))

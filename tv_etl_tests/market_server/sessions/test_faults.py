@@ -4,10 +4,10 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from tv_etl.market_server.accounts.plans import PLANS
 from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.market.listings import plain_listing
 from tv_etl.market_server.market.market import Market
+from tv_etl.market_server.options import ServerOptions
 from tv_etl.market_server.server import MarketServer
 from tv_etl.market_server.sessions.faults import FAULTS, REVISED_CLOSE, SLOW_S
 from tv_etl.market_server.sessions.outbox import Hangup
@@ -187,7 +187,7 @@ QUOTED = {"QUOTE_ERROR", "QUOTE_DENIED", "QUOTE_SILENT", "QUOTE_PARTIAL"}
 def fault_server() -> MarketServer:
     # Whoever may see 20,000 bars needs several pages for 6,000.
     clock = MarketClock(FRIDAY_NOON, speed=0)
-    return MarketServer(Market(7), clock=clock, update_ms=100, heartbeat_s=0.3, plan=PLANS["premium"])
+    return MarketServer(Market(7), ServerOptions(clock=clock, update_ms=100, heartbeat_s=0.3, plan="premium"))
 
 
 def request_of(name: str) -> HistoryRequest:
@@ -298,7 +298,7 @@ def test_our_clients_stream_outlives_cut_after_cut() -> None:
         opens: list[int] = []
         # A minute in half a second: each connection sees one of them begin.
         async with (
-            MarketServer(Market(7), clock=MarketClock(FRIDAY_NOON, speed=120), update_ms=20) as server,
+            MarketServer(Market(7), ServerOptions(clock=MarketClock(FRIDAY_NOON, speed=120), update_ms=20)) as server,
             OHLCV(server.url, limits=LIMITS, on_gap=lambda gap: None) as client,
         ):
             async for bar in client.get_ohlcv("FAULT:LIVE_DROP", "1", bars_count=1):

@@ -13,6 +13,7 @@ import pytest
 
 from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.market.market import Market
+from tv_etl.market_server.options import ServerOptions
 from tv_etl.market_server.server import MarketServer, serve_in_thread
 from tv_etl.tradingview.accounts import Account
 from tv_etl.tradingview.errors import AuthError, EntitlementError
@@ -23,7 +24,7 @@ from tv_etl_tests.patience import HANG_S
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[MarketServer]:
-    with serve_in_thread(Market(7), clock=MarketClock(FRIDAY_NOON, speed=0), update_ms=50) as running:
+    with serve_in_thread(Market(7), ServerOptions(clock=MarketClock(FRIDAY_NOON, speed=0), update_ms=50)) as running:
         yield running
 
 
@@ -141,5 +142,5 @@ def test_our_client_gets_a_new_token_when_the_server_ends_the_old_one() -> None:
                     return
         raise AssertionError("no new token was fetched")
 
-    with serve_in_thread(Market(7), clock=MarketClock(FRIDAY_NOON, speed=0), update_ms=50) as running:
+    with serve_in_thread(Market(7), ServerOptions(clock=MarketClock(FRIDAY_NOON, speed=0), update_ms=50)) as running:
         asyncio.run(run(running))

@@ -11,6 +11,7 @@ import pytest
 from tv_etl.market_server.market.listings import find_listing, listings
 from tv_etl.market_server.market.market import Market
 from tv_etl.market_server.market.replay import ReplayMarket
+from tv_etl.market_server.options import ServerOptions
 from tv_etl.market_server.server import serve_in_thread
 from tv_etl.market_server.sessions.quote_fields import moving_values
 from tv_etl.market_server.sessions.world import World
@@ -226,7 +227,7 @@ def test_replayed_symbols_are_found_too(tmp_path: Path) -> None:
 
 
 def test_a_server_answers_scans_beside_the_websocket() -> None:
-    with serve_in_thread(Market(7), clock=StillClock()) as server:
+    with serve_in_thread(Market(7), ServerOptions(clock=StillClock())) as server:
         connection = HTTPConnection(server.http_url.removeprefix("http://"), timeout=HANG_S)
         connection.request("POST", "/america/scan", b'{"columns": ["name"]}')
         found = json.loads(connection.getresponse().read())
