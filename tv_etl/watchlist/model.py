@@ -75,7 +75,13 @@ def _raise_mistakes(found: Iterable[tuple[Location, str]]) -> None:
 
 
 def _repeated(values: Sequence[Any]) -> list[tuple[int, Any]]:
-    return [(number, value) for number, value in enumerate(values) if value in values[:number]]
+    seen = set[Any]()
+    found = []
+    for number, value in enumerate(values):
+        if value in seen:
+            found.append((number, value))
+        seen.add(value)
+    return found
 
 
 def _check_unrepeated(values: list[str]) -> list[str]:

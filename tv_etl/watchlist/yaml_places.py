@@ -8,6 +8,8 @@ import yaml
 
 # Keys and positions in lists that lead to a value, as pydantic names it.
 Location = Sequence[str | int]
+# Of a whole document: a watchlist of 100,000 symbols has a tenth of it.
+MAX_VALUES = 1_000_000
 _KEY = "[key]"  # pydantic's last part of the location of a mapping's key
 
 
@@ -95,6 +97,7 @@ def read_yaml(text: str) -> list[YamlDocument]:
         try:
             while loader.check_node():
                 node = loader.get_node()
+                _check_size(node)
                 documents.append(YamlDocument(loader.construct_document(node), node))
         finally:
             loader.dispose()
@@ -105,9 +108,46 @@ def read_yaml(text: str) -> list[YamlDocument]:
         raise YamlMistake(Mistake(place, f"not YAML: {context}{error.problem or error}")) from None
     except yaml.YAMLError as error:
         raise YamlMistake(Mistake(Place(1, 1), f"not YAML: {' '.join(str(error).split())}")) from None
+    except YamlMistake:
+        raise
+    except RecursionError:
+        raise YamlMistake(Mistake(Place(1, 1), "not read: it is nested too deeply")) from None
     except ValueError as error:  # e.g. a date that does not exist
         raise YamlMistake(Mistake(Place(1, 1), f"not YAML: {error}")) from None
     return documents or [YamlDocument(None, None)]
+
+
+def _check_size(root: yaml.Node) -> None:
+    """Raise YamlMistake where a document is too large, each alias counted as what it stands for.
+
+    A few lines of aliases of aliases stand for billions of values.
+    """
+    sizes = dict[int, int]()  # by node; 0 while what is below is being counted
+    waiting = [root]
+    while waiting:
+        node = waiting[-1]
+        below = _children(node)
+        if id(node) not in sizes:
+            sizes[id(node)] = 0
+            for child in below:
+                if sizes.get(id(child)) == 0:
+                    raise YamlMistake(Mistake(_place(child), "not read: an alias stands inside of what it stands for"))
+            waiting += [child for child in below if id(child) not in sizes]
+            continue
+        waiting.pop()
+        if not sizes[id(node)]:
+            sizes[id(node)] = 1 + sum(sizes[id(child)] for child in below)
+        if sizes[id(node)] > MAX_VALUES:
+            text = f"not read: more than {MAX_VALUES:,} values, each alias counted as what it stands for"
+            raise YamlMistake(Mistake(_place(node), text))
+
+
+def _children(node: yaml.Node) -> list[yaml.Node]:
+    if isinstance(node, yaml.SequenceNode):
+        return list(node.value)
+    if isinstance(node, yaml.MappingNode):
+        return [each for pair in node.value for each in pair]
+    return []
 
 
 def _place(node: yaml.Node) -> Place:

@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator
 from tv_etl.tradingview.scanner import ScanFilter, ScanRequest, ScanSort
 from tv_etl.tradingview.symbols import SeriesSettings
 from tv_etl.watchlist.model import Group, LossWarning, Watchlist, WatchlistError, load_watchlist
+from tv_etl_tests.yardstick import cpu_ratio
 
 GROUP = {"symbols": ["NASDAQ:AAPL"], "intervals": ["1d"]}
 RULE = {"name": "high", "symbol": "NASDAQ:AAPL", "kind": "above", "level": 200}
@@ -200,3 +201,17 @@ def test_the_json_schema_knows_every_form(content: dict[str, Any]) -> None:
     validator = Draft202012Validator(Watchlist.model_json_schema())
     assert list(validator.iter_errors({"groups": [content]})) == []
     assert list(validator.iter_errors({"groups": [{**content, "symbols": {"fill": "a.txt"}}]}))
+
+
+def test_a_long_list_of_symbols_costs_little_more_than_its_length() -> None:
+    def read(count: int) -> float:
+        symbols = [f"X:S{number}" for number in range(count)]
+        return cpu_ratio(lambda: Group(symbols=symbols, intervals=["1d"]))
+
+    assert read(40_000) < 40 * max(read(4_000), 1.0)
+
+
+def test_every_repetition_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="X:A is listed twice") as caught:
+        Group(symbols=["X:A", "X:B", "X:A", "X:A"], intervals=["1d"])
+    assert str(caught.value).count("is listed twice") == 2

@@ -47,8 +47,24 @@ def test_a_repeated_key_is_found_even_deep_inside() -> None:
     ]
 
 
-def test_an_alias_to_what_encloses_it_is_walked_once() -> None:
-    assert list(read_yaml("a: &a {b: *a}")[0].repeated_keys()) == []
+def test_an_alias_inside_of_what_it_stands_for_is_refused() -> None:
+    with pytest.raises(YamlMistake, match=r"^1:4: not read: an alias stands inside of what it stands for$"):
+        read_yaml("a: &x {b: *x}")
+
+
+def test_aliases_count_as_what_they_stand_for() -> None:
+    """Ten lines that stand for ten thousand million values are refused before any of them is made."""
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
+    with pytest.raises(YamlMistake, match="more than 1,000,000 values, each alias counted"):
+        read_yaml("\n".join(lines))
+    [document] = read_yaml("a: &a [1, 2]\nb: [*a, *a]")
+    assert document.content == {"a": [1, 2], "b": [[1, 2], [1, 2]]}
+
+
+def test_what_is_nested_too_deeply_is_refused() -> None:
+    with pytest.raises(YamlMistake, match="nested too deeply"):
+        read_yaml("[" * 20_000)
 
 
 def test_each_document_begins_at_its_own_line() -> None:
