@@ -72,10 +72,9 @@ def instance() -> "Iterator[DagsterInstance]":
 @contextmanager
 def market_at(moment: datetime, market: "CountingMarket | None" = None) -> "Iterator[MarketServer]":
     """A market that stands still."""
-    from tv_etl.market_server.options import ServerOptions
-
     from tv_etl.market_server.clock import MarketClock
     from tv_etl.market_server.market.market import Market
+    from tv_etl.market_server.options import ServerOptions
     from tv_etl.market_server.server import serve_in_thread
 
     clock = MarketClock(moment.timestamp(), speed=0)

@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from tv_etl.market_server.options import ServerOptions
 
 from peers.__main__ import CHECKOUT, PEERS, Outcome, Peer, judge, main, run, scenarios_of
 from peers.known_differences import KNOWN_DIFFERENCES, KnownDifference
 from peers.our_bars import BEYOND_5000, HISTORY, LIVE, RANGES, our_bars
 from tv_etl.market_server.clock import MarketClock
+from tv_etl.market_server.options import ServerOptions
 from tv_etl.market_server.server import serve_in_thread
 
 README = (CHECKOUT / "peers" / "README.md").read_text(encoding="utf-8")

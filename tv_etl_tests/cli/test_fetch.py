@@ -12,11 +12,11 @@ from statistics import median
 
 import pyarrow.parquet as pq
 import pytest
-from tv_etl.market_server.options import ServerOptions
 
 from tv_etl.cli.fetch import FetchOptions, parse_time
 from tv_etl.lake.store import BarStore
 from tv_etl.market_server.clock import MarketClock
+from tv_etl.market_server.options import ServerOptions
 from tv_etl.market_server.server import serve_in_thread
 from tv_etl.tradingview.intervals import Interval
 from tv_etl_tests.command import TV_ETL, call, on_terminal

@@ -10,11 +10,11 @@ import dagster as dg
 import duckdb
 import pyarrow as pa
 import pytest
-from tv_etl.market_server.options import ServerOptions
 
 from tv_etl.lake.record import Window
 from tv_etl.lake.store import BarStore
 from tv_etl.market_server.clock import MarketClock
+from tv_etl.market_server.options import ServerOptions
 from tv_etl.market_server.server import serve_in_thread
 from tv_etl.orchestration.partitions import series_partitions
 from tv_etl.tradingview.blocking import fetch_history

@@ -9,10 +9,10 @@ import dagster as dg
 import pytest
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run
-from tv_etl.market_server.options import ServerOptions
 
 from tv_etl.lake.store import BarStore
 from tv_etl.market_server.clock import MarketClock
+from tv_etl.market_server.options import ServerOptions
 from tv_etl.market_server.server import serve_in_thread
 from tv_etl.orchestration.bars import build_bars_asset
 from tv_etl.orchestration.bars_run import MAX_RETRIES, BarsConfig, _moment

@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from tv_etl.market_server.options import ServerOptions
 
 from tv_etl.lake.record import Period, SeriesRecord, Window
 from tv_etl.lake.store import BarStore
 from tv_etl.market_server.clock import MarketClock
+from tv_etl.market_server.options import ServerOptions
 from tv_etl.market_server.server import serve_in_thread
 from tv_etl.orchestration.build import build_definitions
 from tv_etl.orchestration.checks import CHECKS, LastCommit, evaluate, evaluate_stored

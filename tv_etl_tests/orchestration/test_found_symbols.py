@@ -8,10 +8,10 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from tv_etl.market_server.options import ServerOptions
 
 from tv_etl.lake.store import BarStore
 from tv_etl.market_server.market.market import Market
+from tv_etl.market_server.options import ServerOptions
 from tv_etl.market_server.server import MarketServer, serve_in_thread
 from tv_etl.orchestration.build import build_definitions
 from tv_etl.orchestration.partitions import found_symbols, partition_key, series_partitions, symbols_of

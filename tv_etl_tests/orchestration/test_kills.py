@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 import yaml
-from tv_etl.market_server.options import ServerOptions
 
 from tv_etl.lake.store import BarStore
 from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.market.listing_rules import rule_symbols
+from tv_etl.market_server.options import ServerOptions
 from tv_etl.market_server.server import serve_in_thread
 from tv_etl.tradingview.history import WINDOW
 from tv_etl_tests.conftest import NOW

@@ -10,12 +10,12 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from tv_etl.market_server.options import ServerOptions
 
 from tv_etl.alerts.outbox import Outbox
 from tv_etl.alerts.state import AlertState
 from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.market.market import Market
+from tv_etl.market_server.options import ServerOptions
 from tv_etl.market_server.server import serve_in_thread
 from tv_etl.orchestration.build import build_definitions
 from tv_etl.tradingview.loop_thread import LoopThread

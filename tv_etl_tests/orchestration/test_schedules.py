@@ -11,11 +11,11 @@ import pyarrow as pa
 import pytest
 from dagster._core.test_utils import create_run_for_test
 from dagster._utils.schedules import cron_string_iterator
-from tv_etl.market_server.options import ServerOptions
 
 from tv_etl.lake.store import BarStore
 from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.market.market import Market
+from tv_etl.market_server.options import ServerOptions
 from tv_etl.market_server.server import serve_in_thread
 from tv_etl.orchestration.build import build_definitions
 from tv_etl.orchestration.checks import CHECKS
