@@ -51,13 +51,14 @@ def test_what_is_no_file_of_a_lake_is_named(
     path = Path(store.base) / (f"{DATA}/2026-11.parquet" if name == "bars" else f"{OWN}/{name}")
     path.unlink(missing_ok=True)
     make(path)
-    use = {"revisions.parquet": lambda: store.revisions(SYMBOL, "1m")}.get(
-        name, lambda: store.upsert(SYMBOL, "1m", one_bar(1)) if name != "bars" else store.read(SYMBOL, "1m")
-    )
-    if name == "quarantine.parquet":
+    broken = one_bar(1).set_column(3, BAR_SCHEMA.field("low"), pa.array([9.0]))
+    uses: dict[str, Callable[[], object]] = {
+        "bars": lambda: store.read(SYMBOL, "1m"),
+        "revisions.parquet": lambda: store.revisions(SYMBOL, "1m"),
         # It is read where bars are broken, and then only.
-        broken = one_bar(1).set_column(3, BAR_SCHEMA.field("low"), pa.array([9.0]))
-        use = lambda: store.upsert(SYMBOL, "1m", broken.replace_schema_metadata({"tv_etl.forming_from": ""}))  # noqa: E731
+        "quarantine.parquet": lambda: store.upsert(SYMBOL, "1m", broken),
+    }
+    use = uses.get(name, lambda: store.upsert(SYMBOL, "1m", one_bar(1)))
     with pytest.raises(DamagedFileError, match=words) as caught:
         use()
     assert name.removesuffix("bars") in str(caught.value)
