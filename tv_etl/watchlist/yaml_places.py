@@ -97,7 +97,8 @@ def read_yaml(text: str) -> list[YamlDocument]:
         try:
             while loader.check_node():
                 node = loader.get_node()
-                _check_size(node)
+                if node is not None:
+                    _check_size(node)
                 documents.append(YamlDocument(loader.construct_document(node), node))
         finally:
             loader.dispose()
