@@ -1,1 +1,1 @@
-"""Dagster, all of it: what a watchlist becomes in its interface, and what its runs, schedules and sensors do."""
+"""All that uses Dagster: what a watchlist becomes there, and what runs, schedules and sensors do."""

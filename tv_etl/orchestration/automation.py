@@ -1,6 +1,6 @@
-"""Declarative automation, for the groups that want it: series that were never stored are fetched as soon as listed.
+"""Declarative automation, for the groups that want it: series that were never stored are fetched once listed.
 
-What was stored once is the schedules' business: they know when a bar has closed.
+What has been stored is left to the schedules: they know when a bar has closed.
 """
 
 from collections.abc import Sequence
@@ -15,19 +15,19 @@ _INTERVAL_S = 30
 
 
 def automation_condition(group: Group) -> dg.AutomationCondition[Any] | None:
-    """True of each partition once it is listed and not stored, unless a run is about to store it."""
+    """True of a partition once it is listed and not stored, unless a run is about to store it."""
     if not group.automation:
         return None
     condition = dg.AutomationCondition
-    # `on_missing` alone leaves out what is missing when the sensor is first started. A series that fails is not asked
-    # for again here, which would be at every evaluation, but by the next tick of its schedule.
+    # `on_missing` alone leaves out what is missing when the sensor is first started. A series that fails is asked for
+    # again by the next tick of its schedule, not here, which would be at every evaluation.
     appeared = condition.missing().newly_true() | (condition.missing() & condition.initial_evaluation())
     wanted = appeared.since(condition.newly_requested() | condition.newly_updated())
     return (wanted & ~condition.in_progress()).with_label("listed and never stored")
 
 
 def build_automation_sensors(groups: Sequence[Group]) -> list[dg.AutomationConditionSensorDefinition]:
-    """The sensor that evaluates the conditions, if any group has one; Dagster's own is stopped until it is started."""
+    """The sensor that evaluates the conditions, if any group has one; Dagster's own would be off by default."""
     names = [group.name for group in groups if group.automation]
     if not names:
         return []
@@ -36,6 +36,6 @@ def build_automation_sensors(groups: Sequence[Group]) -> list[dg.AutomationCondi
         target=dg.AssetSelection.assets(*names),
         minimum_interval_seconds=_INTERVAL_S,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=f"Fetches series of {', '.join(names)} that are listed and were never stored.",
+        description=f"Fetches series of {', '.join(names)} that are listed but were never stored.",
     )
     return [sensor]

@@ -9,20 +9,20 @@ import dagster as dg
 
 from tv_etl.orchestration.automation import automation_condition
 from tv_etl.orchestration.bars_run import MAX_RETRIES, BarsConfig, BarsRun
-from tv_etl.orchestration.check_targets import Report, check_outputs, with_targets
+from tv_etl.orchestration.check_targets import Report, attach_targets, check_outputs
 from tv_etl.orchestration.checks import check_specs
 from tv_etl.orchestration.partitions import series_partitions
 from tv_etl.orchestration.resources import LakeResources
 from tv_etl.watchlist.model import Group
 
-# All runs of all hosts together respect the server's limits through this pool.
+# Through this pool all runs on all hosts together respect the server's limits.
 POOL = "tradingview"
-# For what may succeed when asked again; what is refused for good is not (see `BarsRun`).
+# For what may succeed when asked again; what is refused for good is not retried (see `BarsRun`).
 RETRY_POLICY = dg.RetryPolicy(max_retries=MAX_RETRIES, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.FULL)
 
 _COLUMNS = dg.TableSchema(
     columns=[
-        dg.TableColumn("timestamp", "timestamp[us, UTC]", description="Open of the bar."),
+        dg.TableColumn("timestamp", "timestamp[us, UTC]", description="Opening time of the bar."),
         dg.TableColumn("open", "double"),
         dg.TableColumn("high", "double"),
         dg.TableColumn("low", "double"),
@@ -35,7 +35,7 @@ _COLUMNS = dg.TableSchema(
 def build_bars_asset(
     group: Group, resources: LakeResources | None = None, *, source: str | Path = ""
 ) -> dg.AssetsDefinition:
-    """The asset of one group; `source` is the file that the group stands in, if any."""
+    """The asset of one group; `source` is the file that defines the group, if any."""
     lake = resources or LakeResources()
     spec = dg.AssetSpec(
         group.name,
@@ -56,7 +56,7 @@ def build_bars_asset(
         # Beta in Dagster 1.13, and the only way to give one run many partitions.
         warnings.filterwarnings("ignore", "Parameter `backfill_policy`", dg.BetaWarning)
 
-        # A multi_asset of one: only so are its checks optional, as they must be where a partition may fail.
+        # A multi_asset of one: only that makes its checks optional, as they must be where a partition may fail.
         @dg.multi_asset(
             name=group.name,
             specs=[spec],
@@ -68,10 +68,10 @@ def build_bars_asset(
             retry_policy=RETRY_POLICY,
         )
         def bars(context: dg.AssetExecutionContext, config: BarsConfig) -> Iterator[Report | dg.Output[None]]:
-            # Yielded one by one, each is durable at once, and no output remains to claim the partitions that failed.
+            # Yielded one by one, each is durable at once; an output at the end would claim the failed partitions too.
             run = BarsRun(context, config, group, lake.bar_store(context).store())
             reports = run.fetch_all(lake.tradingview(context)) if context.selected_asset_keys else run.check_all()
-            yield from with_targets(context, dg.AssetKey(group.name), reports)
+            yield from attach_targets(context, dg.AssetKey(group.name), reports)
             yield from check_outputs(context)
 
     return bars
@@ -79,7 +79,7 @@ def build_bars_asset(
 
 def _code_references(source: str | Path) -> dg.CodeReferencesMetadataValue:
     with warnings.catch_warnings():
-        # Beta in Dagster 1.13; without them nobody finds from an asset to the file that it is made from.
+        # Beta in Dagster 1.13; without them nobody finds the way from an asset to the file that defines it.
         warnings.filterwarnings("ignore", "Class `(LocalFile|)CodeReference", dg.BetaWarning)
         _, line = inspect.getsourcelines(build_bars_asset)
         code = dg.LocalFileCodeReference(file_path=__file__, line_number=line, label="how it is fetched")

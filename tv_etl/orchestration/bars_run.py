@@ -1,4 +1,4 @@
-"""One run of a `bars` asset: which series it asks for what, and what became of each."""
+"""One run of a `bars` asset: what it asks for of each series, and the outcome of each."""
 
 import math
 import time
@@ -27,7 +27,7 @@ from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.models import HistoryRequest
 from tv_etl.watchlist.model import Group
 
-# How often a run tries again by itself.
+# How often a run retries by itself.
 MAX_RETRIES = 2
 # More would drown the message; all of them are in the failure's metadata.
 NAMED_FAILURES = 20
@@ -38,12 +38,12 @@ Metadata = dict[str, dg.MetadataValue | str | int | float]
 class BarsConfig(dg.Config):
     """What a run asks for; empty means an increment of every selected partition."""
 
-    start: str | None = Field(default=None, description="Backfill from this time on, ISO 8601 with a time zone.")
-    end: str | None = Field(default=None, description="Backfill up to this time (exclusive), ISO 8601.")
+    start: str | None = Field(default=None, description="Backfill from this time on; ISO 8601 with an offset.")
+    end: str | None = Field(default=None, description="Backfill up to this time (exclusive); ISO 8601 with an offset.")
     refetch: bool = Field(
         default=False,
         description=(
-            "Ask also for what is stored, or known to be empty, and set damaged files aside first. Without start and "
+            "Set damaged files aside, then ask also for what is already stored or known to be empty. Without start and "
             "end: for all that is stored."
         ),
     )
@@ -54,7 +54,7 @@ class BarsConfig(dg.Config):
 
 
 class BarsRun:
-    """One execution of the asset: which series it fetches, and what became of each."""
+    """One execution of the asset: which series it fetches, and the outcome of each."""
 
     def __init__(self, context: dg.AssetExecutionContext, config: BarsConfig, group: Group, store: BarStore) -> None:
         self._context = context
@@ -66,8 +66,8 @@ class BarsRun:
         self._now = time.time()
         self._selected = self._selected_keys(config.only)
         self._started = time.monotonic()
-        self._earlier = self._earlier_tries()
-        # Refused for good by an earlier try: not asked for again, but named at the end.
+        self._earlier = self._read_earlier_tries()
+        # Refused for good on an earlier try: not asked for again, but named at the end.
         self._failed = {key: each for key, each in self._earlier.failed.items() if not each.retryable}
         self._keys = [key for key in self._selected if key not in self._earlier.stored | self._failed.keys()]
         self._progress = Progress(len(self._keys), self._started)
@@ -81,7 +81,7 @@ class BarsRun:
         yield from self._fetch(tradingview, (yield from self._requests()))
         while self._deeper:
             requests, self._deeper = self._deeper, []
-            self._context.log.info(f"{len(requests)} series do not join what is stored: fetching deeper")
+            self._context.log.info(f"answers for {len(requests)} series do not join what is stored: fetching deeper")
             yield from self._fetch(tradingview, requests)
         self._context.log.info(
             f"{self._stored:,} of {len(self._keys):,} series stored: {self._added:,} bars added, "
@@ -91,7 +91,7 @@ class BarsRun:
             raise self._failure()
 
     def check_all(self) -> Iterator[Report]:
-        """Judge what is stored of each series, and fetch nothing."""
+        """Check what is stored of each series, and fetch nothing."""
         for key in self._keys:
             last = LastCommit.reported(self._context.instance, self._asset_key, key)
             yield from evaluate_stored(self._store, self._group, *series_of(key), now=self._now, last=last)
@@ -99,36 +99,36 @@ class BarsRun:
     def _requests(self) -> Generator[Report, None, list[HistoryRequest]]:
         """What to ask for; yields what is known without asking, and what cannot be asked for."""
         by_parents = stored_by_parents(self._context.instance, self._context.run, self._asset_key)
-        told: list[Report] = []
+        reports: list[Report] = []
         requests: list[HistoryRequest] = []
         for key in self._keys:
             try:
                 if key in by_parents and self._store.watermark(*series_of(key)) is not None:
-                    # Told again: this run has planned the partition, and would leave it as failed if it fails.
-                    told += self._report_as_it_is(key, {"stored by": dg.MetadataValue.dagster_run(by_parents[key])})
+                    # Reported again: this run has planned the partition, and if it fails would leave it as failed.
+                    reports += self._report_unchanged(key, {"stored by": dg.MetadataValue.dagster_run(by_parents[key])})
                 elif (request := self._request(*series_of(key))) is not None:
                     requests.append(request)
                 else:
-                    told += self._report_as_it_is(key)
+                    reports += self._report_unchanged(key)
             except (BarStoreError, TradingViewError) as error:
-                told += self._fail(key, error, retryable=error.retryable)
-            yield from told
-            told.clear()
+                reports += self._fail(key, error, retryable=error.retryable)
+            yield from reports
+            reports.clear()
         self._context.log.info(
-            f"{len(requests):,} of {len(self._selected):,} series to ask for; {self._stored:,} are known already, "
+            f"{len(requests):,} of {len(self._selected):,} series to ask for; {self._stored:,} are already known, "
             f"{len(self._earlier.stored):,} stored by an earlier try of this run, {len(self._failed):,} failed"
         )
-        # After a pause what is lost next comes first.
+        # After a pause, what would be lost next comes first.
         return sorted(requests, key=lambda each: self._urgency.get((each.symbol, each.width.token), math.inf))
 
     def _fetch(self, tradingview: TradingViewResource, requests: list[HistoryRequest]) -> Iterator[Report]:
         for request, result in tradingview.fetch(requests):
-            yield from self._finish(request, result)
+            yield from self._handle(request, result)
 
     def _failure(self) -> dg.Failure:
         names = sorted(self._failed)
         more = f" and {len(names) - NAMED_FAILURES:,} more" if len(names) > NAMED_FAILURES else ""
-        # One retry too many, and Dagster would put "Exceeded max_retries" in the place of all that is said here.
+        # One retry too many, and Dagster would put "Exceeded max_retries" in place of all that is said here.
         can_retry = self._context.retry_number < MAX_RETRIES and any(each.retryable for each in self._failed.values())
         return dg.Failure(
             f"{len(names):,} of {len(self._selected):,} series failed: {', '.join(names[:NAMED_FAILURES])}{more}",
@@ -136,8 +136,8 @@ class BarsRun:
             allow_retries=can_retry,
         )
 
-    def _settle(self) -> None:
-        """One series is finished, well or not."""
+    def _count_finished(self) -> None:
+        """Count one more series as finished, stored or failed."""
         line = self._progress.count(len(self._failed), time.monotonic())
         if line is not None:
             self._context.log.info(line)
@@ -147,25 +147,28 @@ class BarsRun:
         known = series_partitions(self._group).get_partition_keys(dynamic_partitions_store=context.instance)
         unknown = sorted(set(only) - set(known))
         if unknown:
-            raise dg.Failure(f"only: {', '.join(unknown)} is no partition of {self._group.name}", allow_retries=False)
+            raise dg.Failure(
+                f"only: {self._group.name} has no partition {', '.join(unknown)}; write keys such as 1d|NASDAQ:AAPL",
+                allow_retries=False,
+            )
         if only:
             return list(dict.fromkeys(only))
         if context.has_partition_key or context.has_partition_key_range:
             return list(context.partition_keys)
         return list(known)
 
-    def _earlier_tries(self) -> RunOutcomes:
+    def _read_earlier_tries(self) -> RunOutcomes:
         if not self._context.retry_number:
             return RunOutcomes(frozenset(), {})
         return run_outcomes(self._context.instance, self._context.run.run_id, self._asset_key)
 
     def _request(self, symbol: str, interval: str) -> HistoryRequest | None:
-        """What to ask for the series; None if all of it is known already. Raises as `BarStore.read` does."""
+        """What to ask for of the series; None if all of it is already known. Raises as `BarStore.read` does."""
         settings = self._group.settings
         if self._refetch:
-            aside = self._store.set_aside_damaged(symbol, interval)
-            if aside:
-                self._context.log.warning(f"{interval}|{symbol}: damaged, set aside: {', '.join(aside)}")
+            damaged = self._store.set_aside_damaged(symbol, interval)
+            if damaged:
+                self._context.log.warning(f"{interval}|{symbol}: damaged files set aside: {', '.join(damaged)}")
         if self._start is not None or self._end is not None:
             return self._backfill(symbol, interval)
         watermark = self._store.watermark(symbol, interval)
@@ -176,7 +179,7 @@ class BarsRun:
         record = self._store.record(symbol, width)
         hours = record.trading_hours(width)
         self._urgency[symbol, interval] = urgency(record, width, hours, self._now)
-        # A hole that the server has no bars of any more is not asked for again and again.
+        # A hole that the server no longer has bars for is not asked for again and again.
         holes = within_reach(record, width, hours, self._now)
         if holes:
             start = min(start, _at(holes[0][0]))
@@ -198,8 +201,8 @@ class BarsRun:
         end = self._end if missing[-1][1] >= closed_until(width, self._now) else _at(missing[-1][1])
         return reaching(self._store, HistoryRequest(symbol, interval, start=start, end=end, settings=settings))
 
-    def _report_as_it_is(self, key: str, more: Metadata | None = None) -> list[Report]:
-        """A series of which nothing has to be asked. Raises as `BarStore.read` does."""
+    def _report_unchanged(self, key: str, more: Metadata | None = None) -> list[Report]:
+        """Report a series for which nothing need be asked. Raises as `BarStore.read` does."""
         symbol, interval = series_of(key)
         record, width = self._store.record(symbol, interval), Interval.parse(interval)
         metadata: Metadata = self._picture(symbol, width, record)
@@ -208,15 +211,15 @@ class BarsRun:
         reports: list[Report] = [dg.AssetMaterialization(self._asset_key, partition=key, metadata=metadata)]
         reports += self._evaluate(symbol, interval, record, self._now, LastCommit())
         self._stored += 1
-        self._settle()
+        self._count_finished()
         return reports
 
-    def _finish(self, request: HistoryRequest, result: "pa.Table | TradingViewError") -> Iterator[Report]:
+    def _handle(self, request: HistoryRequest, result: "pa.Table | TradingViewError") -> Iterator[Report]:
         key, started = partition_key(request.symbol, request.width.token), time.monotonic()
         if isinstance(result, pa.Table):
             facts = {name.decode(): text.decode() for name, text in (result.schema.metadata or {}).items()}
             if facts["fetch.rejected"] != "0":
-                result = ProtocolError(f"{request}: {facts['fetch.rejected']} rows of the answer were no bars")
+                result = ProtocolError(f"{request}: {facts['fetch.rejected']} rows of the answer were not bars")
         if isinstance(result, TradingViewError):
             yield from self._fail(key, result, retryable=result.retryable)
             return
@@ -233,11 +236,11 @@ class BarsRun:
             yield from self._fail(key, error, retryable=error.retryable)
             return
         if commit.readjustment is not None:
-            self._context.log.warning(f"{key}: the history was re-adjusted, {commit.readjustment}")
+            self._context.log.warning(f"{key}: the history was re-adjusted: {commit.readjustment}")
         self._stored += 1
         self._added += commit.added
         self._changed += commit.changed
-        self._settle()
+        self._count_finished()
         yield dg.AssetMaterialization(asset_key=self._asset_key, partition=key, metadata=metadata)
         yield from evaluations
 
@@ -249,15 +252,15 @@ class BarsRun:
     def _fail(self, key: str, error: Exception, *, retryable: bool) -> list[Report]:
         reason = f"{type(error).__name__}: {error}"
         if isinstance(error, DamagedFileError):
-            reason += "; a run with refetch sets it aside and fetches its time again"
+            reason += "; a run with refetch sets the file aside and fetches its span again"
         self._failed[key] = SeriesFailure(reason, retryable)
-        self._settle()
-        # An earlier try may have said the same.
-        is_told = self._earlier.failed.get(key) == self._failed[key]
-        return [] if is_told else [self._failed[key].observation(self._asset_key, key)]
+        self._count_finished()
+        # An earlier try may have reported the same.
+        is_reported = self._earlier.failed.get(key) == self._failed[key]
+        return [] if is_reported else [self._failed[key].observation(self._asset_key, key)]
 
     def _metadata(
-        self, request: HistoryRequest, commit: Commit, facts: Mapping[str, str], stored_from: float
+        self, request: HistoryRequest, commit: Commit, facts: Mapping[str, str], storing_since: float
     ) -> Metadata:
         metadata: Metadata = {
             **self._picture(request.symbol, request.width, commit.record),
@@ -268,7 +271,7 @@ class BarsRun:
             "reach": facts["fetch.reach"],
             "requests": int(facts["fetch.requests"]),
             "seconds to fetch": float(facts["fetch.seconds"]),
-            "seconds to store": round(time.monotonic() - stored_from, 3),
+            "seconds to store": round(time.monotonic() - storing_since, 3),
             **self._series_metadata(request.symbol, request.width, commit.record, float(facts["fetch.server_time"])),
         }
         if commit.readjustment is not None:
@@ -321,6 +324,7 @@ def _moment(name: str, text: str | None) -> datetime | None:
         moment = None
     if moment is None or moment.tzinfo is None:
         raise dg.Failure(
-            f"{name}: {text!r} is no time with a zone; write e.g. 2026-11-02T14:30:00+00:00", allow_retries=False
+            f"{name}: {text!r} is not a time with an offset; write e.g. 2026-11-02T14:30:00+00:00",
+            allow_retries=False,
         )
     return moment

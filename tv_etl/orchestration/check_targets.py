@@ -9,11 +9,11 @@ from tv_etl.orchestration.dagster_internals import AssetCheckEvaluationTargetMat
 
 Report = dg.AssetMaterialization | dg.AssetObservation | dg.AssetCheckEvaluation
 
-# Evaluations wait for each other, so that one query finds what they judge.
+# Evaluations are gathered, so that one query finds what they judge.
 _BATCH = 60
 
 
-def with_targets(
+def attach_targets(
     context: dg.AssetExecutionContext, asset_key: dg.AssetKey, reports: Iterable[Report]
 ) -> Iterator[Report]:
     """The reports of a run, each evaluation of a selected check naming the materialization that it judges.
@@ -29,22 +29,22 @@ def with_targets(
             elif report.check_name in selected:
                 held.append(report)
             if len(held) >= _BATCH:
-                yield from _targeted(context, asset_key, held)
+                yield from _attach(context, asset_key, held)
                 held.clear()
     except dg.Failure:
-        yield from _targeted(context, asset_key, held)
+        yield from _attach(context, asset_key, held)
         raise
-    yield from _targeted(context, asset_key, held)
+    yield from _attach(context, asset_key, held)
 
 
 def check_outputs(context: dg.AssetExecutionContext) -> Iterator[dg.Output[None]]:
-    """What Dagster awaits of each selected check at the end of a run: else its log names the checks as left out."""
+    """The outputs that Dagster expects of each selected check at the end of a run: else its log calls them missing."""
     for name, spec in context.assets_def.check_specs_by_output_name.items():
         if spec.key in context.selected_asset_check_keys:
             yield dg.Output(None, output_name=name)
 
 
-def _targeted(
+def _attach(
     context: dg.AssetExecutionContext, asset_key: dg.AssetKey, held: list[dg.AssetCheckEvaluation]
 ) -> list[dg.AssetCheckEvaluation]:
     if not held:

@@ -29,8 +29,8 @@ from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.trading_hours import GapRun, TradingHours
 from tv_etl.watchlist.model import Group
 
-# Holes that the server confirmed are no news up to this share of the expected bars: a thin symbol has minutes without
-# a trade.
+# Holes that the server confirmed pass up to this share of the expected bars: a thinly traded symbol has minutes
+# without a trade.
 SMALL_SHARE = 0.02
 # Sessions without any bar, after which a symbol seems halted or delisted.
 QUIET_SESSIONS = 3
@@ -41,30 +41,30 @@ Metadata = dict[str, dg.MetadataValue | str | int | float]
 
 _DESCRIPTIONS = {
     "ordered_and_unique": (
-        "The bars of every file ascend in time, none twice, each in the file of its period. Fails if somebody else "
-        "wrote or damaged a file: a run with `refetch` sets it aside and fetches its time again."
+        "The bars of every file ascend in time without duplicates, each in the file of its period. Fails if something "
+        "else wrote or damaged a file: a run with `refetch` sets it aside and fetches its span again."
     ),
     "ohlc_consistent": (
         "The low and high of every bar enclose its open and close. A bar that fails is kept in quarantine, outside "
-        "the dataset: fetch its time again by a run with `refetch`, `start` and `end`; a sound version replaces it."
+        "the dataset: fetch its time again in a run with `refetch`, `start` and `end`; a sound version replaces it."
     ),
     "gap_free": (
         "Every bar that the trading hours promise is stored, or the server was asked and had none. ERROR: a whole "
         "trading day is missing, or a span was never asked for; run the backfill shown. WARN: the server has nothing "
-        f"for more than {SMALL_SHARE:.0%} of the bars. A few missing minutes of a thin symbol pass."
+        f"for more than {SMALL_SHARE:.0%} of the bars. A few missing minutes of a thinly traded symbol pass."
     ),
     "fresh": (
         "The newest bar that has closed, by the trading hours and the feed's delay, is stored, give or take one "
-        "interval of the schedule. WARN: look whether the schedule is on and its runs succeed, then run an increment."
+        "interval of the schedule. WARN: check that the schedule is on and its runs succeed, then run an increment."
     ),
     "loss_deadline": (
-        "Nothing slides out of the server's window within a day. WARN: less than a day is left; run an increment now. "
+        "No bar slides out of the server's window within a day. WARN: less than a day is left; run an increment now. "
         "ERROR: bars are being lost, or are lost already and can only come from another source."
     ),
     "revisions": (
         "The last commit changed no stored bar. WARN: it did, or it re-adjusted the history for a split or a "
-        "dividend; the rows are shown. Nothing is to be done in the lake, but results computed from the old values "
-        "are out of date."
+        "dividend; the rows are shown. The lake needs nothing, but results computed from the old values are out of "
+        "date."
     ),
 }
 CHECKS = tuple(_DESCRIPTIONS)
@@ -83,7 +83,7 @@ def check_specs(group: Group) -> list[dg.AssetCheckSpec]:
 
 @dataclass(frozen=True)
 class LastCommit:
-    """What the last commit of a series changed; `readjusted` tells how the history was re-adjusted, empty: not."""
+    """What the last commit of a series changed; `readjusted` says how the history was re-adjusted, empty if not."""
 
     changed: int = 0
     readjusted: str = ""
@@ -94,7 +94,7 @@ class LastCommit:
 
     @classmethod
     def reported(cls, instance: dg.DagsterInstance, asset_key: dg.AssetKey, key: str) -> "LastCommit":
-        """As the latest materialization of the partition has it."""
+        """As the partition's latest materialization reports it."""
         found = instance.fetch_materializations(
             dg.AssetRecordsFilter(asset_key=asset_key, asset_partitions=[key]), limit=1
         )
@@ -138,7 +138,7 @@ def evaluate_stored(
         rest = evaluate(store, group, symbol, interval, now=now, record=record, last=last)[1:]
     except BarStoreError as error:
         unknown = _Series(store, group, symbol, Interval.parse(interval), SeriesRecord(), now)
-        reason = f"cannot be judged: {type(error).__name__}: {error}"
+        reason = f"cannot be checked: {type(error).__name__}: {error}"
         advice = unknown.run_config(refetch=True)
         return [unknown.verdict(name, reason, dg.AssetCheckSeverity.ERROR, advice) for name in CHECKS]
     series = _Series(store, group, symbol, Interval.parse(interval), record, now)
@@ -147,7 +147,7 @@ def evaluate_stored(
 
 @dataclass(frozen=True)
 class _Series:
-    """A series to be judged, and how a verdict on it is worded."""
+    """A series to judge, and how a verdict on it is worded."""
 
     store: BarStore
     group: Group
@@ -196,25 +196,25 @@ class _Series:
 
 
 def _ordered(series: _Series, bars: pa.Table | None = None) -> dg.AssetCheckEvaluation:
-    """By the description of each file; by every bar, too, where they are given."""
+    """By what is on record of each file; by every bar as well, if bars are given."""
     name, problem, before = "ordered_and_unique", "", -(10**15)
     for period, file in sorted(series.record.periods.items()):
         start, end = period_range(period, series.interval)
         is_inside = (start is None or start <= file.first) and (end is None or file.last < end)
         if not (before < file.first <= file.last and is_inside):
-            problem = f"the bars of {period} ({_text(file.first)} to {_text(file.last)}) are out of place"
+            problem = f"the bars of {period} ({_format_time(file.first)} to {_format_time(file.last)}) are out of place"
             break
         before = file.last
     if not problem and bars is not None and bars.num_rows > 1:
         seconds = bars["timestamp"].combine_chunks().cast(pa.int64())
         steps = pc.min(pc.subtract(seconds[1:], seconds[:-1])).as_py()
         if steps <= 0:
-            problem = "times do not ascend, or one is there twice"
+            problem = "times do not ascend, or one occurs twice"
     if problem:
         return series.verdict(name, problem, dg.AssetCheckSeverity.ERROR, series.run_config(refetch=True))
     rows = series.record.rows if bars is None else bars.num_rows
-    how = "by what is known of each file" if bars is None else "each was read"
-    return series.verdict(name, f"{rows:,} bars ascend, {how}")
+    how = "by the record of each file" if bars is None else "by reading each"
+    return series.verdict(name, f"{rows:,} bars ascend, judged {how}")
 
 
 def _consistent(series: _Series) -> dg.AssetCheckEvaluation:
@@ -246,21 +246,21 @@ def _gap_free(series: _Series) -> dg.AssetCheckEvaluation:
         description = f"nobody asked for {_spans_text(holes)}; run this backfill while the server still has the bars"
         return series.verdict(name, description, dg.AssetCheckSeverity.ERROR, metadata)
     if record.ratio is None or hours is None:
-        return series.verdict(name, "not known: the server told no trading hours that say which bars there must be")
+        return series.verdict(name, "not known: the server gave no trading hours that say which bars to expect")
     missing = sum(period.missing for period in record.periods.values())
     facts: Metadata = {"missing bars": missing, "gaps": record.gaps, "completeness": round(record.ratio, 6)}
     asked_all = {**facts, **series.run_config(_first(record), _last(record) + 1, refetch=True)}
     if record.missing_sessions and series.interval.is_intraday:
         description = (
-            f"{record.missing_sessions:,} trading days are missing whole; if the exchange was open, fetch the time "
-            "again, and compare with another source what the server does not have"
+            f"{record.missing_sessions:,} whole trading days are missing; if the exchange was open, fetch them again, "
+            "and compare with another source what the server does not have"
         )
         return series.verdict(name, description, dg.AssetCheckSeverity.ERROR, asked_all)
     if 1.0 - record.ratio > SMALL_SHARE:
         description = f"{1.0 - record.ratio:.1%} of the expected bars are missing, and the server had none of them"
         return series.verdict(name, description, dg.AssetCheckSeverity.WARN, asked_all)
     if missing:
-        return series.verdict(name, f"{missing:,} bars are missing of which the server had none", metadata=facts)
+        return series.verdict(name, f"{missing:,} bars are missing, and the server had none of them", metadata=facts)
     return series.verdict(name, "no expected bar is missing")
 
 
@@ -274,16 +274,18 @@ def _fresh(series: _Series) -> dg.AssetCheckEvaluation:
         return series.verdict(name, "the market has not been open for weeks")
     if not is_known(record, found.newest):
         description = (
-            f"the newest bar is of {_text(_last(record))}, one of {_text(found.newest)} has closed; is the schedule "
-            "on, and do its runs succeed?"
+            f"the newest bar is of {_format_time(_last(record))}, but one of {_format_time(found.newest)} has closed; "
+            "is the schedule on, and do its runs succeed?"
         )
         return series.verdict(name, description, dg.AssetCheckSeverity.WARN, series.run_config())
     quiet = _quiet_sessions(series.interval, hours, _last(record), found.newest)
     if quiet > QUIET_SESSIONS:
-        description = f"the server had no bar for {quiet} sessions after {_text(_last(record))}: halted or delisted?"
+        description = (
+            f"the server has had no bar for {quiet} sessions after {_format_time(_last(record))}: halted or delisted?"
+        )
         return series.verdict(name, description, dg.AssetCheckSeverity.WARN)
     note = "" if hours is not None else "; trading hours are not known"
-    return series.verdict(name, f"all that closed by {_text(int(since))} is stored{note}")
+    return series.verdict(name, f"all that closed by {_format_time(int(since))} is stored{note}")
 
 
 def _loss_deadline(series: _Series) -> dg.AssetCheckEvaluation:
@@ -292,7 +294,7 @@ def _loss_deadline(series: _Series) -> dg.AssetCheckEvaluation:
     if gone:
         spans = {"never asked for in time": dg.MetadataValue.table(_records(gone))}
         if is_certain:
-            description = f"lost: the server has no bars of {_spans_text(gone)} any more; take them from another source"
+            description = f"lost: the server no longer has bars of {_spans_text(gone)}; take them from another source"
             return series.verdict(name, description, dg.AssetCheckSeverity.ERROR, {**spans})
         description = f"bars of {_spans_text(gone)} are leaving the server's window: fetch them now"
         return series.verdict(name, description, dg.AssetCheckSeverity.ERROR, {**spans, **series.run_config()})
@@ -302,7 +304,7 @@ def _loss_deadline(series: _Series) -> dg.AssetCheckEvaluation:
     left = deadline - _at(int(series.now))
     facts: Metadata = {"loss deadline": dg.MetadataValue.timestamp(deadline)}
     if left < NEAR_LOSS:
-        description = f"the next bar is lost in {left}: fetch it before {deadline:%Y-%m-%d %H:%M}Z"
+        description = f"the next bar will be lost in {left}: fetch it before {deadline:%Y-%m-%d %H:%M}Z"
         return series.verdict(name, description, dg.AssetCheckSeverity.WARN, {**facts, **series.run_config()})
     return series.verdict(name, f"the next bar would be lost on {deadline:%Y-%m-%d %H:%M}Z", metadata=facts)
 
@@ -310,22 +312,23 @@ def _loss_deadline(series: _Series) -> dg.AssetCheckEvaluation:
 def _revisions(series: _Series, last: LastCommit) -> dg.AssetCheckEvaluation:
     name = "revisions"
     if not last.changed and not last.readjusted:
-        return series.verdict(name, f"the last commit changed no stored bar; {series.record.revisions:,} ever did")
+        earlier = f"{series.record.revisions:,} changed earlier"
+        return series.verdict(name, f"the last commit changed no stored bar; {earlier}")
     metadata: Metadata = {"bars revised": last.changed}
     if last.changed:
         log = series.store.revisions(series.symbol, series.interval)
         rows = log.slice(max(0, log.num_rows - last.changed), min(last.changed, _SHOWN_ROWS))
         metadata.update(_table("the first", rows))
-    description = f"{last.changed:,} stored bars came again with other values"
+    description = f"{last.changed:,} stored bars came again with different values"
     if last.readjusted:
         metadata["re-adjusted"] = last.readjusted
-        description = f"the history was re-adjusted, {last.readjusted}; {description}"
+        description = f"the history was re-adjusted: {last.readjusted}; {description}"
     return series.verdict(name, description, dg.AssetCheckSeverity.WARN, metadata)
 
 
 @lru_cache(maxsize=256)
 def _tick_before_last(cron: str | None, now: int, width_s: int) -> float:
-    """What closed before this had a whole interval of the schedule to be stored; a day or a bar without a schedule."""
+    """What closed before this has had an interval of the schedule to be stored; without one, a day or a bar's width."""
     if cron is None:
         return now - max(86_400, width_s)
     ticks = reverse_cron_string_iterator(now, cron, "UTC")
@@ -353,12 +356,14 @@ def _table(label: str, rows: pa.Table) -> Metadata:
 
 
 def _records(spans: list[Span]) -> list[dg.TableRecord]:
-    return [dg.TableRecord({"from": _text(start), "until": _text(end)}) for start, end in spans[:_SHOWN_ROWS]]
+    return [
+        dg.TableRecord({"from": _format_time(start), "until": _format_time(end)}) for start, end in spans[:_SHOWN_ROWS]
+    ]
 
 
 def _spans_text(spans: list[Span]) -> str:
     more = f" and {len(spans) - 1:,} more spans" if len(spans) > 1 else ""
-    return f"{_text(spans[0][0])} to {_text(spans[0][1])}{more}"
+    return f"{_format_time(spans[0][0])} to {_format_time(spans[0][1])}{more}"
 
 
 def _first(record: SeriesRecord) -> int:
@@ -373,5 +378,5 @@ def _at(second: int) -> datetime:
     return datetime.fromtimestamp(second, tz=timezone.utc)
 
 
-def _text(second: int) -> str:
+def _format_time(second: int) -> str:
     return f"{_at(second):%Y-%m-%d %H:%M}Z"

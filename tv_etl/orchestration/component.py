@@ -19,13 +19,13 @@ _YAML = """\
 type: {type_name}
 
 attributes:
-  lake: lake                                  # a directory of the project, or s3://bucket/prefix
+  lake: lake                                  # a directory in the project, or s3://bucket/prefix
   groups:
     - name: bars                              # the asset's name
-      symbols: [NASDAQ:AAPL, BINANCE:BTCUSDT] # EXCHANGE:TICKER as TradingView has it; or {{file: symbols.txt}}
+      symbols: [NASDAQ:AAPL, BINANCE:BTCUSDT] # EXCHANGE:TICKER as TradingView writes it; or {{file: symbols.txt}}
       intervals: [1d, 1h]                     # 1m 5m 1h 4h 1d 1w 1mo ...
 
-# Everything else has a default: `dg list components`, or tv_etl's docs/dagster.md.
+# Everything else has a default: see `dg list components`, or tv_etl's docs/dagster.md.
 """
 _PYTHON = """\
 import dagster as dg
@@ -35,7 +35,7 @@ from {module} import {name}
 @dg.component_instance
 def load(context: dg.ComponentLoadContext) -> {name}:
     return {name}(
-        lake="lake",  # a directory of the project, or s3://bucket/prefix
+        lake="lake",  # a directory in the project, or s3://bucket/prefix
         groups=[{{"name": "bars", "symbols": ["NASDAQ:AAPL", "BINANCE:BTCUSDT"], "intervals": ["1d", "1h"]}}],
     )
 """
@@ -60,11 +60,11 @@ class TradingViewScaffolder(Scaffolder):
 
 @dg.scaffold_with(TradingViewScaffolder)
 class TradingViewComponent(dg.Component, Watchlist):
-    """A lake of TradingView bars: an asset for each group of symbols, partitioned symbol × interval.
+    """A lake of TradingView bars: an asset for each group of symbols, partitioned by symbol × interval.
 
     The attributes are those of a watchlist, and where the lake is. Each group becomes an asset with its checks, a job
-    and a schedule for each interval; alert rules become a sensor. A template such as `{{ env.LAKE }}` may stand for
-    any value. Several components may stand in one project: their groups need names of their own.
+    and a schedule for each interval; alert rules become a sensor. Any value may be a template such as
+    `{{ env.LAKE }}`. A project may have several components: no two of their groups may share a name.
     """
 
     lake: str = Field(
@@ -73,26 +73,27 @@ class TradingViewComponent(dg.Component, Watchlist):
     )
     state: str = Field(
         default="",
-        description="Local directory of the outbox of alerts; in the lake, or `tv_etl_state` if that is an address.",
+        description="Local directory for the outbox of alerts; by default in the lake, or `tv_etl_state` if that is an "
+        "address.",
     )
     ws_url: str = Field(
-        default="", description="Another server than the environment's TV_ETL_WS_URL, or TradingView's."
+        default="", description="WebSocket address of the server; by default TV_ETL_WS_URL, or TradingView's."
     )
     scanner_url: str = Field(
-        default="", description="Another screener than the environment's TV_ETL_SCANNER_URL, or TradingView's."
+        default="", description="Address of the screener; by default TV_ETL_SCANNER_URL, or TradingView's."
     )
     watchlist: str | None = Field(
-        default=None, description="A watchlist file, relative to this one, in place of groups and alerts."
+        default=None, description="A watchlist file, relative to this one, instead of groups and alerts."
     )
     groups: list[Group] = Field(default_factory=list, description="What to collect, see Group.")
     _source: "_Source | None" = PrivateAttr(default=None)
 
     @model_validator(mode="after")
-    def _one_source(self) -> "TradingViewComponent":
+    def _check_source(self) -> "TradingViewComponent":
         if self.watchlist is not None and self.model_fields_set & {"groups", "alerts"}:
-            raise ValueError("watchlist stands in place of groups and alerts; write the one or the others")
+            raise ValueError("watchlist replaces groups and alerts; write one or the other")
         if self.watchlist is None and not self.groups:
-            raise ValueError("groups: name at least one, or a watchlist that has them")
+            raise ValueError("groups: list at least one, or name a watchlist file")
         return self
 
     @classmethod
@@ -109,7 +110,7 @@ class TradingViewComponent(dg.Component, Watchlist):
     @classmethod
     def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> "TradingViewComponent":
         """Raises WatchlistError with the line and column of every mistake in defs.yaml."""
-        content = _rendered(
+        content = _render(
             context.resolution_context.at_path("attributes"), {} if attributes is None else attributes.model_dump()
         )
         tree = context.resolution_context.source_position_tree
@@ -122,53 +123,53 @@ class TradingViewComponent(dg.Component, Watchlist):
         return component
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        """The definitions of `build_definitions`, such that those of other components can stand beside them."""
-        watchlist = self._collected(_folder(context))
+        """The definitions of `build_definitions`, such that they can be merged with those of other components."""
+        watchlist = self._load_watchlist(_folder(context))
         self._check_names(watchlist, context)
         return build_definitions(
             watchlist,
-            _in_project(context, self.lake),
-            state=_in_project(context, self.state) if self.state else "",
+            _resolve_path(context, self.lake),
+            state=_resolve_path(context, self.state) if self.state else "",
             ws_url=self.ws_url,
             scanner_url=self.scanner_url,
-            # Dagster itself shows where an asset of a defs.yaml stands.
+            # Dagster itself shows where an asset of a defs.yaml is defined.
             source="" if self.watchlist is None else _folder(context) / self.watchlist,
             scope=_scope(context),
         )
 
-    def _collected(self, folder: Path) -> Watchlist:
+    def _load_watchlist(self, folder: Path) -> Watchlist:
         return self if self.watchlist is None else load_watchlist(folder / self.watchlist)
 
     def _check_names(self, watchlist: Watchlist, context: dg.ComponentLoadContext) -> None:
         """Raise WatchlistError if another component of the project has a group of the same name."""
-        # Without a source it was made by Python code, and Dagster finds the asset defined twice.
+        # Without a source it was made by Python code, and Dagster itself reports that the asset is defined twice.
         others = [
-            (each._source.file, {group.name for group in each._collected(each._source.file.parent).groups})
+            (each._source.file, {group.name for group in each._load_watchlist(each._source.file.parent).groups})
             for each in context.component_tree.get_all_components(TradingViewComponent)
             if each is not self and each._source is not None
         ]
-        taken = [
-            (number, f"{group.name} is a group of {file}, too; an asset has one owner: give this one another name")
+        clashes = [
+            (number, f"{group.name} is also a group of {file}; an asset has one owner: give this group another name")
             for number, group in enumerate(watchlist.groups)
             for file, names in others
             if group.name in names
         ]
-        if taken and self._source is not None:
+        if clashes and self._source is not None:
             file, document = self._source
-            places = [document.find(["attributes", "groups", number, "name"]) for number, _ in taken]
-            texts = [f"groups.{number}.name: {text}" for number, text in taken]
+            places = [document.find(["attributes", "groups", number, "name"]) for number, _ in clashes]
+            texts = [f"groups.{number}.name: {text}" for number, text in clashes]
             raise WatchlistError.of(file, [Mistake(*each) for each in zip(places, texts, strict=True)])
 
 
 class _Source(NamedTuple):
-    """Where a component was written."""
+    """Where a component is defined."""
 
     file: Path
     document: YamlDocument
 
 
 class _Attributes(BaseModel):
-    """Attributes as they stand in the file: `load` validates them, since only it knows their lines."""
+    """Attributes as written in the file: `load` validates them, since only it knows their lines."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -177,12 +178,12 @@ class _Attributes(BaseModel):
         return handler(TradingViewComponent.__pydantic_core_schema__)
 
 
-def _rendered(resolution: dg.ResolutionContext, value: Any) -> Any:
+def _render(resolution: dg.ResolutionContext, value: Any) -> Any:
     """The value with its templates filled in; plain text stays text, also where it reads like a number."""
     if isinstance(value, Mapping):
-        return {key: _rendered(resolution.at_path(key), each) for key, each in value.items()}
+        return {key: _render(resolution.at_path(key), each) for key, each in value.items()}
     if isinstance(value, list):
-        return [_rendered(resolution.at_path(number), each) for number, each in enumerate(value)]
+        return [_render(resolution.at_path(number), each) for number, each in enumerate(value)]
     return resolution.resolve_value(value) if isinstance(value, str) and "{{" in value else value
 
 
@@ -195,12 +196,12 @@ def _folder(context: dg.ComponentLoadContext) -> Path:
     return context.path if context.path.is_dir() else context.path.parent
 
 
-def _in_project(context: dg.ComponentLoadContext, address: str) -> str:
+def _resolve_path(context: dg.ComponentLoadContext, address: str) -> str:
     return address if "://" in address else str(context.project_root / address)
 
 
 def _scope(context: dg.ComponentLoadContext) -> str:
-    """A name of the component's own within the project, from its folder."""
+    """A name unique to the component within the project, from its folder."""
     parts = list(_folder(context).relative_to(context.defs_module_path).parts)
     key = context.component_path.instance_key
     return re.sub(r"\W", "_", "_".join([*parts, *([str(key)] if key else [])])) or "lake"

@@ -1,10 +1,10 @@
 """Datasets derived from the lake, as assets that a group of the watchlist may have beside its bars.
 
     panel: true      asset `<group>_panel`            all symbols of an interval side by side: panel.py
-    daily_from: 1m   asset `<group>_daily_from_1m`    daily bars built of the minutes, in a store of their own under
+    daily_from: 1m   asset `<group>_daily_from_1m`    daily bars built from the minutes, in a store of their own under
                                                       <lake>/daily_from_1m, checked against TradingView's daily bars
 
-They read the lake and fetch nothing. Their partitions are others than those of the bars (an interval, a symbol), so
+They read the lake and fetch nothing. Their partitions (an interval, a symbol) differ from those of the bars, so
 Dagster never puts them into the run that fetches, where a symbol that failed would keep them from being made.
 """
 
@@ -34,7 +34,7 @@ _DAY = Interval.parse("1d")
 # Days end once a day, but not everywhere at the same time.
 _CRON = "15 */6 * * *"
 _SHOWN = 20
-_ALL_CLOSED = "tv_etl.forming_from"  # with nothing in it: no bar is forming
+_FORMING_FROM = "tv_etl.forming_from"  # empty: no bar is forming
 
 Report = dg.AssetMaterialization | dg.AssetCheckEvaluation
 
@@ -47,7 +47,7 @@ def build_derived_assets(group: Group, resources: LakeResources | None = None) -
 
 
 def daily_store(store: BarStore, interval: str) -> BarStore:
-    """Where the daily bars built of an interval are kept, with the interval 1d."""
+    """The store of the daily bars built from an interval, which are at 1d there."""
     return BarStore(f"{store.base}/daily_from_{Interval.parse(interval).token}")
 
 
@@ -73,8 +73,8 @@ def _build_panel(group: Group, lake: LakeResources) -> dg.AssetsDefinition:
             kinds={"parquet"},
             description=(
                 "All symbols of an interval side by side, for questions across them: every series that the lake has at "
-                "it, of other groups as well, sorted by day, then by symbol. Only the months are written again whose "
-                "bars have changed. For a lake in a directory."
+                "that interval, of other groups as well, sorted by day, then by symbol. Only months whose bars have "
+                "changed are written again. For a lake in a directory only."
             ),
         )
         def panel(context: dg.AssetExecutionContext) -> Iterator[dg.AssetMaterialization]:
@@ -115,9 +115,9 @@ def _build_daily(group: Group, interval: str, lake: LakeResources) -> dg.AssetsD
         skippable=True,
         kinds={"parquet"},
         description=(
-            f"Daily bars built of the stored {interval} bars by trading day: of days as well of which TradingView no "
-            "longer has the parts, and of nothing but what the lake holds. A day that is not wholly stored is not "
-            "built, and is named in the metadata: fetch its time by a run of the bars with `start` and `end`."
+            f"Daily bars built from the stored {interval} bars by trading day, even for days whose {interval} bars "
+            "TradingView no longer has, and from nothing but what the lake holds. A day that is not wholly stored is "
+            "not built, and is named in the metadata: fetch it in a run of the bars with `start` and `end`."
         ),
     )
     with warnings.catch_warnings():
@@ -128,11 +128,12 @@ def _build_daily(group: Group, interval: str, lake: LakeResources) -> dg.AssetsD
             asset=name,
             partitions_def=partitions,
             description=(
-                f"Built of {interval} bars, a day is TradingView's own stored bar of that day. It warns, for there "
-                "are good reasons to differ: official opening and closing prices come from auctions that no minute "
-                "shows; the volume of a day counts blocks and late reports; of thinly traded or delayed symbols some "
-                "trades are in no minute; a revision has reached one of the two and not yet the other. Days that "
-                "differ in high or low want a look: fetch them again by a run with `refetch`, `start` and `end`."
+                f"A day built from {interval} bars equals TradingView's own stored bar of that day. It only warns, as "
+                "there are good reasons to differ: official opening and closing prices come from auctions that no "
+                "minute shows; the volume of a day counts block trades and late reports; some trades of thinly traded "
+                "or delayed symbols are in no minute; a revision has reached one of the two but not yet the other. "
+                "Days that differ in high or low deserve a look: fetch them again in a run with `refetch`, `start` and "
+                "`end`."
             ),
         )
 
@@ -176,10 +177,10 @@ def _daily_reports(
 
 
 def build_daily(store: BarStore, symbol: str, interval: str) -> DailyBars:
-    """Build the daily bars of what is stored of a symbol. Raises as `BarStore.read` does."""
+    """Build daily bars from what is stored of a symbol. Raises as `BarStore.read` does."""
     width = Interval.parse(interval)
     record = store.record(symbol, width)
-    # Of a day even where the minutes are those of extended hours.
+    # Those of a day, even where the minutes are of extended hours.
     hours = record.trading_hours(_DAY)
     if hours is None:
         return DailyBars(Bars.none(), ())
@@ -196,7 +197,7 @@ def _store_daily(
     commit = derived.upsert(
         symbol,
         _DAY,
-        table.replace_schema_metadata({f"tv_etl.{name}": text for name, text in facts.items()} | {_ALL_CLOSED: ""}),
+        table.replace_schema_metadata({f"tv_etl.{name}": text for name, text in facts.items()} | {_FORMING_FROM: ""}),
     )
     days = [{"day": str(each.day), "why": each.reason} for each in built.unbuilt[-_SHOWN:]]
     return {
@@ -222,7 +223,7 @@ def _matches_tradingview(store: BarStore, key: dg.AssetKey, symbol: str, built: 
         partition=symbol,
         passed=not found,
         severity=dg.AssetCheckSeverity.WARN,
-        description=f"{len(days)} of {compared} days differ" if found else f"{compared} days are the same",
+        description=f"{len(days)} of {compared} days differ" if found else f"{compared} days match",
         metadata={
             "days compared": compared,
             "days that differ": len(days),
@@ -235,12 +236,12 @@ def _matches_tradingview(store: BarStore, key: dg.AssetKey, symbol: str, built: 
 def _difference(each: Difference) -> dict[str, str]:
     day = datetime.fromtimestamp(each.open_s, tz=timezone.utc).isoformat()
     if each.field == "bar":
-        return {"day opens": day, "field": "bar", "built": _has(each.ours), "TradingView": _has(each.theirs)}
+        return {"day opens": day, "field": "bar", "built": _presence(each.ours), "TradingView": _presence(each.theirs)}
     return {"day opens": day, "field": each.field, "built": str(each.ours), "TradingView": str(each.theirs)}
 
 
-def _has(value: float | None) -> str:
-    return "none" if value is None else "one"
+def _presence(value: float | None) -> str:
+    return "missing" if value is None else "present"
 
 
 def _table(rows: list[dict[str, str]]) -> dg.MetadataValue:

@@ -1,6 +1,6 @@
-"""The symbol sensors: each asks the screener which symbols its group collects, and begins with those that are new.
+"""The symbol sensors: each asks the screener which symbols its group collects, and fetches those that are new.
 
-A symbol that was found stays: its bars are worth no less once it is delisted, or ranks too low to be found again.
+A symbol once found stays: its bars are worth no less when it is delisted, or ranks too low to be found again.
 """
 
 from collections.abc import Sequence
@@ -58,6 +58,6 @@ def _is_usable(context: dg.SensorEvaluationContext, symbol: str) -> bool:
     try:
         check_symbol(symbol)
     except SymbolError as error:
-        context.log.warning(f"passed over: {error}")
+        context.log.warning(f"skipped: {error}")
         return False
-    return "..." not in symbol  # Dagster's own sign for a range of partitions
+    return "..." not in symbol  # Dagster's notation for a range of partitions

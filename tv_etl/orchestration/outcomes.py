@@ -1,6 +1,6 @@
-"""What became of the partitions of a run so far, read from its events: by its earlier tries, and by its parents.
+"""The outcomes of a run's partitions so far, read from the events of its earlier tries and of its parents.
 
-A run that Dagster re-executes from failure goes on where its parent ended, that one where its own parent did, ...
+A run that Dagster re-executes from failure continues where its parent ended, as that one did after its own parent.
 """
 
 from collections.abc import Mapping
@@ -21,17 +21,17 @@ class SeriesFailure:
 
     def observation(self, asset_key: dg.AssetKey, partition: str) -> dg.AssetObservation:
         """The failure as an event of its partition: its page in the web interface then says why."""
-        advice = "asking again may help" if self.retryable else "asking again is of no use until the cause is removed"
+        advice = "a retry may help" if self.retryable else "a retry will not help until the cause is removed"
         return dg.AssetObservation(
             asset_key,
             partition=partition,
-            description=f"Not stored, {advice}: {self.reason}",
+            description=f"Not stored; {advice}: {self.reason}",
             metadata={_REASON: dg.MetadataValue.text(self.reason), _RETRYABLE: self.retryable},
         )
 
     @classmethod
     def of(cls, observation: dg.AssetObservation) -> "SeriesFailure | None":
-        """The failure that an observation tells of, None if it is another's."""
+        """The failure that an observation reports; None if it reports something else."""
         reason, retryable = (observation.metadata.get(name) for name in (_REASON, _RETRYABLE))
         if reason is None or retryable is None:
             return None

@@ -1,6 +1,6 @@
 """How far a run is, as lines for its log that a person can follow. Pure: the caller has the clock."""
 
-# A line costs Dagster milliseconds: one for so many series, or for so many seconds.
+# A line costs Dagster milliseconds: one is due after this many series, or this many seconds.
 EVERY_SERIES = 50
 EVERY_S = 10.0
 
@@ -10,16 +10,16 @@ class Progress:
 
     def __init__(self, total: int, now: float) -> None:
         self._total = total
-        self._started = self._told_at = now
-        self._done = self._told = 0
+        self._started = self._reported_at = now
+        self._done = self._reported = 0
 
     def count(self, failed: int, now: float) -> str | None:
-        """One series more is finished, `failed` of all so far; returns the line that is due, if any."""
+        """Count one more finished series, `failed` in all so far; return the line that is due, if any."""
         self._done += 1
-        is_due = self._done - self._told >= EVERY_SERIES or now - self._told_at >= EVERY_S
-        if not is_due or self._done >= self._total:  # whoever counts has more to say of the end
+        is_due = self._done - self._reported >= EVERY_SERIES or now - self._reported_at >= EVERY_S
+        if not is_due or self._done >= self._total:  # the caller reports the end itself
             return None
-        self._told, self._told_at = self._done, now
+        self._reported, self._reported_at = self._done, now
         rate = self._done / max(now - self._started, 1e-3)
         left = _duration((self._total - self._done) / rate)
         share = f"{self._done:,} of {self._total:,} series ({self._done / self._total:.0%})"

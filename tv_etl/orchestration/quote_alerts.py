@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import dagster as dg
 
 from tv_etl.alerts.outbox import OutboxBusy
-from tv_etl.alerts.rules import Alert, MinuteBar, QuoteNow, make_dead_alert, evaluate
+from tv_etl.alerts.rules import Alert, MinuteBar, QuoteNow, evaluate, make_dead_alert
 from tv_etl.alerts.state import AlertState, CursorError, NewerCursorError
 from tv_etl.alerts.webhooks import deliver
 from tv_etl.orchestration.resources import AlertInputs, LakeResources, TradingViewResource
@@ -29,7 +29,7 @@ def build_quote_alerts(alerts: Alerts, resources: LakeResources | None = None) -
     @dg.sensor(
         name=lake.key("quote_alerts"),
         minimum_interval_seconds=alerts.interval_s,
-        description=f"Judges {len(alerts.rules)} price rules on quotes and one-minute bars; delivers to webhooks.",
+        description=f"Evaluates {len(alerts.rules)} price rules on quotes and one-minute bars; delivers to webhooks.",
         required_resource_keys=lake.keys("tradingview", "notifier"),
     )
     def quote_alerts(context: dg.SensorEvaluationContext) -> dg.SensorResult:
@@ -40,7 +40,7 @@ def build_quote_alerts(alerts: Alerts, resources: LakeResources | None = None) -
             with outbox.exclusive():
                 found, dead, state, problems = _judge(alerts, state, tradingview)
                 outbox.add(found, webhooks)
-                # Told once: the outbox knows a rule that it has told of before.
+                # Reported once: the outbox knows which dead rules it already has.
                 found += dead if outbox.add(dead, webhooks) else []
                 report = deliver(outbox, webhooks, time.time())
         except OutboxBusy:
@@ -73,11 +73,13 @@ def _judge(
         inputs = tradingview.alert_inputs({symbol: state.watermark(symbol) for symbol in symbols})
     except TradingViewError as error:
         return [], [], state, [str(error)]
-    bars, quotes, delays_s, problems = _sort_out(inputs)
+    bars, quotes, delays_s, problems = _separate_problems(inputs)
     found, state = evaluate(alerts.rules, state, bars, quotes, inputs.now, delays_s=delays_s)
     refusals = {symbol: quote for symbol, quote in inputs.quotes.items() if isinstance(quote, SymbolError)}
     dead = [
-        make_dead_alert(rule, refusals[rule.symbol].reason, inputs.now) for rule in alerts.rules if rule.symbol in refusals
+        make_dead_alert(rule, refusals[rule.symbol].reason, inputs.now)
+        for rule in alerts.rules
+        if rule.symbol in refusals
     ]
     return found, dead, state, problems
 
@@ -90,11 +92,11 @@ def _read_cursor(context: dg.SensorEvaluationContext) -> AlertState:
     except NewerCursorError:
         raise
     except CursorError as error:
-        context.log.error(f"the cursor is lost ({error}); looking back {RECOVERY_S / 60:.0f} minutes")
+        context.log.error(f"the cursor cannot be used ({error}); looking back {RECOVERY_S / 60:.0f} minutes")
         return AlertState.recovering(time.time() - RECOVERY_S)
 
 
-def _sort_out(
+def _separate_problems(
     inputs: AlertInputs,
 ) -> tuple[dict[str, list[MinuteBar]], dict[str, QuoteNow], dict[str, float], list[str]]:
     """Bars, quotes and feed delays of the symbols that answered, and what went wrong with the others."""
@@ -111,7 +113,7 @@ def _sort_out(
         else:
             bars[symbol] = [MinuteBar(int(row[0]), *row[1:5]) for row in minutes.rows]
             if minutes.reach == "limited":
-                problems.append(f"{symbol}: the server's one-minute bars begin too late; what was before is unseen")
+                problems.append(f"{symbol}: the server's one-minute bars begin too late; earlier crossings are missed")
             if quote is not None and quote.current_price is not None:
                 quotes[symbol] = QuoteNow(quote.current_price, _trade_time(quote.symbol_info))
                 delays_s[symbol] = feed_delay_s(str(quote.symbol_info.get("update_mode", ""))) or 0.0

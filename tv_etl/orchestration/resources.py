@@ -1,6 +1,6 @@
 """What assets and sensors use: TradingView, the lake, and the outbox of alerts.
 
-Each is a synchronous face: the event loop of the client runs in a thread of its own.
+Each has a synchronous interface: the client's event loop runs in a thread of its own.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ Resource = TypeVar("Resource")
 ALERT_INPUT_LIMIT_S = 20.0
 ALERT_QUOTE_LIMIT_S = 8.0
 SCAN_LIMIT_S = 30.0
-# A rule seen for the first time looks back so far to learn on which side of its level the price is.
+# How far back a rule seen for the first time looks, to learn on which side of its level the price is.
 FIRST_MINUTES = 10
 
 
@@ -55,12 +55,12 @@ class TradingViewResource(dg.ConfigurableResource):  # type: ignore[type-arg]  #
     session_id: str = Field(
         default="",
         repr=False,
-        description="Cookie `sessionid` of a TradingView account in place of a token, as an EnvVar.",
+        description="Cookie `sessionid` of a TradingView account instead of a token, as an EnvVar.",
     )
     session_id_sign: str = Field(
         default="",
         repr=False,
-        description="Cookie `sessionid_sign` beside it, where the site wants it, as an EnvVar.",
+        description="Cookie `sessionid_sign` that goes with it, if the site requires it, as an EnvVar.",
     )
 
     def _account(self) -> Account:
@@ -105,7 +105,7 @@ class TradingViewResource(dg.ConfigurableResource):  # type: ignore[type-arg]  #
 
 @dataclass(frozen=True)
 class LakeResources:
-    """The keys of a lake's resources in its code location; of several lakes there each has a scope of its own."""
+    """The keys of a lake's resources in its code location; where there are several lakes, each has its own scope."""
 
     scope: str = ""
 
@@ -116,16 +116,16 @@ class LakeResources:
         return {self.key(name) for name in names}
 
     def tradingview(self, context: "_HasResources") -> "TradingViewResource":
-        return _found(context, self.key("tradingview"), TradingViewResource)
+        return _get_resource(context, self.key("tradingview"), TradingViewResource)
 
     def scanner(self, context: "_HasResources") -> "ScannerResource":
-        return _found(context, self.key("scanner"), ScannerResource)
+        return _get_resource(context, self.key("scanner"), ScannerResource)
 
     def bar_store(self, context: "_HasResources") -> "BarStoreResource":
-        return _found(context, self.key("bar_store"), BarStoreResource)
+        return _get_resource(context, self.key("bar_store"), BarStoreResource)
 
     def notifier(self, context: "_HasResources") -> "NotifierResource":
-        return _found(context, self.key("notifier"), NotifierResource)
+        return _get_resource(context, self.key("notifier"), NotifierResource)
 
 
 class _HasResources(Protocol):
@@ -133,7 +133,7 @@ class _HasResources(Protocol):
     def resources(self) -> Any: ...
 
 
-def _found(context: _HasResources, key: str, kind: type[Resource]) -> Resource:
+def _get_resource(context: _HasResources, key: str, kind: type[Resource]) -> Resource:
     resource = getattr(context.resources, key)
     assert isinstance(resource, kind), key
     return resource
@@ -166,11 +166,11 @@ class ScannerResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 class BarStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     """The lake: Parquet files in a directory or an object store.
 
-    Credentials for an object store are read from the environment and stand in no configuration.
+    Credentials for an object store are read from the environment and are in no configuration.
     """
 
     base: str = Field(
-        description="Directory of the lake or its address, e.g. s3://bucket/prefix; the dataset lies in its folder "
+        description="Directory of the lake or its address, e.g. s3://bucket/prefix; the dataset is in its folder "
         "`ohlcv`."
     )
 
@@ -179,9 +179,9 @@ class BarStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
 
 class NotifierResource(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """The outbox of alerts and the webhooks that it is delivered to.
+    """The outbox of alerts and the webhooks that they are delivered to.
 
-    The addresses are read from the environment at delivery and stand in no configuration.
+    The addresses are read from the environment at delivery and are in no configuration.
     """
 
     outbox_path: str = Field(description="SQLite file in which alerts wait until they are delivered.")
@@ -206,12 +206,12 @@ def _delay_s(quote: QuoteSymbolData | SymbolError | None) -> float:
 
 @lru_cache(maxsize=4)
 def _account(auth_token: str, session_id: str, session_id_sign: str) -> Account:
-    # Kept over runs and sensor evaluations of a process: a session is not exchanged for a token every 30 s.
+    # Kept across the runs and sensor evaluations of a process: a session is not exchanged for a token every 30 s.
     return Account(auth_token or None, session_id=session_id or None, session_id_sign=session_id_sign or None)
 
 
 def _webhook(target: WebhookTarget) -> Webhook:
     url = os.environ.get(target.url_env)
     if not url:
-        raise ValueError(f"environment variable {target.url_env} is not set: alerts have no address to go to")
+        raise ValueError(f"environment variable {target.url_env} is not set; it must hold the webhook's address")
     return Webhook(url=SecretStr(url), kind=target.kind, allow_private=target.allow_private)

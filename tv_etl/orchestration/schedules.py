@@ -1,8 +1,8 @@
-"""One schedule per interval of a group: what of it has closed since it was last asked for, in one run.
+"""One schedule per interval of a group: it fetches, in one run, what has closed since it was last asked for.
 
 A tick looks at what the lake knows of each series. Where no market of the group has closed a bar since, it asks for
-nothing and says when the next one closes. One more schedule has all that is stored judged, whether it was fetched or
-not: where fetching stands still, nobody else would say so.
+nothing and says when the next one closes. One more schedule checks all that is stored, whether it was fetched or not:
+where fetching stands still, nothing else would say so.
 """
 
 import re
@@ -39,7 +39,7 @@ def job_name(group: Group) -> str:
 
 
 def build_jobs(group: Group) -> list[Any]:  # Dagster does not export the type of what define_asset_job makes
-    """The jobs that the schedules of a group launch: fetch any of its partitions, and judge them."""
+    """The jobs that the schedules of a group launch: to fetch any of its partitions, and to check them."""
     return [_build_job(group), _build_check_job(group)]
 
 
@@ -49,8 +49,8 @@ def _build_job(group: Group) -> Any:
         job_name(group),
         selection=bars if group.check_each_run else bars.without_checks(),
         description=(
-            f"Any series of {group.name} in one run, over one connection: what its schedules launch, and what the "
-            "launchpad takes `start`, `end`, `refetch` and `only` for."
+            f"Fetches any series of {group.name} in one run, over one connection: for the schedules, and for the "
+            "launchpad with `start`, `end`, `refetch` and `only`."
         ),
         executor_def=dg.in_process_executor,
     )
@@ -60,7 +60,7 @@ def _build_check_job(group: Group) -> Any:
     return dg.define_asset_job(
         _check_job_name(group),
         selection=dg.AssetSelection.checks(*(dg.AssetCheckKey(dg.AssetKey(group.name), name) for name in CHECKS)),
-        description=f"Judge what is stored of {group.name}, bar by bar, and ask nobody for anything.",
+        description=f"Checks what is stored of {group.name}, bar by bar, without asking the server for anything.",
         executor_def=dg.in_process_executor,
     )
 
@@ -84,8 +84,8 @@ def _build_check_schedule(group: Group, cron: str) -> dg.ScheduleDefinition:
         job_name=_check_job_name(group),
         execution_timezone="UTC",
         description=(
-            f"Judge what is stored of {group.name}: also of series that no run has fetched for long, which are those "
-            "that lose bars."
+            f"Checks what is stored of {group.name}, including the series that no run has fetched for long: those are "
+            "the ones that lose bars."
         ),
     )
     def checks(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
@@ -113,8 +113,8 @@ def _build_schedule(group: Group, interval: str, cron: str, lake: LakeResources)
         execution_timezone="UTC",
         required_resource_keys=lake.keys("bar_store"),
         description=(
-            f"Fetch what has closed at {interval} for the {count}symbols of {group.name}; nothing while their markets "
-            f"are closed and complete.{warning}"
+            f"Fetches what has closed at {interval} for the {count}symbols of {group.name}; nothing while their "
+            f"markets are closed and their bars complete.{warning}"
         ),
     )
     def increment(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
@@ -122,11 +122,11 @@ def _build_schedule(group: Group, interval: str, cron: str, lake: LakeResources)
         if not symbols:
             return _no_symbols(group)
         now = context.scheduled_execution_time.timestamp()
-        known = _known(context, lake.bar_store(context).store(), symbols, interval)
+        known = _read_records(context, lake.bar_store(context).store(), symbols, interval)
         width = Interval.parse(interval)
         due = [symbol for symbol, record in known.items() if record is None or is_due(record, width, now)]
         if not due:
-            return dg.SkipReason(_all_complete(group, width, known, now))
+            return dg.SkipReason(_skip_reason(group, width, known, now))
         busy = partitions_under_way(group, context.instance)
         wanted = [symbol for symbol in due if partition_key(symbol, interval) not in busy]
         if not wanted:
@@ -170,10 +170,10 @@ def _partitions_of(
     return keys[keys.index(start) : keys.index(end) + 1] if start in keys and end in keys else []
 
 
-def _known(
+def _read_records(
     context: dg.ScheduleEvaluationContext, store: BarStore, symbols: Sequence[str], interval: str
 ) -> dict[str, SeriesRecord | None]:
-    """The record of each series; None where it cannot be read, which the run that asks for it will tell."""
+    """The record of each series; None where it cannot be read, which the run that asks for it will report."""
     found: dict[str, SeriesRecord | None] = {}
     for symbol in symbols:
         try:
@@ -184,17 +184,19 @@ def _known(
     return found
 
 
-def _all_complete(group: Group, width: Interval, known: Mapping[str, SeriesRecord | None], now: float) -> str:
+def _skip_reason(group: Group, width: Interval, known: Mapping[str, SeriesRecord | None], now: float) -> str:
     closes = [
         found.next_close
         for record in known.values()
         if record is not None
         and (found := closing(record, width, record.trading_hours(width), now)).next_close is not None
     ]
-    following = f"{datetime.fromtimestamp(min(closes), tz=timezone.utc):%Y-%m-%d %H:%M:%S}Z" if closes else "not known"
+    next_close = (
+        f"at {datetime.fromtimestamp(min(closes), tz=timezone.utc):%Y-%m-%d %H:%M:%S}Z" if closes else "unknown"
+    )
     return (
         f"all {len(known)} series of {group.name} at {width} are complete: no bar has closed since they were asked "
-        f"for; next close at {following}"
+        f"for; next close {next_close}"
     )
 
 
@@ -203,5 +205,5 @@ def _request(group: Group, interval: str, symbols: Sequence[str], wanted: Sequen
     first = symbols.index(wanted[0])
     if list(symbols[first : first + len(wanted)]) == list(wanted):
         return dg.RunRequest(tags=range_tags(keys))
-    # Dagster would make a run of each, with seconds of cost.
+    # Dagster would make a run of each, at a cost of seconds.
     return dg.RunRequest(run_config={"ops": {group.name: {"config": {"only": keys}}}})

@@ -105,7 +105,7 @@ def _order(key: str) -> tuple[str, int]:
 
 
 @pytest.mark.parametrize("fault", ["NULL_BARS", "STRING_BARS", "NAN_BARS", "SHORT_BARS"])
-def test_an_answer_with_rows_that_are_no_bars_is_not_stored_as_whole(
+def test_an_answer_with_rows_that_are_not_bars_is_not_stored_as_whole(
     instance: dg.DagsterInstance, tmp_path: Path, market_url: str, fault: str
 ) -> None:
     """Row P11: the partition fails, by name, and is not tried again at once."""
@@ -117,8 +117,8 @@ def test_an_answer_with_rows_that_are_no_bars_is_not_stored_as_whole(
     assert failure.user_failure_data is not None
     [(key, reason)] = failure.user_failure_data.metadata.items()
     assert key == f"1m|FAULT:{fault}"
-    # NaN is no JSON at all.
-    assert re.search(r"rows of the answer were no bars|a message is malformed", str(reason.value))
+    # NaN is not JSON at all.
+    assert re.search(r"rows of the answer were not bars|a message is malformed", str(reason.value))
     assert BarStore(tmp_path).read(f"FAULT:{fault}", "1m").num_rows == 0
 
 
@@ -158,8 +158,8 @@ def test_scattered_partitions_are_one_run_by_config(
 
 @pytest.mark.parametrize(
     ("config", "words"),
-    [({"start": "yesterday"}, "'yesterday' is no time"), ({"end": "2026-01-01"}, "no time with a zone"),
-     ({"only": ["1d|NASDAQ:NOPE"]}, "1d|NASDAQ:NOPE is no partition")],
+    [({"start": "yesterday"}, "'yesterday' is not a time"), ({"end": "2026-01-01"}, "not a time with an offset"),
+     ({"only": ["1d|NASDAQ:NOPE"]}, "bars has no partition 1d|NASDAQ:NOPE")],
 )  # fmt: skip
 def test_bad_run_config_is_named_and_not_tried_again(
     instance: dg.DagsterInstance, tmp_path: Path, market_url: str, config: dict[str, Any], words: str
@@ -263,7 +263,7 @@ def test_a_damaged_file_is_set_aside_and_fetched_again_on_request(
     failure = run(instance, tmp_path, market_url, GROUP, keys=["1m|NASDAQ:AAPL"]).failure_data_for_node("bars")
     assert failure is not None
     assert failure.user_failure_data is not None
-    assert "a run with refetch sets it aside" in str(failure.user_failure_data.metadata["1m|NASDAQ:AAPL"].value)
+    assert "a run with refetch sets the file aside" in str(failure.user_failure_data.metadata["1m|NASDAQ:AAPL"].value)
     assert run(instance, tmp_path, market_url, GROUP, keys=["1m|NASDAQ:AAPL"], refetch=True).success
     assert store.read("NASDAQ:AAPL", "1m").equals(whole)
     [aside] = (tmp_path / ".tv_etl" / "1m" / "NASDAQ%3AAAPL").glob("damaged-*")
@@ -335,7 +335,7 @@ def test_a_hole_that_the_server_cannot_fill_is_told_and_asked_for_once(
     assert [(start - FIRST) // 60 for start, _ in record.asked[1:]] == [3_000]
 
 
-def test_symbols_that_one_path_would_hold_fail_alone(
+def test_symbols_that_would_share_a_path_fail_alone(
     instance: dg.DagsterInstance, tmp_path: Path, market_url: str
 ) -> None:
     """They differ in case only, which some file systems do not tell apart."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 import pytest
 
-from tv_etl.orchestration.check_targets import check_outputs, with_targets
+from tv_etl.orchestration.check_targets import attach_targets, check_outputs
 
 KEY = dg.AssetKey("fruit")
 KINDS = ["apple", "pear"]
@@ -28,7 +28,7 @@ def build_fruit() -> dg.AssetsDefinition:
                         asset_key=KEY, check_name=check, passed=kind == "pear", partition=kind
                     )
 
-        yield from with_targets(context, KEY, reports())
+        yield from attach_targets(context, KEY, reports())
         yield from check_outputs(context)
 
     return fruit

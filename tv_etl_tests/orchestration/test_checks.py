@@ -123,10 +123,10 @@ def test_checks_alone_fetch_nothing(instance: dg.DagsterInstance, tmp_path: Path
         "fresh": "WARN",
     }
     assert states(instance) == {**dict.fromkeys(CHECKS, "SUCCEEDED"), "fresh": "FAILED"}
-    assert "one of" in (outcomes(done)["fresh"].description or "")
+    assert "but one of" in (outcomes(done)["fresh"].description or "")
 
 
-def test_a_damaged_file_is_told_by_the_checks_alone(instance: dg.DagsterInstance, tmp_path: Path) -> None:
+def test_a_damaged_file_is_reported_by_the_checks_alone(instance: dg.DagsterInstance, tmp_path: Path) -> None:
     lake = tmp_path / "lake"
     clock = MarketClock(FIRST + 300 * 60, speed=0)
     with serve_in_thread(replay(tmp_path / "market", minute_rows(300), "1"), ServerOptions(clock=clock)) as server:
@@ -160,7 +160,7 @@ def test_revised_bars_are_shown_until_the_next_commit(instance: dg.DagsterInstan
         assert not failing(run_checks(instance, lake, "revisions"))
 
 
-def test_a_split_is_told_with_its_ratio(instance: dg.DagsterInstance, tmp_path: Path) -> None:
+def test_a_split_is_reported_with_its_ratio(instance: dg.DagsterInstance, tmp_path: Path) -> None:
     clock = MarketClock(FIRST + 300 * 60, speed=0)
     with serve_in_thread(replay(tmp_path / "before", minute_rows(300), "1"), ServerOptions(clock=clock)) as server:
         run(instance, tmp_path / "lake", server.url, GROUP)
@@ -168,7 +168,7 @@ def test_a_split_is_told_with_its_ratio(instance: dg.DagsterInstance, tmp_path: 
     with serve_in_thread(replay(tmp_path / "after", split, "1"), ServerOptions(clock=clock)) as server:
         result = run(instance, tmp_path / "lake", server.url, GROUP)
     assert failing(result) == {"revisions": dg.AssetCheckSeverity.WARN}
-    assert "re-adjusted, × 0.25" in (outcomes(result)["revisions"].description or "")
+    assert "re-adjusted: × 0.25" in (outcomes(result)["revisions"].description or "")
 
 
 def test_every_check_passes_on_a_market_whose_feeds_are_late_or_closed(
@@ -189,9 +189,9 @@ def test_every_check_passes_on_a_market_whose_feeds_are_late_or_closed(
 @pytest.mark.parametrize(
     ("change", "expected", "words"),
     [
-        ({"missing": 1, "gaps": 1, "rows": 389}, "PASS", "1 bars are missing of which the server had none"),
+        ({"missing": 1, "gaps": 1, "rows": 389}, "PASS", "1 bars are missing, and the server had none of them"),
         ({"missing": 39, "gaps": 9, "rows": 351}, "WARN", "10.0% of the expected bars"),
-        ({"expected": 780, "missing": 390, "gaps": 1, "sessions": 1}, "ERROR", "1 trading days are missing whole"),
+        ({"expected": 780, "missing": 390, "gaps": 1, "sessions": 1}, "ERROR", "1 whole trading days are missing"),
         ({"expected": None}, "PASS", "not known"),
     ],
 )
@@ -222,7 +222,7 @@ def test_an_empty_table_with_the_span_accepts_a_loss(tmp_path: Path) -> None:
     store.upsert("NASDAQ:AAPL", "1m", closed_bars([], window))
     found = judged(tmp_path, store.record("NASDAQ:AAPL", "1m"), OPEN + 721)
     assert [verdict(found[name]) for name in ("gap_free", "loss_deadline")] == ["ERROR", "ERROR"]
-    assert "lost: the server has no bars" in found["loss_deadline"].description
+    assert "lost: the server no longer has bars" in found["loss_deadline"].description
     accepted = {"asked_from": str(span[0]), "asked_until": str(span[1])}
     store.upsert("NASDAQ:AAPL", "1m", closed_bars([], accepted))
     found = judged(tmp_path, store.record("NASDAQ:AAPL", "1m"), OPEN + 721)
@@ -257,14 +257,14 @@ def test_a_series_is_fresh_by_hours_delay_and_schedule(
     assert verdict(found) == expected, found.description
 
 
-def test_a_symbol_that_is_silent_for_days_is_told(tmp_path: Path) -> None:
+def test_a_symbol_that_is_silent_for_days_is_reported(tmp_path: Path) -> None:
     now = OPEN + 7 * DAY + 3_600
     found = judged(tmp_path, replace(WHOLE, asked=((OPEN, now - 60),)), now)["fresh"]
     assert verdict(found) == "WARN"
     assert "halted or delisted" in (found.description or "")
 
 
-def test_the_loss_deadline_is_told_a_day_ahead_and_the_loss_as_well(tmp_path: Path) -> None:
+def test_a_loss_is_reported_a_day_ahead_and_when_it_happens(tmp_path: Path) -> None:
     # A window of 780 minutes is two trading days.
     record = replace(WHOLE, window=Window(780, OPEN - DAY))
     words = {}
@@ -274,10 +274,10 @@ def test_the_loss_deadline_is_told_a_day_ahead_and_the_loss_as_well(tmp_path: Pa
     assert words == {0: "PASS", 1: "PASS", 4: "WARN", 5: "ERROR"}
     lost = replace(record, window=Window(780, OPEN + 5 * DAY))
     found = judged(tmp_path, lost, OPEN + 5 * DAY + 3_600)["loss_deadline"]
-    assert (verdict(found), "lost: the server has no bars" in (found.description or "")) == ("ERROR", True)
+    assert (verdict(found), "lost: the server no longer has bars" in (found.description or "")) == ("ERROR", True)
 
 
-def test_files_in_each_others_place_are_not_in_order(tmp_path: Path) -> None:
+def test_files_in_the_wrong_period_are_out_of_order(tmp_path: Path) -> None:
     for periods in ({"2026-10": PERIOD}, {"2026-11": PERIOD._replace(last=OPEN - 60)}):
         found = judged(tmp_path, replace(WHOLE, periods=periods), OPEN + 391 * 60)["ordered_and_unique"]
         assert verdict(found) == "ERROR"

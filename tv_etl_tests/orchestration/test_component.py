@@ -153,8 +153,8 @@ def test_a_group_of_another_component_is_named_with_both_places(project: DefsFol
     path = write(project, "b", "watchlist: list.yaml\n")
     (path / "list.yaml").write_text(f"groups:\n{GROUP.format(name='bars')}", encoding="utf-8")
     assert mistakes(project) == [
-        "defs/a/defs.yaml:7:11: groups.1.name: bars is a group of defs/b/defs.yaml, too; "
-        "an asset has one owner: give this one another name"
+        "defs/a/defs.yaml:7:11: groups.1.name: bars is also a group of defs/b/defs.yaml; "
+        "an asset has one owner: give this group another name"
     ]
 
 
@@ -173,8 +173,8 @@ def test_every_mistake_is_named_with_its_line_in_defs_yaml(project: DefsFolderSa
 @pytest.mark.parametrize(
     ("attributes", "words"),
     [
-        ("lake: x\n", "defs/us/defs.yaml:3:3: file: groups: name at least one, or a watchlist that has them"),
-        ("watchlist: a.yaml\ngroups: []\n", "defs/us/defs.yaml:3:3: file: watchlist stands in place of groups"),
+        ("lake: x\n", "defs/us/defs.yaml:3:3: file: groups: list at least one, or name a watchlist file"),
+        ("watchlist: a.yaml\ngroups: []\n", "defs/us/defs.yaml:3:3: file: watchlist replaces groups and alerts"),
     ],
 )
 def test_groups_come_from_one_source(project: DefsFolderSandbox, attributes: str, words: str) -> None:

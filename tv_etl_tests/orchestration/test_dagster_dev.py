@@ -55,7 +55,7 @@ def test_each_failed_partition_says_why(dev: DagsterDev, grid_backfill: GridBack
     for event in told:
         assert REFUSED[event["partition"].split("|")[1]] in text_of(event, "reason")
         assert text_of(event, "retryable") is False
-        assert "of no use until the cause is removed" in event["description"]
+        assert "a retry will not help until the cause is removed" in event["description"]
 
 
 def test_the_log_of_a_run_can_be_followed(dev: DagsterDev, grid_backfill: GridBackfill) -> None:

@@ -1,17 +1,17 @@
-"""What is used of Dagster's inside is still there, and was read in the version that is installed."""
+"""What is used of Dagster's internals is still there, and was read in the installed version."""
 
 from importlib.metadata import version
 from itertools import islice
 
 from tv_etl.orchestration.dagster_internals import (
-    READ_IN,
+    DAGSTER_VERSION,
     AssetCheckEvaluationTargetMaterializationData,
     reverse_cron_string_iterator,
 )
 
 
 def test_they_were_read_in_the_version_that_is_pinned() -> None:
-    assert version("dagster") == READ_IN, "read each of them again, run all tests, and set READ_IN"
+    assert version("dagster") == DAGSTER_VERSION, "read each of them again, run all tests, then set DAGSTER_VERSION"
 
 
 def test_a_target_is_an_event_by_its_id() -> None:

@@ -1,4 +1,4 @@
-"""The derived assets as Dagster makes them, of a lake that its own runs have filled."""
+"""The derived assets as Dagster makes them, from a lake that its own runs have filled."""
 
 from datetime import datetime, timezone
 from pathlib import Path
@@ -54,7 +54,7 @@ def lake(instance: dg.DagsterInstance, tmp_path: Path, market_url: str) -> Path:
     return tmp_path / "lake"
 
 
-def test_days_built_of_minutes_are_tradingviews(instance: dg.DagsterInstance, lake: Path) -> None:
+def test_days_built_from_minutes_match_tradingview(instance: dg.DagsterInstance, lake: Path) -> None:
     result = derive(instance, lake, "bars_daily_from_5m", GROUP.symbols)
     assert result.success
     found = metadata_by_partition(result)
@@ -122,7 +122,7 @@ def test_the_panel_holds_all_symbols_of_an_interval(instance: dg.DagsterInstance
     assert again["5m"]["files written"] == 0 and again["5m"]["files unchanged"] == len(files)
 
 
-def test_they_stand_downstream_of_the_bars_in_runs_of_their_own() -> None:
+def test_they_are_downstream_of_the_bars_in_runs_of_their_own() -> None:
     definitions = build_definitions(Watchlist(groups=[GROUP]), "lake")
     graph = definitions.resolve_asset_graph()
     for name in ("bars_panel", "bars_daily_from_5m"):
@@ -180,6 +180,6 @@ def test_a_group_has_them_only_where_they_are_switched_on() -> None:
 @pytest.mark.parametrize(
     ("daily_from", "reason"), [("1m", "1m is not among the intervals"), ("1d", "1d is not shorter than a day")]
 )
-def test_days_are_built_of_intervals_that_are_collected(daily_from: str, reason: str) -> None:
+def test_days_are_built_from_intervals_that_are_collected(daily_from: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         Group(symbols=["NASDAQ:AAPL"], intervals=["1d", "5m"], daily_from=daily_from)

@@ -133,7 +133,7 @@ def lying(*symbols: str) -> Iterator[str]:
         loop.run(serving.__aexit__(None, None, None))
 
 
-def test_symbols_that_can_be_no_partition_are_passed_over(instance: dg.DagsterInstance) -> None:
+def test_symbols_that_cannot_be_partitions_are_skipped(instance: dg.DagsterInstance) -> None:
     with lying("A:B|C", "A:B", "no symbol", "A:[X]", "A:B...C", "NSE:M&M", "KRX:삼성") as url:
         tick(instance, url, group_of())
     assert symbols_of(group_of(), instance) == ["A:B", "NSE:M&M", "KRX:삼성"]

@@ -1,4 +1,4 @@
-"""What a run's events say of its partitions; how runs use it is in test_bars_run."""
+"""What a run's events say about its partitions; how runs use that is in test_bars_run."""
 
 from collections.abc import Iterator
 
@@ -37,11 +37,11 @@ def test_the_last_word_of_a_partition_counts(instance: dg.DagsterInstance, run: 
     assert outcomes.failed == {"1d|A:B": REFUSED, "1d|A:C": BUSY}
 
 
-def test_a_failure_says_whether_asking_again_helps() -> None:
+def test_a_failure_says_whether_a_retry_helps() -> None:
     texts = [each.observation(KEY, "1d|A:A").description for each in (BUSY, REFUSED)]
     assert texts == [
-        "Not stored, asking again may help: StoreBusyError: busy",
-        "Not stored, asking again is of no use until the cause is removed: SymbolError: invalid symbol",
+        "Not stored; a retry may help: StoreBusyError: busy",
+        "Not stored; a retry will not help until the cause is removed: SymbolError: invalid symbol",
     ]
 
 

@@ -97,7 +97,7 @@ def minutes(url: str, count: int) -> list[OHLCVBar]:
         return loop.run(fetch())
 
 
-def test_a_threshold_that_is_passed_already_is_told_once(
+def test_a_threshold_that_is_already_passed_is_reported_once(
     instance: dg.DagsterInstance, tmp_path: Path, market_url: str, webhook: Receiver
 ) -> None:
     rules = [rule("above", 1.0)]
@@ -107,7 +107,7 @@ def test_a_threshold_that_is_passed_already_is_told_once(
     assert first.asset_events[0].metadata["event_id"].value == webhook.posted[0]["event_id"]
     again = tick(instance, tmp_path, market_url, rules, first.cursor)
     assert again.asset_events == []
-    # The cursor is lost: the outbox still knows whom it told.
+    # The cursor is lost: the outbox still knows what it has delivered.
     tick(instance, tmp_path, market_url, rules)
     assert len(webhook.posted) == 1
 
@@ -158,7 +158,7 @@ def test_an_unknown_symbol_leaves_the_other_rules_alone(
     assert "NASDAQ:NOPE" in result.skip_message
 
 
-def test_a_rule_whose_symbol_is_gone_is_told_once_for_each_revision(
+def test_a_rule_whose_symbol_is_gone_is_reported_once_for_each_revision(
     instance: dg.DagsterInstance, tmp_path: Path, market_url: str, webhook: Receiver
 ) -> None:
     rules = [rule("above", 1.0, symbol="NASDAQ:NOPE")]
@@ -181,7 +181,7 @@ def test_two_evaluations_never_overlap(
     assert webhook.posted == []
 
 
-def test_a_corrupt_cursor_is_told_and_alerts_go_on(
+def test_a_corrupt_cursor_is_logged_and_alerts_go_on(
     instance: dg.DagsterInstance, tmp_path: Path, market_url: str, webhook: Receiver
 ) -> None:
     rules = [rule("above", 1.0)]
