@@ -240,8 +240,8 @@ def row_volume(row: Sequence[float | None]) -> float | None:
 
 
 def feed_delay_s(update_mode: str) -> float | None:
-    """Seconds of delay that an `update_mode` means; None if it says nothing of it."""
-    match = re.fullmatch(r"delayed_streaming_(\d+)", update_mode)
+    """By how many seconds a feed with this `update_mode` lags; None where it does not say."""
+    match = re.fullmatch(r"delayed(?:_[a-z]+)*_([0-9]+)", update_mode)
     if match:
         return float(match[1])
     return 0.0 if update_mode == "streaming" else None

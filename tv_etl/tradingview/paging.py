@@ -28,7 +28,7 @@ from tv_etl.tradingview.errors import (
     SymbolError,
     TradingViewError,
 )
-from tv_etl.tradingview.models import HistoryRequest, Reach, SeriesHistory, SymbolInfo
+from tv_etl.tradingview.models import HistoryRequest, Reach, SeriesHistory, SymbolInfo, feed_delay_s
 from tv_etl.tradingview.symbols import encode_spec
 
 # Plans serve 5,000 bars and more in one answer (PROTOCOL.md §9); a larger first page gains nothing for most series.
@@ -248,7 +248,7 @@ class SeriesPager:
         if self.request.bars_count is not None:
             moments = moments[-self.request.bars_count :]
         reach: Reach = "complete" if self._reach is None or self._is_satisfied() else self._reach
-        longest_s = self.request.width.longest_s + _delay_s(self._update_mode)
+        longest_s = self.request.width.longest_s + (feed_delay_s(self._update_mode) or 0.0)
         forming_from = self._bars.forming_from(longest_s)
         is_limited = reach == "limited" and bool(self._bars.rows)
         self.history = SeriesHistory(
@@ -365,12 +365,6 @@ class _Bars:
             for moment, (end_s, clock_s) in self._heads.items()
         )
         return min((int(moment) for moment, clock_s, end_s in ends if end_s > clock_s), default=None)
-
-
-def _delay_s(update_mode: str) -> float:
-    """How late a feed is, from e.g. `delayed_streaming_900`."""
-    delay = update_mode.rpartition("_")[2]
-    return float(delay) if update_mode.startswith("delayed") and delay.isdecimal() else 0.0
 
 
 def open_series(session: str, spec: str, resolution: str, span: "int | protocol.BarsUpTo") -> list[protocol.Command]:

@@ -12,6 +12,7 @@ from tv_etl.tradingview.models import (
     QuoteSymbolData,
     SymbolInfo,
     convert_timestamp_to_iso,
+    feed_delay_s,
 )
 
 pytestmark = pytest.mark.pure
@@ -49,6 +50,21 @@ def test_a_quote_field_never_seen_is_none() -> None:
 def test_a_symbol_info_stands_without_any_key() -> None:
     info = SymbolInfo({})
     assert (info.session, info.time_zone, info.has_volume, info.tick) == ("24x7", "Etc/UTC", True, None)
+
+
+@pytest.mark.parametrize(
+    ("update_mode", "delay_s"),
+    [
+        ("streaming", 0.0),
+        ("delayed_streaming_900", 900.0),
+        ("delayed_1200", 1_200.0),
+        ("endofday", None),
+        ("delayed_streaming", None),
+        ("", None),
+    ],
+)
+def test_a_feed_says_how_late_it_is_or_nothing(update_mode: str, delay_s: float | None) -> None:
+    assert feed_delay_s(update_mode) == delay_s
 
 
 def test_timestamps_read_as_iso() -> None:
