@@ -28,7 +28,7 @@ from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.market.market import Market
 from tv_etl.market_server.options import ServerOptions
 from tv_etl.market_server.sessions.conversation import Conversation
-from tv_etl.market_server.sessions.outbox import Ending, Hangup
+from tv_etl.market_server.sessions.send_queue import Ending, Hangup
 from tv_etl.market_server.sessions.world import AnyMarket, World
 from tv_etl.market_server.site.http import HttpServer, Route
 from tv_etl.market_server.site.pages import page_routes

@@ -9,7 +9,7 @@ from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.market.listings import Listing
 from tv_etl.market_server.market.market import BarSource, Market
 from tv_etl.market_server.sessions.conversation import Conversation
-from tv_etl.market_server.sessions.outbox import Hangup
+from tv_etl.market_server.sessions.send_queue import Hangup
 from tv_etl.market_server.sessions.world import AnyMarket, World
 from tv_etl.tradingview.frames import PacketDecoder, encode_packet
 

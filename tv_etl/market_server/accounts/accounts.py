@@ -28,8 +28,8 @@ class SignInRefused(Exception):
 
 
 @dataclass(frozen=True)
-class Account:
-    """Whose a session is: a number, a name and a plan."""
+class User:
+    """The owner of an account: a number, a name and a plan."""
 
     user_id: int
     name: str
@@ -70,19 +70,19 @@ class Accounts:
         self._key = secrets.token_bytes(64)
         self._open: Counter[int] = Counter()
 
-    def of_session(self, session_id: str) -> Account | None:
-        """The account that a session cookie stands for, None if it is nobody's."""
+    def user_of(self, session_id: str) -> User | None:
+        """The user that a session cookie stands for, None if it is nobody's."""
         if not session_id or session_id == EXPIRED_SESSION:
             return None
         plan = PLANS.get(session_id.partition("-")[0], self._account_plan)
         if plan is ANONYMOUS:
             return None
         user_id = zlib.crc32(session_id.encode()) % 1_000_000_000
-        return Account(user_id, f"user{user_id}", plan)
+        return User(user_id, f"user{user_id}", plan)
 
-    def token_of(self, account: Account) -> str:
-        """A new token for an account."""
-        return mint_token(self._key, account.user_id, account.plan, self.now(), self._lifetime_s)
+    def token_of(self, user: User) -> str:
+        """A new token for a user."""
+        return mint_token(self._key, user.user_id, user.plan, self.now(), self._lifetime_s)
 
     def sign_in(self, token: str, before: SignedIn | None = None) -> SignedIn:
         """Whose a token is; `before` is whose rights the connection had until now. Raises SignInRefused."""

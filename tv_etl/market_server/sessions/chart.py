@@ -14,10 +14,10 @@ from tv_etl.market_server.market.listings import denied_name, symbol_info, updat
 from tv_etl.market_server.market.market import BarSource
 from tv_etl.market_server.market.timescale import BarsText, joined
 from tv_etl.market_server.sessions.faults import FAULTS, is_whole
-from tv_etl.market_server.sessions.outbox import Hangup, Outbox, Packet
 from tv_etl.market_server.sessions.parameters import check_parameters, critical_error
 from tv_etl.market_server.sessions.ranges import InvalidParameters, Range, parse_range, parse_resolution
-from tv_etl.market_server.sessions.series import Series, first_bar_time
+from tv_etl.market_server.sessions.send_queue import Hangup, Packet, SendQueue
+from tv_etl.market_server.sessions.series import ServedSeries, first_bar_time
 from tv_etl.market_server.sessions.studies import Study, is_known, metadata, study_points
 from tv_etl.market_server.sessions.updates import (
     first_update,
@@ -57,13 +57,13 @@ class _Resolved:
 class ChartSession:
     """The server's side of one `cs_...`."""
 
-    def __init__(self, session: str, world: World, outbox: Outbox) -> None:
+    def __init__(self, session: str, world: World, queue: SendQueue) -> None:
         self.id = session
         self._world = world
-        self._outbox = outbox
+        self._queue = queue
         self._zone = "Etc/UTC"
         self._symbols: dict[str, _Resolved] = {}
-        self._series: dict[str, Series] = {}
+        self._series: dict[str, ServedSeries] = {}
         self._studies: dict[str, Study] = {}
         self._cut: set[str] = set()  # the series whose last answer a fault kept from its end
 
@@ -218,20 +218,20 @@ class ChartSession:
 
     # --- series -----------------------------------------------------------------------------------------------
 
-    def _new_series(self, series_id: str, turnaround: str, symbol_id: str, interval: Interval) -> Series:
+    def _new_series(self, series_id: str, turnaround: str, symbol_id: str, interval: Interval) -> ServedSeries:
         resolved = self._symbols[symbol_id]
         source = resolved.source
         if source is not None and not interval.is_intraday:
             # Days and wider bars are those of the regular session, whatever session was asked for.
             source = self._world.find(resolved.symbol, **resolved.settings)
-        return Series(series_id, turnaround, symbol_id, resolved.symbol, interval, source, self._zone_of(source))
+        return ServedSeries(series_id, turnaround, symbol_id, resolved.symbol, interval, source, self._zone_of(source))
 
     def _zone_of(self, source: BarSource | None) -> str:
         if self._zone != _EXCHANGE_ZONE:
             return self._zone
         return "Etc/UTC" if source is None else source.listing.schedule.time_zone
 
-    def _answer_load(self, series: Series, wanted: Range, resolution: str) -> None:
+    def _answer_load(self, series: ServedSeries, wanted: Range, resolution: str) -> None:
         reason, node = self._refusal(series, resolution)
         if reason:
             self._fail(series, reason, node)
@@ -252,7 +252,7 @@ class ChartSession:
         series.is_complete = True
         self._reload_studies(series)
 
-    def _answer_frame(self, series: Series, wanted: Range) -> None:
+    def _answer_frame(self, series: ServedSeries, wanted: Range) -> None:
         """The same series with another time frame: bars it has are not sent again."""
         answer, update = [self._loading(series)], []
         series.reached = ""
@@ -268,11 +268,11 @@ class ChartSession:
         if update:
             self._reload_studies(series)
 
-    def _now(self, series: Series) -> float:
+    def _now(self, series: ServedSeries) -> float:
         """The moment up to which a series' feed is known."""
         return self._world.clock.now() - series.delay_s
 
-    def _refusal(self, series: Series, resolution: str) -> tuple[str, str]:
+    def _refusal(self, series: ServedSeries, resolution: str) -> tuple[str, str]:
         """The reason and the node of the series_error that a new series gets, ("", "") if it is served."""
         refusal = self._world.plan.refusal(series.interval)
         fault = FAULTS.get(series.symbol)
@@ -286,7 +286,7 @@ class ChartSession:
             return f"unsupported resolution: {series.symbol}, {resolution}", self._world.node_name
         return "", ""
 
-    def _fail(self, series: Series, reason: str, node: str) -> None:
+    def _fail(self, series: ServedSeries, reason: str, node: str) -> None:
         series.source = None
         self._put([self._loading(series)])
         params = [series.id, series.turnaround, reason, node]
@@ -295,7 +295,7 @@ class ChartSession:
             if study.series_id == series.id:
                 self._run_study(study)
 
-    def _answer(self, series: Series, answer: list[str]) -> None:
+    def _answer(self, series: ServedSeries, answer: list[str]) -> None:
         """Send an answer, the series_loading at its head at once and the rest after the work; or as a fault has it."""
         fault = FAULTS.get(series.symbol)
         if fault is None:
@@ -307,13 +307,13 @@ class ChartSession:
         if not is_whole(answer, parcels):
             self._cut.add(series.id)
         if fault.cut_after_s:
-            self._outbox.put(f"{self.id} end", [Hangup(is_abrupt=True)], WORK_S + fault.cut_after_s)
+            self._queue.put(f"{self.id} end", [Hangup(is_abrupt=True)], WORK_S + fault.cut_after_s)
         if parcels[:1] == [Packet(answer[0])]:
             self._put(answer[:1])
             parcels = parcels[1:]
-        self._outbox.put(self.id, parcels, WORK_S + fault.delay_s)
+        self._queue.put(self.id, parcels, WORK_S + fault.delay_s)
 
-    def _send_changes(self, series: Series) -> None:
+    def _send_changes(self, series: ServedSeries) -> None:
         known = series.end_index
         rows, first_index = series.changed_rows(self._now(series))
         for position in range(len(rows)):
@@ -327,20 +327,20 @@ class ChartSession:
 
     # --- texts ------------------------------------------------------------------------------------------------
 
-    def _loading(self, series: Series) -> str:
+    def _loading(self, series: ServedSeries) -> str:
         return self._text("series_loading", [series.id, series.turnaround], is_timed=True)
 
-    def _timeframe(self, series: Series, wanted: Range, indexes: tuple[int, int], *, is_loaded: bool) -> str:
+    def _timeframe(self, series: ServedSeries, wanted: Range, indexes: tuple[int, int], *, is_loaded: bool) -> str:
         return self._text("series_timeframe", [series.id, series.turnaround, *indexes, wanted.frame, is_loaded])
 
-    def _older_update(self, series: Series, older: BarsText) -> str:
+    def _older_update(self, series: ServedSeries, older: BarsText) -> str:
         has_studies = any(study.series_id == series.id for study in self._studies.values())
         return self._update(older_update(series, older, self._world.node_name, has_studies=has_studies))
 
     def _update(self, params: list[Any]) -> str:
         return self._text("timescale_update", params, is_timed=True)
 
-    def _completed(self, series: Series) -> str:
+    def _completed(self, series: ServedSeries) -> str:
         extra: dict[str, Any] = {"rt_update_period": self._world.plan.rt_update_period}
         if series.reached:
             extra["data_completed"] = series.reached
@@ -349,7 +349,7 @@ class ChartSession:
 
     # --- studies ----------------------------------------------------------------------------------------------
 
-    def _reload_studies(self, series: Series) -> None:
+    def _reload_studies(self, series: ServedSeries) -> None:
         for study in self._studies.values():
             if study.series_id == series.id:
                 self._run_study(study)
@@ -383,7 +383,7 @@ class ChartSession:
     def _put(self, texts: Sequence[str], delay_s: float = 0.0) -> None:
         # What needs no work does not wait behind what does.
         channel = self.id if delay_s else f"{self.id} at once"
-        self._outbox.put(channel, [Packet(text) for text in texts], delay_s)
+        self._queue.put(channel, [Packet(text) for text in texts], delay_s)
 
     def _refuse(self, reason: str, method: str, params: Sequence[Any]) -> None:
         self._put([critical_error(self.id, reason, method, params)])

@@ -15,9 +15,9 @@ import msgspec
 
 from tv_etl.market_server.accounts.accounts import SignedIn, SignInRefused
 from tv_etl.market_server.sessions.chart import ChartSession
-from tv_etl.market_server.sessions.outbox import Hangup, Outbox, Packet, Parcel
 from tv_etl.market_server.sessions.parameters import critical_error
 from tv_etl.market_server.sessions.quotes import QuoteSession
+from tv_etl.market_server.sessions.send_queue import Hangup, Packet, Parcel, SendQueue
 from tv_etl.market_server.sessions.world import World
 from tv_etl.tradingview.errors import ProtocolError
 from tv_etl.tradingview.frames import encode_packet
@@ -37,7 +37,7 @@ class Conversation:
         self._anonymous_plan = world.plan
         self._world = replace(world)  # whose plan follows the connection's token
         self._signed_in = SignedIn()
-        self._outbox = Outbox(world.latency_s, world.jitter_s, seed=number)
+        self._queue = SendQueue(world.latency_s, world.jitter_s, seed=number)
         self._protocol = ServerProtocol()
         self._sessions: dict[str, ChartSession | QuoteSession] = {}
         self._refused: set[str] = set()
@@ -52,8 +52,8 @@ class Conversation:
             "chart_create_session": self._create_chart_session,
             "quote_create_session": self._create_quote_session,
         }
-        self._outbox.put(_CONNECTION, [Packet(encode_packet(msgspec.json.encode(_hello(world, number)).decode()))])
-        self._outbox.stamp(world.wall(), world.wall())
+        self._queue.put(_CONNECTION, [Packet(encode_packet(msgspec.json.encode(_hello(world, number)).decode()))])
+        self._queue.stamp(world.wall(), world.wall())
 
     def receive_text(self, text: str) -> None:
         """Carry out the commands of one WebSocket message."""
@@ -65,7 +65,7 @@ class Conversation:
         for command in self._protocol.commands_received():
             if not self._is_over:
                 self._obey(command)
-        self._outbox.stamp(began, self._world.wall())
+        self._queue.stamp(began, self._world.wall())
 
     def advance(self) -> None:
         """Send the heartbeat and the changes of the market that are due."""
@@ -81,15 +81,15 @@ class Conversation:
             self._next_update = now + self._update_s
             for session in self._sessions.values():
                 session.tick()
-        self._outbox.stamp(now, self._world.wall())
+        self._queue.stamp(now, self._world.wall())
 
     def take_due(self) -> list[str | bytes | Hangup]:
         """The WebSocket messages that are due, and perhaps a Hangup behind them."""
-        return self._outbox.take_due(self._world.wall())
+        return self._queue.take_due(self._world.wall())
 
     def next_due(self) -> float:
         """When `advance` and `take_due` will have something to do, by the wall clock."""
-        waiting = self._outbox.next_due()
+        waiting = self._queue.next_due()
         return min(moment for moment in (self._next_heartbeat, self._next_update, waiting) if moment is not None)
 
     def close(self) -> None:
@@ -100,10 +100,10 @@ class Conversation:
     def _beat(self) -> None:
         if self._heartbeats - self._protocol.heartbeats_received >= MAX_UNANSWERED_HEARTBEATS:
             self._is_over = True
-            self._outbox.put(_CONNECTION, [Hangup()])
+            self._queue.put(_CONNECTION, [Hangup()])
             return
         self._heartbeats += 1
-        self._outbox.put(_CONNECTION, [Packet(encode_packet(f"~h~{self._heartbeats}"))])
+        self._queue.put(_CONNECTION, [Packet(encode_packet(f"~h~{self._heartbeats}"))])
 
     def _obey(self, command: Command) -> None:
         method, params = command.method, command.params
@@ -138,13 +138,13 @@ class Conversation:
             self._put_error(critical_error(session, reason, "chart_create_session", rest))
             return
         self._refused.discard(session)
-        self._sessions[session] = ChartSession(session, self._world, self._outbox)
+        self._sessions[session] = ChartSession(session, self._world, self._queue)
 
     def _create_quote_session(self, session: str, *rest: Any) -> None:
         if session in self._sessions:
             self._put_error(encode_message("critical_error", [session, "duplicate_id", "quote_create_session"]))
             return
-        self._sessions[session] = QuoteSession(session, self._world, self._outbox)
+        self._sessions[session] = QuoteSession(session, self._world, self._queue)
 
     def _is_too_fast(self) -> bool:
         """True if a chart session more would exceed the rate of creations within the last second."""
@@ -161,13 +161,13 @@ class Conversation:
         return False
 
     def _put_error(self, text: str) -> None:
-        self._outbox.put(_CONNECTION, [Packet(text)])
+        self._queue.put(_CONNECTION, [Packet(text)])
 
     def _end(self, reason: str) -> None:
         """Tell the client why, then hang up."""
         self._is_over = True
         parcels: list[Parcel] = [Packet(encode_message("protocol_error", [reason])), Hangup()]
-        self._outbox.put(_CONNECTION, parcels)
+        self._queue.put(_CONNECTION, parcels)
 
 
 def _hello(world: World, number: int) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tv_etl.market_server.sessions.outbox import Ending, Hangup, Hush, Packet, Parcel
+from tv_etl.market_server.sessions.send_queue import Ending, Hangup, Hush, Packet, Parcel
 from tv_etl.tradingview.frames import MAX_MESSAGE_LENGTH, encode_packet
 from tv_etl.tradingview.protocol import encode_message
 

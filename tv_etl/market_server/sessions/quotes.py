@@ -12,7 +12,6 @@ from tv_etl.market_server.market.listings import denied_name
 from tv_etl.market_server.market.market import BarSource
 from tv_etl.market_server.sessions.chart import WORK_S
 from tv_etl.market_server.sessions.faults import FAULTS
-from tv_etl.market_server.sessions.outbox import Outbox, Packet
 from tv_etl.market_server.sessions.parameters import check_parameters
 from tv_etl.market_server.sessions.quote_fields import (
     BOOK,
@@ -23,6 +22,7 @@ from tv_etl.market_server.sessions.quote_fields import (
     still_values,
 )
 from tv_etl.market_server.sessions.ranges import InvalidParameters
+from tv_etl.market_server.sessions.send_queue import Packet, SendQueue
 from tv_etl.market_server.sessions.world import World
 from tv_etl.tradingview.errors import SymbolError
 from tv_etl.tradingview.protocol import encode_message
@@ -32,10 +32,10 @@ from tv_etl.tradingview.symbols import decode_spec
 class QuoteSession:
     """The server's side of one `qs_...`."""
 
-    def __init__(self, session: str, world: World, outbox: Outbox) -> None:
+    def __init__(self, session: str, world: World, queue: SendQueue) -> None:
         self.id = session
         self._world = world
-        self._outbox = outbox
+        self._queue = queue
         self._fields: frozenset[str] | None = None
         self._sources: dict[str, BarSource] = {}
         self._sent: dict[str, Mapping[str, Any]] = {}
@@ -141,7 +141,7 @@ class QuoteSession:
         self._put([encode_message("qsd", [self.id, quote])], WORK_S)
 
     def _put(self, texts: Sequence[str], delay_s: float = 0.0) -> None:
-        self._outbox.put(self.id, [Packet(text) for text in texts], delay_s)
+        self._queue.put(self.id, [Packet(text) for text in texts], delay_s)
 
 
 def _book_of(values: Mapping[str, Any]) -> dict[str, Any]:

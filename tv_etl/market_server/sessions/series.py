@@ -29,7 +29,7 @@ def first_bar_time(source: BarSource, interval: Interval) -> int | None:
 
 
 @dataclass
-class Series:
+class ServedSeries:
     """What a client holds of one series. `source` is None while there is nothing to serve: the symbol is unknown.
 
     `reached` is "end" where history begins and "limit" where the plan ends, once a client has asked for more.

@@ -7,13 +7,13 @@ import numpy as np
 
 from tv_etl.market_server.market.market import Floats
 from tv_etl.market_server.market.timescale import BarsText, encode_marks, encode_points, joined
-from tv_etl.market_server.sessions.series import Series
+from tv_etl.market_server.sessions.series import ServedSeries
 
 # Points of studies that lie before the scale count down from here.
 _OFF_SCALE = -1_000_000
 
 
-def first_update(series: Series, parts: list[BarsText], node: str) -> list[Any]:
+def first_update(series: ServedSeries, parts: list[BarsText], node: str) -> list[Any]:
     """All bars of a load."""
     scale = {
         "index": 0,
@@ -27,7 +27,7 @@ def first_update(series: Series, parts: list[BarsText], node: str) -> list[Any]:
     return [_entry(series, joined(*(part.points for part in parts)), node), scale]
 
 
-def older_update(series: Series, older: BarsText, node: str, *, has_studies: bool) -> list[Any]:
+def older_update(series: ServedSeries, older: BarsText, node: str, *, has_studies: bool) -> list[Any]:
     """The bars that were just put before those the client has."""
     scale = {
         "index": series.first_index,
@@ -39,7 +39,7 @@ def older_update(series: Series, older: BarsText, node: str, *, has_studies: boo
     return [_entry(series, joined(older.points), node), scale]
 
 
-def new_bar_update(series: Series, bar: Floats, index: int, node: str) -> list[Any]:
+def new_bar_update(series: ServedSeries, bar: Floats, index: int, node: str) -> list[Any]:
     """A bar that has just begun, and its place on the scale."""
     assert series.source is not None
     times = bar[:, 0].astype(np.int64)
@@ -49,13 +49,13 @@ def new_bar_update(series: Series, bar: Floats, index: int, node: str) -> list[A
     return [_entry(series, joined(encode_points(bar, index)), node), scale]
 
 
-def forming_update(series: Series, bar: Floats, index: int) -> list[Any]:
+def forming_update(series: ServedSeries, bar: Floats, index: int) -> list[Any]:
     """A bar whose place the client knows, as it is now."""
     entry = {"s": joined(encode_points(bar, index)), "ns": {"d": "", "indexes": "nochange"}}
     return [{series.id: entry | {"t": series.turnaround, "lbs": _last_bar_status(series)}}]
 
 
-def tick_marks_to_come(series: Series, count: int) -> list[Any]:
+def tick_marks_to_come(series: ServedSeries, count: int) -> list[Any]:
     """The next `count` opens after what the client knows of the scale; remembers them."""
     assert series.source is not None
     last = series.future[-1] if series.future else int(series.rows[-1, 0])
@@ -67,12 +67,12 @@ def tick_marks_to_come(series: Series, count: int) -> list[Any]:
     return [{}, scale | {"marks": joined(marks), "index_diff": []}]
 
 
-def _entry(series: Series, points: msgspec.Raw, node: str) -> dict[str, Any]:
+def _entry(series: ServedSeries, points: msgspec.Raw, node: str) -> dict[str, Any]:
     entry = {"node": node, "s": points, "ns": {"d": "", "indexes": []}, "t": series.turnaround}
     return {series.id: entry | {"lbs": _last_bar_status(series)}}
 
 
-def _last_bar_status(series: Series) -> dict[str, int]:
+def _last_bar_status(series: ServedSeries) -> dict[str, int]:
     assert series.source is not None
     closes = series.source.calendar.bar_close(series.interval, int(series.rows[-1, 0]))
     return {"bar_close_time": closes + series.delay_s}

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from tv_etl.market_server.accounts.accounts import Account
+from tv_etl.market_server.accounts.accounts import User
 from tv_etl.market_server.accounts.plans import ANONYMOUS
 from tv_etl.market_server.market.market import BarSource
 from tv_etl.market_server.sessions.world import World
@@ -81,37 +81,37 @@ def _find(world: World, name: str) -> BarSource | None:
 
 
 def _home(world: World, request: HttpRequest) -> HttpResponse:
-    account = world.accounts.of_session(_session_of(request))
-    user: dict[str, Any] = {"username": "Guest", "following": "0", "followers": "0"}
-    if account is not None:
-        user = _profile(account, world.accounts.token_of(account))
-    script = f"var user = {json.dumps(user, separators=(',', ':'))};"
+    user = world.accounts.user_of(_session_of(request))
+    profile: dict[str, Any] = {"username": "Guest", "following": "0", "followers": "0"}
+    if user is not None:
+        profile = _profile(user, world.accounts.token_of(user))
+    script = f"var user = {json.dumps(profile, separators=(',', ':'))};"
     text = f"<!DOCTYPE html>\n<html><head><script>\n{script}\n</script></head><body></body></html>\n"
     return HttpResponse(HTTPStatus.OK, text.encode(), _HTML)
 
 
 def _quote_token(world: World, request: HttpRequest) -> HttpResponse:
-    account = world.accounts.of_session(_session_of(request))
-    if account is None:
+    user = world.accounts.user_of(_session_of(request))
+    if user is None:
         return plain(HTTPStatus.FORBIDDEN)
-    return _json(world.accounts.token_of(account))
+    return _json(world.accounts.token_of(user))
 
 
 def _sign_in(world: World, request: HttpRequest) -> HttpResponse:
     """Signs a user in whose name stands for a plan, as a session does, with any password."""
     form = parse_qs(request.body.decode("utf-8", "replace"))
     name, password = form.get("username", [""])[0], form.get("password", [""])[0]
-    account = world.accounts.of_session(name)
-    if account is None or not password:
+    user = world.accounts.user_of(name)
+    if user is None or not password:
         return _json({"error": "Invalid username or password", "code": "invalid_credentials"})
-    return _json({"error": "", "user": _profile(account, world.accounts.token_of(account))})
+    return _json({"error": "", "user": _profile(user, world.accounts.token_of(user))})
 
 
-def _profile(account: Account, token: str) -> dict[str, Any]:
-    plan = account.plan.wire_name
+def _profile(user: User, token: str) -> dict[str, Any]:
+    plan = user.plan.wire_name
     return {
-        "id": account.user_id,
-        "username": account.name,
+        "id": user.user_id,
+        "username": user.name,
         "first_name": "",
         "last_name": "",
         "reputation": 0.0,
@@ -119,14 +119,14 @@ def _profile(account: Account, token: str) -> dict[str, Any]:
         "followers": 0,
         "notification_count": {"following": 0, "user": 0},
         "session_hash": "",
-        "private_channel": f"private_{account.user_id}",
+        "private_channel": f"private_{user.user_id}",
         "auth_token": token,
         "date_joined": "2020-01-01T00:00:00.000Z",
         "pro_plan": plan,
         "is_pro": bool(plan),
         "is_broker": False,
         "badges": [{"name": f"pro:{plan}"}] if plan else [],
-        "is_realtime": account.plan.rt_update_period != ANONYMOUS.rt_update_period,
+        "is_realtime": user.plan.rt_update_period != ANONYMOUS.rt_update_period,
     }
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from tv_etl.market_server.accounts.accounts import BANS, Account, Accounts, SignedIn, SignInRefused
+from tv_etl.market_server.accounts.accounts import BANS, Accounts, SignedIn, SignInRefused, User
 from tv_etl.market_server.accounts.plans import PLANS, Plan
 
 NOW = 1_795_197_600.0
@@ -14,9 +14,9 @@ class Office(Accounts):
         super().__init__(account_plan, now=lambda: self.moment, **options)  # type: ignore[arg-type]
 
     def token(self, session_id: str) -> str:
-        account = self.of_session(session_id)
-        assert account is not None
-        return self.token_of(account)
+        user = self.user_of(session_id)
+        assert user is not None
+        return self.token_of(user)
 
 
 @pytest.mark.parametrize(
@@ -24,19 +24,19 @@ class Office(Accounts):
     [("basic", "basic"), ("ultimate", "ultimate"), ("plus-2", "plus"), ("a" * 32, "premium"), ("plus2", "premium")],
 )
 def test_a_session_names_its_plan(session_id: str, plan: str) -> None:
-    account = Office().of_session(session_id)
-    assert isinstance(account, Account) and account.plan is PLANS[plan]
-    assert account == Office().of_session(session_id)
+    user = Office().user_of(session_id)
+    assert isinstance(user, User) and user.plan is PLANS[plan]
+    assert user == Office().user_of(session_id)
 
 
 @pytest.mark.parametrize("session_id", ["", "expired", "anonymous", "anonymous-1"])
 def test_some_sessions_are_nobodys(session_id: str) -> None:
-    assert Office().of_session(session_id) is None
+    assert Office().user_of(session_id) is None
 
 
 def test_other_sessions_are_on_the_plan_that_was_chosen() -> None:
-    account = Office(PLANS["essential"]).of_session("x")
-    assert account is not None and account.plan.name == "essential"
+    user = Office(PLANS["essential"]).user_of("x")
+    assert user is not None and user.plan.name == "essential"
 
 
 def test_a_token_signs_in_until_it_ends() -> None:

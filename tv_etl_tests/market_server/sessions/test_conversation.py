@@ -4,7 +4,7 @@ import pytest
 
 from tv_etl.market_server.accounts.accounts import Accounts
 from tv_etl.market_server.sessions.conversation import MAX_UNANSWERED_HEARTBEATS
-from tv_etl.market_server.sessions.outbox import Hangup
+from tv_etl.market_server.sessions.send_queue import Hangup
 from tv_etl.tradingview.protocol import ClientProtocol, Hello
 from tv_etl_tests.market_server.samples import sample
 from tv_etl_tests.market_server.talk import ANONYMOUS_TOKEN, FRIDAY_NOON, Talk, bars, methods, only
@@ -174,9 +174,9 @@ def test_sessions_created_too_fast_are_refused_and_the_others_go_on() -> None:
 
 
 def account_token(accounts: Accounts, session_id: str) -> str:
-    account = accounts.of_session(session_id)
-    assert account is not None
-    return accounts.token_of(account)
+    user = accounts.user_of(session_id)
+    assert user is not None
+    return accounts.token_of(user)
 
 
 def test_a_tokens_plan_rules_its_connection_until_another_token_comes() -> None:

@@ -10,7 +10,7 @@ from tv_etl.market_server.market.market import Market
 from tv_etl.market_server.options import ServerOptions
 from tv_etl.market_server.server import MarketServer
 from tv_etl.market_server.sessions.faults import FAULTS, REVISED_CLOSE, SLOW_S
-from tv_etl.market_server.sessions.outbox import Hangup
+from tv_etl.market_server.sessions.send_queue import Hangup
 from tv_etl.tradingview.errors import (
     ConnectionFailedError,
     FrameError,

@@ -8,7 +8,7 @@ from tv_etl.market_server.accounts.plans import ANONYMOUS
 from tv_etl.market_server.market.market import Market
 from tv_etl.market_server.market.timescale import BarsTexts
 from tv_etl.market_server.sessions.ranges import Range
-from tv_etl.market_server.sessions.series import Series
+from tv_etl.market_server.sessions.series import ServedSeries
 from tv_etl.tradingview.intervals import Interval
 from tv_etl_tests.market_server.talk import FRIDAY_NOON
 
@@ -18,8 +18,8 @@ MARKET, TEXTS = Market(7), BarsTexts()
 PLAN = replace(ANONYMOUS, intraday_bars=200)
 
 
-def series(interval: str = "60", symbol: str = "NASDAQ:AAPL") -> Series:
-    return Series("sds_1", "s1", "sym_1", symbol, Interval.parse(interval), MARKET.find(symbol))
+def series(interval: str = "60", symbol: str = "NASDAQ:AAPL") -> ServedSeries:
+    return ServedSeries("sds_1", "s1", "sym_1", symbol, Interval.parse(interval), MARKET.find(symbol))
 
 
 @settings(max_examples=15, deadline=None)

@@ -48,7 +48,7 @@ class Hush:
 Parcel = Packet | Hangup | Hush
 
 
-class Outbox:
+class SendQueue:
     """Parcels wait here until they are due; those of one channel keep their order.
 
     What is put is stamped by `stamp`: with the time work on it began, or, if it takes a while, with the time the
