@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import duckdb
@@ -16,20 +17,24 @@ from pydantic import BaseModel
 from tv_etl.alerts.rules import AlertRule
 from tv_etl.lake.store import BarStore
 from tv_etl.market_server.accounts.plans import PLANS
+from tv_etl.market_server.sessions import faults
 from tv_etl.market_server.sessions.faults import FAULTS
 from tv_etl.orchestration.component import TradingViewComponent
 from tv_etl.orchestration.resources import ScannerResource, TradingViewResource
 from tv_etl.tradingview.models import HistoryRequest
 from tv_etl.tradingview.scanner import ScanFilter, ScanRequest, ScanSort
 from tv_etl.watchlist.model import Alerts, Group, Watchlist, WebhookTarget
+from tv_etl_tests.market_server.talk import Talk, bars, only
 from tv_etl_tests.patience import HANG_S
 
 CHECKOUT = Path(__file__).parent.parent
+FILES = {path.name: path for folder in (CHECKOUT, CHECKOUT / "docs") for path in sorted(folder.glob("*.md"))}
 PAGES = {
-    path.name: path.read_text(encoding="utf-8")
-    for path in (CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md")))
-    if path.name != "reading.md"  # test_reading.py runs it, and compares what its blocks find
+    name: path.read_text(encoding="utf-8")
+    for name, path in FILES.items()
+    if name not in ("CHANGELOG.md", "reading.md")  # test_reading.py runs the latter, and compares what its blocks find
 }
+ON_GITHUB = re.compile(r"https://github\.com/tv-etl/tv_etl/(?:blob|tree)/main/([\w./-]+)")
 REFERENCE = [TradingViewComponent, Group, ScanRequest, ScanFilter, ScanSort, Alerts, AlertRule, WebhookTarget]
 FILE_NAME = re.compile(r"# (\w+\.py)\n")  # the first line of a block that is a file
 
@@ -173,6 +178,8 @@ def test_the_commands_exist() -> None:
             )
             assert done.returncode == 0, done.stderr
             assert all(word in done.stdout for word in words if word.startswith("--")), line
+        elif words[0] == "git":
+            assert words[1] == "clone", line
         elif words[0] == "pip":
             extras = re.findall(r"\[(.*)\]", line)[0].split(",")
             metadata = (CHECKOUT / "pyproject.toml").read_text(encoding="utf-8")
@@ -201,16 +208,49 @@ def test_commands_that_end_by_themselves_run(line: str, directory: Path, market_
 
 
 def test_every_variable_and_file_that_is_named_exists() -> None:
-    read = [*(CHECKOUT / "tv_etl").rglob("*.py"), CHECKOUT / "tv_etl_tests" / "conftest.py"]
-    sources = "".join(path.read_text(encoding="utf-8") for path in read)
+    read = [path for package in ("tv_etl", "tv_etl_tests") for path in (CHECKOUT / package).rglob("*.py")]
+    sources = "".join(path.read_text(encoding="utf-8") for path in read if path != Path(__file__))
     for name, text in PAGES.items():
-        folder = CHECKOUT if name == "README.md" else CHECKOUT / "docs"
         for variable in set(re.findall(r"TV_ETL_[A-Z_]+", text)):
             assert variable in sources or variable in (CHECKOUT / "watchlist.yaml").read_text(encoding="utf-8")
-        for path in set(re.findall(r"`(tv_etl/[\w/.]*)`", text)):
+        for path in {*re.findall(r"`(tv_etl(?:_tests)?/[\w/.]*)`", text), *ON_GITHUB.findall(text)}:
             assert (CHECKOUT / path).exists(), path
         for path in set(re.findall(r"\]\((?!http|#)([^)]+)\)", text)):
-            assert (folder / path).exists(), path
+            assert (FILES[name].parent / path).exists(), path
+
+
+def test_what_a_package_index_shows_has_no_link_into_a_checkout() -> None:
+    text = re.sub(r"```.*?```", "", PAGES["README.md"], flags=re.DOTALL)
+    assert re.findall(r"\]\((?!https://)[^)]*\)", text) == []
+    defined = dict(re.findall(r"^\[([^\]]+)\]: (.*)$", text, re.MULTILINE))
+    assert set(re.findall(r"\[([^\]\n]+)\](?!\(|: http)", re.sub(r"`[^`]*`", "", text))) == set(defined)
+    assert all(ON_GITHUB.fullmatch(address) for address in defined.values())
+    for path in ON_GITHUB.findall((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8")):
+        assert (CHECKOUT / path).exists(), path
+
+
+def test_every_promise_of_security_names_its_tests() -> None:
+    promises = re.search(r"^## What is protected\n(.*?)^## ", PAGES["SECURITY.md"], re.MULTILINE | re.DOTALL)
+    assert promises is not None
+    for promise in promises[1].split("\n* ")[1:]:
+        proofs = re.findall(r"`((?:\w+/)*test_\w+\.py)`", promise)
+        assert proofs, promise
+        assert [path for path in proofs if not (CHECKOUT / "tv_etl_tests" / path).exists()] == []
+
+
+def test_the_first_change_that_is_shown_can_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    diffs = [textwrap.dedent(block).splitlines() for block in blocks("diff", "CONTRIBUTING.md")]
+    changes = {diff[0].removeprefix("+++ "): diff[1:] for diff in diffs}
+    for path, lines in changes.items():
+        source = (CHECKOUT / path).read_text(encoding="utf-8").splitlines()
+        is_made = all(line[1:] in source for line in lines if line[0] == "+")
+        assert is_made or not [line for line in lines if line[0] != "+" and line[1:] not in source], path
+    entry = changes["tv_etl/market_server/sessions/faults.py"][0].removeprefix("+")
+    ((name, fault),) = eval(f"{{{entry}}}", vars(faults)).items()
+    assert changes["docs/market_server.md"] == [f"+| `{name}` | {fault.effect} |"]
+    monkeypatch.setitem(FAULTS, name, fault)
+    served = bars(only(Talk().open_chart(name, "1", 6), "timescale_update"))
+    assert [len(bar) for bar in served] == [6, 6, 0] * 2
 
 
 def test_every_option_of_the_market_server_that_is_named_exists() -> None:
