@@ -32,7 +32,7 @@ fuzz: .venv/installed
 
 # What a person sees in Dagster's interface, in this machine's Chromium. TV_ETL_SCREENSHOTS=folder keeps pictures of it.
 browser: .venv/browser
-	$(BIN)/pytest -rs tv_etl_tests/test_browser.py
+	$(BIN)/pytest -rs tv_etl_tests/orchestration/test_browser.py
 
 .venv/browser: .venv/installed
 	@if command -v uv >/dev/null 2>&1; then \
