@@ -327,13 +327,13 @@ def _advance(rule: AlertRule, state: RuleState, view: _SymbolView) -> tuple[list
     early = _find_early(rule, state, view)
     if early is not None:
         crossings.append(early)
-        state = state._replace(told=True)
+        state = state._replace(reported_early=True)
     return crossings, state
 
 
 def _fold(rule: AlertRule, state: RuleState, bars: Iterable[MinuteBar]) -> tuple[list[_Crossing], RuleState]:
     """Apply final minutes in order: the truth table of the module's rule."""
-    since, armed_at, falling, told, spent, reported_at = state
+    since, armed_at, falling, reported_early, spent, reported_at = state
     keeps_creation = _is_armed_at_creation(rule)
     crossings: list[_Crossing] = []
     for bar in bars:
@@ -347,15 +347,15 @@ def _fold(rule: AlertRule, state: RuleState, bars: Iterable[MinuteBar]) -> tuple
                 continue
             if minute >= since and not _has_expired(rule, minute):
                 if not _is_cooling(rule, reported_at, minute):
-                    if not told:
+                    if not reported_early:
                         crossings.append(_Crossing(armed_at, falling, _touch_price(bar, rule.level, falling), minute))
                     reported_at = _cooldown_start(rule, minute)
                 spent = rule.once
-            armed_at, told = None, False
+            armed_at, reported_early = None, False
         side = None if spent else _armed_side(rule, bar.close)
         if side is not None:
             armed_at, falling = minute, side
-    return crossings, RuleState(since, armed_at, falling, told, spent, reported_at)
+    return crossings, RuleState(since, armed_at, falling, reported_early, spent, reported_at)
 
 
 def _find_early(rule: AlertRule, state: RuleState, view: _SymbolView) -> _Crossing | None:
@@ -365,7 +365,7 @@ def _find_early(rule: AlertRule, state: RuleState, view: _SymbolView) -> _Crossi
     find an earlier touch that is not to be reported, the touch waits for the commit.
     """
     armed_at = state.armed_at
-    if armed_at is None or state.told:
+    if armed_at is None or state.reported_early:
         return None
     if armed_at != _CREATED:
         next_minute = MINUTE_S + (armed_at if view.watermark is None else view.watermark)

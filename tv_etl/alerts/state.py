@@ -32,7 +32,7 @@ class RuleState(NamedTuple):
     since: int  # touches in minutes that opened before this are not reported: the rule did not exist yet
     armed_at: int | None = None  # the minute whose close armed it
     falling: bool = False  # armed for a fall to the level, not a rise
-    told: bool = False  # this arming's alert was reported ahead of its bar's commit
+    reported_early: bool = False  # this arming's alert was reported ahead of its bar's commit
     spent: bool = False
     reported_at: int | None = None  # minute of the last reported touch, while a cooldown needs it
 
@@ -106,7 +106,7 @@ class AlertState:
 
 
 def _pack_rule(state: RuleState, base: int) -> tuple[int | None, ...]:
-    flags = state.falling + 2 * state.told + 4 * state.spent
+    flags = state.falling + 2 * state.reported_early + 4 * state.spent
     return base - state.since, _distance(base, state.armed_at), flags, _distance(base, state.reported_at)
 
 
@@ -149,7 +149,7 @@ def _read_rule(row: tuple[object, ...], base: int) -> RuleState:
         since=base - _read_int(since),
         armed_at=None if armed is None else base - _read_int(armed),
         falling=bool(bits & 1),
-        told=bool(bits & 2),
+        reported_early=bool(bits & 2),
         spent=bool(bits & 4),
         reported_at=None if reported is None else base - _read_int(reported),
     )

@@ -8,7 +8,7 @@ import yaml
 
 # Keys and positions in lists that lead to a value, as pydantic names it.
 Location = Sequence[str | int]
-# Of a whole document: a watchlist of 100,000 symbols has a tenth of it.
+# In a whole document; a watchlist of 100,000 symbols has a tenth of that.
 MAX_VALUES = 1_000_000
 _KEY = "[key]"  # pydantic's last part of the location of a mapping's key
 
@@ -119,7 +119,7 @@ def read_yaml(text: str) -> list[YamlDocument]:
 
 
 def _check_size(root: yaml.Node) -> None:
-    """Raise YamlMistake where a document is too large, each alias counted as what it stands for.
+    """Raise YamlMistake where a document is too large, each alias counted as the value that it refers to.
 
     A few lines of aliases of aliases stand for billions of values.
     """
@@ -132,14 +132,14 @@ def _check_size(root: yaml.Node) -> None:
             sizes[id(node)] = 0
             for child in below:
                 if sizes.get(id(child)) == 0:
-                    raise YamlMistake(Mistake(_place(child), "not read: an alias stands inside of what it stands for"))
+                    raise YamlMistake(Mistake(_place(child), "not read: an alias is inside the value it refers to"))
             waiting += [child for child in below if id(child) not in sizes]
             continue
         waiting.pop()
         if not sizes[id(node)]:
             sizes[id(node)] = 1 + sum(sizes[id(child)] for child in below)
         if sizes[id(node)] > MAX_VALUES:
-            text = f"not read: more than {MAX_VALUES:,} values, each alias counted as what it stands for"
+            text = f"not read: more than {MAX_VALUES:,} values, each alias counted as the value that it refers to"
             raise YamlMistake(Mistake(_place(node), text))
 
 

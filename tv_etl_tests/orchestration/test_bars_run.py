@@ -77,7 +77,7 @@ def test_a_retry_asks_only_for_what_may_succeed_and_is_missing(
     reasons = reasons_of(result)
     assert set(reasons) == {"1m|NASDAQ:NOPE", "1m|FAULT:EMPTY"}
     assert "without a bar" in reasons["1m|FAULT:EMPTY"]
-    # And each partition was told why once, not once a try.
+    # And each partition reported why once, not once per try.
     observed = [event.asset_observation_data.asset_observation for event in result.get_asset_observation_events()]
     assert {event.partition: event.metadata["retryable"].value for event in observed} == {
         "1m|NASDAQ:NOPE": False,

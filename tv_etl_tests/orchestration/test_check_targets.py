@@ -1,4 +1,4 @@
-"""An evaluation names the materialization that it judges, and only selected checks are told."""
+"""An evaluation names the materialization that it judges, and only selected checks are reported."""
 
 from collections.abc import Iterator
 

@@ -177,12 +177,12 @@ def test_every_check_passes_on_a_market_whose_feeds_are_late_or_closed(
     symbols = ["NASDAQ:AAPL", "XETR:SAP", "HKEX:700", "BINANCE:BTCUSDT", "NASDAQ:NDX", "FX:EURUSD"]
     group = Group(symbols=symbols, intervals=["1m", "1h", "1d"], initial_bars=300)
     result = run(instance, tmp_path, market_url, group)
-    told = [
+    failed = [
         (each.partition, each.check_name, each.description)
         for each in result.get_asset_check_evaluations()
         if not each.passed
     ]
-    assert told == []
+    assert failed == []
     assert len(result.get_asset_check_evaluations()) == len(CHECKS) * len(series_partitions(group).get_partition_keys())
 
 

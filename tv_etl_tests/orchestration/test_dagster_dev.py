@@ -50,9 +50,9 @@ def test_good_partitions_are_materialized_and_the_refused_ones_failed(
 
 
 def test_each_failed_partition_says_why(dev: DagsterDev, grid_backfill: GridBackfill) -> None:
-    told = [event for run_id in grid_backfill.runs for event in dev.events(run_id, "ObservationEvent")]
-    assert sorted(event["partition"] for event in told) == sorted(BAD), "once: a refusal is not asked for again"
-    for event in told:
+    failures = [event for run_id in grid_backfill.runs for event in dev.events(run_id, "ObservationEvent")]
+    assert sorted(event["partition"] for event in failures) == sorted(BAD), "once: a refusal is not asked for again"
+    for event in failures:
         assert REFUSED[event["partition"].split("|")[1]] in text_of(event, "reason")
         assert text_of(event, "retryable") is False
         assert "a retry will not help until the cause is removed" in event["description"]
@@ -109,13 +109,13 @@ def test_a_run_that_is_terminated_ends_at_once_and_keeps_what_it_stored(
 ) -> None:
     minutes = [key for key in GRID if key.startswith("1m")]
     with counting_market.standing_still_after(24) as stands_still:
-        run_id = dev.launch({**range_tags(minutes), "dagster/told": "terminated"})
+        run_id = dev.launch({**range_tags(minutes), "dagster/fate": "terminated"})
         assert stands_still.wait(HANG_S)
         wait_until(lambda: dev.events(run_id, "MaterializationEvent"), "something is stored")
         dev.terminate(run_id)
-        status = wait_until(lambda: {*dev.runs(told="terminated").values()} & ENDED, "the run ends")
+        status = wait_until(lambda: {*dev.runs(fate="terminated").values()} & ENDED, "the run ends")
     assert status == {"CANCELED"}
-    told = {event["partition"] for event in dev.events(run_id, "MaterializationEvent")}
-    assert 0 < len(told) <= 24
+    stored = {event["partition"] for event in dev.events(run_id, "MaterializationEvent")}
+    assert 0 < len(stored) <= 24
     store = BarStore(dev.lake)
     assert {store.read(*series_of(key)).num_rows for key in minutes if key not in BAD} == {79}, "nothing is half done"

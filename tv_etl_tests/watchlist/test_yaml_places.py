@@ -48,7 +48,7 @@ def test_a_repeated_key_is_found_even_deep_inside() -> None:
 
 
 def test_an_alias_inside_of_what_it_stands_for_is_refused() -> None:
-    with pytest.raises(YamlMistake, match=r"^1:4: not read: an alias stands inside of what it stands for$"):
+    with pytest.raises(YamlMistake, match=r"^1:4: not read: an alias is inside the value it refers to$"):
         read_yaml("a: &x {b: *x}")
 
 
