@@ -4,7 +4,6 @@ Closed bars only, unless a file is to include the forming one; the lake never do
 the others continue.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
@@ -20,6 +19,7 @@ from tv_etl.tradingview.blocking import fetch_history
 from tv_etl.tradingview.errors import ProtocolError, TradingViewError
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.models import HistoryRequest
+from tv_etl.tradingview.moments import parse_moment
 from tv_etl.tradingview.services import Limits
 from tv_etl.tradingview.symbols import SeriesSettings
 
@@ -36,10 +36,9 @@ def parse_time(name: str, text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        moment = datetime.fromisoformat(re.sub("[Zz]$", "+00:00", text))
-    except ValueError:
-        raise ValueError(f"{name} {text!r} is not a time; write e.g. 2026-11-02 or 2026-11-02T14:30:00+01:00") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+        return parse_moment(text, timezone.utc)
+    except ValueError as error:
+        raise ValueError(f"{name} {error}") from None
 
 
 @dataclass(frozen=True)
@@ -158,7 +157,8 @@ class SeriesFetch:
             first = answer["timestamp"][0].as_py() if len(answer) else None
             if first is None:
                 return "the server has no bars for this account"
-            return f"the server's bars for this account begin at {first:%Y-%m-%d %H:%M} UTC"
+            if first > options.start:  # a request that feeds a lake reaches further back
+                return f"the server's bars for this account begin at {first:%Y-%m-%d %H:%M} UTC"
         return "" if bars else "the server has no bars in the requested range"
 
 

@@ -1,9 +1,10 @@
 """One run of a `bars` asset: what it asks for of each series, and the outcome of each."""
 
 import math
+import re
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from datetime import datetime, timezone
+from datetime import datetime
 
 import dagster as dg
 import pyarrow as pa
@@ -25,6 +26,7 @@ from tv_etl.orchestration.resources import TradingViewResource
 from tv_etl.tradingview.errors import ProtocolError, TradingViewError
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.models import HistoryRequest
+from tv_etl.tradingview.moments import parse_moment, utc
 from tv_etl.watchlist.model import Group
 
 # How often a run retries by itself.
@@ -182,7 +184,7 @@ class BarsRun:
         # A hole that the server no longer has bars for is not asked for again and again.
         holes = within_reach(record, width, hours, self._now)
         if holes:
-            start = min(start, _at(holes[0][0]))
+            start = min(start, utc(holes[0][0]))
         if self._refetch:
             start = self._store.summary(symbol, interval).first or start
         return HistoryRequest(symbol, interval, start=start, settings=settings)
@@ -196,9 +198,9 @@ class BarsRun:
         missing = missing_spans(self._store.record(symbol, width), width, self._start, self._end, self._now)
         if not missing:
             return None
-        start = _at(missing[0][0]) if self._start is not None else None
+        start = utc(missing[0][0]) if self._start is not None else None
         # What is missing up to now is missing up to the server's now, which may be a little later.
-        end = self._end if missing[-1][1] >= closed_until(width, self._now) else _at(missing[-1][1])
+        end = self._end if missing[-1][1] >= closed_until(width, self._now) else utc(missing[-1][1])
         return reaching(self._store, HistoryRequest(symbol, interval, start=start, end=end, settings=settings))
 
     def _report_unchanged(self, key: str, more: Metadata | None = None) -> list[Report]:
@@ -304,27 +306,21 @@ class BarsRun:
             count += record.periods[name].rows
             if count >= SHOWN_BARS:
                 break
-        table = self._store.read(symbol, interval, _at(record.periods[name].first))
+        table = self._store.read(symbol, interval, utc(record.periods[name].first))
         columns = table.slice(max(0, table.num_rows - SHOWN_BARS)).to_pydict()
         columns["timestamp"] = [int(moment.timestamp()) for moment in columns["timestamp"]]
         candles = [Candle(*row) for row in zip(*columns.values(), strict=True)]
         return {"newest bars": dg.MetadataValue.md(markdown(candles))}
 
 
-def _at(second: int) -> datetime:
-    return datetime.fromtimestamp(second, tz=timezone.utc)
-
-
 def _moment(name: str, text: str | None) -> datetime | None:
     if not text:
         return None
     try:
-        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+        return parse_moment(text)
     except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
+        # A run's config may name a variable of the environment in place of a text: what cannot be a time is not quoted.
+        quoted = f"{text!r} is" if re.fullmatch("[0-9TZ:+. -]{1,40}", text) else "the value is"
         raise dg.Failure(
-            f"{name}: {text!r} is not a time with an offset; write e.g. 2026-11-02T14:30:00+00:00",
-            allow_retries=False,
-        )
-    return moment
+            f"{name}: {quoted} not a time with an offset; write e.g. 2026-11-02T14:30:00+00:00", allow_retries=False
+        ) from None

@@ -6,7 +6,7 @@ docs/checks.md tells users what to do about each.
 
 import warnings
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from functools import lru_cache
 
 import dagster as dg
@@ -26,6 +26,7 @@ from tv_etl.orchestration.dagster_internals import (
 )
 from tv_etl.orchestration.partitions import partition_key, series_partitions
 from tv_etl.tradingview.intervals import Interval
+from tv_etl.tradingview.moments import utc
 from tv_etl.tradingview.trading_hours import GapRun, TradingHours
 from tv_etl.watchlist.model import Group
 
@@ -186,9 +187,9 @@ class _Series:
         """What to paste into the launchpad of the group's job."""
         config: dict[str, object] = {"only": [self.key]}
         if start is not None:
-            config["start"] = _at(start).isoformat()
+            config["start"] = utc(start).isoformat()
         if end is not None:
-            config["end"] = _at(end).isoformat()
+            config["end"] = utc(end).isoformat()
         if refetch:
             config["refetch"] = True
         text = yaml.safe_dump({"ops": {self.group.name: {"config": config}}}, sort_keys=False)
@@ -301,7 +302,7 @@ def _loss_deadline(series: _Series) -> dg.AssetCheckEvaluation:
     deadline = loss_deadline(record, series.interval, hours, series.now)
     if deadline is None:
         return series.verdict(name, "nothing is lost: the server keeps these bars, or nothing was asked for yet")
-    left = deadline - _at(int(series.now))
+    left = deadline - utc(int(series.now))
     facts: Metadata = {"loss deadline": dg.MetadataValue.timestamp(deadline)}
     if left < NEAR_LOSS:
         description = f"the next bar will be lost in {left}: fetch it before {deadline:%Y-%m-%d %H:%M}Z"
@@ -374,9 +375,5 @@ def _last(record: SeriesRecord) -> int:
     return max(period.last for period in record.periods.values())
 
 
-def _at(second: int) -> datetime:
-    return datetime.fromtimestamp(second, tz=timezone.utc)
-
-
 def _format_time(second: int) -> str:
-    return f"{_at(second):%Y-%m-%d %H:%M}Z"
+    return f"{utc(second):%Y-%m-%d %H:%M}Z"

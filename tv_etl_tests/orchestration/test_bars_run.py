@@ -38,9 +38,16 @@ def test_a_time_needs_a_zone() -> None:
     assert moment is not None
     assert moment.isoformat() == "2026-11-02T14:30:00+00:00"
     assert _moment("start", "") is None
-    for text in ("2026-11-02", "2026-11-02T14:30:00", "soon"):
-        with pytest.raises(dg.Failure, match=text):
+    for text in ("2026-11-02", "2026-11-02T14:30:00"):
+        with pytest.raises(dg.Failure, match=f"^start: '{text}' is not a time with an offset; write e.g. 2026-"):
             _moment("start", text)
+
+
+def test_what_cannot_be_a_time_is_not_quoted() -> None:
+    """It may be the value of a variable that the run's config named."""
+    with pytest.raises(dg.Failure, match="^end: the value is not a time with an offset; write e.g. 2026-") as caught:
+        _moment("end", "wJalrXUtnFEMI")
+    assert "wJalr" not in str(caught.value)
 
 
 GROUP = Group(symbols=["NASDAQ:AAPL", "NASDAQ:NOPE", "FAULT:EMPTY"], intervals=["1m"], initial_bars=20)
