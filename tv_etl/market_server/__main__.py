@@ -25,8 +25,8 @@ PORT = 8765  # where nothing else is said: a command line's address should be th
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until told to stop.
 
-    stdout has two lines: the WebSocket's address, and that for plain HTTP requests; with --tls a third, the file with
-    the authority that clients are to trust.
+    stdout gets two lines: the address of the WebSocket, and that for plain HTTP requests; with --tls a third, the file
+    with the certificate authority that clients are to trust.
     """
     given = vars(_parser().parse_args(arguments))
     if given.pop("list_faults"):
@@ -53,10 +53,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tv_etl.market_server",
         description="A synthetic market that speaks TradingView's chart protocol on loopback.",
-        epilog="stdout names the address of the WebSocket, that of the screener and the pages and, with --tls, the "
-        "file with the authority to trust (SSL_CERT_FILE). Faults are symbols such as FAULT:DROP: see --list-faults.",
+        epilog="stdout gives the address of the WebSocket, that of the screener and the pages and, with --tls, the "
+        "file with the certificate authority to trust (SSL_CERT_FILE). Faults are symbols such as FAULT:DROP: see "
+        "--list-faults.",
     )
-    parser.add_argument("--list-faults", action="store_true", help="list the faults with what they do, and end")
+    parser.add_argument("--list-faults", action="store_true", help="list the faults and what they do, then exit")
     where = parser.add_argument_group("where it listens")
     where.add_argument("--host", default=ServerOptions.host, help="address to listen on (%(default)s)")
     _add(where, "port", int, "port, 0 for a free one (%(default)s)")
@@ -64,13 +65,13 @@ def _parser() -> argparse.ArgumentParser:
     where.add_argument("--tls", action="store_true", help="encrypt both, with a certificate made for this run")
     market = parser.add_argument_group("which market")
     market.add_argument("--seed", type=int, default=0, help="the same seed gives the same bars (0)")
-    market.add_argument("--now", type=_moment, help="ISO 8601 time the market's clock starts at (this machine's)")
+    market.add_argument("--now", type=_moment, help="time at which the market's clock starts, ISO 8601 (now)")
     market.add_argument("--speed", type=_speed, default=1.0, help="how fast the market's clock runs (1)")
     market.add_argument(
         "--replay",
         type=Path,
         metavar="DIR",
-        help="serve the bars of EXCHANGE_TICKER_INTERVAL.csv or .parquet files, or of a lake",
+        help="serve the bars in files EXCHANGE_TICKER_INTERVAL.csv or .parquet, or in a lake",
     )
     _add_account_options(parser)
     _add_pace_options(parser)
@@ -81,26 +82,29 @@ def _parser() -> argparse.ArgumentParser:
 def _add_account_options(parser: argparse.ArgumentParser) -> None:
     accounts = parser.add_argument_group("accounts")
     accounts.add_argument(
-        "--plan", choices=PLANS, default=ServerOptions.plan, help="what nobody's connection gets (%(default)s)"
+        "--plan",
+        choices=PLANS,
+        default=ServerOptions.plan,
+        help="plan of a connection without an account (%(default)s)",
     )
     accounts.add_argument(
         "--account-plan",
         choices=ACCOUNT_PLANS,
         default=ServerOptions.account_plan,
-        help="of a session that names no other (%(default)s)",
+        help="plan of an account whose session names no other (%(default)s)",
     )
     _add(
         accounts, "account_connections", int,
         "WebSockets an account may have open; more get \"user connections limit reached\" (its plan's number)", "N",
     )  # fmt: skip
-    _add(accounts, "token_lifetime_s", float, "seconds (%(default)g)")
-    accounts.add_argument("--ban", choices=BANS, help="turn everybody away, every account, or the address")
+    _add(accounts, "token_lifetime_s", float, "how long a token is valid, in seconds (%(default)g)")
+    accounts.add_argument("--ban", choices=BANS, help="turn away everybody, every account, or the address")
 
 
 def _add_pace_options(parser: argparse.ArgumentParser) -> None:
     pace = parser.add_argument_group("pace and limits")
     _add(pace, "latency_ms", float, "delay of everything sent (%(default)g)")
-    _add(pace, "jitter_ms", float, "up to so much more on top, at random (%(default)g)")
+    _add(pace, "jitter_ms", float, "up to this much more, at random (%(default)g)")
     _add(pace, "heartbeat_s", float, "seconds between heartbeats (%(default)g)")
     _add(pace, "update_ms", float, "real time between live updates (%(default)g)")
     _add(pace, "max_connections", int, "WebSockets open from one address; more get HTTP 429", "N")
@@ -109,7 +113,7 @@ def _add_pace_options(parser: argparse.ArgumentParser) -> None:
         pace, "session_rate", float,
         "chart sessions created per second and connection; more get \"max sessions rate reached\"", "N",
     )  # fmt: skip
-    _add(pace, "http_busy", int, "answer 429 to the first HTTP requests", "N")
+    _add(pace, "http_busy", int, "answer the first N HTTP requests with 429", "N")
 
 
 def _add(

@@ -8,7 +8,7 @@ class MarketClock:
     """Starts at `start` (UTC seconds, the machine's clock if None) and runs `speed` times as fast as real time."""
 
     def __init__(self, start: float | None = None, speed: float = 1.0) -> None:
-        # Replaced as a whole: who reads it in another thread must not see half a move.
+        # Replaced as a whole: another thread must not see half a move.
         self._anchor = (time.time() if start is None else start, time.monotonic(), _checked(speed))
 
     def now(self) -> float:
@@ -17,15 +17,15 @@ class MarketClock:
         return start + (time.monotonic() - started) * speed
 
     def move_to(self, moment: float) -> None:
-        """Go on from this moment (UTC seconds)."""
+        """Continue from this moment (UTC seconds)."""
         self._anchor = (moment, time.monotonic(), self._anchor[2])
 
     def advance(self, seconds: float) -> None:
-        """Go on so much later."""
+        """Continue this many seconds later."""
         self.move_to(self.now() + seconds)
 
     def run(self, speed: float) -> None:
-        """Go on from now at another speed, 0 to stand still."""
+        """Continue from now at another speed; 0 stops the clock."""
         self._anchor = (self.now(), time.monotonic(), _checked(speed))
 
 

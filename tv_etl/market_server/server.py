@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 PATH = "/socket.io/websocket"
 CLOSE_LIMIT_S = 1.0  # a client that does not answer a closing handshake holds nobody up
-STILL_S = 60.0  # how long a connection stands still before it is given up: its end would not be noticed
+STILL_S = 60.0  # after which a connection that stands still is given up: its end would not be noticed
 DRIP_S = 0.25  # between two bytes of a message that never ends
 
 _ORIGIN = re.compile(r"https://([a-z0-9-]+\.)*tradingview\.com", re.IGNORECASE)
@@ -88,7 +88,7 @@ class MarketServer:
         return self._certificate.ca_path if self._certificate else None
 
     async def start(self) -> None:
-        """Listen. Raises OSError where an address is taken, MissingExtraError for TLS without its extra."""
+        """Listen. Raises OSError if an address is taken, MissingExtraError for TLS without its extra."""
         options = self._options
         self._world = World(
             self._market,
@@ -135,7 +135,7 @@ class MarketServer:
         await self._http.start()
 
     async def stop(self) -> None:
-        """Close all connections and listen no more."""
+        """Close all connections and stop listening."""
         if self._http is not None:
             await self._http.stop()
         if self._server is not None:

@@ -37,7 +37,7 @@ UPDATE_MS = 50.0
 class MarketOptions(ServerOptions):
     """The server's options, and those of its market.
 
-    `seed` draws the bars, `replay` is a folder of bars to serve before them. `now` (a datetime, or UTC seconds) and
+    `seed` makes the bars, except those of the files in the folder `replay`. `now` (a datetime, or UTC seconds) and
     `speed` set the clock, unless `clock` is given.
     """
 
@@ -75,21 +75,21 @@ class RunningMarket:
         return datetime.fromtimestamp(self.server.clock.now(), timezone.utc)
 
     def move_to(self, moment: datetime | float) -> None:
-        """Set the market's clock (UTC seconds where it is a number)."""
+        """Set the market's clock to a moment (UTC seconds if it is a number)."""
         self.server.clock.move_to(_seconds(moment))
 
     def advance(self, span: timedelta | float) -> None:
-        """Set the market's clock forward (seconds where it is a number)."""
+        """Move the market's clock forward (by seconds if it is a number)."""
         self.server.clock.advance(span.total_seconds() if isinstance(span, timedelta) else span)
 
     def run(self, speed: float = 1.0) -> None:
-        """Let the market's clock run so many times as fast as real time, 0 to stand still."""
+        """Let the market's clock run `speed` times as fast as real time; 0 stops it."""
         self.server.clock.run(speed)
 
 
 @contextmanager
 def running_market(options: MarketOptions | None = None) -> Iterator[RunningMarket]:
-    """What the fixture gives, for tests that are not pytest's."""
+    """What the fixture gives, for tests without pytest."""
     options = options or MarketOptions()
     market = _market(options.seed)
     served = market if options.replay is None else ReplayMarket(Path(options.replay), market)

@@ -1,4 +1,4 @@
-"""The client for TradingView's chart WebSocket, usable without Dagster and, but for `fetch_history`, without pyarrow.
+"""The client for TradingView's chart WebSocket, usable without Dagster and (except `fetch_history`) without pyarrow.
 
 The documented names can be imported from here; each is loaded with its module on first use.
 """

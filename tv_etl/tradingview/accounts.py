@@ -1,7 +1,7 @@
-"""Whose rights a connection has: nobody's, a token's, or those of a browser session.
+"""Who a connection signs in as: nobody, the holder of a token, or a browser session.
 
-A token is what the chart server takes. A session cookie is exchanged for one at the site, as its own pages do, and
-again when the token has expired. Secrets stand in no repr, log or error; nothing here falls back to anonymous.
+The chart server takes a token. A session cookie is exchanged for one at the site, as the site's own pages do, and again
+once the token has expired. Secrets appear in no repr, log or error; nothing here falls back to anonymous.
 """
 
 import asyncio
@@ -34,11 +34,11 @@ SESSION_SIGN_VARIABLE = "TV_ETL_SESSION_ID_SIGN"
 
 SITE_URL = "https://www.tradingview.com/"
 
-# The site's page is about 1 MB; the token stands in its first tenth.
+# The site's page is about 1 MB; the token is in its first tenth.
 MAX_PAGE_BYTES = 8 * 1024 * 1024
 MAX_TOKEN_LENGTH = 8_192
 
-# A token that ends so soon may end on its way.
+# A token this close to its expiry may expire on its way.
 _EXPIRY_MARGIN_S = 30.0
 
 _AUTH_TOKEN = re.compile(rb'"auth_token"\s*:\s*"([^"\\]{1,%d})"' % MAX_TOKEN_LENGTH)
@@ -59,7 +59,7 @@ for _name in ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.http2
 
 
 class Secret:
-    """A text that shows itself only to who calls `reveal`; it cannot be pickled either."""
+    """Text that only `reveal` shows; it cannot be pickled."""
 
     __slots__ = ("_text",)
 
@@ -70,18 +70,18 @@ class Secret:
         return self._text
 
     def hide_in(self, text: str) -> str:
-        """The text with as many asterisks wherever it quotes the secret, so that its length stays."""
+        """The text with asterisks for every character of the secret, so that its length stays the same."""
         return text.replace(self._text, "*" * len(self._text))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}('***')"
 
     def __reduce__(self) -> Any:
-        raise TypeError("a secret is not pickled")
+        raise TypeError("a secret cannot be pickled")
 
 
 class AuthToken(Secret):
-    """What `set_auth_token` takes; most are JWTs, whose claims are read and not verified."""
+    """What `set_auth_token` takes; most are JWTs, whose claims are read but not verified."""
 
     __slots__ = ("expires_at", "has_plan")
 
@@ -108,10 +108,10 @@ class AuthToken(Secret):
 
 
 class Account:
-    """Anonymous, or whom `auth_token` or the cookie `session_id` (`sessionid` on the site) stands for.
+    """The account of `auth_token` or of the cookie `session_id` (`sessionid` on the site); anonymous without either.
 
-    `session_id_sign` is the cookie `sessionid_sign`, which the site wants beside the other for some accounts. Raises
-    AuthError where both a token and a session are given, or a value holds what no token and no cookie can.
+    `session_id_sign` is the cookie `sessionid_sign`, which the site also wants for some accounts. Raises AuthError if
+    both a token and a session are given, or if a value contains what no token or cookie can.
     """
 
     def __init__(
@@ -123,11 +123,11 @@ class Account:
         site_url: str = SITE_URL,
     ) -> None:
         if auth_token and session_id:
-            raise AuthError("give an account's token or its session, not both")
+            raise AuthError("pass auth_token or session_id, not both")
         if session_id_sign and not session_id:
-            raise AuthError("session_id_sign without a session_id")
+            raise AuthError("session_id_sign needs a session_id")
         if session_id and not is_private(site_url, "https"):
-            raise AuthError(f"{_host(site_url)}: a session is sent over https only")
+            raise AuthError(f"{_host(site_url)}: a session is only sent over https")
         self._token = AuthToken(_checked("auth_token", auth_token)) if auth_token else None
         self._session_id = Secret(_checked("session_id", session_id)) if session_id else None
         self._sign = Secret(_checked("session_id_sign", session_id_sign)) if session_id_sign else None
@@ -151,7 +151,7 @@ class Account:
         return self._session_id is None and (self._token is None or self._token.is_anonymous)
 
     async def token(self, limit_s: float) -> AuthToken:
-        """The token to connect with now; a session is exchanged for one when there is none that lasts.
+        """The token to connect with now; a session is exchanged for one unless a valid one is at hand.
 
         Raises AuthError if the token has expired or the site does not know the session, ConnectionFailedError if the
         site does not answer within `limit_s`.
@@ -167,7 +167,7 @@ class Account:
         return self._token
 
     def reject(self, token: AuthToken) -> None:
-        """The server did not take this token: a session must be exchanged anew."""
+        """Forget a token that the server refused: a session is exchanged for a new one next time."""
         if self._session_id is not None and self._token is token:
             self._token = None
 
@@ -203,14 +203,14 @@ class Account:
 
 
 def account_of(auth_token: str | None, account: Account | None) -> Account:
-    """The account that a caller named in one way or the other; anonymous without. Raises AuthError for both."""
+    """The given account, or that of the token; anonymous without either. Raises AuthError if both are given."""
     if auth_token and account is not None:
-        raise AuthError("give an auth_token or an account, not both")
+        raise AuthError("pass auth_token or account, not both")
     return account or Account(auth_token)
 
 
 def is_private(url: str, *secure_schemes: str) -> bool:
-    """True if nobody between can read what is sent to the address: it is encrypted, or stays on this machine."""
+    """True if nobody on the way can read what is sent to the address: it is encrypted or stays on this machine."""
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
@@ -243,9 +243,9 @@ async def _find_token(host: str, response: httpx.Response) -> AuthToken:
 def _page_token(host: str, found: bytes) -> AuthToken:
     text = found.decode("latin-1")
     if text == ANONYMOUS_TOKEN:
-        raise AuthError(f"{host}: the session was not accepted: the page is nobody's; sign in again")
+        raise AuthError(f"{host}: the session was not accepted: the page is an anonymous visitor's; sign in again")
     if not _SECRET_TEXT.fullmatch(text):
-        raise AuthError(f"{host}: what the page has for a token is none")
+        raise AuthError(f"{host}: the page's auth_token is not a token")
     return AuthToken(text)
 
 
@@ -278,12 +278,12 @@ def _tls_context() -> ssl.SSLContext:
 def _checked(name: str, text: str) -> str:
     text = text.strip()
     if not _SECRET_TEXT.fullmatch(text) or len(text) > MAX_TOKEN_LENGTH:
-        raise AuthError(f"{name}: it is empty, too long, or holds a character that none can have")
+        raise AuthError(f"{name}: expected 1 to {MAX_TOKEN_LENGTH} characters that a cookie may hold (RFC 6265)")
     return text
 
 
 def _claims(token: str) -> dict[str, Any]:
-    """The payload of a JWT; empty where the token is none, which the server may accept all the same."""
+    """The payload of a JWT; empty for any other token, which the server may accept all the same."""
     parts = token.split(".")
     if len(parts) != 3:
         return {}

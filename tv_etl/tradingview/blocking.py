@@ -16,7 +16,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def _waiting(
+def _blocking(
     method: Callable[Concatenate[OHLCV, P], Coroutine[Any, Any, T]],
 ) -> "Callable[Concatenate[BlockingOHLCV, P], T]":
     """The method of the same name that waits for its result."""
@@ -28,7 +28,7 @@ def _waiting(
     return call
 
 
-def _iterating(
+def _generator(
     method: Callable[Concatenate[OHLCV, P], AsyncGenerator[T, None]],
 ) -> "Callable[Concatenate[BlockingOHLCV, P], Generator[T, None, None]]":
     """The method of the same name as a plain generator."""
@@ -43,7 +43,7 @@ def _iterating(
 class BlockingOHLCV:
     """`OHLCV` with the same methods and arguments, as a context manager whose calls wait for their result.
 
-    Streams are generators; leave one early, close it, or leave the context, and its session on the server is closed.
+    Streams are generators: leaving one early, closing it or leaving the context closes its session on the server.
     """
 
     def __init__(self, ws_url: str | None = None, **options: Any) -> None:
@@ -63,14 +63,14 @@ class BlockingOHLCV:
         finally:
             self._loop.__exit__(exc_type, exc, traceback)
 
-    get_historical_ohlcv = _waiting(OHLCV.get_historical_ohlcv)
-    get_quotes = _waiting(OHLCV.get_quotes)
-    symbol_info = _waiting(OHLCV.symbol_info)
-    validate_symbols = _waiting(OHLCV.validate_symbols)
-    get_ohlcv = _iterating(OHLCV.get_ohlcv)
-    get_ohlcv_raw = _iterating(OHLCV.get_ohlcv_raw)
-    get_quote_data = _iterating(OHLCV.get_quote_data)
-    get_latest_trade_info = _iterating(OHLCV.get_latest_trade_info)
+    get_historical_ohlcv = _blocking(OHLCV.get_historical_ohlcv)
+    get_quotes = _blocking(OHLCV.get_quotes)
+    symbol_info = _blocking(OHLCV.symbol_info)
+    validate_symbols = _blocking(OHLCV.validate_symbols)
+    get_ohlcv = _generator(OHLCV.get_ohlcv)
+    get_ohlcv_raw = _generator(OHLCV.get_ohlcv_raw)
+    get_quote_data = _generator(OHLCV.get_quote_data)
+    get_latest_trade_info = _generator(OHLCV.get_latest_trade_info)
 
     def server_now(self) -> float:
         """The server's time in UTC seconds; this machine's before the first connection."""

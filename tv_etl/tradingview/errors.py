@@ -2,20 +2,20 @@
 
     TradingViewError
     ├── ProtocolError (WebSocketException)           the bytes were wrong
-    │   └── FrameError                   ... already in their framing
+    │   └── FrameError                   ... in their very framing
     ├── SymbolError (ValueError)         bad form, or unknown to the server
     ├── IntervalError (ValueError)       bad form, or unknown to the server
     ├── SeriesError (ValueError)         the server refused the series
-    │   └── EntitlementError             ... because the account may not have it
+    │   └── EntitlementError             ... because the account's plan lacks it
     ├── AuthError (RuntimeError)         the token or the connection's origin was rejected
     ├── ConnectionFailedError (WebSocketException)   retryable
     ├── NoBarsError (RuntimeError)       nothing came before the deadline; retryable
-    ├── ScannerError                     the screener refused, or did not answer; says which by `retryable`
+    ├── ScannerError                     the screener refused, or did not answer; `retryable` or not
     ├── ExportError                      bars could not be written
-    └── MissingExtraError (ImportError)  a library that tv_etl does not install by itself
+    └── MissingExtraError (ImportError)  a library that tv_etl does not install by default
 
-The second bases keep `except ValueError`, `except WebSocketException` (the connection or what came over it) and
-`except RuntimeError` (nothing to work with) true, which the documented examples use. `retryable` says whether the same
+The second bases are those that the documented examples catch: `except ValueError`, `except WebSocketException` (the
+connection or what came over it) and `except RuntimeError` (nothing to work with). `retryable` says whether the same
 call may succeed later.
 """
 
@@ -82,7 +82,7 @@ class AuthError(TradingViewError, RuntimeError):
 class ConnectionFailedError(TradingViewError, WebSocketException):
     """The connection could not be opened, or was lost.
 
-    `retry_after_s` is the server's own wish (HTTP 429), where it expressed one.
+    `retry_after_s` is how long the server asks to be left alone (HTTP 429), None if it does not say.
     """
 
     retryable = True
@@ -95,7 +95,7 @@ class ConnectionFailedError(TradingViewError, WebSocketException):
 class NoBarsError(TradingViewError, RuntimeError):
     """The server sent no bars, or did not finish its answer, before the deadline.
 
-    `is_empty_answer` is True where it did finish, and there is no bar in what was asked.
+    `is_empty_answer` is True if it did finish, and the requested range holds no bar.
     """
 
     retryable = True
@@ -108,7 +108,8 @@ class NoBarsError(TradingViewError, RuntimeError):
 class ScannerError(TradingViewError):
     """The screener refused a scan, did not answer it in time, or answered something else.
 
-    `status` is the HTTP status of a refusal; `retry_after_s` is the server's own wish, where it expressed one.
+    `status` is the HTTP status of a refusal; `retry_after_s` is how long the server asks to be left alone, None if it
+    does not say.
     """
 
     def __init__(
@@ -125,4 +126,4 @@ class ExportError(TradingViewError):
 
 
 class MissingExtraError(TradingViewError, ImportError):
-    """A library is missing that belongs to an extra of tv-etl; the message says how to install it."""
+    """A library of one of tv-etl's extras is missing; the message says how to install it."""

@@ -1,7 +1,7 @@
 """Bars to Polars, JSON, CSV and Parquet.
 
 JSON and CSV need only the standard library; data frames and Parquet need the extra `export` (Polars), which is
-imported at the first use. Bars are exported as they are given: neither sorted nor thinned out.
+imported on first use. Bars are exported as given: neither sorted nor filtered.
 
 | column | dtype | in files |
 |---|---|---|
@@ -16,11 +16,11 @@ With analysis these `Float64` columns follow; each is null until its window is f
 | `simple_return` | close / previous close - 1 |
 | `log_return` | ln(close / previous close); null unless both are positive |
 | `sma_20` `sma_50` | mean of the last 20 and 50 closes |
-| `ema_12` `ema_26` | exponential mean with weight 2 / (n + 1), begun with the mean of the first n closes |
-| `rsi_14` | Wilder's: rises and falls smoothed by 1 / 14, begun with their mean; 100 where nothing fell |
+| `ema_12` `ema_26` | exponential mean with weight 2 / (n + 1), starting from the mean of the first n closes |
+| `rsi_14` | Wilder's: rises and falls smoothed by 1 / 14, starting from their mean; 100 where nothing fell |
 | `volatility_20` | sample standard deviation of the last 20 log returns: per bar, not annualised |
 
-EMA and RSI begin as TradingView's own `ta.ema` and `ta.rsi` do, so that the columns agree with the chart.
+EMA and RSI start as TradingView's own `ta.ema` and `ta.rsi` do, so that the columns agree with the chart.
 """
 
 import asyncio
@@ -51,20 +51,19 @@ VOLATILITY_WINDOW = 20
 class DataExporter:
     """Turns bars into a data frame or a file; a file is written whole or not at all.
 
-    The methods that write return the file's path, make its directory, replace an older file of the name in one step
-    and raise ExportError where it cannot be written. The work is done in a thread: the event loop goes on.
+    The methods that write a file create its directory, replace an older file of the same name in one step, return its
+    path, and raise ExportError if it cannot be written. They work in a thread and do not block the event loop.
     """
 
     async def to_polars(self, bars: Sequence[OHLCVBar], add_analysis: bool = False) -> "pl.DataFrame":
         """A data frame of the bars, with the indicators of the module's table if `add_analysis`.
 
-        Raises MissingExtraError without Polars, and ExportError if an analysis is asked of bars whose timestamps do
-        not ascend: it would be of no use.
+        Raises MissingExtraError without Polars, and ExportError for an analysis of bars whose timestamps do not ascend.
         """
         return await asyncio.to_thread(_frame, bars, add_analysis)
 
     async def to_json(self, bars: Sequence[OHLCVBar], path: str | Path) -> Path:
-        """Write a JSON list with one object for each bar. Raises ExportError, also for a price that is no number."""
+        """Write a JSON list with one object per bar. Raises ExportError, also for a price that is not a number."""
         return await asyncio.to_thread(_write, Path(path), lambda file: _dump_json(bars, file))
 
     async def to_csv(self, bars: Sequence[OHLCVBar], path: str | Path) -> Path:
@@ -72,7 +71,7 @@ class DataExporter:
         return await asyncio.to_thread(_write, Path(path), lambda file: _dump_csv(bars, file))
 
     async def to_parquet(self, bars: Sequence[OHLCVBar], path: str | Path, add_analysis: bool = False) -> Path:
-        """Write the data frame of `to_polars` as Parquet. Raises what that does."""
+        """Write the data frame of `to_polars` as Parquet. Raises the same errors."""
         frame = await self.to_polars(bars, add_analysis)
         return await asyncio.to_thread(_write, Path(path), frame.write_parquet)
 
@@ -84,7 +83,7 @@ class DataExporter:
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
     """Open a file that appears under its name when the block ends, and not at all if it raises.
 
-    Its directory is made, an older file of the name is replaced. Raises ExportError for what the system refuses.
+    Its directory is created, an older file of the same name replaced. Raises ExportError for what the system refuses.
     """
     # Beside the target, since a rename is atomic only within one file system; the name fits wherever the target's did.
     part = path.parent / f".tv_etl-{secrets.token_hex(4)}.part"
@@ -116,7 +115,7 @@ def _dump_json(bars: Iterable[OHLCVBar], file: IO[bytes]) -> None:
         try:
             file.write(before + json.dumps(fields, allow_nan=False).encode())
         except ValueError:
-            raise ExportError(f"the bar at {fields['timestamp']} holds something that is no number") from None
+            raise ExportError(f"the bar at {fields['timestamp']} holds a value that is not a number") from None
         before = b",\n"
     file.write(b"[]\n" if before == b"[\n" else b"\n]\n")
 
@@ -153,7 +152,9 @@ def _frame(bars: Sequence[OHLCVBar], add_analysis: bool) -> "pl.DataFrame":
     for before, bar in itertools.pairwise(bars):
         if before.timestamp >= bar.timestamp:
             at = convert_timestamp_to_iso(bar.timestamp)
-            raise ExportError(f"the bar at {at} is not later than the one before: sort the bars, one for each time")
+            raise ExportError(
+                f"the bar at {at} is not later than the one before: sort the bars, and keep one per timestamp"
+            )
     return frame.with_columns(_returns(pl)).with_columns(_indicators(pl))
 
 

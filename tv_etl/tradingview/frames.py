@@ -20,15 +20,15 @@ def utf16_length(text: str) -> int:
 
 
 def encode_packet(payload: str) -> str:
-    """Put the payload into a packet."""
+    """Wrap the payload in a packet."""
     return f"{_MARK}{utf16_length(payload)}{_MARK}{payload}"
 
 
 class PacketDecoder:
-    """Cuts received text into payloads, however the text was cut on its way.
+    """Cuts received text into payloads, however the text was split in transit.
 
-    The live server never splits a packet over two WebSocket messages, but a proxy may; what is incomplete is
-    kept for the next `feed`, at most one packet of the length that it announced.
+    The live server never splits a packet across two WebSocket messages, but a proxy may; an incomplete packet is
+    kept for the next `feed`, up to the length that it announced.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class PacketDecoder:
         return bool(self._pending)
 
     def feed(self, text: str) -> list[str]:
-        """Return the payloads that are now complete. Raises FrameError where the text is no packet."""
+        """Return the payloads that are now complete. Raises FrameError if the text is not a packet."""
         if self._pending:
             # Joining only what is whole keeps a packet in a thousand pieces linear.
             self._pending.append(text)
@@ -90,7 +90,7 @@ def _read_header(text: str, position: int) -> tuple[int, int] | None:
     if not digits or not _MARK.startswith(closing):
         raise FrameError(f"the length at character {first} is not closed by '~m~'")
     if int(digits) > MAX_MESSAGE_LENGTH:
-        raise FrameError(f"a packet announces {digits} characters, more than {MAX_MESSAGE_LENGTH}")
+        raise FrameError(f"a packet announces {digits} characters: expected at most {MAX_MESSAGE_LENGTH}")
     return (last + len(_MARK), int(digits)) if closing == _MARK else None
 
 

@@ -4,10 +4,10 @@ A table's columns are `timestamp` (bar open, microseconds UTC), `open high low c
 where the instrument has none). Its schema metadata holds the facts of the series under `tv_etl.` keys: source, symbol,
 interval, adjustment, session, backadjustment, currency, time_zone, trading_hours (JSON of the server's own session
 fields), forming_from (UTC seconds of the first bar that is not closed, or empty), asked_from and asked_until (UTC
-seconds; no closed bar of that span is missing), feed_delay_s (how late the feed is, where it says so), window_bars and
-window_from (how many bars the server still had, and the open of the oldest, where it had no older ones to give); and
+seconds; no closed bar of that span is missing), feed_delay_s (how late the feed is, if it says so), window_bars and
+window_from (how many bars the server still had, and the open of the oldest, if it had no older ones to give); and
 what is true of this one answer under `fetch.` keys: reach (complete | exhausted | limited), requests, rejected,
-update_mode, server_time (UTC seconds), seconds (that it took, waits for a turn and for a connection included).
+update_mode, server_time (UTC seconds), seconds (how long it took, including the wait for a turn and for a connection).
 """
 
 import asyncio
@@ -51,17 +51,17 @@ async def fetch_history(
 ) -> AsyncGenerator[HistoryResult, None]:
     """Fetch many series over one connection and yield `(request, table or error)` in the order they finish.
 
-    A series that fails yields its error and no other is harmed. After a lost connection the series that were in
-    flight are asked for again, at the end and one by one; if none can be opened for `limits.retry_s`, every series left
-    yields the same error. Requests are taken from the iterable as they can be sent, and a finished series is handed
-    over and forgotten.
+    A series that fails yields its error; the others are not affected. After a lost connection the series that were in
+    flight are requested again, at the end and one by one; if no connection opens for `limits.retry_s`, every remaining
+    series yields the same error. A request is taken from the iterable only when it can be sent, and a finished series
+    is handed over and not kept.
     """
     connection = ConnectionService(ws_url, auth_token=auth_token, account=account, limits=limits)
     results: asyncio.Queue[HistoryResult | None] = asyncio.Queue(maxsize=WINDOW)
     async with _Batch(connection, iter(requests), results) as batch:
         while (result := await results.get()) is not None:
             yield result
-        await batch.finished()
+        await batch.join()
 
 
 class _Batch:
@@ -92,8 +92,8 @@ class _Batch:
             await asyncio.gather(self._runner, return_exceptions=True)
         await self._service.connection.close()
 
-    async def finished(self) -> None:
-        """Raise what a worker raised that is not one series' error, such as the caller's iterable failing."""
+    async def join(self) -> None:
+        """Wait for the workers; raise what is not one series' error, such as the caller's iterable failing."""
         if self._runner is not None:
             await self._runner
 
@@ -202,7 +202,7 @@ class _Pace:
 
 
 def to_table(history: SeriesHistory, *, seconds: float = 0.0) -> pa.Table:
-    """Turn an answer that took so many seconds into a table of BAR_SCHEMA, its provenance in the schema metadata."""
+    """Turn an answer into a table of BAR_SCHEMA; its provenance and how long it took are in the schema metadata."""
     rows = history.rows
     if len({len(row) for row in rows}) > 1:
         rows = [[*row, NO_VALUE][:6] for row in rows]

@@ -46,8 +46,8 @@ class Interval:
     def parse(cls, text: "str | Interval") -> "Interval":
         """Read either spelling; `1M` is a month and `1m` a minute.
 
-        Raises IntervalError for any other form. Whether an account may have the interval is the
-        server's to say.
+        Raises IntervalError for any other form. Whether an account may have the interval is for the
+        server to say.
         """
         if isinstance(text, Interval):
             return text

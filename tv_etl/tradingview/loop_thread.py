@@ -49,7 +49,7 @@ class LoopThread:
         await self._end.wait()
 
     def run(self, coroutine: Coroutine[Any, Any, T], *, is_closing: bool = False) -> T:
-        """Run the coroutine in the loop and wait for its result; an interrupt cancels it unless it closes something."""
+        """Run the coroutine in the loop and wait for its result; an interrupt cancels it unless `is_closing`."""
         result: Future[T] = Future()
         tasks: list[asyncio.Task[T]] = []
 
@@ -82,7 +82,7 @@ class LoopThread:
             raise
 
     def iterate(self, items: AsyncGenerator[T, None]) -> Generator[T, None, None]:
-        """Iterate over an async generator; it is closed when the iteration ends, early or not, or with the loop."""
+        """Iterate over an async generator; it is closed when the iteration ends, early or not, or the loop does."""
         self._iterated.append(items)
         try:
             with suppress(StopAsyncIteration):
@@ -94,7 +94,7 @@ class LoopThread:
                 self.run(items.aclose(), is_closing=True)
 
     def close_iterations(self) -> None:
-        """Close what is still iterated over, the newest first: while all that it uses is still open."""
+        """Close the generators still being iterated over, the newest first: what each uses is still open then."""
         while self._iterated:
             self.run(self._iterated.pop().aclose(), is_closing=True)
 

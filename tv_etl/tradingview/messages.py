@@ -1,4 +1,4 @@
-"""Typed views of raw messages, for those who read `OHLCV.get_ohlcv_raw` themselves.
+"""Typed views of raw messages, for code that reads `OHLCV.get_ohlcv_raw` itself.
 
 The client does not use them: it decodes straight from text, in `protocol`.
 """
@@ -46,7 +46,7 @@ class OHLCVResponse(_Message):
     @classmethod
     def _check_series(cls, parameters: list[Any]) -> list[Any]:
         if not isinstance(parameters[1], dict):
-            raise ValueError("parameter 1 holds no series")
+            raise ValueError("parameter 1 holds no series: expected an object")
         return parameters
 
     @property

@@ -26,8 +26,8 @@ ANSWER_LIMIT_S = 30.0  # the documented limit of get_historical_ohlcv
 class OHLCVBar(BaseModel):
     """One bar, stamped at its open.
 
-    `timestamp` is in UTC seconds. `volume` is None where the instrument has none (most indices): the wire sends
-    five values then, and fractional volume for crypto, so it is no `int` as the user's document has it.
+    `timestamp` is in UTC seconds. `volume` is None where the instrument has none (most indices), and fractional for
+    crypto: so it is a float, where the documented API has an `int`.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -85,9 +85,9 @@ class QuoteSymbolData(BaseModel):
 class SymbolInfo:
     """The instrument as `symbol_resolved` describes it.
 
-    `raw` is the server's dict; it treats every key as optional, so the properties fall back to what TradingView
-    means by leaving the key out. `update_mode` is the feed's ("streaming", "delayed_streaming_900", "endofday"),
-    empty where nobody asked for it.
+    `raw` is the server's dict. Every key in it is optional: the properties fall back to what TradingView means by
+    leaving the key out. `update_mode` is the feed's ("streaming", "delayed_streaming_900", "endofday"), empty if it
+    was not asked for.
     """
 
     raw: Mapping[str, Any] = field(repr=False)
@@ -154,7 +154,7 @@ class SymbolInfo:
 
 @dataclass(frozen=True)
 class Gap:
-    """A span of a live subscription that its consumer did not see: the connection was down.
+    """A span that the consumer of a live subscription did not see because the connection was down.
 
     `start` and `end` are UTC seconds, half-open. `interval` is a token such as "1m", empty for quotes.
     """
@@ -193,11 +193,11 @@ class HistoryRequest:
         if self.start is not None and self.end is not None and self.start >= self.end:
             raise ValueError(f"start {self.start.isoformat()} is not before end {self.end.isoformat()}")
         if self.bars_count is not None and (isinstance(self.bars_count, bool) or not isinstance(self.bars_count, int)):
-            raise ValueError(f"bars_count {self.bars_count!r} is no whole number")
+            raise ValueError(f"bars_count {self.bars_count!r} is not a whole number")
         if self.bars_count is not None and self.bars_count < 1:
             raise ValueError(f"bars_count {self.bars_count} is less than 1")
         if self.bars_count is not None and self.start is not None:
-            raise ValueError("give start or bars_count, not both")
+            raise ValueError("pass start or bars_count, not both")
 
     @property
     def width(self) -> Interval:
@@ -212,12 +212,11 @@ class HistoryRequest:
 class SeriesHistory:
     """A finished answer: `rows` ascending and unique in time, each `[time, o, h, l, c]` or with volume.
 
-    `forming_from` is the open of the newest bar while it is not closed, by the server's own clock; None if all
-    bars are closed. `rejected` counts rows that were no bars. `requests` counts the pages asked for. `server_time` is
-    the server's clock (UTC seconds) at the answer's end. `asked` is the half-open span of opens (UTC seconds) in which
-    every closed bar that the server has is among the rows, None if there is no such; its start is -62135596800, year 1,
-    where history begins later. `window` is (how many bars the server still had, the open of the oldest), where it had
-    no older ones to give.
+    `forming_from` is the open of the newest bar if that is not closed yet by the server's own clock, else None.
+    `rejected` counts rows that were not bars, `requests` the pages requested. `server_time` is the server's clock (UTC
+    seconds) at the end of the answer. `asked` is the half-open span of opens (UTC seconds) of which the rows hold every
+    closed bar that the server has, None if there is no such span; it starts at -62135596800, year 1, if history begins
+    later. `window` is (how many bars the server still had, the open of the oldest), if it had no older ones to give.
     """
 
     request: HistoryRequest

@@ -49,8 +49,8 @@ class OHLCV:
 
     The connection is opened by the first call, shared by all calls, and closed on exit. `ws_url` defaults to the
     environment's TV_ETL_WS_URL, then to TradingView; without an `auth_token` or an `account` it is anonymous. Symbols
-    are `EXCHANGE:TICKER`; intervals either TradingView's ("1", "60", "1D") or ours ("1m", "1h", "1d"). Bad form raises
-    SymbolError or IntervalError (both ValueError) before anything is sent. `timeout_s` limits one whole answer,
+    are `EXCHANGE:TICKER`; intervals either TradingView's ("1", "60", "1D") or ours ("1m", "1h", "1d"). A malformed one
+    raises SymbolError or IntervalError (both ValueError) before anything is sent. `timeout_s` limits one whole answer,
     `limits` the waits within it. `on_gap` is told what a stream missed while its connection was down; without it a gap
     is logged as a warning.
     """
@@ -96,24 +96,24 @@ class OHLCV:
         currency: str | None = None,
         backadjustment: bool = False,
     ) -> list[OHLCVBar]:
-        """Fetch finished history, oldest first: the newest `bars_count` bars (10), or those with start <= open < end.
+        """Fetch history, oldest first: the newest `bars_count` bars (default 10), or those with start <= open < end.
 
-        The newest bar may still be forming. Raises NoBarsError (a RuntimeError) if the answer is not whole within
-        the client's time limit (30 s) or holds no bar, ValueError for what the server refuses, WebSocketException
-        if the connection fails.
+        The newest bar may still be forming. Raises NoBarsError (a RuntimeError) if the answer is not complete within
+        the client's time limit (30 s) or holds no bar, ValueError for what the server refuses, WebSocketException if
+        the connection fails.
         """
         if bars_count is None and start is None:
             bars_count = 10
         settings = SeriesSettings(adjustment, session, currency, backadjustment)
         request = HistoryRequest(exchange_symbol, interval, start, end, bars_count, settings)
         service = await self._setup_services()
-        history = await service.fetch_over_losses(request, timeout_s=self._timeout_s)
+        history = await service.fetch_with_recovery(request, timeout_s=self._timeout_s)
         if history.rejected:
-            _log.warning("%s: %d rows of the answer were no bars", request, history.rejected)
+            _log.warning("%s: %d rows of the answer were not bars", request, history.rejected)
         if bars_count is not None and history.reach == "limited":
             _log.warning("%s: the server gave %d of %d bars", request, len(history.rows), bars_count)
         if not history.rows:
-            raise NoBarsError(f"{request}: the server has no bars in what was asked", is_empty_answer=True)
+            raise NoBarsError(f"{request}: the server has no bars in the requested range", is_empty_answer=True)
         return [OHLCVBar.from_row(row) for row in history.rows]
 
     async def get_ohlcv(
@@ -127,12 +127,12 @@ class OHLCV:
         currency: str | None = None,
         backadjustment: bool = False,
     ) -> AsyncGenerator[OHLCVBar, None]:
-        """Stream bars: the newest `bars_count` first, then each one anew whenever it changes.
+        """Stream bars: the newest `bars_count` first, then each one again whenever it changes.
 
         The last bar is forming and comes again with every trade, and once more if its final values arrive late; a
-        bar is new when its timestamp is later than all before. After a reconnect the stream goes on where it was: what
-        was missed is fetched, and what cannot be is told to `on_gap`. Leaving the loop closes the session on the
-        server.
+        bar is new if its timestamp is later than all before. After a reconnect the stream continues where it was:
+        missed bars are fetched, and `on_gap` is told of those that cannot be. Leaving the loop closes the session on
+        the server.
         """
         settings = SeriesSettings(adjustment, session, currency, backadjustment)
         request = HistoryRequest(exchange_symbol, interval, bars_count=bars_count, settings=settings)
@@ -150,10 +150,10 @@ class OHLCV:
                 if error is not None:
                     raise error
                 if isinstance(event, protocol.SeriesCompleted) and event.data_completed and not seen.has_bars:
-                    raise NoBarsError(f"{request}: the server has no bars of it", is_empty_answer=True)
+                    raise NoBarsError(f"{request}: the server has no bars", is_empty_answer=True)
                 if isinstance(event, protocol.BarsReceived) and event.series == SERIES_ID:
                     if event.rejected:
-                        _log.warning("%s: %d rows of a message were no bars", request, event.rejected)
+                        _log.warning("%s: %d rows of a message were not bars", request, event.rejected)
                     rows, gap = seen.take(event)
                     if gap is not None:
                         self._on_gap(gap)
@@ -165,7 +165,7 @@ class OHLCV:
     ) -> AsyncGenerator[QuoteSymbolData, None]:
         """Stream the quote of one symbol: its whole known state after every change.
 
-        `interval` and `bars_count` are accepted because the document has them; a quote needs neither. Raises
+        `interval` and `bars_count` are part of the documented signature; a quote needs neither. Raises
         SymbolError if the server does not know the symbol.
         """
         HistoryRequest(exchange_symbol, interval, bars_count=bars_count)
@@ -178,10 +178,10 @@ class OHLCV:
     async def get_ohlcv_raw(
         self, exchange_symbol: str, interval: str = "1", bars_count: int = 10
     ) -> AsyncGenerator[dict[str, Any], None]:
-        """Stream what the server sends for one symbol, chart and quote, as decoded JSON and otherwise as it comes.
+        """Stream what the server sends for one symbol, chart and quote, as decoded JSON and otherwise unchanged.
 
         Also what concerns the whole connection: heartbeats as `{"m": "~h~", "p": ["7"]}`, and a late hello, without
-        `m`. Errors are messages here and end nothing. `messages` has typed views of what is yielded.
+        `m`. Errors are yielded like any message and do not end the stream. `messages` has typed views of all of them.
         """
         request = HistoryRequest(exchange_symbol, interval, bars_count=bars_count)
         service = await self._setup_services()
@@ -209,10 +209,10 @@ class OHLCV:
     async def get_latest_trade_info(self, exchange_symbol: list[str]) -> AsyncGenerator[dict[str, Any], None]:
         """Stream the quotes of many symbols over one session as messages `{"m": "qsd", "p": [session, quote]}`.
 
-        The quote holds what the wire sent (`n` symbol, `s` status, `v` changed fields) and beside it every value
-        known so far (`lp`, `ch`, `chp`, `volume`, ...), where the document's examples read them; one that the server
-        says it has not is left out. The document reads the volume from `v`: formatted as a number, `v` is the volume. A
-        symbol that the server refuses comes with `s` "error" or "permission_denied" and `errmsg`; the others go on.
+        The quote holds what the wire sent (`n` symbol, `s` status, `v` changed fields) and, where the documented
+        examples read them, all values known so far (`lp`, `ch`, `chp`, `volume`, ...) except those that the server
+        declares absent. The examples read the volume from `v`: formatted as a number, `v` is the volume. A refused
+        symbol comes with `s` "error" or "permission_denied" and `errmsg`; the others continue.
         """
         async with aclosing(self._quotes(exchange_symbol)) as quotes:
             async for event, fields in quotes:
@@ -224,7 +224,7 @@ class OHLCV:
                 yield {"m": "qsd", "p": [event.session, quote]}
 
     async def get_quotes(self, exchange_symbol: Sequence[str]) -> dict[str, QuoteSymbolData | SymbolError]:
-        """The state of each symbol's quote now, once; a SymbolError stands where the server refused one.
+        """The current quote of each symbol, once; a SymbolError in place of each that the server refused.
 
         Raises NoBarsError if the server has not completed every quote within the client's time limit (30 s).
         """
@@ -254,7 +254,7 @@ class OHLCV:
         return quotes
 
     async def symbol_info(self, exchange_symbol: str) -> SymbolInfo:
-        """What the server says of an instrument: trading hours, time zone, price scale, currency, type, delay.
+        """What the server says about an instrument: trading hours, time zone, price scale, currency, type, delay.
 
         Raises SymbolError if it does not know the symbol, EntitlementError if the account may not have it.
         """

@@ -60,7 +60,7 @@ class SeriesPager:
     `now_s` is the server's time as far as known; it only sizes the first page and judges the newest bar until the
     server states its own time. After each `receive`, `history` or `error` may be set: then the pager is done. Or
     `wants_session` is: then call `resume` with a new session, as after a lost connection.
-    `progress` counts what brought the answer nearer; live updates of a series that is never completed do not.
+    `progress` counts the events that brought the answer nearer: not live updates of a series that is never completed.
     """
 
     def __init__(self, request: HistoryRequest, session: str, *, now_s: float) -> None:
@@ -145,14 +145,14 @@ class SeriesPager:
             self._fail(failure_of(self.request, event))
         return []
 
-    def go_on_unanswered(self) -> bool:
-        """True if a new session is worth a try after the server kept silent: it may not know what it was asked."""
+    def retry_after_silence(self) -> bool:
+        """True if a new session is worth a try after the server kept silent: it may not know the command."""
         if self._leg is _Leg.OLDER and math.isinf(self._oldest_seen) and self._can_join:
             self._start_afresh()
         return self.wants_session
 
     def cut_short(self) -> SeriesHistory | None:
-        """What whole pages have brought, `limited`; None if there is none. The server gave no more."""
+        """End with what whole pages have brought, as `limited`; None if that is nothing."""
         if self._settled is None or self._leg is not _Leg.NEWEST:
             return None
         self._bars.drop_before(self._settled)
@@ -215,7 +215,7 @@ class SeriesPager:
         elif self._leg is _Leg.GAP:
             self._finish()
         elif not self._bars.rows and not event.data_completed:
-            damage = f": {self._rejected} rows were no bars" if self._rejected else ""
+            damage = f": {self._rejected} rows were not bars" if self._rejected else ""
             self.error = NoBarsError(f"{self.request}: the server completed the series without a bar{damage}")
         else:
             self._settled = self._bars.oldest
@@ -316,7 +316,7 @@ class SeriesPager:
         return min(missing, PAGE_BARS)
 
     def _bars_between(self, start_s: float, end_s: float) -> int:
-        """At most so many bars lie between: a market that never closes; two more for the edges."""
+        """How many bars lie between at most, in a market that never closes; two more for the edges."""
         if not self.request.width.is_time_based:
             return PAGE_BARS
         return max(math.ceil((end_s - start_s) / self.request.width.seconds), 0) + 2
@@ -377,7 +377,7 @@ def open_series(session: str, spec: str, resolution: str, span: "int | protocol.
 
 
 def failure_of(request: HistoryRequest, event: protocol.Event) -> TradingViewError | None:
-    """The error that an event means for the request, None if it is no refusal."""
+    """The error that an event means for the request, None if it refuses nothing."""
     if isinstance(event, protocol.SymbolFailed):
         if event.reason.startswith("permission denied"):
             return EntitlementError(request.symbol, str(request.width), event.reason)

@@ -15,10 +15,10 @@ What is ugly, and why it is so:
   tick marks arrive. What carries no bars becomes `Ignored`, by name.
 * Bars older than what was loaded come with negative indices, and indices shift. The time of a bar is its only
   identity; indices are not decoded.
-* A row has five values where the instrument has no volume. Rows that are no bars (nulls, text, a missing value, a
+* A row has five values where the instrument has no volume. Rows that are not bars (nulls, text, a missing value, a
   time between two seconds, a price of 1e+100, which means "none") are dropped and counted, never repaired.
 * Which packets carry the server's time differs (`du` and `qsd` do not): `server_time_ms` holds the newest one seen.
-* What nobody reads may be missing or of any type; a message is malformed only where what it says cannot be known.
+* What nobody reads may be missing or of any type; a message is malformed only if its meaning cannot be known.
 * An error's scope is in its method: `symbol_error` and `series_error` end one series, `critical_error` one session,
   `protocol_error` the connection.
 
@@ -42,7 +42,7 @@ _LEGACY_JSON = "~j~"
 
 # The server prints 1e+100 where it has no value: in `volume` and in studies, never yet in a price (PROTOCOL.md §2).
 _NO_VALUE = 1e100
-# The moments that a datetime can hold, in UTC seconds: what lies outside is no time, whatever it is.
+# The moments that a datetime can hold, in UTC seconds: what lies outside is not a time.
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
 
 
@@ -100,7 +100,7 @@ class SymbolFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class BarsReceived(Event):
-    """Bars of one series, as sent: rows `[time, open, high, low, close]` or with volume behind.
+    """Bars of one series, as sent: rows `[time, open, high, low, close]`, or with the volume behind.
 
     `is_snapshot` tells `timescale_update` from `du`. `close_time` is the end of the newest bar of the series in
     UTC seconds, `time_ms` the server's clock, both None where the server left them out.
@@ -249,7 +249,7 @@ class ServerProtocol:
         self._outgoing.append(encode_message(method, params, time_ms=time_ms))
 
     def send_payload(self, payload: str) -> None:
-        """Queue a payload that is no message: the hello, a heartbeat, or bytes for a fault."""
+        """Queue a payload that is not a message: the hello, a heartbeat, or bytes for a fault."""
         self._outgoing.append(encode_packet(payload))
 
     def text_to_send(self) -> str:
@@ -258,7 +258,7 @@ class ServerProtocol:
         return "".join(outgoing)
 
 
-# `("bar_count", moment, count)`: so many bars up to a moment in UTC seconds, which create_series takes for a count.
+# `("bar_count", moment, count)`: that many bars up to a moment in UTC seconds; create_series takes it for a count.
 BarsUpTo = tuple[Literal["bar_count"], int, int]
 
 
@@ -404,7 +404,7 @@ def _decode_envelope(payload: str) -> _Envelope:
 
 
 def _decode_odd_envelope(payload: str) -> _Envelope:
-    """The slow way, for a time that is no number, or parameters that are no list in a message nobody reads."""
+    """The slow way, for a time that is not a number, or parameters that are not a list in a message nobody reads."""
     message = _loose.decode(payload)
     if not isinstance(message, dict) or not isinstance(message.get("m"), str | None):
         raise ProtocolError("a message is neither a method with parameters nor a hello")

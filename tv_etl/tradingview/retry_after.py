@@ -10,7 +10,8 @@ MAX_RETRY_AFTER_S = 3_600.0
 def read_retry_after(text: str, date: str = "") -> float | None:
     """Seconds from Retry-After, which is a number or an HTTP date; None if it is neither.
 
-    A date counts from the answer's own `date` header, so that our clock does not matter; without one it says nothing.
+    A date is measured from the answer's own `date` header, so that our clock does not matter; without that it is
+    ignored.
     """
     text = text.strip()
     if text.isascii() and text.isdigit():

@@ -74,7 +74,7 @@ class ScanSort(_Frozen):
 class ScanRequest(_Frozen):
     """What to look for. `market` is a country such as `america`, or `crypto`, `forex`, `futures`, `cfd`, `global`, ...
 
-    `limit` None means every row that there is.
+    `limit` None means every row.
     """
 
     market: str = Field(
@@ -83,9 +83,11 @@ class ScanRequest(_Frozen):
     columns: tuple[str, ...] = Field(
         default=("name", "description", "type", "exchange", "currency"), description="Columns of the answer."
     )
-    filters: tuple[ScanFilter, ...] = Field(default=(), description="Conditions that all must hold, see ScanFilter.")
-    sort: ScanSort | None = Field(default=None, description="The order that limit cuts, see ScanSort.")
-    limit: int | None = Field(default=50, ge=1, description="So many at most; null for all.")
+    filters: tuple[ScanFilter, ...] = Field(
+        default=(), description="Conditions, all of which must hold; see ScanFilter."
+    )
+    sort: ScanSort | None = Field(default=None, description="Sort order, applied before limit; see ScanSort.")
+    limit: int | None = Field(default=50, ge=1, description="At most this many rows; null for all.")
 
     def body(self, first: int, end: int) -> bytes:
         """The JSON that asks for the rows from `first` up to `end`."""
@@ -104,7 +106,7 @@ class ScanRequest(_Frozen):
 
 @dataclass(frozen=True)
 class ScanRow:
-    """One symbol that was found, with the value of each column that was asked for."""
+    """One symbol that was found, with the value of each requested column."""
 
     symbol: str
     values: Mapping[str, Any]
@@ -113,10 +115,10 @@ class ScanRow:
 class ScannerService:
     """A client of the screener.
 
-    The address is `base_url`, else the environment's TV_ETL_SCANNER_URL, else TradingView's. Each try for a page ends
-    after `try_s`; what is worth it is tried again, after what the server wishes or a growing delay, until `retry_s` of
-    delays are spent on a page; a scan waits `timeout_s` in all for its answers, whatever its consumer takes.
-    Raises ScannerError for an address that is none.
+    The address is `base_url`, else the environment's TV_ETL_SCANNER_URL, else TradingView's. Each attempt at a page
+    ends after `try_s`. A failure worth it is tried again, after the delay that the server asks for or a growing one,
+    until a page has cost `retry_s` of delays. A scan waits for its answers `timeout_s` in all, not counting the time
+    that its consumer takes. Raises ScannerError for a malformed address.
     """
 
     def __init__(
@@ -136,8 +138,8 @@ class ScannerService:
         """Yield each symbol that is found once, in the server's order.
 
         The server sorts anew for every page: a symbol that moves between pages meanwhile is not yielded twice, but
-        may be missed. Raises ScannerError: for a refusal, with the server's reason; if no whole answer came in time;
-        and if the pages end before the rows that they announce.
+        may be missed. Raises ScannerError: for a refusal, with the server's reason; if no complete answer came in time;
+        and if the pages end before they have brought as many rows as they announce.
         """
         asked, seen, left_s = 0, set[str](), self._timeout_s
         async with self._client() as client:
@@ -158,7 +160,7 @@ class ScannerService:
                     return
 
     async def symbols(self, request: ScanRequest) -> list[str]:
-        """The symbols that are found, in the server's order. Raises what `scan` does."""
+        """The symbols that are found, in the server's order. Raises the same errors as `scan`."""
         async with aclosing(self.scan(request.model_copy(update={"columns": ("name",)}))) as rows:
             return [row.symbol async for row in rows]
 
@@ -177,7 +179,7 @@ class ScannerService:
             try:
                 try_s = min(self._try_s, deadline - loop_time())
                 if try_s <= 0:
-                    raise ScannerError(f"{self._host}: no whole scan within {self._timeout_s:.0f} s", retryable=True)
+                    raise ScannerError(f"{self._host}: no complete scan within {self._timeout_s:.0f} s", retryable=True)
                 return await self._try(client, request, request.body(first, end), try_s)
             except ScannerError as error:
                 delay_s = backoff.next_delay_s(error.retry_after_s or 0.0) if error.retryable else None
@@ -195,7 +197,7 @@ class ScannerService:
             # One deadline for the whole: per-read time-outs would let a dripping server go on for ever.
             status, answer_headers, answer = await asyncio.wait_for(_exchange(client, wanted), try_s)
         except (asyncio.TimeoutError, httpx.TimeoutException):
-            raise ScannerError(f"{self._host}: no whole answer within {try_s:.1f} s", retryable=True) from None
+            raise ScannerError(f"{self._host}: no complete answer within {try_s:.1f} s", retryable=True) from None
         except httpx.TransportError as error:
             name = type(error).__name__
             raise ScannerError(f"{self._host}: {name}: {str(error)[:_MAX_REASON_LENGTH]}", retryable=True) from None
@@ -226,11 +228,11 @@ def _read_page(host: str, answer: bytes, columns: int) -> _Page:
     try:
         page = msgspec.json.decode(answer, type=_Page)
     except msgspec.DecodeError as error:
-        raise ScannerError(f"{host}: the answer is no scan: {error}") from None
+        raise ScannerError(f"{host}: the answer is not a scan result: {error}") from None
     if page.error is not None:
         raise ScannerError(f"{host}: the screener refused: {page.error[:_MAX_REASON_LENGTH]}")
     if any(len(row.d) != columns for row in page.data or ()):
-        raise ScannerError(f"{host}: the answer has rows of other than {columns} columns")
+        raise ScannerError(f"{host}: a row of the answer has other than {columns} columns")
     return page
 
 
@@ -251,7 +253,7 @@ def _refusal(host: str, status: int, headers: httpx.Headers, answer: bytes) -> S
 
 
 async def _exchange(client: httpx.AsyncClient, request: httpx.Request) -> tuple[int, httpx.Headers, bytes]:
-    """Status, headers and the unpacked body. Raises ScannerError for a body that is too long or cannot be unpacked."""
+    """Status, headers and the decompressed body. Raises ScannerError if that is too long or cannot be decompressed."""
     host = request.url.netloc.decode()
     response = await client.send(request, stream=True)
     try:
@@ -266,7 +268,7 @@ async def _exchange(client: httpx.AsyncClient, request: httpx.Request) -> tuple[
     if encoding == "identity":
         return response.status_code, response.headers, bytes(body)
     if encoding != "gzip":
-        raise ScannerError(f"{host}: the answer is packed with {encoding!r}, which was not asked for")
+        raise ScannerError(f"{host}: the answer is compressed with {encoding!r}: expected gzip")
     return response.status_code, response.headers, _unpack(host, bytes(body))
 
 
@@ -276,11 +278,11 @@ def _unpack(host: str, body: bytes) -> bytes:
     try:
         unpacked = packer.decompress(body, MAX_BODY_BYTES + 1)
     except zlib.error as error:
-        raise ScannerError(f"{host}: the answer cannot be unpacked: {error}") from None
+        raise ScannerError(f"{host}: the answer cannot be decompressed: {error}") from None
     if len(unpacked) > MAX_BODY_BYTES:
         raise _too_long(host)
     if not packer.eof:
-        raise ScannerError(f"{host}: the packed answer is cut off", retryable=True)
+        raise ScannerError(f"{host}: the compressed answer is cut off", retryable=True)
     return unpacked
 
 
@@ -297,7 +299,7 @@ def _tls_context(base_url: str) -> Any:
 
 
 def _checked(text: str) -> str:
-    """The base address without a slash at its end; a secret in it would end up in logs, so that there may be none."""
+    """The base address without a trailing slash. Raises ScannerError for one with a secret: it would be logged."""
     try:
         url = httpx.URL(text)
     except (httpx.InvalidURL, UnicodeError, ValueError):
@@ -305,5 +307,5 @@ def _checked(text: str) -> str:
     if url.scheme not in ("https", "http") or not url.host:
         raise ScannerError("the scanner's address: expected https://host")
     if url.userinfo or url.query or url.fragment:
-        raise ScannerError(f"the scanner's address: expected https://{url.host} without password, query and fragment")
+        raise ScannerError(f"the scanner's address: expected https://{url.host} without password, query or fragment")
     return text.rstrip("/")

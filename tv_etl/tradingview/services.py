@@ -1,8 +1,8 @@
 """The two services under the client: one WebSocket, and the sessions that live on it.
 
 `ConnectionService` owns the connection: it signs in, answers heartbeats and routes events by session.
-`MessageService` opens sessions on a connection, runs history requests and keeps live subscriptions going over
-reconnects. What a network can do wrong has become one of `errors` below them, in `websocket`.
+`MessageService` opens sessions on a connection, runs history requests and keeps live subscriptions going across
+reconnects. Below them, in `websocket`, whatever a network can do wrong has become one of `errors`.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ from tv_etl.tradingview.errors import (
 )
 from tv_etl.tradingview.models import ANSWER_LIMIT_S, HistoryRequest, SeriesHistory
 from tv_etl.tradingview.paging import SeriesPager, is_pace_refusal
-from tv_etl.tradingview.websocket import WebSocket, final, host_of, loop_time, open_websocket
+from tv_etl.tradingview.websocket import WebSocket, final_failure, host_of, loop_time, open_websocket
 
 DEFAULT_WS_URL = "wss://data.tradingview.com/socket.io/websocket?from=screener%2F"
 # Serves what a paid plan includes (PROTOCOL.md §1.8).
@@ -50,7 +50,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Limits:
-    """How long is waited for what, in seconds; the defaults suit TradingView over an ordinary line.
+    """How long to wait for what, in seconds; the defaults suit TradingView over an ordinary line.
 
     `open_s` for a connection, and for the token of a session. `alive_s` without a sign of life ends a connection: no
     message, no answer to a ping, and less of a long message than 1,000 bytes a second. `silence_s` without any message
@@ -71,7 +71,7 @@ class Limits:
 class Inbox:
     """The events of one session, in order, until it or the connection fails.
 
-    Where `raw_sessions` are named, also every payload of those sessions as it came ("": of the whole connection).
+    With `raw_sessions`, also every payload of those sessions as it came ("" stands for the whole connection).
     """
 
     def __init__(self, raw_sessions: Collection[str] = ()) -> None:
@@ -81,9 +81,9 @@ class Inbox:
         self._characters = 0
 
     def put(self, event: protocol.Event, characters: int = 0) -> None:
-        """Append an event that came in so many characters.
+        """Append an event that came in that many characters.
 
-        A consumer too far behind gets an error instead of it and all later ones.
+        A consumer that is too far behind gets an error instead of this event and all later ones.
         """
         if self._failure is not None:
             return
@@ -95,7 +95,7 @@ class Inbox:
         self._queue.put_nowait((event, characters))
 
     def fail(self, error: TradingViewError) -> None:
-        """End the inbox: what is queued is still delivered, then the error is raised for ever."""
+        """End the inbox: what is queued is still delivered, then every `next` raises the error."""
         if self._failure is None:
             self._failure = error
             self._queue.put_nowait((error, 0))
@@ -130,9 +130,9 @@ class Inbox:
 class ConnectionService:
     """One WebSocket to TradingView, or to anything that speaks its protocol.
 
-    The address is `ws_url`, else the environment's TV_ETL_WS_URL, else TradingView's, which is another one for
-    accounts with a paid plan. The connection is anonymous without an `auth_token` or an `account`. Use it as an async
-    context manager, or call `connect` and `close`.
+    The address is `ws_url`, else the environment's TV_ETL_WS_URL, else TradingView's (paid plans have one of their
+    own). The connection is anonymous without an `auth_token` or an `account`. Use it as an async context manager, or
+    call `connect` and `close`.
     """
 
     def __init__(
@@ -195,7 +195,7 @@ class ConnectionService:
             if self._token.has_plan and self.ws_url == DEFAULT_WS_URL:
                 self.ws_url = PAID_WS_URL
             if not self._token.is_anonymous and not is_private(self.ws_url, "wss"):
-                raise AuthError(f"{host_of(self.ws_url)}: an account's token is sent over wss:// only")
+                raise AuthError(f"{host_of(self.ws_url)}: an account's token is only sent over wss://")
             limits = self.limits
             socket = await open_websocket(
                 self.ws_url, open_s=limits.open_s, alive_s=limits.alive_s, silence_s=limits.silence_s
@@ -211,14 +211,14 @@ class ConnectionService:
             socket = self._socket
             if socket is not None:
                 # Nobody may take this for a loss and connect again.
-                self._lose(socket, final(f"{socket.host}: the connection was closed"))
+                self._lose(socket, final_failure(f"{socket.host}: the connection was closed"))
                 await self._stop_reader()
                 await socket.close()
             elif self._reader is not None:
                 await asyncio.wait({self._reader})  # it closes the connection that was lost
 
     async def send(self, *commands: protocol.Command) -> None:
-        """Send commands. Raises ConnectionFailedError if the connection is not open, or what ended it."""
+        """Send commands. Raises what ended the connection, or ConnectionFailedError if it was never open."""
         socket, reader = self._socket, self._reader
         if socket is None or reader is None:
             raise self._last_word()
@@ -261,7 +261,7 @@ class ConnectionService:
         return self._loss.with_traceback(None)
 
     async def _read(self, socket: WebSocket) -> None:
-        failure: TradingViewError = final(f"{socket.host}: the connection was closed")
+        failure: TradingViewError = final_failure(f"{socket.host}: the connection was closed")
         try:
             while True:
                 self._receive(await socket.receive())
@@ -314,7 +314,7 @@ class ConnectionService:
         if "banned" in reason or (
             "connections limit" not in reason and loop_time() - self._refused_at < self.limits.reconnect_s
         ):
-            return final(f"{host}: {reason}")
+            return final_failure(f"{host}: {reason}")
         self._refused_at = loop_time()  # once it may have been bad luck; again soon it is what we ask
         return ConnectionFailedError(f"{host}: {reason}")
 
@@ -334,10 +334,11 @@ class MessageService:
     async def fetch(
         self, request: HistoryRequest, *, timeout_s: float = ANSWER_LIMIT_S, pager: SeriesPager | None = None
     ) -> SeriesHistory:
-        """Fetch one series over a chart session of its own, paging as deep as the request wants.
+        """Fetch one series over a chart session of its own, paging as deep as the request needs.
 
-        A `pager` that an earlier try left unfinished goes on from its last whole page. Raises NoBarsError if the answer
-        makes no progress for `limits.progress_s` or is not whole after `timeout_s`, and whatever the server refuses.
+        A `pager` that an earlier try left unfinished continues from its last whole page. Raises NoBarsError if the
+        answer makes no progress for `limits.progress_s` or is incomplete after `timeout_s`, and other errors for what
+        the server refuses.
         """
         deadline = loop_time() + timeout_s
         await self.connection.connect()
@@ -348,19 +349,19 @@ class MessageService:
                 try:
                     await self._run(pager, inbox, deadline)
                 except asyncio.TimeoutError:
-                    if loop_time() < deadline and pager.go_on_unanswered():
+                    if loop_time() < deadline and pager.retry_after_silence():
                         continue
                     limit_s = timeout_s if loop_time() >= deadline else self.connection.limits.progress_s
-                    raise NoBarsError(f"{request}: no whole answer from the server within {limit_s:.1f} s") from None
+                    raise NoBarsError(f"{request}: no complete answer from the server within {limit_s:.1f} s") from None
         if pager.history is None:
             raise pager.error or NoBarsError(f"{request}: no answer")
         return pager.history
 
-    async def fetch_over_losses(self, request: HistoryRequest, *, timeout_s: float = ANSWER_LIMIT_S) -> SeriesHistory:
-        """`fetch` for one caller who waits: what can be mended within `timeout_s` is, and short is better than nothing.
+    async def fetch_with_recovery(self, request: HistoryRequest, *, timeout_s: float = ANSWER_LIMIT_S) -> SeriesHistory:
+        """`fetch` for a caller who waits: recovers from what it can within `timeout_s`, and prefers a part to nothing.
 
-        It goes on in a new connection when one is lost after a whole page, and opens its session later where the server
-        wants them slower. Where older bars do not come any more the history ends `limited` with those that came.
+        It continues on a new connection if one is lost after a whole page, and tries again later if the server wants
+        sessions opened more slowly. If older bars stop coming, the history is `limited` to those that came.
         """
         deadline = loop_time() + timeout_s
         backoff = Backoff(self.connection.limits.retry_s)
@@ -372,7 +373,7 @@ class MessageService:
                 history = pager.cut_short()
                 if history is None:
                     raise
-                _log.warning("%s; %d bars came before", error, len(history.rows))
+                _log.warning("%s; the %d bars that came before are kept", error, len(history.rows))
                 return history
             except (ConnectionFailedError, SeriesError) as error:
                 wish_s = error.retry_after_s if isinstance(error, ConnectionFailedError) else None
@@ -406,10 +407,10 @@ class MessageService:
     ) -> AsyncGenerator[protocol.Event, None]:
         """Yield the events of one session for as long as the caller listens.
 
-        After a lost connection the same commands are sent again in a new session, with jittered exponential
-        backoff that all subscriptions of this service share, until `limits.reconnect_s` of delays brought no data; the
-        consumer sees the server's fresh snapshot then. So is a session that the server ended with an error, once in
-        `limits.reconnect_s`. `name` stands in errors; `raw_sessions` says whose payloads are
+        After a lost connection the same commands are sent again in a new session, and the consumer sees the server's
+        fresh snapshot. The delays are a jittered exponential backoff that all subscriptions of this service share,
+        until `limits.reconnect_s` of them have brought no data. A session that the server ends with an error is opened
+        again too, once in `limits.reconnect_s`. Errors begin with `name`; `raw_sessions` says whose payloads are
         yielded as well. Raises NoBarsError if the first answer is late.
         """
         has_data = False

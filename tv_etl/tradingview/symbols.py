@@ -1,6 +1,6 @@
 """Symbols (`EXCHANGE:TICKER`) and the spec that asks the server for one with given settings.
 
-Checks form only; whether a symbol exists is the server's to say.
+Checks form only; whether a symbol exists is for the server to say.
 """
 
 import json
@@ -24,7 +24,7 @@ _SYMBOL = re.compile(r"""[A-Z0-9_]+:[^\s|\[\],"'\\<>\x00-\x1f\x7f]+""")
 def check_symbol(text: str) -> str:
     """Return the symbol unchanged if its form is `EXCHANGE:TICKER`.
 
-    Tickers may be futures (`GC1!`), perpetuals (`BTCUSDT.P`), numbers (`005930`), spreads (`A/NYSE:B`) and hold
+    Tickers may be futures (`GC1!`), perpetuals (`BTCUSDT.P`), numbers (`005930`), spreads (`A/NYSE:B`), and contain
     `& . - !` or letters of any script. Raises SymbolError, which says what would be right.
     """
     if not isinstance(text, str) or not _SYMBOL.fullmatch(text):

@@ -2,7 +2,7 @@
 
 TradingView sends its own calendar with every resolved symbol: a session string, a time zone, holidays and
 corrections. This module reads it; no other calendar is consulted, because the bars follow that one. Pure: it
-reads no clock and no file. The market server, the bar store's gap report and the checks use it.
+reads no clock and no file. The lake's gaps and the checks use it.
 
 A *trading day* is the date a session belongs to; an overnight session opens on the evening before it.
 
@@ -12,8 +12,8 @@ A *trading day* is the date a session belongs to; an overnight session opens on 
     0900-1130,1230-1500           a break at noon
     0930-1600:23456               on the named trading days, 1 = Sunday ... 7 = Saturday
     0900-1630|0900-1400:2         a part with days replaces the one without, here on Mondays
-    1;1000-1500:12345             a week begins on the named day, here on Sunday (Monday if unsaid)
-    1800F2-1700                   the time lies so many days before the trading day; a bare F is one day
+    1;1000-1500:12345             a week begins on the named day, here on Sunday (by default Monday)
+    1800F2-1700                   the time lies that many days before the trading day; a bare F is one day
 """
 
 import json
@@ -63,7 +63,7 @@ class TradingHoursError(ValueError):
 
 
 class GapRun(NamedTuple):
-    """Bars that should follow each other and are all absent: opens of the first and the last, and how many."""
+    """Consecutive bars that should exist and do not: opens of the first and the last, and how many."""
 
     first: int
     last: int
@@ -105,7 +105,7 @@ class TradingHours:
 
     @classmethod
     def of_symbol(cls, info: Mapping[str, Any], session: str = "regular") -> "TradingHours":
-        """Read the hours from a `symbol_resolved` description; what it does not say is 24x7 in UTC.
+        """Read the hours from a `symbol_resolved` description; the defaults are 24x7 and UTC.
 
         A description without a subsession of that name falls back to the hours it was resolved with.
         Raises TradingHoursError where a text is malformed.
@@ -129,7 +129,7 @@ class TradingHours:
         try:
             fields = json.loads(text)
             if not all(isinstance(value, str) for value in fields.values()):
-                raise TypeError("every field is a text")
+                raise TypeError("every field must be a string")
             return cls(**fields)
         except TradingHoursError:
             raise
@@ -155,7 +155,7 @@ class TradingHours:
         return Sessions(*_sessions(_calendar(self), since, until))
 
     def whole_sessions(self, interval: Interval, run: "GapRun") -> int:
-        """How many sessions lie wholly in a run of bars: trading days, or bars of a day and more."""
+        """How many sessions lie wholly in a run of bars: trading days, or the bars themselves from a day on."""
         if not interval.is_intraday:
             return run.bars
         until = run.last + interval.seconds
@@ -217,7 +217,7 @@ class TradingHours:
 def gap_runs(expected: Seconds, stored: Seconds) -> list[GapRun]:
     """Runs of expected bars that are not stored, oldest first. Both ascend.
 
-    Stored bars that nobody expected are no gap.
+    Stored bars that nobody expected are not gaps.
     """
     places = np.searchsorted(stored, expected)
     known = places < stored.size
@@ -257,7 +257,7 @@ def _calendar(hours: TradingHours) -> _Calendar:
     for part in filter(None, hours.corrections.split(";")):
         ranges, colon, days = part.rpartition(":")
         if not colon:
-            raise TradingHoursError(hours.corrections, f"{part!r} names no day")
+            raise TradingHoursError(hours.corrections, f"{part!r} names no day: expected e.g. 0930-1300:20251128")
         exceptions.update(dict.fromkeys(_parse_days(days), () if ranges == "dayoff" else _parse_ranges(ranges)))
     spans = [span for ranges in (*week, *exceptions.values()) for span in ranges]
     return _Calendar(
@@ -290,7 +290,7 @@ def _parse_session(text: str) -> tuple[tuple[_Ranges, ...], int]:
         for digit in sorted(set(days or "")):
             by_day.setdefault(int(digit) - 1, []).extend(ranges)
     if not everyday and not by_day:
-        raise TradingHoursError(text, "it names no hours")
+        raise TradingHoursError(text, "it names no hours: expected e.g. 0930-1600")
     for day in {*range(7)} - _WEEKEND:
         by_day.setdefault(day, everyday)
     return tuple(tuple(sorted(by_day.get(day, ()))) for day in range(7)), first_weekday
@@ -348,7 +348,7 @@ def _parse_zone(name: str) -> ZoneInfo:
 def _whole_second(at: datetime) -> int:
     """The first whole second not before `at`: no whole second lies between the two."""
     if at.tzinfo is None:
-        raise ValueError(f"{at.isoformat()} has no time zone")
+        raise ValueError(f"{at.isoformat()} has no time zone: pass an aware datetime")
     return math.ceil(at.timestamp())
 
 
@@ -430,4 +430,4 @@ def _groups(calendar: _Calendar, days: Seconds, interval: Interval) -> Seconds:
     if interval.unit == "mo" and 12 % interval.count == 0:
         months = days.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
         return months // interval.count
-    raise IntervalError(interval.token, "which days share a bar is not known")
+    raise IntervalError(interval.token, "it is not known which days share a bar")

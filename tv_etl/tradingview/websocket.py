@@ -184,7 +184,7 @@ class _ConnectWithoutRedirects(connect):
 async def open_websocket(url: str, *, open_s: float, alive_s: float, silence_s: float) -> WebSocket:
     """Open a WebSocket within `open_s`, ignoring proxies of the environment and refusing redirects.
 
-    The connection ends without a sign of life for `alive_s`, or without a message for `silence_s`.
+    The connection is ended after `alive_s` without a sign of life, or `silence_s` without a message.
     """
     try:
         connection = await _open(url, open_s)
@@ -196,7 +196,7 @@ async def open_websocket(url: str, *, open_s: float, alive_s: float, silence_s: 
 
 
 def loop_time() -> float:
-    """Seconds by the clock of the running loop: the one that its timers go by, so that a wait has one clock only."""
+    """Seconds by the clock of the running loop: the one that its timers go by, so that every wait has one clock."""
     return asyncio.get_running_loop().time()
 
 
@@ -209,8 +209,8 @@ def host_of(url: str) -> str:
     return authority or _without_secrets(url)
 
 
-def final(message: str) -> ConnectionFailedError:
-    """An error of the connection that trying again does not mend."""
+def final_failure(message: str) -> ConnectionFailedError:
+    """A failed connection for which trying again is no use."""
     error = ConnectionFailedError(message)
     error.retryable = False
     return error
@@ -235,9 +235,9 @@ async def _open(url: str, open_s: float) -> _CountingConnection:
     except ssl.SSLEOFError:
         raise ConnectionFailedError(f"{host}: the connection was closed during the TLS handshake") from None
     except ssl.SSLCertVerificationError as error:
-        raise final(f"{host}: TLS failed: {error.verify_message}") from None
+        raise final_failure(f"{host}: TLS failed: {error.verify_message}") from None
     except ssl.SSLError as error:
-        raise final(f"{host}: TLS failed: {error.reason}") from None
+        raise final_failure(f"{host}: TLS failed: {error.reason}") from None
     except (asyncio.TimeoutError, TimeoutError):
         raise ConnectionFailedError(f"{host}: no WebSocket within {open_s:g} s") from None
     except OSError as error:
@@ -245,12 +245,12 @@ async def _open(url: str, open_s: float) -> _CountingConnection:
     except InvalidMessage as error:
         if isinstance(error.__cause__, EOFError):
             raise ConnectionFailedError(f"{host}: the connection was closed during the handshake") from None
-        raise final(f"{host}: no WebSocket handshake: the answer is not HTTP") from None
+        raise final_failure(f"{host}: no WebSocket handshake: the answer is not HTTP") from None
     except (InvalidURI, ValueError):
         # ValueError: a port or a name that no address can have.
-        raise final(f"ws_url {_without_secrets(url)!r}: expected ws://host/path or wss://host/path") from None
+        raise final_failure(f"ws_url {_without_secrets(url)!r}: expected ws://host/path or wss://host/path") from None
     except WebSocketException as error:
-        raise final(f"{host}: no WebSocket handshake: {type(error).__name__}") from None
+        raise final_failure(f"{host}: no WebSocket handshake: {type(error).__name__}") from None
     assert isinstance(connection, _CountingConnection)
     return connection
 
@@ -263,8 +263,8 @@ def _bad_status(host: str, refusal: InvalidStatus) -> TradingViewError:
         wish_s = read_retry_after(_first(headers.get_all("Retry-After")), _first(headers.get_all("Date")))
         return ConnectionFailedError(f"{host}: HTTP {status} instead of a WebSocket", retry_after_s=wish_s)
     if 300 <= status < 400:
-        return final(f"{host}: HTTP {status} instead of a WebSocket: redirects are refused")
-    return final(f"{host}: HTTP {status} instead of a WebSocket")
+        return final_failure(f"{host}: HTTP {status} instead of a WebSocket: redirects are refused")
+    return final_failure(f"{host}: HTTP {status} instead of a WebSocket")
 
 
 def _first(values: list[str]) -> str:

@@ -200,7 +200,7 @@ def test_a_paid_plan_uses_its_own_host(plan: str | None, is_paid: bool, monkeypa
 
 def test_a_token_is_not_sent_in_the_clear_over_a_network() -> None:
     async def run() -> None:
-        with pytest.raises(AuthError, match=r"192\.0\.2\.1: an account's token is sent over wss:// only"):
+        with pytest.raises(AuthError, match=r"192\.0\.2\.1: an account's token is only sent over wss://"):
             await ConnectionService("ws://192.0.2.1/", auth_token="abc", limits=QUICK).connect()
 
     own_clock.run(run())
@@ -406,7 +406,7 @@ def test_a_session_is_not_sent_to_whom_nobody_vouches_for() -> None:
 
 
 def test_a_session_is_not_sent_in_the_clear_over_a_network() -> None:
-    with pytest.raises(AuthError, match="https only"):
+    with pytest.raises(AuthError, match="only sent over https"):
         Account(session_id="s3ss10n", site_url="http://192.0.2.1/")
 
 
@@ -457,9 +457,9 @@ def test_a_secret_shows_itself_to_nobody(secret: Secret) -> None:
     assert secret.reveal() == "CANARY"
     for shown in (repr(secret), str(secret), f"{secret}", f"{secret!r}", "%s" % secret, repr({"a": [secret]})):  # noqa: UP031
         assert "CANARY" not in shown
-    with pytest.raises(TypeError, match="not pickled"):
+    with pytest.raises(TypeError, match="cannot be pickled"):
         pickle.dumps(secret)
-    with pytest.raises(TypeError, match="not pickled"):
+    with pytest.raises(TypeError, match="cannot be pickled"):
         copy.deepcopy(secret)
 
 

@@ -358,7 +358,7 @@ def test_rows_that_are_no_bars_are_told(caplog: pytest.LogCaptureFixture) -> Non
 
     async def test(client: OHLCV, server: Script) -> None:
         assert len(await client.get_historical_ohlcv("X:Y", "1", 5)) == 4
-        assert "X:Y 1m: 1 rows of the answer were no bars" in caplog.text
+        assert "X:Y 1m: 1 rows of the answer were not bars" in caplog.text
 
     run(damaged, test)
 
@@ -462,7 +462,7 @@ def test_the_defaults_are_the_promised_ones() -> None:
 def test_a_count_that_is_no_whole_number_is_named(count: Any) -> None:
     async def main() -> None:
         async with OHLCV("ws://127.0.0.1:1/") as client:
-            with pytest.raises(ValueError, match=f"bars_count {count!r} is no whole number"):
+            with pytest.raises(ValueError, match=f"bars_count {count!r} is not a whole number"):
                 await client.get_historical_ohlcv("X:Y", "1", count)
 
     own_clock.run(main())

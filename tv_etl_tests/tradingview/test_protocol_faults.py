@@ -374,9 +374,9 @@ def protocol_time(minute: int) -> datetime:
         ([{"m": "protocol_error", "p": ['{unknown_session_id,<<"x">>}']}], ConnectionFailedError, "unknown_session_id"),
         ([{"m": "protocol_error", "p": []}], ConnectionFailedError, "127.0.0.1"),
         ([series_loading("SESSION"), series_completed("SESSION")], NoBarsError, "without a bar"),
-        ([bars("SESSION", [60.5, 1, 1, 1, 1]), series_completed("SESSION")], NoBarsError, "1 rows were no bars"),
-        ([series_loading("SESSION"), bars("SESSION", *ROWS)], NoBarsError, "no whole answer"),
-        ([said("series_completed", "sds_9"), bars("SESSION", *ROWS)], NoBarsError, "no whole answer"),
+        ([bars("SESSION", [60.5, 1, 1, 1, 1]), series_completed("SESSION")], NoBarsError, "1 rows were not bars"),
+        ([series_loading("SESSION"), bars("SESSION", *ROWS)], NoBarsError, "no complete answer"),
+        ([said("series_completed", "sds_9"), bars("SESSION", *ROWS)], NoBarsError, "no complete answer"),
         ([said("timescale_update", [])], ProtocolError, "not an object"),
     ],
 )

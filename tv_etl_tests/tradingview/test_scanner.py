@@ -21,7 +21,7 @@ from tv_etl_tests.conftest import NOW
 from tv_etl_tests.tradingview.lying_screener import Liar, http, page
 
 EVERYTHING = ScanRequest(market="global", limit=None)
-LISTED = Market(7).listed()
+LISTED = Market(7).listed_symbols()
 FUNDS_PAIRS_FUTURES = [symbol for symbol, each in listings().items() if each.kind in ("fund", "forex", "futures")]
 SOME = EVERYTHING.model_copy(
     update={"filters": (ScanFilter(left="type", operation="in_range", right=("fund", "forex", "futures")),)}
@@ -194,13 +194,13 @@ def test_what_may_pass_is_tried_again(failure: bytes, caplog: pytest.LogCaptureF
     [
         (http(b"", "302 Found", "Location: http://127.0.0.1:1/"), "HTTP 302"),
         (http(b'{"error":"no such page"}', "404 Not Found"), "HTTP 404: no such page"),
-        (http(b"<html>"), "the answer is no scan"),
-        (http(b"{}"), "the answer is no scan"),
-        (http(b'{"totalCount":1,"data":[{"s":5,"d":[]}]}'), "the answer is no scan"),
+        (http(b"<html>"), "the answer is not a scan result"),
+        (http(b"{}"), "the answer is not a scan result"),
+        (http(b'{"totalCount":1,"data":[{"s":5,"d":[]}]}'), "the answer is not a scan result"),
         (http(b'{"totalCount":0,"error":"Unknown field \\"x\\"","data":null}'), 'refused: Unknown field "x"'),
-        (page(1, "A:A", columns=4), "rows of other than 5 columns"),
-        (http(b"x", "200 OK", "Content-Encoding: br"), "packed with 'br'"),
-        (http(b"no gzip at all", "200 OK", "Content-Encoding: gzip"), "cannot be unpacked"),
+        (page(1, "A:A", columns=4), "a row of the answer has other than 5 columns"),
+        (http(b"x", "200 OK", "Content-Encoding: br"), "compressed with 'br'"),
+        (http(b"no gzip at all", "200 OK", "Content-Encoding: gzip"), "cannot be decompressed"),
         (http(gzip.compress(bytes(17 * 1024**2)), "200 OK", "Content-Encoding: gzip"), "longer than 16 MiB"),
         (http(bytes(17 * 1024**2)), "longer than 16 MiB"),
     ],
@@ -235,7 +235,7 @@ def test_a_server_that_drips_or_says_nothing_ends_at_the_deadline() -> None:
 
     for answer in (drip, silence):
         liar = Liar(answer)
-        with pytest.raises(ScannerError, match=r"no whole answer within 0\.1 s") as caught:
+        with pytest.raises(ScannerError, match=r"no complete answer within 0\.1 s") as caught:
             scan_of(liar, try_s=0.1, timeout_s=0.3)
         assert caught.value.retryable
         assert 1 <= len(liar.ranges) <= 3

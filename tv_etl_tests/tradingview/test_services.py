@@ -112,7 +112,7 @@ def test_the_order_of_resolution_and_bars_does_not_matter() -> None:
 def test_a_silent_server_ends_the_request_by_name() -> None:
     async def run() -> None:
         async with scripted_server(silent) as server:
-            with pytest.raises(NoBarsError, match=r"NASDAQ:AAPL 1d: no whole answer .* within 0\.5 s"):
+            with pytest.raises(NoBarsError, match=r"NASDAQ:AAPL 1d: no complete answer .* within 0\.5 s"):
                 await fetch(server.url)
 
     own_clock.run(run())

@@ -1,6 +1,6 @@
 """The server's accounts: who a session cookie or a token stands for, and who is connected. Sans I/O.
 
-An account is asked for by name, as a fault is by symbol: the cookie `sessionid` `premium`, or one that begins with
+Accounts are asked for by name, as faults are by symbol: the cookie `sessionid` `premium`, or one that begins with
 `premium-`, is an account on that plan; `expired` is nobody's; any other is an account on `account_plan`.
 """
 
@@ -24,7 +24,7 @@ BANS = {"all": "banned", "user_id": "banned by user_id", "ip": "banned by ip"}
 
 
 class SignInRefused(Exception):
-    """A token is not taken; the text is the reason of the `protocol_error`."""
+    """A token is refused; the text is the reason of the `protocol_error`."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class User:
 
 @dataclass(frozen=True)
 class SignedIn:
-    """Whose rights a connection has, until `expires_at` (UTC seconds); nobody has neither a plan nor an id."""
+    """Whose rights a connection has, until `expires_at` (UTC seconds); without an account it has no plan and no id."""
 
     plan: Plan | None = None
     user_id: int | None = None
@@ -50,7 +50,7 @@ class Accounts:
 
     `account_plan` is that of an account that names no other. `connections` overrides how many WebSockets an account
     may have open. `ban` is a key of BANS. `now` reads the machine's clock, UTC seconds: clients judge a token's expiry
-    by theirs, whatever time the market has.
+    by theirs, whatever the market's time.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Accounts:
         return mint_token(self._key, user.user_id, user.plan, self.now(), self._lifetime_s)
 
     def sign_in(self, token: str, before: SignedIn | None = None) -> SignedIn:
-        """Whose a token is; `before` is whose rights the connection had until now. Raises SignInRefused."""
+        """Sign a connection in with a token; `before` is what it was signed in as until now. Raises SignInRefused."""
         signed_in = SignedIn() if token in (ANONYMOUS_TOKEN, WIDGET_TOKEN) else self._owner(token)
         if self._ban is not None and (self._ban != "user_id" or signed_in.user_id is not None):
             raise SignInRefused(BANS[self._ban])
@@ -102,7 +102,7 @@ class Accounts:
         return signed_in
 
     def sign_out(self, signed_in: SignedIn) -> None:
-        """The connection of these rights has ended, or has others now."""
+        """Note that a connection signed in like this has ended, or has signed in anew."""
         if signed_in.user_id is not None:
             self._open[signed_in.user_id] -= 1
 

@@ -16,7 +16,7 @@ class Admission:
         self._opened: defaultdict[str, deque[float]] = defaultdict(deque)
 
     def admit(self, address: str, now: float, open_connections: int) -> int | None:
-        """None if one more may be opened, else in how many seconds to ask again; refusals do not count."""
+        """None if one more may be opened, else after how many seconds to try again; refusals do not count."""
         if self._max_connections is not None and open_connections >= self._max_connections:
             return FULL_RETRY_S
         if self._rate_limit is None:

@@ -16,7 +16,7 @@ class Plan:
     """The limits of an account: how deep intraday history reaches, how many series a chart session may hold.
 
     `rt_update_period` is what `series_completed` says of it, in seconds; `wire_name` is the plan's name in a token and
-    on the site; `max_connections` is how many WebSockets an account may have open (no limit of its own without one).
+    on the site; `max_connections` is how many WebSockets an account may have open, None for any number.
     """
 
     name: str

@@ -1,6 +1,6 @@
-"""The tokens that `set_auth_token` takes: JWTs that the server signs and knows again. Sans I/O.
+"""The tokens that `set_auth_token` takes: JWTs that the server signs and recognises. Sans I/O.
 
-The claims are those of the recordings (PROTOCOL.md §2.1); only the signature is another: HMAC with a key of the
+The claims are those of the recordings (PROTOCOL.md §2.1); only the signature differs: HMAC with a key of the
 server's own, where TradingView signs with RSA.
 """
 

@@ -1,4 +1,4 @@
-"""What splits and dividends make of the bars before them."""
+"""How splits and dividends change the bars before them."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from tv_etl.market_server.market.sessions import Calendar, Integers
 
 
 class Adjustments:
-    """The splits and dividends of a listing: what they make of earlier bars."""
+    """The splits and dividends of a listing, and how they change earlier bars."""
 
     def __init__(self, listing: Listing, calendar: Calendar, adjustment: str, path: PricePaths) -> None:
         self._calendar = calendar
@@ -25,8 +25,8 @@ class Adjustments:
         """How many are in force."""
         return sum(self._is_past(index, now) for index, _, _ in self._events)
 
-    def applied(self, ticks: Ticks, days: Integers, now: float) -> Ticks:
-        """Bars of trading days (indices; the first axis) as they are adjusted at a moment."""
+    def adjust(self, ticks: Ticks, days: Integers, now: float) -> Ticks:
+        """Bars of trading days (indices; the first axis), adjusted as of a moment."""
         prices, volumes = np.ones(len(days)), np.ones(len(days))
         for index, price_factor, volume_factor in self._events:
             if self._is_past(index, now):

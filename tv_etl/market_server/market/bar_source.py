@@ -1,4 +1,4 @@
-"""Where the bars of an instrument come from, whether drawn, replayed or worked out of others."""
+"""Where the bars of an instrument come from, whether synthetic, replayed or computed from others."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -67,7 +67,7 @@ class BarSource(Protocol):
 
 
 def days_of(source: BarSource, now: float, back: Sequence[int]) -> Floats:
-    """The bars of a source that are so many days older than the newest: `(back, 6)`, NaN where there is none."""
+    """The bars of a source that are `back` days older than the newest: `(back, 6)`, NaN where there is none."""
     rows = source.bars(quote_interval(source), now, count=max(back) + 1).rows
     found = np.full((len(back), 6), np.nan)
     for place, age in enumerate(back):
@@ -77,5 +77,5 @@ def days_of(source: BarSource, now: float, back: Sequence[int]) -> Floats:
 
 
 def quote_interval(source: BarSource) -> Interval:
-    """The interval whose newest bar a quote shows: a day, or the narrowest there is where there are no days."""
+    """The interval whose newest bar a quote shows: a day, or the narrowest there is if there are no days."""
     return next(interval for interval in _QUOTED if source.supports(interval))

@@ -1,4 +1,4 @@
-"""Identifiers of instruments beside their symbol: CUSIP and FIGI, made by the rules of their registries."""
+"""Identifiers of instruments besides their symbols: CUSIP and FIGI, made by the rules of their registries."""
 
 from hashlib import blake2b
 
@@ -12,7 +12,7 @@ def cusip_of(isin: str) -> str | None:
 
 
 def figi_of(name: str) -> str:
-    """An identifier of FIGI's form for a name, always the same one."""
+    """An identifier in the form of a FIGI for a name, always the same one."""
     digest = blake2b(name.encode(), digest_size=6).digest()
     body = "BBG01" + "".join(_CONSONANTS[byte % len(_CONSONANTS)] for byte in digest)
     return body + figi_check_digit(body)

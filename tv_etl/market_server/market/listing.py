@@ -33,10 +33,10 @@ class Listing:
     """One instrument: what the wire says of it, and what its synthetic prices look like.
 
     `price` is the level in late 2026, `volatility` the typical daily change. `daily_volume` counts units of
-    10**-`volume_decimals`; None where there is no volume. `swing_days` is how long the slowest swing of the price
-    lasts (2**n days): a currency must not wander like a coin. `delay_s` is how late the feed is. `denial` names what
-    refuses the account the symbol (`group` or `symbol`), "" where nothing does. `outside` are the hours before and
-    after the regular session, where the extended one has any. A listing with `last_day` is no longer traded.
+    10**-`volume_decimals`; None where there is no volume. The slowest swing of the price lasts 2**`swing_octaves` days:
+    a currency must not wander like a coin. `delay_s` is how late the feed is. `denial` says what denies the symbol to
+    every account (`group` or `symbol`), "" if nothing does. `outside` are the hours before and after the regular
+    session, if the extended one has any. A listing with `last_day` is delisted.
 
     `splits` are (ex-date, new shares for an old one), `dividends` are (ex-date, amount a share): from the ex-date on
     all earlier bars are adjusted. In an instrument that `is_thin`, minutes without a trade have no bar.
@@ -104,7 +104,7 @@ def denied_name(listing: Listing) -> str:
 
 
 def update_mode(delay_s: int) -> str:
-    """How the wire calls a feed that is so late."""
+    """What the wire calls a feed with this delay."""
     return f"delayed_streaming_{delay_s}" if delay_s else "streaming"
 
 

@@ -1,7 +1,7 @@
 """Thousands of instruments that follow from their symbols, without a table of them.
 
-The first `_COUNTS[exchange]` tickers of an exchange are listed; ticker and number determine each other, and what the
-instrument is like comes from a hash of its symbol.
+The first few hundred or thousand tickers of an exchange are listed; ticker and number determine each other, and what
+the instrument is like comes from a hash of its symbol.
 """
 
 from collections.abc import Iterator
@@ -80,7 +80,7 @@ def _code(number: int) -> str:
 
 
 def _number(code: str) -> int:
-    """The number of a code of three letters; one that none has for any other text."""
+    """The number of a code of three letters; for any other text, one that no code has."""
     base = len(_LETTERS)
     if len(code) != 3 or any(letter not in _LETTERS for letter in code):
         return base * base * base
@@ -91,7 +91,7 @@ def _number(code: str) -> int:
 
 
 class Dice:
-    """Numbers that follow from a symbol."""
+    """Numbers that a symbol determines."""
 
     def __init__(self, symbol: str) -> None:
         self._bits = int.from_bytes(blake2b(symbol.encode(), digest_size=32).digest(), "little")

@@ -29,7 +29,7 @@ class Market:
         self.seed = seed
         self._sources: OrderedDict[tuple[str, ...], BarSource] = OrderedDict()
 
-    def listed(self) -> list[str]:
+    def listed_symbols(self) -> list[str]:
         """Every symbol, the named ones in the listings' order first."""
         return [*listings(), *rule_symbols()]
 
@@ -51,7 +51,7 @@ class Market:
     def source_of(
         self, listing: Listing, session: str = "regular", *, adjustment: str = "splits", currency: str = ""
     ) -> BarSource:
-        """The bars of a listing, also of one that the market does not list."""
+        """The bars of a listing, even of one that the market does not list."""
         session = session if listing.extended is not None else "regular"
         adjustment = adjustment if listing.dividends else "splits"
         currency = currency or listing.currency
@@ -61,11 +61,11 @@ class Market:
         )
 
     def listing(self, symbol: str) -> Listing | None:
-        """What is known of a symbol that is listed."""
+        """The listing of a symbol, None if it has none."""
         return find_listing(symbol)
 
     def newest_days(self, wanted: Sequence[Listing], now: float, back: Sequence[int] = (1, 0)) -> Floats:
-        """The daily bars that are so many trading days older than the newest that each listing's feed shows.
+        """The daily bars that are `back` trading days older than the newest that each listing's feed shows.
 
         An array `(listings, back, 6)`: NaN where there is no such bar, or no volume.
         """
@@ -99,7 +99,7 @@ class Market:
             hours = calendar.hours[calendar.kinds[last]]
             segments = [60 * (end - start) for start, end in hours.segments]
             elapsed = traded_seconds(spans_of(hours), int(now - calendar.midnights[last]) + 1)
-            today = paths.begun(paths.whole(np.array([last]), "regular", sum(segments)), segments, elapsed)
+            today = paths.bar_so_far(paths.as_one_part(np.array([last]), "regular", sum(segments)), segments, elapsed)
             for column, new in zip(ticks, today, strict=True):
                 column[:, is_today] = new[:, None]
         minmovs = np.array([listing.minmov for listing in group])[:, None]

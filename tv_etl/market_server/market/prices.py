@@ -38,7 +38,7 @@ _OPENING_GAP = 0.3
 class Ticks(NamedTuple):
     """Bars in whole ticks and volume units; five arrays of one shape.
 
-    Volumes are whole but where a split has scaled them. Without volume there may be no bar.
+    Volumes are whole unless a split has scaled them. Where the volume is 0 there may be no bar.
     """
 
     open: Integers
@@ -68,7 +68,7 @@ class Ticks(NamedTuple):
 
     @classmethod
     def joined(cls, parts: "Sequence[Ticks]", axis: int = 0) -> "Ticks":
-        """Bars one behind the other."""
+        """Bars one after the other."""
         return cls(*(np.concatenate(columns, axis=axis) for columns in zip(*parts, strict=True)))
 
 
@@ -133,8 +133,8 @@ class PricePaths:
         bars = self._bars(opens, closes, self._volatility * 0.15, numbers, block)
         return bars._replace(volume=bars.volume // 40)
 
-    def whole(self, index: Integers, block: str = "regular", size: int = 0) -> Parts:
-        """Each block of some days, `size` traded seconds long, as its one part; a row for each listing and day."""
+    def as_one_part(self, index: Integers, block: str = "regular", size: int = 0) -> Parts:
+        """Each block of some days, `size` traded seconds long, uncut; a row for each listing and day."""
         bars = self.days(index) if block == "regular" else self.outside_hours(index, block)
         keys = _mix(self._key(block) ^ self.calendar.days[index].astype(np.uint64))
         return Parts(bars.reshape(-1, 1), keys.reshape(-1), np.zeros(1, np.int64), np.array([size], np.int64))
@@ -164,7 +164,7 @@ class PricePaths:
                 column[:, places] = values.reshape(len(parts.keys), -1)
         return Parts(bars, parts.keys, int(parts.positions[0]) + np.cumsum(sizes) - sizes, sizes)
 
-    def begun(self, parts: Parts, segments: Sequence[int], elapsed: int) -> Ticks:
+    def bar_so_far(self, parts: Parts, segments: Sequence[int], elapsed: int) -> Ticks:
         """What the first `elapsed` traded seconds of each row's one part amount to, one bar a row."""
         pieces, at = [], 0
         for width in LEVELS:

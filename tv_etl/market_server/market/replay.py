@@ -1,6 +1,6 @@
 """Bars from files, served as they are instead of the synthetic ones.
 
-An interval that no file has is made of the finest that one has, as far as that divides it.
+An interval without a file is made of the finest one that has a file, if that divides it.
 """
 
 from collections.abc import Sequence
@@ -33,9 +33,9 @@ class ReplayMarket:
         """The replayed symbols."""
         return sorted(self._sources)
 
-    def listed(self) -> list[str]:
+    def listed_symbols(self) -> list[str]:
         """Every symbol: the synthetic ones, then those that only a file has."""
-        return list(dict.fromkeys([*self._market.listed(), *self.symbols]))
+        return list(dict.fromkeys([*self._market.listed_symbols(), *self.symbols]))
 
     def find(
         self, symbol: str, session: str = "regular", *, adjustment: str = "splits", currency: str = ""
@@ -47,11 +47,11 @@ class ReplayMarket:
         return self._market.find(symbol, session, adjustment=adjustment, currency=currency)
 
     def listing(self, symbol: str) -> Listing | None:
-        """What is known of a symbol that is listed."""
+        """The listing of a symbol, None if it has none."""
         return self._sources[symbol].listing if symbol in self._sources else self._market.listing(symbol)
 
     def newest_days(self, wanted: Sequence[Listing], now: float, back: Sequence[int] = (1, 0)) -> Floats:
-        """See Market; of what has no daily bars, those of its narrowest interval."""
+        """See Market; what has no daily bars shows those of its narrowest interval."""
         found = self._market.newest_days(wanted, now, back)
         for place, listing in enumerate(wanted):
             if listing.symbol in self._sources:
@@ -81,11 +81,11 @@ class ReplayedBars:
 
     @property
     def intervals(self) -> list[Interval]:
-        """The intervals there are files of, the narrowest first."""
+        """The intervals that have files, the narrowest first."""
         return sorted(self._rows, key=lambda interval: interval.seconds)
 
     def supports(self, interval: Interval) -> bool:
-        """True for the intervals there are files of, and those that the narrowest divides."""
+        """True for the intervals that have files, and for those that the narrowest of them divides."""
         if interval in self._rows:
             return True
         finest = self.intervals[0]

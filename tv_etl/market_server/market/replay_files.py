@@ -83,13 +83,13 @@ def _read_csv(path: Path) -> Floats:
         reader = csv.reader(file)
         header = next(reader, [])
         if header not in (_COLUMNS, [*_COLUMNS, "volume"]):
-            raise ReplayError(f"{path}: the first line is {','.join(header)!r}, not {','.join(_COLUMNS)}[,volume]")
+            raise ReplayError(f"{path}: the first line is {','.join(header)!r}: expected {','.join(_COLUMNS)}[,volume]")
         try:
             rows = np.array([[float(value) for value in line] for line in reader], np.float64)
         except ValueError as error:
             raise ReplayError(f"{path}: {error}") from None
     if rows.ndim != 2 or rows.shape[1] != len(header):
-        raise ReplayError(f"{path}: no bars, or a line without {len(header)} numbers")
+        raise ReplayError(f"{path}: no bars, or a line that is not {len(header)} numbers")
     return rows
 
 
@@ -107,7 +107,7 @@ def _read_parquet(path: Path) -> Floats:
         raise ReplayError(f"{path}: {error}") from None
     missing = [name for name in _COLUMNS if name not in table.column_names]
     if missing:
-        raise ReplayError(f"{path}: without the columns {', '.join(missing)}")
+        raise ReplayError(f"{path}: missing columns: {', '.join(missing)}")
     times = table["timestamp"]
     try:
         if pa.types.is_timestamp(times.type):
@@ -126,7 +126,7 @@ def _widened(rows: Floats, width: int) -> Floats:
 
 def _checked(path: Path, rows: Floats) -> Floats:
     if not len(rows) or not np.isfinite(rows).all():
-        raise ReplayError(f"{path}: no bars, or a line without {rows.shape[1]} numbers")
+        raise ReplayError(f"{path}: no bars, or a line that is not {rows.shape[1]} numbers")
     if (np.diff(rows[:, 0]) <= 0).any():
         raise ReplayError(f"{path}: the timestamps do not ascend")
     return rows

@@ -1,4 +1,4 @@
-"""Instruments that are two others set against each other."""
+"""Instruments made of two others, one divided by the other or multiplied by it."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ _ROUNDED = 10_000  # the price scale of what is divided or multiplied
 
 
 class SpreadBars:
-    """One instrument's prices divided by another's or multiplied with them, where both have a bar.
+    """One instrument's prices divided or multiplied by another's, where both have a bar.
 
     As on TradingView, a bar is made of the legs' bars of the same interval: it does not show in which order they moved.
     """
@@ -31,7 +31,7 @@ class SpreadBars:
         )  # fmt: skip
 
     def supports(self, interval: Interval) -> bool:
-        """What both legs have."""
+        """True if both legs have bars of this interval."""
         return all(leg.supports(interval) for leg in self._legs)
 
     def edition(self, now: float) -> int:

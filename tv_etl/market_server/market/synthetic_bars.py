@@ -53,7 +53,7 @@ class SyntheticBars:
         self._seconds_of_minute: tuple[int, int, Ticks] | None = None
 
     def supports(self, interval: Interval) -> bool:
-        """Ticks, ranges and odd seconds are not offered."""
+        """True but for ticks, ranges and unusual numbers of seconds."""
         return interval.unit in ("m", "d", "w", "mo") or (interval.unit == "s" and interval.count in _SECONDS)
 
     def edition(self, now: float) -> int:
@@ -138,7 +138,7 @@ class SyntheticBars:
         last = min(end - 1, self.calendar.last_opened(now))
         is_forming = bool(now < self.calendar.closes[last])
         index = np.arange(first, last + 1 - is_forming, dtype=np.int64)
-        parts = [self._actions.applied(self._whole_days(index), index, now)] if len(index) else []
+        parts = [self._actions.adjust(self._whole_days(index), index, now)] if len(index) else []
         if is_forming:
             _, minutes = self._forming_day(last, now)
             if len(minutes.open):
@@ -175,7 +175,7 @@ class SyntheticBars:
             for kind in np.unique(self.calendar.kinds[begin:end]).tolist():
                 days = begin + np.flatnonzero(self.calendar.kinds[begin:end] == kind)
                 offsets, ticks = self._leaves(days, self._level(interval, kind))
-                ticks = self._actions.applied(ticks, days, now)
+                ticks = self._actions.adjust(ticks, days, now)
                 bar_offsets = self.calendar.hours[kind].bar_offsets(interval)
                 midnights = self.calendar.midnights[days][:, None]
                 opens, merged = self._merged(
@@ -209,7 +209,7 @@ class SyntheticBars:
                 until, level = int(now) + 1, 1
             index = np.array([day])
             offsets, ticks = self._leaves(index, level, (int(bar_opens[0]) - midnight, until - midnight))
-            ticks, opens = self._actions.applied(ticks, index, now).reshape(-1), midnight + offsets
+            ticks, opens = self._actions.adjust(ticks, index, now).reshape(-1), midnight + offsets
             kept = (opens >= bar_opens[0]) & (opens < until)
             opens, merged = self._merged(ticks.take(kept), opens[kept], bar_opens)
             times.append(opens)
@@ -273,7 +273,7 @@ class SyntheticBars:
             first, end = (0, sum(sizes)) if window is None else (traded_seconds(spans, edge) for edge in window)
             if first >= end:
                 continue
-            parts = self._path.whole(days, block, sum(sizes))
+            parts = self._path.as_one_part(days, block, sum(sizes))
             for width in LEVELS:
                 if width < level:
                     break

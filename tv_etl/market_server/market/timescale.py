@@ -42,7 +42,7 @@ class BarsText:
 
 
 class BarsTexts:
-    """The texts of closed bars, kept for the next who asks; the least used go first."""
+    """The texts of closed bars, kept for the next client that asks; the least recently used go first."""
 
     def __init__(self) -> None:
         self._texts: OrderedDict[tuple[object, ...], BarsText] = OrderedDict()

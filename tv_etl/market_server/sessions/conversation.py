@@ -93,7 +93,7 @@ class Conversation:
         return min(moment for moment in (self._next_heartbeat, self._next_update, waiting) if moment is not None)
 
     def close(self) -> None:
-        """The connection has ended: its account has one less."""
+        """Note that the connection has ended: its account has one fewer."""
         self._world.accounts.sign_out(self._signed_in)
         self._signed_in = SignedIn()
 

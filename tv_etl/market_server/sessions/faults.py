@@ -30,13 +30,12 @@ def _unharmed(answer: Answer) -> list[Parcel]:
 
 @dataclass(frozen=True)
 class Fault:
-    """What becomes of an answer.
+    """What happens to an answer.
 
-    `damage` turns the packets of a good answer into what is sent; `delay_s` passes before. `is_late` spares the first
-    answer of a series. `has_bars` is false if the answer is made without any; with `reason`, a `series_error` with that
-    reason is made instead of one. Live updates follow only if `is_live`. The socket is cut `cut_after_s` after an
-    answer, unless that is 0. `quotes` are sent instead of a quote's first state, with the symbol added to each; behind
-    none of them comes no quote_completed either.
+    `damage` turns the packets of a good answer into what is sent, `delay_s` later. `is_late` spares the first answer of
+    a series. An answer has bars only if `has_bars`; with a `reason` it is a `series_error` instead. Live updates follow
+    only if `is_live`. The socket is cut `cut_after_s` after an answer, unless that is 0. `quotes` are sent instead of a
+    quote's first state, the symbol added to each; if there are none, no quote_completed is sent either.
     """
 
     effect: str
@@ -161,7 +160,7 @@ def _with_points(change: Callable[[Points], Points]) -> Damage:
 
 
 def _each(change: Callable[[list[Any]], list[Any]], every: int = 1) -> Callable[[Points], Points]:
-    """Changes the values of every so-manieth bar."""
+    """Changes the values of every bar, or of each `every`th."""
     return lambda points: [
         point | {"v": change(point["v"])} if place % every == every - 1 else point for place, point in enumerate(points)
     ]
@@ -179,7 +178,7 @@ def _twice(points: Points) -> Points:
 
 
 def _revised(answer: Answer) -> list[Parcel]:
-    """Behind the bars comes a `du` with another close for the newest closed one of them."""
+    """After the bars comes a `du` with another close for the newest closed one."""
     revisions = []
     for message in map(_message, answer[:-1]):
         if message["m"] == "timescale_update":
@@ -222,15 +221,17 @@ FAULTS: dict[str, Fault] = {
     # The connection.
     "FAULT:SILENT": Fault("create_series is never answered; heartbeats go on", _nothing, is_live=False),
     "FAULT:SILENT_LATER": Fault("only the first page is answered; heartbeats go on", _nothing, is_late=True),
-    "FAULT:MUTE": Fault("nothing comes any more, heartbeats neither; pings are answered", _hush, is_live=False),
+    "FAULT:MUTE": Fault("nothing is sent any more, not even heartbeats; pings are answered", _hush, is_live=False),
     "FAULT:HALF_OPEN": Fault(
-        "nothing is read or sent any more, pings are not answered", _ending_with(Hangup(ending=Ending.STILL))
+        "nothing is read or sent any more; pings are not answered", _ending_with(Hangup(ending=Ending.STILL))
     ),
     "FAULT:SLOW": Fault(f"the answer takes {SLOW_S:g} seconds", delay_s=SLOW_S),
     "FAULT:DRIP": Fault("the answer comes as one message, a byte every quarter of a second", _drip),
     "FAULT:DROP": Fault("the socket is cut before series_completed", _ending_with(Hangup(is_abrupt=True))),
     "FAULT:DROP_LATER": Fault(
-        "the socket is cut in the second page of every connection", _ending_with(Hangup(is_abrupt=True)), is_late=True
+        "the socket is cut during the second page of every connection",
+        _ending_with(Hangup(is_abrupt=True)),
+        is_late=True,
     ),
     "FAULT:RESET": Fault("the socket is reset in the middle of a message", _reset_in_a_message),
     "FAULT:CLOSE": Fault("the connection is closed with code 1000 before series_completed", _ending_with(Hangup())),
@@ -239,16 +240,16 @@ FAULTS: dict[str, Fault] = {
         _ending_with(Hangup(code=1013)),
     ),
     "FAULT:LIVE_DROP": Fault(f"the socket is cut {LIVE_S:g} seconds after every answer", cut_after_s=LIVE_S),
-    "FAULT:LIVE_SILENT": Fault("after the answer no bar changes any more; heartbeats go on", is_live=False),
+    "FAULT:LIVE_SILENT": Fault("no bar changes after the answer; heartbeats go on", is_live=False),
     # Packets.
-    "FAULT:SPLIT_FRAME": Fault("one packet lies in two WebSocket messages", _split),
+    "FAULT:SPLIT_FRAME": Fault("one packet is split across two WebSocket messages", _split),
     "FAULT:BINARY": Fault("the answer comes in binary messages", _binary),
     "FAULT:BAD_FRAME": Fault("a packet's length is wrong", _wrong_length),
-    "FAULT:BAD_HEADER": Fault("a packet's header is none", _ending_in("~m~1e3~m~{}")),
+    "FAULT:BAD_HEADER": Fault("a packet's header is malformed", _ending_in("~m~1e3~m~{}")),
     "FAULT:GIANT_FRAME": Fault(
-        "a packet announces more than any has", _ending_in(f"~m~{MAX_MESSAGE_LENGTH * 64}~m~{{")
+        "a packet announces more than any packet may hold", _ending_in(f"~m~{MAX_MESSAGE_LENGTH * 64}~m~{{")
     ),
-    "FAULT:BAD_JSON": Fault("a packet is no JSON", _ending_in(encode_packet('{"m":"series_completed","p":['))),
+    "FAULT:BAD_JSON": Fault("a packet is not JSON", _ending_in(encode_packet('{"m":"series_completed","p":['))),
     "FAULT:DEEP_JSON": Fault("a packet's JSON is 100,000 arrays deep", _ending_in(encode_packet("[" * 100_000))),
     "FAULT:HEARTBEATS": Fault("heartbeats share the messages of the answer", _heartbeats_between),
     "FAULT:DELIMITERS": Fault("texts in the answer look like packets", _delimiters),
@@ -256,20 +257,18 @@ FAULTS: dict[str, Fault] = {
     "FAULT:SERIES_ERROR": Fault("the series is refused with series_error", reason="internal error"),
     "FAULT:CRITICAL_ERROR": Fault("the series is refused with critical_error", _critical_error, is_live=False),
     "FAULT:PROTOCOL_ERROR": Fault("the connection ends with protocol_error", _protocol_error, is_live=False),
-    "FAULT:UNKNOWN_MESSAGES": Fault("messages that no client knows come between", _unknown_messages),
-    "FAULT:OTHER_SESSION": Fault("answers to a session that nobody opened come between", _other_session),
+    "FAULT:UNKNOWN_MESSAGES": Fault("messages that no client knows come in between", _unknown_messages),
+    "FAULT:OTHER_SESSION": Fault("answers for a session that nobody opened come in between", _other_session),
     "FAULT:COMPLETED_TWICE": Fault("series_completed comes twice", _completed_twice),
     "FAULT:EMPTY": Fault("the series completes without bars", has_bars=False, is_live=False),
     # Bars.
     "FAULT:UNORDERED": Fault("the bars come newest first", _with_points(lambda points: points[::-1])),
-    "FAULT:DUPLICATES": Fault("every bar comes twice, first with a close that is wrong", _with_points(_twice)),
-    "FAULT:OUTSIDE": Fault(
-        "a bar comes from years before and one from years after the others", _with_points(_with_far_bars)
-    ),
+    "FAULT:DUPLICATES": Fault("every bar comes twice, first with a wrong close", _with_points(_twice)),
+    "FAULT:OUTSIDE": Fault("one bar is years older than the others, and one years newer", _with_points(_with_far_bars)),
     "FAULT:REVISED": Fault(f"the newest closed bar comes again, its close {REVISED_CLOSE:g} times as high", _revised),
     "FAULT:NULL_BARS": Fault("every third close is null", _with_points(_each(lambda v: [*v[:4], None, *v[5:]], 3))),
     "FAULT:STRING_BARS": Fault(
-        "every third close is a text", _with_points(_each(lambda v: [*v[:4], str(v[4]), *v[5:]], 3))
+        "every third close is a string", _with_points(_each(lambda v: [*v[:4], str(v[4]), *v[5:]], 3))
     ),
     "FAULT:NAN_BARS": Fault(
         "every third close is NaN", _with_points(_each(lambda v: [*v[:4], float("nan"), *v[5:]], 3))

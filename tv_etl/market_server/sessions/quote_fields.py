@@ -1,4 +1,4 @@
-"""What a quote says of an instrument, by field. Pure.
+"""What a quote says about an instrument, by field. Pure.
 
 Names and JSON types are those of the recordings of 2025-12-18 (har-20251218-qsd-*); days are stamped with their date's
 00:00 UTC, unlike bars.
@@ -84,7 +84,7 @@ def moving_values(source: BarSource, now: float) -> dict[str, Any]:
     }
 
 
-def still_values(source: BarSource) -> dict[str, Any]:
+def static_values(source: BarSource) -> dict[str, Any]:
     """The fields that describe the instrument."""
     listing = source.listing
     info = symbol_info(listing, has_volume=source.has_volume)
@@ -109,7 +109,7 @@ def still_values(source: BarSource) -> dict[str, Any]:
 
 
 def history_values(source: BarSource, now: float) -> dict[str, Any]:
-    """The fields that take a look at all days there are."""
+    """The fields that need every daily bar."""
     values: dict[str, Any] = {}
     for name, interval in _FIRST_BARS.items():
         if source.supports(interval):
@@ -169,7 +169,7 @@ def _currency_logo(currency_id: str) -> str:
 
 
 def _shortest(value: float) -> int | float:
-    """What is whole is printed so where the live server does."""
+    """A whole number is an int, as the live server prints it."""
     return int(value) if value.is_integer() else value
 
 

@@ -19,7 +19,7 @@ from tv_etl.market_server.sessions.quote_fields import (
     feed_values,
     history_values,
     moving_values,
-    still_values,
+    static_values,
 )
 from tv_etl.market_server.sessions.ranges import InvalidParameters
 from tv_etl.market_server.sessions.send_queue import Packet, SendQueue
@@ -116,7 +116,7 @@ class QuoteSession:
         if self._fields is None:
             self._send(name, {"metrics_loaded": False})
         self._send(name, _book_of(values))
-        snapshot = still_values(source) | {"rt_update_period": self._world.plan.rt_update_period}
+        snapshot = static_values(source) | {"rt_update_period": self._world.plan.rt_update_period}
         if any(self._wants(key) for key in HISTORY):
             snapshot |= history_values(source, now)
         self._send(name, snapshot | _without_book(values))

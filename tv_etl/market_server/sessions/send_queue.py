@@ -31,7 +31,7 @@ class Ending(Enum):
 class Hangup:
     """The end of the connection: a closing handshake with `code`, or none if `is_abrupt`.
 
-    `cut` is a message of which only the first part is sent before. `ending` replaces the end itself.
+    `cut` is a last message, of which only the first part is sent. `ending` replaces the end itself.
     """
 
     is_abrupt: bool = False
@@ -51,9 +51,9 @@ Parcel = Packet | Hangup | Hush
 class SendQueue:
     """Parcels wait here until they are due; those of one channel keep their order.
 
-    What is put is stamped by `stamp`: with the time work on it began, or, if it takes a while, with the time the
-    work ended and that while. `latency_s` delays everything alike, `jitter_s` by up to so much more; what jitter delays
-    delays what is behind it, as on any connection. `seed` makes its delays the same every time.
+    `stamp` decides when what was put is due: at the time work on it began or, if it has a delay, that long after the
+    work ended. `latency_s` delays everything alike, `jitter_s` by up to that much more; what jitter holds up holds up
+    what is behind it, as on any connection. `seed` makes the jitter the same every time.
     """
 
     def __init__(self, latency_s: float = 0.0, jitter_s: float = 0.0, *, seed: int = 0) -> None:

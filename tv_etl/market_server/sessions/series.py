@@ -20,7 +20,7 @@ _ALL_HISTORY = 1_000_000  # more than any instrument has days
 def first_bar_time(source: BarSource, interval: Interval) -> int | None:
     """The open of the oldest bar there is, UTC seconds; None if there is none."""
     began = int(source.calendar.opens[0])
-    # A replay may have days that begin years before its minutes; minutes of many years are much to look through.
+    # A replay may have days that begin years before its minutes, and many years of minutes take long to look through.
     for days in (7, 400, 40_000):
         rows = source.bars(interval, began + days * DAY_S, start=0).rows
         if len(rows):

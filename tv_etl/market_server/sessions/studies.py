@@ -1,4 +1,4 @@
-"""Studies on a series: Volume gives its points, any other of TradingView's packages completes without."""
+"""Studies on a series: Volume gives points, any other in TradingView's packages completes without."""
 
 import re
 from dataclasses import dataclass

@@ -16,7 +16,7 @@ from tv_etl.market_server.sessions.faults import FAULTS
 class AnyMarket(Protocol):
     """A synthetic or a replayed market."""
 
-    def listed(self) -> list[str]:
+    def listed_symbols(self) -> list[str]:
         """Every symbol that a screener finds; no faults."""
 
     def find(
@@ -25,13 +25,13 @@ class AnyMarket(Protocol):
         """The bars of a symbol, None if the symbol is unknown or cannot be had in the currency."""
 
     def listing(self, symbol: str) -> Listing | None:
-        """What is known of a symbol that is listed."""
+        """The listing of a symbol, None if it has none."""
 
     def newest_days(self, wanted: Sequence[Listing], now: float, back: Sequence[int] = (1, 0)) -> Floats:
-        """The daily bars so many trading days older than the newest: `(listings, back, 6)`, NaN where there is none."""
+        """The daily bars `back` trading days older than the newest: `(listings, back, 6)`, NaN where there is none."""
 
     def source_of(self, listing: Listing, session: str = "regular") -> BarSource:
-        """The bars of a listing that the market need not know."""
+        """The bars of a listing, even of one that the market does not list."""
 
 
 @dataclass
@@ -39,7 +39,7 @@ class World:
     """The server's side of every conversation; `wall` reads the clock that delays are measured by.
 
     `plan` is that of a connection without an account. `session_rate` is how many chart sessions per second a connection
-    may create; no limit without one.
+    may create, None for any number.
     """
 
     market: AnyMarket

@@ -79,14 +79,14 @@ class HttpServer:
         return f"{'https' if self._tls else 'http'}://{self._host}:{self._port}"
 
     async def start(self) -> None:
-        """Listen. Raises OSError where the address is taken."""
+        """Listen. Raises OSError if the address is taken."""
         self._server = await asyncio.start_server(
             self._serve, self._host, self._port, limit=MAX_HEAD_BYTES, ssl=self._tls
         )
         self._port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
-        """Close all connections and listen no more."""
+        """Close all connections and stop listening."""
         if self._server is not None:
             self._server.close()
             for connection in self._connections:
@@ -151,7 +151,7 @@ def plain(status: HTTPStatus, headers: Mapping[str, str] | None = None) -> HttpR
 
 
 async def _read_request(reader: asyncio.StreamReader) -> HttpRequest | HttpResponse:
-    """The next request, or the answer to what is none. Raises IncompleteReadError at the end of the connection."""
+    """The next request, or the answer to a malformed one. Raises IncompleteReadError at the end of the connection."""
     try:
         head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), IDLE_S)
     except asyncio.LimitOverrunError:

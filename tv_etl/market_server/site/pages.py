@@ -98,7 +98,7 @@ def _quote_token(world: World, request: HttpRequest) -> HttpResponse:
 
 
 def _sign_in(world: World, request: HttpRequest) -> HttpResponse:
-    """Signs a user in whose name stands for a plan, as a session does, with any password."""
+    """Signs in a user whose name stands for a plan, as a session does, with any password."""
     form = parse_qs(request.body.decode("utf-8", "replace"))
     name, password = form.get("username", [""])[0], form.get("password", [""])[0]
     user = world.accounts.user_of(name)

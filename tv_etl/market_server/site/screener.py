@@ -28,7 +28,7 @@ _PRESETS: dict[str, Callable[[Listing], bool]] = {
 
 
 class ScanRefused(Exception):
-    """The scan asks for something that there is not; the text is TradingView's where that is known."""
+    """The scan asks for something that does not exist; the text is TradingView's if that is known."""
 
 
 class _Filter(msgspec.Struct):
@@ -120,7 +120,7 @@ def scan(world: World, market: str, body: bytes) -> dict[str, Any]:
 def _listed(world: World, market: str, wanted: _Scan) -> list[Listing]:
     """The listings that the market, the preset, the types and the tickers of a scan leave."""
     tickers, types = frozenset(wanted.symbols.tickers), frozenset(wanted.symbols.query.types)
-    symbols = [symbol for symbol in world.market.listed() if not tickers or symbol in tickers]
+    symbols = [symbol for symbol in world.market.listed_symbols() if not tickers or symbol in tickers]
     listings = [listing for listing in map(world.market.listing, symbols) if listing is not None]
     return [
         listing
@@ -211,7 +211,7 @@ def _comparison(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any, Row]
 
 
 def _operand(left: Any, right: Any, row: Row) -> Any:
-    """What stands right of a comparison: a number is compared with the column that a text names."""
+    """The right side of a comparison: a number is compared with the column that a text names."""
     is_column = isinstance(right, str) and isinstance(left, int | float) and not isinstance(left, bool)
     if not is_column:
         return right
@@ -237,7 +237,7 @@ def _has(left: Any, right: Any, row: Row) -> bool:
 
 
 def _unless(holds: Callable[[Any, Any, Row], bool]) -> Callable[[Any, Any, Row], bool]:
-    """The opposite, which an unknown value does not fulfil either."""
+    """The opposite, which an unknown value does not satisfy either."""
     return lambda left, right, row: left is not None and not holds(left, right, row)
 
 

@@ -74,6 +74,6 @@ def test_a_source_that_is_asked_for_again_is_kept_while_there_is_room() -> None:
     first = market.find("NASDAQ:AAPL")
     assert market.find("NASDAQ:AAPL") is first and market.find("NASDAQ:AAPL", "extended") is not first
     assert market.find("NASDAQ:AAPL", adjustment="dividends") is first  # which pays none
-    for symbol in market.listed()[:300]:
+    for symbol in market.listed_symbols()[:300]:
         market.find(symbol)
     assert market.find("NASDAQ:AAPL") is not first

@@ -25,7 +25,7 @@ def same(left: Ticks, right: Ticks) -> bool:
 
 
 def test_parts_of_every_width_together_are_the_day() -> None:
-    parts, days = PATHS.whole(DAYS, size=SIZE), PATHS.days(DAYS)
+    parts, days = PATHS.as_one_part(DAYS, size=SIZE), PATHS.days(DAYS)
     segments = [SIZE]
     for width in LEVELS:
         parts, segments = PATHS.cut(parts, width, segments), []
@@ -42,7 +42,7 @@ def test_a_listing_is_drawn_the_same_alone_and_among_others() -> None:
 
 
 def test_a_window_holds_what_the_whole_has_there() -> None:
-    hours = PATHS.cut(PATHS.whole(DAYS, size=SIZE), 3_600, [SIZE])
+    hours = PATHS.cut(PATHS.as_one_part(DAYS, size=SIZE), 3_600, [SIZE])
     quarters = PATHS.cut(hours, 900)
     window = PATHS.cut(hours.window(4_000, 7_000), 900)
     assert window.positions.tolist() == [3_600, 4_500, 5_400, 6_300]
@@ -51,8 +51,8 @@ def test_a_window_holds_what_the_whole_has_there() -> None:
 
 @pytest.mark.parametrize("elapsed", [1, 59, 60, 3_599, 3_600, 5_555, SIZE - 1, SIZE])
 def test_what_has_begun_is_what_its_seconds_amount_to(elapsed: int) -> None:
-    parts, segments = PATHS.whole(DAYS, size=SIZE), [SIZE]
-    begun = PATHS.begun(parts, segments, elapsed)
+    parts, segments = PATHS.as_one_part(DAYS, size=SIZE), [SIZE]
+    begun = PATHS.bar_so_far(parts, segments, elapsed)
     for width in LEVELS:
         parts, segments = PATHS.cut(parts, width, segments), []
     assert same(begun, widened(parts.bars.take((slice(None), slice(0, elapsed)))))
@@ -62,14 +62,14 @@ def test_segments_of_a_day_are_cut_apart() -> None:
     tokyo = listings()["TSE:7203"]
     calendar = calendar_of(tokyo.schedule, tokyo.first_day_number)
     paths = PricePaths([tokyo], 7, calendar)
-    parts = paths.cut(paths.whole(np.array([6_000]), size=330 * 60), 3_600, [150 * 60, 180 * 60])
+    parts = paths.cut(paths.as_one_part(np.array([6_000]), size=330 * 60), 3_600, [150 * 60, 180 * 60])
     assert parts.sizes.tolist() == [3_600, 3_600, 1_800, 3_600, 3_600, 3_600]
 
 
 def test_parts_without_a_trade_have_no_part_in_the_price() -> None:
     thin = listings()["AMEX:THIN"]
     paths = PricePaths([thin], 7, CALENDAR)
-    parts, segments = paths.whole(DAYS, size=SIZE), [SIZE]
+    parts, segments = paths.as_one_part(DAYS, size=SIZE), [SIZE]
     for width in LEVELS[:4]:
         parts, segments = paths.cut(parts, width, segments), []
         for row in range(len(DAYS)):

@@ -78,7 +78,7 @@ def test_a_bad_parquet_file_is_named(tmp_path: Path, name: str, content: bytes, 
     [
         (table([60, 60]), "do not ascend"),
         (table([]), "no bars"),
-        (table([60]).drop_columns(["close"]), "without the columns close"),
+        (table([60]).drop_columns(["close"]), "missing columns: close"),
         (table([60]).set_column(1, "open", pa.array(["x"])), "NASDAQ_AAPL_1"),
     ],
 )

@@ -152,9 +152,9 @@ def test_after_a_silence_no_bar_changes() -> None:
 LIMITS = Limits(open_s=3.0, alive_s=1.5, silence_s=5.0, progress_s=2.5, retry_s=0.5, reconnect_s=1.0)
 END = datetime.fromtimestamp(FRIDAY_NOON, timezone.utc)
 ERRORS: dict[str, tuple[type[TradingViewError], str]] = {
-    "SILENT": (NoBarsError, "no whole answer"),
-    "MUTE": (NoBarsError, "no whole answer"),
-    "SLOW": (NoBarsError, "no whole answer"),
+    "SILENT": (NoBarsError, "no complete answer"),
+    "MUTE": (NoBarsError, "no complete answer"),
+    "SLOW": (NoBarsError, "no complete answer"),
     "HALF_OPEN": (ConnectionFailedError, "no sign of life"),
     "DRIP": (ConnectionFailedError, "no sign of life"),
     "DROP": (ConnectionFailedError, "the connection was lost"),
@@ -202,7 +202,7 @@ def outcomes() -> dict[str, SeriesHistory | BaseException]:
 
     async def fetch(name: str, url: str) -> SeriesHistory:
         async with ConnectionService(url, limits=LIMITS) as connection:
-            return await MessageService(connection).fetch_over_losses(request_of(name), timeout_s=10)
+            return await MessageService(connection).fetch_with_recovery(request_of(name), timeout_s=10)
 
     async def fetch_all(names: list[str]) -> dict[str, SeriesHistory | BaseException]:
         found: dict[str, SeriesHistory | BaseException] = {}

@@ -8,7 +8,7 @@ import pytest
 
 from tv_etl.market_server.market.listings import listings
 from tv_etl.market_server.market.market import BarSource
-from tv_etl.market_server.sessions.quote_fields import feed_values, history_values, moving_values, still_values
+from tv_etl.market_server.sessions.quote_fields import feed_values, history_values, moving_values, static_values
 from tv_etl.tradingview.intervals import Interval
 from tv_etl_tests.market_server.talk import FRIDAY_NOON, MarketWith, Talk
 
@@ -52,7 +52,7 @@ def test_a_delayed_quote_lags() -> None:
     (source, punctual) = (MarketWith(late).find("BINANCE:BTCUSDT"), source_of("BINANCE:BTCUSDT"))
     assert source is not None
     assert moving_values(source, FRIDAY_NOON) == moving_values(punctual, FRIDAY_NOON - 900)
-    assert still_values(source)["update_mode"] == "delayed_streaming_900"
+    assert static_values(source)["update_mode"] == "delayed_streaming_900"
 
 
 def test_the_extremes_of_history_are_those_of_its_days() -> None:
@@ -75,11 +75,11 @@ def test_an_index_has_no_book() -> None:
      ("NSE:M&M", "country/IN", None)],
 )  # fmt: skip
 def test_logos_are_named_by_rule(symbol: str, currency: str, base: str | None) -> None:
-    values = still_values(source_of(symbol))
+    values = static_values(source_of(symbol))
     assert (values["currency-logoid"], values.get("base-currency-logoid")) == (currency, base)
 
 
 def test_the_words_of_the_feed_say_the_same() -> None:
-    still, feed = still_values(source_of("NASDAQ:AAPL")), feed_values(source_of("NASDAQ:AAPL"))
+    still, feed = static_values(source_of("NASDAQ:AAPL")), feed_values(source_of("NASDAQ:AAPL"))
     assert (feed["minmovement"], feed["symbol-proname"]) == (still["minmov"], still["pro_name"])
     assert json.loads(msgspec.json.encode(feed))["fundamental_data"] is False

@@ -22,7 +22,7 @@ from tv_etl_tests.market_server.talk import FRIDAY_NOON, StillClock
 from tv_etl_tests.patience import HANG_S
 
 WORLD = World(Market(7), StillClock(), lambda: 0.0)
-LISTED = {symbol: listing for symbol in WORLD.market.listed() if (listing := find_listing(symbol)) is not None}
+LISTED = {symbol: listing for symbol in WORLD.market.listed_symbols() if (listing := find_listing(symbol)) is not None}
 NAMED = listings()
 AMERICANS = {symbol for symbol, listing in LISTED.items() if market_of(listing) == "america"}
 
