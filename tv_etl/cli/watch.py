@@ -21,7 +21,7 @@ from rich.text import Text
 
 from tv_etl.tradingview.accounts import Account
 from tv_etl.tradingview.errors import SymbolError
-from tv_etl.tradingview.models import NO_VALUE, Gap, feed_delay_s
+from tv_etl.tradingview.models import NO_VALUE, StreamGap, feed_delay_s
 from tv_etl.tradingview.ohlcv import OHLCV
 from tv_etl.tradingview.services import Limits
 
@@ -103,7 +103,7 @@ class QuoteTable:
             self._moved[quote.symbol] = "bold green" if quote.price > before.price else "bold red", now
         return quote != before
 
-    def add_gap(self, gap: Gap) -> bool:
+    def add_gap(self, gap: StreamGap) -> bool:
         """Note that nothing was seen for a while; True the first time, since each gap is reported for every symbol."""
         span = (gap.start, gap.end)
         if self.gaps and self.gaps[-1][1] >= gap.start:
@@ -170,7 +170,7 @@ async def watch_quotes(symbols: Sequence[str], *, as_json: bool, ws_url: str | N
     """Show every change until cancelled, or until all symbols are refused: then False. Raises TradingViewError."""
     table = QuoteTable(symbols)
 
-    def on_gap(gap: Gap) -> None:
+    def on_gap(gap: StreamGap) -> None:
         if table.add_gap(gap) and as_json:
             start, end = (datetime.fromtimestamp(each, tz=timezone.utc).isoformat() for each in (gap.start, gap.end))
             _print_line({"gap": {"start": start, "end": end}})

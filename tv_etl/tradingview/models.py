@@ -153,7 +153,7 @@ class SymbolInfo:
 
 
 @dataclass(frozen=True)
-class Gap:
+class StreamGap:
     """A span that the consumer of a live subscription did not see because the connection was down.
 
     `start` and `end` are UTC seconds, half-open. `interval` is a token such as "1m", empty for quotes.

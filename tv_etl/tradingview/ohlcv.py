@@ -20,10 +20,10 @@ from tv_etl.tradingview.errors import NoBarsError, SeriesError, SymbolError
 from tv_etl.tradingview.models import (
     ANSWER_LIMIT_S,
     NO_VALUE,
-    Gap,
     HistoryRequest,
     OHLCVBar,
     QuoteSymbolData,
+    StreamGap,
     SymbolInfo,
 )
 from tv_etl.tradingview.paging import PAGE_BARS, SERIES_ID, SYMBOL_ID, failure_of, open_series
@@ -63,7 +63,7 @@ class OHLCV:
         account: Account | None = None,
         timeout_s: float = ANSWER_LIMIT_S,
         limits: Limits | None = None,
-        on_gap: Callable[[Gap], None] | None = None,
+        on_gap: Callable[[StreamGap], None] | None = None,
     ) -> None:
         self._on_gap = on_gap or _log_gap
         self._limits = limits
@@ -327,7 +327,7 @@ class OHLCV:
                 if isinstance(event, protocol.QuoteReceived):
                     if session and event.session != session:
                         for symbol in symbols:
-                            self._on_gap(Gap(symbol, "", seen_at, self.server_now()))
+                            self._on_gap(StreamGap(symbol, "", seen_at, self.server_now()))
                     session, seen_at = event.session, self.server_now()
                     fields = known.setdefault(event.symbol, {})
                     merge_fields(fields, event.fields)
@@ -378,14 +378,14 @@ class _SeenBars:
             wanted = max(wanted, min(missed, PAGE_BARS))
         return wanted
 
-    def take(self, event: protocol.BarsReceived) -> tuple[list[list[float]], Gap | None]:
+    def take(self, event: protocol.BarsReceived) -> tuple[list[list[float]], StreamGap | None]:
         """The rows to show, oldest first, and what lies unseen before them."""
         rows = sorted(event.rows)
         gap = None
         if not self._rows:
             rows = rows[-(self._request.bars_count or 1) :]  # the server may send more than asked
         elif event.session != self._session and rows and rows[0][0] > max(self._rows):
-            gap = Gap(self._request.symbol, self._request.width.token, max(self._rows), rows[0][0])
+            gap = StreamGap(self._request.symbol, self._request.width.token, max(self._rows), rows[0][0])
         self._session = event.session
         oldest = min(self._rows, default=-math.inf)
         fresh = [row for row in rows if row[0] >= oldest and self._rows.get(row[0]) != row]
@@ -431,7 +431,7 @@ async def validate_symbols(
         return await client.validate_symbols(exchange_symbol)
 
 
-def _log_gap(gap: Gap) -> None:
+def _log_gap(gap: StreamGap) -> None:
     _log.warning("%s", gap)
 
 

@@ -14,7 +14,7 @@ from rich.segment import Segment
 
 from tv_etl.cli.watch import FLASH_S, Quote, QuoteTable
 from tv_etl.market_server.testing import MarketOptions, running_market
-from tv_etl.tradingview.models import Gap
+from tv_etl.tradingview.models import StreamGap
 from tv_etl_tests.command import TV_ETL, call, on_terminal
 from tv_etl_tests.conftest import NOW
 from tv_etl_tests.patience import HANG_S
@@ -91,7 +91,7 @@ def test_it_survives_a_lost_connection_and_says_when_nothing_was_seen() -> None:
 def test_a_gap_is_shown_once_for_all_symbols_and_the_oldest_give_way() -> None:
     table = QuoteTable(["NASDAQ:AAPL", "FX:EURUSD"])
     for minute in range(5):
-        gaps = [Gap(symbol, "", minute * 60.0, minute * 60.0 + 9) for symbol in table.quotes]
+        gaps = [StreamGap(symbol, "", minute * 60.0, minute * 60.0 + 9) for symbol in table.quotes]
         assert [table.add_gap(gap) for gap in gaps] == [True, False]
     assert list(table.gaps) == [(120.0, 129.0), (180.0, 189.0), (240.0, 249.0)]
 

@@ -13,7 +13,7 @@ from websockets.exceptions import WebSocketException
 
 from tv_etl.tradingview.errors import EntitlementError, NoBarsError, SeriesError, SymbolError
 from tv_etl.tradingview.messages import OHLCVResponse
-from tv_etl.tradingview.models import ANSWER_LIMIT_S, Gap
+from tv_etl.tradingview.models import ANSWER_LIMIT_S, StreamGap
 from tv_etl.tradingview.ohlcv import OHLCV, merge_fields, validate_symbols
 from tv_etl.tradingview.services import DEFAULT_WS_URL, Limits
 from tv_etl_tests import own_clock
@@ -151,8 +151,8 @@ def test_what_a_stream_missed_is_fetched_and_what_is_out_of_reach_is_told() -> N
             later = [[NEWEST + 60 * minute, 1.0, 1.0, 1.0, 1.0, 1.0] for minute in (7, 8)]
             await line.say(bars(session, *later, close=NOW + 600), series_completed(session))
 
-    async def main() -> list[Gap]:
-        gaps: list[Gap] = []
+    async def main() -> list[StreamGap]:
+        gaps: list[StreamGap] = []
         async with (
             scripted_server(come_back_late) as server,
             OHLCV(server.url, limits=QUICK, on_gap=gaps.append) as client,
@@ -162,7 +162,7 @@ def test_what_a_stream_missed_is_fetched_and_what_is_out_of_reach_is_told() -> N
                     return gaps
         return gaps
 
-    assert own_clock.run(main()) == [Gap("BINANCE:BTCUSDT", "1m", NEWEST, NEWEST + 420)]
+    assert own_clock.run(main()) == [StreamGap("BINANCE:BTCUSDT", "1m", NEWEST, NEWEST + 420)]
     assert asked[0] == 5
     assert asked[1] >= 5
 
@@ -173,8 +173,8 @@ def test_quotes_tell_what_they_missed() -> None:
         if method == "quote_add_symbols" and len(line.server.lines) == 1:
             await line.hang_up()
 
-    async def main() -> list[Gap]:
-        gaps: list[Gap] = []
+    async def main() -> list[StreamGap]:
+        gaps: list[StreamGap] = []
         async with (
             scripted_server(drop_once) as server,
             OHLCV(server.url, limits=QUICK, on_gap=gaps.append) as client,
