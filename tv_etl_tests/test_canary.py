@@ -327,6 +327,133 @@ def test_neither_dagster_nor_the_lake_keeps_the_token(
     found = dict.fromkeys(where for where, content in texts_in(tmp_path) if MARK.encode() in content)
     assert list(found) == []
     # What is searched holds what such runs leave behind.
-    assert any(b"TV_ETL_AUTH_TOKEN" in content for _, content in texts_in(tmp_path))
+    assert any(b"NASDAQ:AAPL" in content for _, content in texts_in(tmp_path))
+    printed = capfd.readouterr()
+    assert_silent(printed.out + printed.err, "terminal")
+
+
+# What whoever may launch a run might write into its config; ATTACKER is an address of his.
+ENVIRONMENT = {"env": "AWS_SECRET_ACCESS_KEY"}
+HOSTILE_RESOURCES: dict[str, dict[str, Any]] = {
+    "token to his server": {"tradingview": {"ws_url": "ATTACKER", "auth_token": ENVIRONMENT}},
+    "session to his server": {"tradingview": {"ws_url": "ATTACKER", "session_id": ENVIRONMENT}},
+    "address": {"tradingview": {"ws_url": ENVIRONMENT}},
+    "lake": {"bar_store": {"base": ENVIRONMENT}},
+    "screener": {"scanner": {"base_url": ENVIRONMENT}},
+    "outbox": {"notifier": {"outbox_path": ENVIRONMENT, "targets": [{"url_env": "AWS_SECRET_ACCESS_KEY"}]}},
+    "files": {"io_manager": {"base_dir": ENVIRONMENT}},
+}
+HOSTILE_FIELDS: dict[str, dict[str, Any]] = {
+    "start": {"start": ENVIRONMENT},
+    "end": {"end": ENVIRONMENT},
+    "refetch": {"refetch": ENVIRONMENT},
+    "only": {"only": [ENVIRONMENT]},
+    "all of only": {"only": ENVIRONMENT},
+    "new field": {"ws_url": ENVIRONMENT},
+}
+
+
+def run_hostile(tmp_path: Path, server: Script, attacker: Script, run_config: dict[str, Any]) -> bool:
+    """Launch a run of the bars, or of what is derived from them; True if it succeeded."""
+    group = Group(symbols=["NASDAQ:AAPL"], intervals=["1d"], initial_bars=1, panel=True)
+    home = tmp_path / "home"
+    home.mkdir()
+    text = json.dumps(run_config).replace("ATTACKER", attacker.url)
+    succeeded = False
+    with dg.DagsterInstance.local_temp(str(home)) as instance:
+        definitions = build_definitions(Watchlist(groups=[group]), tmp_path / "lake", ws_url=server.url)
+        try:
+            result = definitions.resolve_job_def("bars_job").execute_in_process(
+                instance=instance,
+                tags=range_tags(series_partitions(group).get_partition_keys()),
+                run_config=json.loads(text),
+                raise_on_error=False,
+            )
+        except dg.DagsterInvalidConfigError as error:
+            assert_error_silent(error)
+        else:
+            succeeded = result.success
+            assert_silent(" ".join(map(str, result.all_events)), "events")
+            assert_silent(str(result.dagster_run), "run")
+    found = dict.fromkeys(where for where, content in texts_in(tmp_path) if MARK.encode() in content)
+    assert list(found) == []
+    assert [path for path in tmp_path.rglob("*") if MARK in path.name] == []
+    assert attacker.requests == []
+    return succeeded
+
+
+@pytest.fixture
+def hostile_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", f"{MARK}wJalrXUtnFEMI")
+    monkeypatch.setenv("TV_ETL_AUTH_TOKEN", TOKEN)
+
+
+@pytest.mark.parametrize("kind", HOSTILE_RESOURCES)
+def test_no_run_config_sets_a_resource(
+    kind: str, tmp_path: Path, hostile_environment: None, log: Log, capfd: pytest.CaptureFixture[str]
+) -> None:
+    resources = {name: {"config": config} for name, config in HOSTILE_RESOURCES[kind].items()}
+    with served(whole) as server, served(whole) as attacker:
+        assert run_hostile(tmp_path, server, attacker, {"resources": resources})
+        # It went where the definitions say, with the account of the environment.
+        assert server.lines[0].received[0] == {"m": "set_auth_token", "p": [TOKEN]}
+    printed = capfd.readouterr()
+    assert_silent(printed.out + printed.err, "terminal")
+
+
+@pytest.mark.parametrize("kind", HOSTILE_FIELDS)
+def test_no_field_of_a_run_reads_the_environment(
+    kind: str, tmp_path: Path, hostile_environment: None, log: Log, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with served(whole) as server, served(whole) as attacker:
+        config = {"ops": {"bars": {"config": HOSTILE_FIELDS[kind]}}}
+        assert not run_hostile(tmp_path, server, attacker, config)
+        assert server.requests == []
+    logging.getLogger("tv_etl").debug("searched")
+    printed = capfd.readouterr()
+    assert_silent(printed.out + printed.err, "terminal")
+
+
+@pytest.mark.parametrize("name", ["start", "only"])
+def test_no_field_of_a_run_is_quoted_unless_it_has_its_form(name: str, tmp_path: Path, log: Log) -> None:
+    secret = f"{MARK}wJalrXUtnFEMI"
+    group = Group(symbols=["NASDAQ:AAPL"], intervals=["1d"])
+    definitions = build_definitions(Watchlist(groups=[group]), tmp_path, ws_url="ws://127.0.0.1:1/")
+    config = {"only": [secret, "1d|NASDAQ:NOPE"]} if name == "only" else {name: secret}
+    with dg.DagsterInstance.local_temp() as instance:
+        result = definitions.resolve_job_def("bars_job").execute_in_process(
+            instance=instance, run_config={"ops": {"bars": {"config": config}}}, raise_on_error=False
+        )
+    failure = result.failure_data_for_node("bars")
+    assert failure is not None and failure.error is not None
+    assert_silent(str(failure), "failure")
+    if name == "only":
+        assert "bars has no partition 1d|NASDAQ:NOPE, 1 more; write keys" in failure.error.message
+
+
+def test_no_address_of_the_environment_is_shown_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: Log, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TV_ETL_WS_URL", f"ws://user:{MARK}@127.0.0.1:1/{MARK}?auth={MARK}")
+    monkeypatch.setenv("TV_ETL_WEBHOOK_URL", f"https://127.0.0.1:1/{MARK}")
+    alerts = {
+        "rules": [{"name": "a", "symbol": "NASDAQ:AAPL", "kind": "above", "level": 1.0}],
+        "webhooks": [{"url_env": "TV_ETL_WEBHOOK_URL"}],
+    }
+    group = Group(symbols=["NASDAQ:AAPL"], intervals=["1d"])
+    definitions = build_definitions(Watchlist.model_validate({"groups": [group], "alerts": alerts}), tmp_path / "lake")
+    assert_silent(repr(definitions.resources), "resources")
+    home = tmp_path / "home"
+    home.mkdir()
+    with dg.DagsterInstance.local_temp(str(home)) as instance:
+        result = definitions.resolve_job_def("bars_job").execute_in_process(instance=instance, raise_on_error=False)
+        assert not result.success
+        assert_silent(" ".join(map(str, result.all_events)), "events")
+        with dg.build_sensor_context(instance=instance, resources=definitions.resources) as context:
+            tick = definitions.resolve_sensor_def("quote_alerts").evaluate_tick(context)
+    assert tick.skip_message is not None and "127.0.0.1:1" in tick.skip_message
+    assert_silent(str(tick), "tick")
+    assert [where for where, content in texts_in(tmp_path) if MARK.encode() in content] == []
     printed = capfd.readouterr()
     assert_silent(printed.out + printed.err, "terminal")

@@ -8,7 +8,7 @@ from pathlib import Path
 import dagster as dg
 
 from tv_etl.orchestration.automation import automation_condition
-from tv_etl.orchestration.bars_run import MAX_RETRIES, BarsConfig, BarsRun
+from tv_etl.orchestration.bars_run import CONFIG_SCHEMA, MAX_RETRIES, BarsConfig, BarsRun
 from tv_etl.orchestration.check_targets import Report, attach_targets, check_outputs
 from tv_etl.orchestration.checks import check_specs
 from tv_etl.orchestration.partitions import series_partitions
@@ -64,11 +64,13 @@ def build_bars_asset(
             can_subset=True,
             backfill_policy=dg.BackfillPolicy.single_run(),
             pool=POOL,
+            config_schema=CONFIG_SCHEMA,
             required_resource_keys=lake.keys("tradingview", "bar_store"),
             retry_policy=RETRY_POLICY,
         )
-        def bars(context: dg.AssetExecutionContext, config: BarsConfig) -> Iterator[Report | dg.Output[None]]:
+        def bars(context: dg.AssetExecutionContext) -> Iterator[Report | dg.Output[None]]:
             # Yielded one by one, each is durable at once; an output at the end would claim the failed partitions too.
+            config = BarsConfig(**context.op_execution_context.op_config)
             run = BarsRun(context, config, group, lake.bar_store(context).store())
             reports = run.fetch_all(lake.tradingview(context)) if context.selected_asset_keys else run.check_all()
             yield from attach_targets(context, dg.AssetKey(group.name), reports)

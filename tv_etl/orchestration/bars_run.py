@@ -4,11 +4,11 @@ import math
 import re
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import dagster as dg
 import pyarrow as pa
-from pydantic import Field
 
 from tv_etl.collect.join import OVERLAP_BARS, deeper, reaching
 from tv_etl.lake.coverage import closed_until, loss_deadline, missing_spans, overlap_start, urgency, within_reach
@@ -27,6 +27,7 @@ from tv_etl.tradingview.errors import ProtocolError, TradingViewError
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.models import HistoryRequest
 from tv_etl.tradingview.moments import parse_moment, utc
+from tv_etl.tradingview.symbols import check_symbol
 from tv_etl.watchlist.model import Group
 
 # How often a run retries by itself.
@@ -37,22 +38,40 @@ NAMED_FAILURES = 20
 Metadata = dict[str, dg.MetadataValue | str | int | float]
 
 
-class BarsConfig(dg.Config):
-    """What a run asks for; empty means an increment of every selected partition."""
-
-    start: str | None = Field(default=None, description="Backfill from this time on; ISO 8601 with an offset.")
-    end: str | None = Field(default=None, description="Backfill up to this time (exclusive); ISO 8601 with an offset.")
-    refetch: bool = Field(
-        default=False,
+# Plain types: a `dg.Config` would take {"env": NAME} for any text, and so hand a run the code server's environment.
+CONFIG_SCHEMA = {
+    "start": dg.Field(
+        dg.Noneable(str), default_value=None, description="Backfill from this time on; ISO 8601 with an offset."
+    ),
+    "end": dg.Field(
+        dg.Noneable(str),
+        default_value=None,
+        description="Backfill up to this time (exclusive); ISO 8601 with an offset.",
+    ),
+    "refetch": dg.Field(
+        bool,
+        default_value=False,
         description=(
             "Set damaged files aside, then ask also for what is already stored or known to be empty. Without start and "
             "end: for all that is stored."
         ),
-    )
-    only: list[str] = Field(
-        default_factory=list,
+    ),
+    "only": dg.Field(
+        [str],
+        default_value=[],
         description="Fetch just these partition keys, e.g. 1d|NASDAQ:AAPL, in a run launched without a partition.",
-    )
+    ),
+}
+
+
+@dataclass(frozen=True)
+class BarsConfig:
+    """What a run asks for, as CONFIG_SCHEMA describes it; empty means an increment of every selected partition."""
+
+    start: str | None = None
+    end: str | None = None
+    refetch: bool = False
+    only: Sequence[str] = ()
 
 
 class BarsRun:
@@ -149,8 +168,11 @@ class BarsRun:
         known = series_partitions(self._group).get_partition_keys(dynamic_partitions_store=context.instance)
         unknown = sorted(set(only) - set(known))
         if unknown:
+            named = [key for key in unknown if _is_key(key)][:NAMED_FAILURES]
+            rest = f"{len(unknown) - len(named):,} {'more' if named else 'of those given'}"
+            names = ", ".join([*named, *([rest] if len(named) < len(unknown) else [])])
             raise dg.Failure(
-                f"only: {self._group.name} has no partition {', '.join(unknown)}; write keys such as 1d|NASDAQ:AAPL",
+                f"only: {self._group.name} has no partition {names}; write keys such as 1d|NASDAQ:AAPL",
                 allow_retries=False,
             )
         if only:
@@ -319,8 +341,19 @@ def _moment(name: str, text: str | None) -> datetime | None:
     try:
         return parse_moment(text)
     except ValueError:
-        # A run's config may name a variable of the environment in place of a text: what cannot be a time is not quoted.
+        # What cannot be a time is not quoted: it may be anything, such as a secret pasted into the wrong field.
         quoted = f"{text!r} is" if re.fullmatch("[0-9TZ:+. -]{1,40}", text) else "the value is"
         raise dg.Failure(
             f"{name}: {quoted} not a time with an offset; write e.g. 2026-11-02T14:30:00+00:00", allow_retries=False
         ) from None
+
+
+def _is_key(text: str) -> bool:
+    """True if it has the form of a partition key; what has another may be anything and is not quoted."""
+    try:
+        symbol, interval = series_of(text)
+        check_symbol(symbol)
+        Interval.parse(interval)
+    except ValueError:
+        return False
+    return True

@@ -1,6 +1,5 @@
 """The definitions of a watchlist and a lake: assets, checks, jobs, schedules, sensors, resources."""
 
-import os
 from pathlib import Path
 
 import dagster as dg
@@ -57,12 +56,7 @@ def build_definitions(
         # A process per step would triple the seconds that every run costs.
         executor=None if scope else dg.in_process_executor,
         resources={
-            resources.key("tradingview"): TradingViewResource(
-                ws_url=ws_url,
-                auth_token=_secret("TV_ETL_AUTH_TOKEN"),
-                session_id=_secret("TV_ETL_SESSION_ID"),
-                session_id_sign=_secret("TV_ETL_SESSION_ID_SIGN"),
-            ),
+            resources.key("tradingview"): TradingViewResource(ws_url=ws_url),
             resources.key("scanner"): ScannerResource(base_url=scanner_url),
             resources.key("bar_store"): BarStoreResource(base=str(lake)),
             resources.key("notifier"): NotifierResource(
@@ -77,8 +71,3 @@ def build_definitions(
 def _state_directory(lake: str | Path) -> Path:
     directory = local_directory(lake)
     return Path("tv_etl_state") if directory is None else directory / ".tv_etl"
-
-
-def _secret(name: str) -> str:
-    # A value would be readable in the web interface; an EnvVar that is not set would fail every run.
-    return dg.EnvVar(name) if os.environ.get(name) else ""

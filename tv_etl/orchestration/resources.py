@@ -1,25 +1,27 @@
 """What assets and sensors use: TradingView, the lake, and the outbox of alerts.
 
-Each has a synchronous interface: the client's event loop runs in a thread of its own.
+Each has a synchronous interface: the client's event loop runs in a thread of its own. They are plain objects, not
+Dagster's configurable resources: a run's config, in which anybody who may launch a run can name a variable of the
+environment and an address to send it to, sets nothing of them. Secrets are read from the environment where they are
+used and are no fields.
 """
 
 import asyncio
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-import dagster as dg
-from pydantic import Field, SecretStr
+from pydantic import SecretStr
 
 from tv_etl.alerts.outbox import Outbox
 from tv_etl.alerts.webhooks import Webhook
 from tv_etl.lake.store import BarStore
-from tv_etl.tradingview.accounts import Account
+from tv_etl.tradingview.accounts import SESSION_SIGN_VARIABLE, SESSION_VARIABLE, TOKEN_VARIABLE, Account
 from tv_etl.tradingview.blocking import fetch_history
 from tv_etl.tradingview.errors import SymbolError, TradingViewError
 from tv_etl.tradingview.history import WINDOW, HistoryResult
@@ -31,6 +33,9 @@ from tv_etl.watchlist.model import WebhookTarget
 
 Resource = TypeVar("Resource")
 
+# Of the environment: whose account is used.
+VARIABLES = (TOKEN_VARIABLE, SESSION_VARIABLE, SESSION_SIGN_VARIABLE)
+
 # Dagster gives up a sensor evaluation after 60 s and loses its cursor; delivery needs its share, too.
 ALERT_INPUT_LIMIT_S = 20.0
 ALERT_QUOTE_LIMIT_S = 8.0
@@ -39,36 +44,19 @@ SCAN_LIMIT_S = 30.0
 FIRST_MINUTES = 10
 
 
-class TradingViewResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # its parameter only types IO managers
-    """TradingView's chart server, or anything that speaks its protocol."""
+@dataclass(frozen=True)
+class TradingViewResource:
+    """TradingView's chart server, or anything that speaks its protocol.
 
-    ws_url: str = Field(
-        default="",
-        description="Address of the WebSocket; empty means the environment's TV_ETL_WS_URL, else TradingView.",
-    )
-    auth_token: str = Field(
-        default="",
-        repr=False,
-        description="Token of a TradingView account, as an EnvVar; empty means anonymous.",
-    )
+    `ws_url` is the address of the WebSocket; empty means the environment's TV_ETL_WS_URL, else TradingView. The account
+    is that of the environment: see `Account.from_environment`.
+    """
 
-    session_id: str = Field(
-        default="",
-        repr=False,
-        description="Cookie `sessionid` of a TradingView account instead of a token, as an EnvVar.",
-    )
-    session_id_sign: str = Field(
-        default="",
-        repr=False,
-        description="Cookie `sessionid_sign` that goes with it, if the site requires it, as an EnvVar.",
-    )
-
-    def _account(self) -> Account:
-        return _account(self.auth_token, self.session_id, self.session_id_sign)
+    ws_url: str = field(default="", repr=False)
 
     def fetch(self, requests: Iterable[HistoryRequest]) -> Iterator[HistoryResult]:
         """Fetch many series over one connection; yields `(request, table or error)` as each one finishes."""
-        return fetch_history(requests, ws_url=self.ws_url or None, account=self._account())
+        return fetch_history(requests, ws_url=self.ws_url or None, account=_account())
 
     def alert_inputs(self, since_by_symbol: Mapping[str, int | None]) -> "AlertInputs":
         """The quote of each symbol now, and its one-minute bars from the given UTC second on (None: the last few).
@@ -81,7 +69,7 @@ class TradingViewResource(dg.ConfigurableResource):  # type: ignore[type-arg]  #
 
     async def _alert_inputs(self, since_by_symbol: Mapping[str, int | None]) -> "AlertInputs":
         ends_at = time.monotonic() + ALERT_INPUT_LIMIT_S
-        client = OHLCV(self.ws_url or None, account=self._account(), timeout_s=ALERT_QUOTE_LIMIT_S)
+        client = OHLCV(self.ws_url or None, account=_account(), timeout_s=ALERT_QUOTE_LIMIT_S)
         async with client:
             quotes = await client.get_quotes(list(since_by_symbol))
             now = client.server_now()
@@ -148,13 +136,14 @@ class AlertInputs:
     minutes: dict[str, SeriesHistory | TradingViewError]
 
 
-class ScannerResource(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """TradingView's screener, or anything that speaks its protocol."""
+@dataclass(frozen=True)
+class ScannerResource:
+    """TradingView's screener, or anything that speaks its protocol.
 
-    base_url: str = Field(
-        default="",
-        description="Address of the screener; empty means the environment's TV_ETL_SCANNER_URL, else TradingView's.",
-    )
+    `base_url` is its address; empty means the environment's TV_ETL_SCANNER_URL, else TradingView's.
+    """
+
+    base_url: str = field(default="", repr=False)
 
     def symbols(self, request: ScanRequest) -> list[str]:
         """The symbols that are found, in the server's order, within 30 s. Raises ScannerError."""
@@ -163,31 +152,30 @@ class ScannerResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             return loop.run(service.symbols(request))
 
 
-class BarStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+@dataclass(frozen=True)
+class BarStoreResource:
     """The lake: Parquet files in a directory or an object store.
 
-    Credentials for an object store are read from the environment and are in no configuration.
+    `base` is the directory of the lake or its address, e.g. s3://bucket/prefix; the dataset is in its folder `ohlcv`.
+    Credentials for an object store are read from the environment.
     """
 
-    base: str = Field(
-        description="Directory of the lake or its address, e.g. s3://bucket/prefix; the dataset is in its folder "
-        "`ohlcv`."
-    )
+    base: str
 
     def store(self) -> BarStore:
         return BarStore(self.base)
 
 
-class NotifierResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+@dataclass(frozen=True)
+class NotifierResource:
     """The outbox of alerts and the webhooks that they are delivered to.
 
-    The addresses are read from the environment at delivery and are in no configuration.
+    `outbox_path` is the SQLite file in which alerts wait until they are delivered. `targets` are webhooks as in
+    watchlist.yaml: url_env, kind, allow_private. Their addresses are read from the environment at delivery.
     """
 
-    outbox_path: str = Field(description="SQLite file in which alerts wait until they are delivered.")
-    targets: list[dict[str, Any]] = Field(
-        default_factory=list, description="Webhook targets as in watchlist.yaml: url_env, kind, allow_private."
-    )
+    outbox_path: str
+    targets: Sequence[Mapping[str, Any]] = ()
 
     def outbox(self) -> Outbox:
         return Outbox(Path(self.outbox_path))
@@ -204,10 +192,14 @@ def _delay_s(quote: QuoteSymbolData | SymbolError | None) -> float:
     return feed_delay_s(str(quote.symbol_info.get("update_mode", ""))) or 0.0
 
 
+def _account() -> Account:
+    return _account_of(tuple((name, os.environ.get(name, "")) for name in VARIABLES))
+
+
 @lru_cache(maxsize=4)
-def _account(auth_token: str, session_id: str, session_id_sign: str) -> Account:
+def _account_of(values: tuple[tuple[str, str], ...]) -> Account:
     # Kept across the runs and sensor evaluations of a process: a session is not exchanged for a token every 30 s.
-    return Account(auth_token or None, session_id=session_id or None, session_id_sign=session_id_sign or None)
+    return Account.from_environment(dict(values))
 
 
 def _webhook(target: WebhookTarget) -> Webhook:

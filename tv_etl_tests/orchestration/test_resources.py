@@ -2,10 +2,13 @@
 
 import asyncio
 from datetime import timedelta
+from pathlib import Path
 
+import dagster as dg
 import pyarrow as pa
+import pytest
 
-from tv_etl.orchestration.resources import TradingViewResource
+from tv_etl.orchestration.resources import BarStoreResource, TradingViewResource, _account
 from tv_etl.tradingview.errors import SymbolError
 from tv_etl.tradingview.models import HistoryRequest, QuoteSymbolData, SeriesHistory
 from tv_etl_tests.conftest import NOW
@@ -40,3 +43,21 @@ def test_alert_inputs_hold_quotes_minutes_and_the_servers_clock(market_url: str)
     assert [row[0] for row in minutes.rows] == [since, since + 60, since + 120, since + 180]
     assert isinstance(inputs.minutes["FX:EURUSD"], SeriesHistory)
     assert isinstance(inputs.minutes["NASDAQ:NOPE"], SymbolError)
+
+
+def test_a_process_keeps_one_account_until_the_environment_names_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TV_ETL_SESSION_ID", "one")
+    first = _account()
+    assert _account() is first and not first.is_anonymous
+    monkeypatch.setenv("TV_ETL_SESSION_ID", "two")
+    assert _account() is not first
+    monkeypatch.delenv("TV_ETL_SESSION_ID")
+    assert _account().is_anonymous
+
+
+def test_an_asset_of_ones_own_takes_a_resource_as_an_argument(tmp_path: Path) -> None:
+    @dg.asset
+    def mine(bar_store: dg.ResourceParam[BarStoreResource]) -> None:
+        assert bar_store.store().series() == []
+
+    assert dg.materialize([mine], resources={"bar_store": BarStoreResource(base=str(tmp_path))}).success
