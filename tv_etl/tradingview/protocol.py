@@ -34,6 +34,7 @@ import msgspec
 from tv_etl.tradingview.errors import ProtocolError
 from tv_etl.tradingview.frames import PacketDecoder, encode_packet
 from tv_etl.tradingview.models import SymbolInfo
+from tv_etl.tradingview.printable import printable
 
 ANONYMOUS_TOKEN = "unauthorized_user_token"
 
@@ -42,8 +43,20 @@ _LEGACY_JSON = "~j~"
 
 # The server prints 1e+100 where it has no value: in `volume` and in studies, never yet in a price (PROTOCOL.md §2).
 _NO_VALUE = 1e100
-# The moments that a datetime can hold, in UTC seconds: what lies outside is not a time.
-_FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
+# What a time may be, in UTC seconds: from the first that a datetime can hold to the year 2200. A later one is counted
+# in milliseconds, or damage, and arithmetic on it would break in the consumer.
+_FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 7_258_118_400
+
+# What a description or a quote must be, where it says it at all; of another type it is as good as absent.
+_TEXTS = frozenset(
+    {
+        "name", "full_name", "pro_name", "description", "exchange", "listed_exchange", "type", "currency_code",
+        "currency_id", "timezone", "session", "session_holidays", "subsession_id", "update_mode", "visible_plots_set",
+    }
+)  # fmt: skip
+_SCALES = frozenset({"pricescale", "minmov", "minmove", "variable_tick_size_scale"})
+_LONGEST_TEXT = 20_000  # the corrections of a session over twenty years are a quarter of it
+_LARGEST_SCALE = 1e16
 
 
 @dataclass(frozen=True, slots=True)
@@ -437,7 +450,7 @@ class _Params:
 
     def reason(self, index: int) -> str:
         """The reason, and the parameters behind it, which belong to it."""
-        return ", ".join(_reason(self.value(i)) for i in range(index, len(self.raw)))
+        return printable(", ".join(_reason(self.value(i)) for i in range(index, len(self.raw))))
 
 
 def _decode_hello(payload: str) -> tuple[list[Event], int | None]:
@@ -463,8 +476,8 @@ def _text(raw: list[msgspec.Raw], index: int) -> str:
 
 
 def _reason(value: Any) -> str:
-    """A reason is text, or an object that holds one."""
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    """A reason is text, or an object that holds one; it reaches logs, pages and terminals."""
+    return printable(value if isinstance(value, str) else msgspec.json.encode(value).decode())
 
 
 def _decode_bars(params: _Params) -> list[Event]:
@@ -491,12 +504,17 @@ def _decode_bars(params: _Params) -> list[Event]:
                 series=series_id,
                 is_snapshot=params.method == "timescale_update",
                 rows=good,
-                close_time=status.bar_close_time if status else None,
+                close_time=_close_time(status),
                 time_ms=params.time_ms,
                 rejected=len(rows) - len(good),
             )
         )
     return events or [Ignored(session, params.method)]
+
+
+def _close_time(status: _LastBarStatus | None) -> float | None:
+    moment = status.bar_close_time if status else None
+    return moment if moment is not None and _FIRST_SECOND <= moment <= _LAST_SECOND else None
 
 
 def _have_times(rows: list[list[float]]) -> bool:
@@ -549,7 +567,8 @@ def _decode_quote(params: _Params) -> list[Event]:
         raise ProtocolError("qsd: parameter 1 is missing")
     quote = _quote.decode(params.raw[1])
     status = quote.s if isinstance(quote.s, str) else "error"
-    fields = quote.v if isinstance(quote.v, dict) else {}
+    told = quote.v if isinstance(quote.v, dict) else {}
+    fields = {key: value for key, value in told.items() if _is_sound(key, value)}
     return [QuoteReceived(session, quote.n, status, fields, _reason(quote.errmsg or ""))]
 
 
@@ -561,7 +580,7 @@ def _decode_completed(params: _Params) -> list[Event]:
         SeriesCompleted(
             session=params.text(0),
             series=params.text(1),
-            update_mode=_text(params.raw, 2),
+            update_mode=printable(_text(params.raw, 2)),
             data_completed=data_completed if isinstance(data_completed, str) else "",
         )
     ]
@@ -571,7 +590,32 @@ def _decode_resolved(params: _Params) -> list[Event]:
     info = params.value(2)
     if not isinstance(info, dict):
         raise ProtocolError("symbol_resolved: parameter 2 is not an object")
-    return [SymbolResolved(params.text(0), params.text(1), SymbolInfo(info))]
+    sound = {key: value for key, value in info.items() if _is_sound(key, value)}
+    if "subsessions" in sound:
+        sound["subsessions"] = [each for each in sound["subsessions"] if _is_subsession(each)]
+    return [SymbolResolved(params.text(0), params.text(1), SymbolInfo(sound))]
+
+
+def _is_sound(key: str, value: Any) -> bool:
+    """False for a field that is not what its name says: what uses it need not expect that."""
+    if value is None:
+        return True
+    if key in _TEXTS:
+        return isinstance(value, str) and len(value) <= _LONGEST_TEXT
+    if key in _SCALES:
+        return _is_number(value) and 0 < value <= _LARGEST_SCALE
+    if key == "subsessions":
+        return isinstance(value, list)
+    if key.endswith("_time") and _is_number(value):
+        return bool(_FIRST_SECOND <= value <= _LAST_SECOND)
+    return True
+
+
+def _is_subsession(value: Any) -> bool:
+    if not isinstance(value, dict):
+        return False
+    texts = [value.get(key) for key in ("id", "session", "session-correction")]
+    return all(text is None or (isinstance(text, str) and len(text) <= _LONGEST_TEXT) for text in texts)
 
 
 def _decode_series_failed(params: _Params) -> list[Event]:

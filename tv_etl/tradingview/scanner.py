@@ -22,6 +22,7 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
 from tv_etl.tradingview.errors import ScannerError
+from tv_etl.tradingview.printable import printable
 from tv_etl.tradingview.retry_after import read_retry_after
 from tv_etl.tradingview.services import Backoff
 from tv_etl.tradingview.websocket import loop_time
@@ -31,9 +32,10 @@ BASE_URL_VARIABLE = "TV_ETL_SCANNER_URL"
 
 # The answer with all of America's 20,000 listings and ten columns is about 3 MB.
 MAX_BODY_BYTES = 16 * 1024 * 1024
+# On average; a description takes a few hundred bytes. An answer much longer than what was asked for is not read.
+MAX_CELL_BYTES = 1_024
 PAGE_ROWS = 1_000
 
-_MAX_REASON_LENGTH = 300
 _GZIP = 31  # zlib's window bits that mean a gzip header
 
 _log = logging.getLogger(__name__)
@@ -180,7 +182,7 @@ class ScannerService:
                 try_s = min(self._try_s, deadline - loop_time())
                 if try_s <= 0:
                     raise ScannerError(f"{self._host}: no complete scan within {self._timeout_s:.0f} s", retryable=True)
-                return await self._try(client, request, request.body(first, end), try_s)
+                return await self._try(client, request, first, end, try_s)
             except ScannerError as error:
                 delay_s = backoff.next_delay_s(error.retry_after_s or 0.0) if error.retryable else None
                 if delay_s is None or loop_time() + delay_s >= deadline:
@@ -188,22 +190,27 @@ class ScannerService:
                 _log.warning("%s; trying again in %.1f s", error, delay_s)
             await asyncio.sleep(delay_s)
 
-    async def _try(self, client: httpx.AsyncClient, request: ScanRequest, body: bytes, try_s: float) -> "_Page":
+    async def _try(
+        self, client: httpx.AsyncClient, request: ScanRequest, first: int, end: int, try_s: float
+    ) -> "_Page":
+        rows, columns = end - first, len(request.columns)
+        max_bytes = min(MAX_BODY_BYTES, 65_536 + rows * (columns + 1) * MAX_CELL_BYTES)
         url = f"{self.base_url}/{request.market}/scan"
         # httpx asks for brotli and zstd too where they are installed; what is unpacked here is bounded.
         headers = {"Content-Type": "application/json", "Accept-Encoding": "gzip", "User-Agent": "tv-etl"}
+        body = request.body(first, end)
         wanted = client.build_request("POST", url, content=body, headers=headers, timeout=try_s)
         try:
             # One deadline for the whole: per-read time-outs would let a dripping server go on for ever.
-            status, answer_headers, answer = await asyncio.wait_for(_exchange(client, wanted), try_s)
+            status, answer_headers, answer = await asyncio.wait_for(_exchange(client, wanted, max_bytes), try_s)
         except (asyncio.TimeoutError, httpx.TimeoutException):
             raise ScannerError(f"{self._host}: no complete answer within {try_s:.1f} s", retryable=True) from None
         except httpx.TransportError as error:
             name = type(error).__name__
-            raise ScannerError(f"{self._host}: {name}: {str(error)[:_MAX_REASON_LENGTH]}", retryable=True) from None
+            raise ScannerError(f"{self._host}: {name}: {printable(str(error))}", retryable=True) from None
         if status != httpx.codes.OK:
             raise _refusal(self._host, status, answer_headers, answer)
-        return _read_page(self._host, answer, len(request.columns))
+        return _read_page(self._host, answer, columns)
 
 
 # --- answers --------------------------------------------------------------------------------------------------
@@ -227,10 +234,10 @@ class _Refusal(msgspec.Struct):
 def _read_page(host: str, answer: bytes, columns: int) -> _Page:
     try:
         page = msgspec.json.decode(answer, type=_Page)
-    except msgspec.DecodeError as error:
-        raise ScannerError(f"{host}: the answer is not a scan result: {error}") from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ScannerError(f"{host}: the answer is not a scan result: {printable(str(error))}") from None
     if page.error is not None:
-        raise ScannerError(f"{host}: the screener refused: {page.error[:_MAX_REASON_LENGTH]}")
+        raise ScannerError(f"{host}: the screener refused: {printable(page.error)}")
     if any(len(row.d) != columns for row in page.data or ()):
         raise ScannerError(f"{host}: a row of the answer has other than {columns} columns")
     return page
@@ -239,10 +246,10 @@ def _read_page(host: str, answer: bytes, columns: int) -> _Page:
 def _refusal(host: str, status: int, headers: httpx.Headers, answer: bytes) -> ScannerError:
     try:
         reason = msgspec.json.decode(answer, type=_Refusal).error
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         reason = ""
     return ScannerError(
-        f"{host}: HTTP {status}{': ' if reason else ''}{reason[:_MAX_REASON_LENGTH]}",
+        f"{host}: HTTP {status}{': ' if reason else ''}{printable(reason)}",
         status=status,
         retryable=status == httpx.codes.TOO_MANY_REQUESTS or status >= 500,
         retry_after_s=read_retry_after(headers.get("Retry-After", ""), headers.get("Date", "")),
@@ -252,7 +259,9 @@ def _refusal(host: str, status: int, headers: httpx.Headers, answer: bytes) -> S
 # --- the wire -------------------------------------------------------------------------------------------------
 
 
-async def _exchange(client: httpx.AsyncClient, request: httpx.Request) -> tuple[int, httpx.Headers, bytes]:
+async def _exchange(
+    client: httpx.AsyncClient, request: httpx.Request, max_bytes: int
+) -> tuple[int, httpx.Headers, bytes]:
     """Status, headers and the decompressed body. Raises ScannerError if that is too long or cannot be decompressed."""
     host = request.url.netloc.decode()
     response = await client.send(request, stream=True)
@@ -260,8 +269,8 @@ async def _exchange(client: httpx.AsyncClient, request: httpx.Request) -> tuple[
         body = bytearray()
         async for chunk in response.aiter_raw():
             body += chunk
-            if len(body) > MAX_BODY_BYTES:
-                raise _too_long(host)
+            if len(body) > max_bytes:
+                raise _too_long(host, max_bytes)
     finally:
         await response.aclose()
     encoding = response.headers.get("Content-Encoding", "identity").lower()
@@ -269,25 +278,25 @@ async def _exchange(client: httpx.AsyncClient, request: httpx.Request) -> tuple[
         return response.status_code, response.headers, bytes(body)
     if encoding != "gzip":
         raise ScannerError(f"{host}: the answer is compressed with {encoding!r}: expected gzip")
-    return response.status_code, response.headers, _unpack(host, bytes(body))
+    return response.status_code, response.headers, _unpack(host, bytes(body), max_bytes)
 
 
-def _unpack(host: str, body: bytes) -> bytes:
+def _unpack(host: str, body: bytes, max_bytes: int) -> bytes:
     # A few kilobytes of gzip can unpack to gigabytes: never more than the limit is unpacked.
     packer = zlib.decompressobj(_GZIP)
     try:
-        unpacked = packer.decompress(body, MAX_BODY_BYTES + 1)
+        unpacked = packer.decompress(body, max_bytes + 1)
     except zlib.error as error:
         raise ScannerError(f"{host}: the answer cannot be decompressed: {error}") from None
-    if len(unpacked) > MAX_BODY_BYTES:
-        raise _too_long(host)
+    if len(unpacked) > max_bytes:
+        raise _too_long(host, max_bytes)
     if not packer.eof:
         raise ScannerError(f"{host}: the compressed answer is cut off", retryable=True)
     return unpacked
 
 
-def _too_long(host: str) -> ScannerError:
-    return ScannerError(f"{host}: the answer is longer than {MAX_BODY_BYTES // 1024**2} MiB")
+def _too_long(host: str, max_bytes: int) -> ScannerError:
+    return ScannerError(f"{host}: the answer is longer than {max_bytes:,} bytes, too long for what was asked for")
 
 
 def _tls_context(base_url: str) -> Any:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from tv_etl.tradingview.errors import SymbolError
+from tv_etl.tradingview.printable import is_printable
 
 Adjustment = Literal["splits", "dividends"]
 SessionKind = Literal["regular", "extended"]
@@ -27,7 +28,8 @@ def check_symbol(text: str) -> str:
     Tickers may be futures (`GC1!`), perpetuals (`BTCUSDT.P`), numbers (`005930`), spreads (`A/NYSE:B`), and contain
     `& . - !` or letters of any script. Raises SymbolError, which says what would be right.
     """
-    if not isinstance(text, str) or not _SYMBOL.fullmatch(text):
+    # Dagster reads `a...b` in a set of partitions as a range.
+    if not isinstance(text, str) or not _SYMBOL.fullmatch(text) or "..." in text or not is_printable(text):
         raise SymbolError(str(text), "expected EXCHANGE:TICKER, the exchange in capitals, e.g. NASDAQ:AAPL")
     if len(quote(text, safe="")) > MAX_ENCODED_LENGTH:
         raise SymbolError(text, f"longer than {MAX_ENCODED_LENGTH} bytes when percent-encoded")
@@ -72,7 +74,7 @@ def decode_spec(text: str) -> dict[str, Any]:
         return {"symbol": text}
     try:
         spec = json.loads(text[1:])
-    except ValueError:
+    except (ValueError, RecursionError):
         raise SymbolError(text, "what follows '=' is not JSON") from None
     while isinstance(spec, dict) and isinstance(spec.get("symbol"), dict):
         spec = spec["symbol"]

@@ -110,14 +110,21 @@ class TradingHours:
         A description without a subsession of that name falls back to the hours it was resolved with.
         Raises TradingHoursError where a text is malformed.
         """
-        subsessions = {part.get("id"): part for part in info.get("subsessions") or ()}
-        part = subsessions.get(session) or subsessions.get(info.get("subsession_id")) or {}
-        return cls(
-            session=part.get("session") or info.get("session") or "24x7",
-            timezone=info.get("timezone") or "Etc/UTC",
-            holidays=info.get("session_holidays") or "",
-            corrections=part.get("session-correction") or "",
-        )
+        try:
+            subsessions = {part.get("id"): part for part in info.get("subsessions") or ()}
+            part = subsessions.get(session) or subsessions.get(info.get("subsession_id")) or {}
+            fields = {
+                "session": part.get("session") or info.get("session") or "24x7",
+                "timezone": info.get("timezone") or "Etc/UTC",
+                "holidays": info.get("session_holidays") or "",
+                "corrections": part.get("session-correction") or "",
+            }
+        except (TypeError, AttributeError):
+            raise TradingHoursError(repr(info.get("subsessions")), "subsessions are not a list of objects") from None
+        for value in fields.values():
+            if not isinstance(value, str):
+                raise TradingHoursError(repr(value), "not a string")
+        return cls(**fields)
 
     def to_json(self) -> str:
         """Write the hours as one JSON object, e.g. for the metadata of a file."""
@@ -133,7 +140,7 @@ class TradingHours:
             return cls(**fields)
         except TradingHoursError:
             raise
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise TradingHoursError(str(text), f"not written by to_json: {error}") from error
 
     def spans(self, start: datetime, end: datetime) -> list[tuple[int, int]]:

@@ -41,6 +41,7 @@ from tv_etl.tradingview.ohlcv import OHLCV
 from tv_etl.tradingview.paging import SERIES_ID, SeriesPager
 from tv_etl.tradingview.services import ConnectionService, Limits, MessageService
 from tv_etl_tests import own_clock
+from tv_etl_tests.recordings import exact_recordings
 from tv_etl_tests.scripted_server import (
     NOW,
     Answer,
@@ -636,3 +637,81 @@ def test_n17_a_fetch_resumes_at_its_last_whole_page(market_url: str, symbol: str
     assert len(smooth.rows) > 5_000
     assert (broken.rows, broken.reach, broken.forming_from) == (smooth.rows, smooth.reach, smooth.forming_from)
     assert spans == [5_000, ("bar_count", int(smooth.rows[-4_999][0]), 5_000), 3]
+
+
+# --- what is told, and is not what its name says ----------------------------------------------------------------
+
+
+def told(method: str, params: list[Any]) -> Any:
+    events, _ = protocol.decode_event(json.dumps({"m": method, "p": params}))
+    return events[0]
+
+
+def test_no_recorded_field_is_taken_for_unsound() -> None:
+    seen = 0
+    for frames in exact_recordings().values():
+        for payload in (each for frame in frames for each in PacketDecoder().feed(frame)):
+            message = json.loads(payload) if payload.startswith("{") else {}
+            if message.get("m") == "symbol_resolved":
+                assert told("symbol_resolved", message["p"]).info.raw == message["p"][2]
+                seen += 1
+            elif message.get("m") == "qsd":
+                assert told("qsd", message["p"]).fields == message["p"][1].get("v", {})
+                seen += 1
+    assert seen > 10
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"session": ["a"]},
+        {"subsessions": 5},
+        {"timezone": 7},
+        {"session_holidays": {"a": 1}},
+        {"description": "x" * 1_000_000},
+        {"pricescale": -100},
+        {"pricescale": 0},
+        {"pricescale": 10**310},
+        {"pricescale": "100"},
+        {"lp_time": 1_790_000_000_000},
+        {"lp_time": 10**310},
+        {"lp_time": -(10**17)},
+    ],
+    ids=str,
+)
+def test_a_field_that_is_not_what_its_name_says_is_as_good_as_absent(odd: dict[str, Any]) -> None:
+    sound = {"pro_name": "NASDAQ:AAPL", "lp": 1.5, "lp_time": 1_790_000_000, "pricescale": 100}
+    expected = {key: value for key, value in sound.items() if key not in odd}
+    assert told("symbol_resolved", ["cs_1", "sym", {**sound, **odd}]).info.raw == expected
+    assert told("qsd", ["qs_1", {"n": "NASDAQ:AAPL", "s": "ok", "v": {**sound, **odd}}]).fields == expected
+
+
+def test_an_odd_subsession_leaves_the_others() -> None:
+    regular = {"id": "regular", "session": "0930-1600"}
+    info = {"subsessions": [5, regular, {"id": ["x"]}, {"id": "extended", "session": 7}]}
+    assert told("symbol_resolved", ["cs_1", "sym", info]).info.raw == {"subsessions": [regular]}
+
+
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [
+        ("symbol_error", ["cs_1", "sym", "{}"]),
+        ("series_error", ["cs_1", "sds_1", "s1", "{}"]),
+        ("critical_error", ["cs_1", "{}", "{}"]),
+        ("protocol_error", ["{}"]),
+    ],
+)
+def test_a_reason_is_one_printable_line_of_bounded_length(method: str, params: list[str]) -> None:
+    def reason(text: str) -> str:
+        return str(told(method, [each.replace("{}", text) for each in params]).reason)
+
+    assert "\x1b" not in reason("no\x1b]0;title\x07 such \x9b2Jsymbol")
+    assert "\ufffd]0;title\ufffd" in reason("no\x1b]0;title\x07")
+    assert len(reason("x" * 500_000)) < 400
+
+
+def test_a_bar_of_the_year_9999_is_not_a_bar() -> None:
+    rows = [[1_790_000_000.0, 1.0, 1.0, 1.0, 1.0], [253_402_300_799.0, 1.0, 1.0, 1.0, 1.0]]
+    points = [{"i": 0, "v": row} for row in rows]
+    update = told("du", ["cs_1", {"sds_1": {"s": points, "lbs": {"bar_close_time": 1e18}}}])
+    assert (update.rows, update.rejected, update.close_time) == (rows[:1], 1, None)

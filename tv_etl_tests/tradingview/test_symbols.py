@@ -20,7 +20,29 @@ def test_real_symbols_pass_unchanged(symbol: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "AAPL", ":AAPL", "NASDAQ:", "nasdaq:AAPL", "NASDAQ:AA PL", "A:B|C", "A:[B]", "A:B,C", 'A:"B', "A:B\n"]
+    "text",
+    [
+        "",
+        "AAPL",
+        ":AAPL",
+        "NASDAQ:",
+        "nasdaq:AAPL",
+        "NASDAQ:AA PL",
+        "A:B|C",
+        "A:[B]",
+        "A:B,C",
+        'A:"B',
+        "A:B\n",
+        "A:A...B",
+        "A:B\x85",
+        "A:B\u202eC",
+        "A:B\u200bC",
+        "A:\ufeffB",
+        "A:B\u2028",
+        "A:B\ud800",
+        "A:\ue000",
+        "A:B\x9b",
+    ],
 )
 def test_a_malformed_symbol_is_named(text: str) -> None:
     with pytest.raises(SymbolError, match="EXCHANGE:TICKER") as error:
@@ -59,7 +81,12 @@ def test_the_symbol_inside_a_chart_type_is_found() -> None:
     assert decode_spec(spec) == {"symbol": "NASDAQ:AAPL", "adjustment": "splits"}
 
 
-@pytest.mark.parametrize("text", ["={", "=[]", '={"adjustment":"splits"}', '={"symbol":7}'])
+DEEP = ["=" + opening * 200_000 for opening in ("[", '{"symbol":')]
+
+
+@pytest.mark.parametrize(
+    "text", ["={", "=[]", *DEEP, '={"adjustment":"splits"}', '={"symbol":7}'], ids=lambda text: text[:20]
+)
 def test_a_spec_without_symbol_is_refused(text: str) -> None:
     with pytest.raises(SymbolError):
         decode_spec(text)

@@ -507,3 +507,19 @@ def test_seven_years_of_minutes_take_a_fraction_of_a_second() -> None:
         assert opens.size > 680_000 and [gap.bars for gap in gaps] == [1000]
 
     assert cpu_ratio(look) < 125
+
+
+@pytest.mark.parametrize(
+    "info",
+    [{"session": ["a"]}, {"session": 5}, {"timezone": {"a": 1}}, {"subsessions": 5}, {"subsessions": [7]},
+     {"session_holidays": 20261126}, {"subsessions": [{"id": ["x"]}]}],
+    ids=str,
+)  # fmt: skip
+def test_a_description_of_other_types_is_an_error_of_the_hours(info: dict[str, Any]) -> None:
+    with pytest.raises(TradingHoursError):
+        TradingHours.of_symbol({"session": "0930-1600", **info})
+
+
+def test_json_that_is_nested_too_deeply_is_refused() -> None:
+    with pytest.raises(TradingHoursError, match="not written by to_json"):
+        TradingHours.from_json("[" * 200_000)
