@@ -53,6 +53,10 @@ class _Sort(msgspec.Struct, rename="camel"):
     nulls_first: bool = False
 
 
+# Columns and conditions of one scan; each is worked out for every listing, while no other client is answered.
+MAX_FIELDS = 1_000
+
+
 class _Types(msgspec.Struct):
     types: list[str] = []
 
@@ -95,7 +99,7 @@ def scan(world: World, market: str, body: bytes) -> dict[str, Any]:
     """The answer to a scan. Raises ScanRefused."""
     try:
         wanted = msgspec.json.decode(body or b"{}", type=_Scan)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise ScanRefused(str(error)) from None
     _check(market, wanted)
     figures = Figures(world, _listed(world, market, wanted))
@@ -153,6 +157,8 @@ def _check(market: str, wanted: _Scan) -> None:
     fields = [*_fields(wanted.filter), *([wanted.sort.sort_by] if wanted.sort else [])]
     if wanted.filter2 is not None:
         fields += _fields(_leaves(wanted.filter2))
+    if len(fields) + len(wanted.columns) > MAX_FIELDS:
+        raise ScanRefused(f"{len(fields) + len(wanted.columns):,} fields, more than {MAX_FIELDS:,}")
     if not wanted.ignore_unknown_fields:
         fields += wanted.columns
     for name in fields:
