@@ -3,7 +3,6 @@
 import base64
 import json
 import random
-import time
 import zlib
 
 import pytest
@@ -51,11 +50,13 @@ def market(rules_count: int, symbols_count: int, minutes: int) -> tuple[list[Ale
 def test_a_thousand_rules_fit_and_an_hour_is_folded_in_a_blink() -> None:
     rules, bars = market(1000, 200, 65)
     _, state = evaluate(rules, AlertState(), {symbol: b[:3] for symbol, b in bars.items()}, {}, START + 240.0)
-    began = time.process_time()
-    alerts, state = evaluate(rules, state, bars, {}, START + 4500.0)
-    assert time.process_time() - began < 1.0  # 0.1 s where it was measured
-    assert len(alerts) > 100
-    assert len(state.encode()) < MAX_CURSOR_LENGTH
+
+    def fold() -> None:
+        alerts, after = evaluate(rules, state, bars, {}, START + 4500.0)
+        assert len(alerts) > 100
+        assert len(after.encode()) < MAX_CURSOR_LENGTH
+
+    assert cpu_ratio(fold) < 125
     assert AlertState.decode(state.encode()) == state
 
 
