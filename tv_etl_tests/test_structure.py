@@ -117,6 +117,17 @@ def test_nothing_private_of_dagster_is_imported_but_in_one_file() -> None:
     assert private == {"tv_etl.orchestration.dagster_internals"}
 
 
+@pytest.mark.parametrize("name", MODULES)
+def test_nothing_runs_what_it_reads(name: str) -> None:
+    """Reading with these executes what somebody has written there."""
+    assert not imports_of(name) & {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib"}
+    source = MODULES[name].read_text(encoding="utf-8")
+    calls = [node.func for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    assert not {call.id for call in calls if isinstance(call, ast.Name)} & {"eval", "exec", "compile"}
+    loads = {call.attr for call in calls if isinstance(call, ast.Attribute) and ast.unparse(call.value) == "yaml"}
+    assert loads <= {"SafeLoader", "safe_dump", "safe_load"}
+
+
 def test_the_object_store_may_be_missing() -> None:
     objects = "tv_etl.lake.storage.objects"
     assert {name for name in MODULES if objects in imports_of(name)} == {"tv_etl.lake.store"}
