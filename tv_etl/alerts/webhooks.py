@@ -45,6 +45,8 @@ _MAX_RETRY_AFTER_S = 3600.0
 _RETRYABLE_STATUS = frozenset({408, 425, 429})
 _MAX_ADDRESSES = 3
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+# Of local use, though some versions of Python count them as global.
+_LOCAL = [ipaddress.ip_network(each) for each in ("fec0::/10", "64:ff9b:1::/48", "192.0.0.0/24", "192.88.99.0/24")]
 
 _is_delivering = contextvars.ContextVar("_is_delivering", default=False)
 
@@ -406,4 +408,6 @@ def _is_public(text: str) -> bool:
             embedded = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         if embedded is not None:
             address = embedded
+    if any(address in network for network in _LOCAL):
+        return False
     return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)

@@ -363,7 +363,7 @@ def test_a_destination_that_is_gone_gives_up_its_alerts_after_a_day(outbox: Outb
     [
         "127.0.0.1", "localhost", "10.0.0.1", "192.168.1.1", "172.16.0.1", "169.254.169.254", "0.0.0.0", "100.64.0.1",
         "224.0.0.1", "[::1]", "[fe80::1]", "[fd00::1]", "[::ffff:127.0.0.1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]",
-        "2130706433", "127.1",
+        "2130706433", "127.1", "[fec0::1]", "192.0.0.8", "192.0.0.9", "[64:ff9b:1::1]", "[::ffff:192.0.0.8]",
     ],
 )  # fmt: skip
 def test_addresses_that_are_not_public_are_refused(outbox: Outbox, host: str) -> None:
