@@ -19,6 +19,7 @@ check: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive tv_etl
 
 # Not in the dev extra: atheris has wheels for some platforms only.
 FUZZ_SECONDS := 60

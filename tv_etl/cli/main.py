@@ -236,4 +236,5 @@ def status(lake: str, as_json: bool) -> None:
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def market(arguments: tuple[str, ...]) -> None:
     """Run the market server; `tv-etl market --help` lists its options."""
-    os.execv(sys.executable, [sys.executable, "-m", "tv_etl.market_server", *arguments])
+    # No shell: the arguments are the user's own.
+    os.execv(sys.executable, [sys.executable, "-m", "tv_etl.market_server", *arguments])  # nosec B606

@@ -28,7 +28,7 @@ from tv_etl.tradingview.errors import AuthError, ConnectionFailedError, TradingV
 from tv_etl.tradingview.protocol import ANONYMOUS_TOKEN
 from tv_etl.tradingview.retry_after import read_retry_after
 
-TOKEN_VARIABLE = "TV_ETL_AUTH_TOKEN"
+TOKEN_VARIABLE = "TV_ETL_AUTH_TOKEN"  # a name  # nosec B105
 SESSION_VARIABLE = "TV_ETL_SESSION_ID"
 SESSION_SIGN_VARIABLE = "TV_ETL_SESSION_ID_SIGN"
 
@@ -194,7 +194,12 @@ class Account:
         # Identity: a compressed page could grow without bound while it is unpacked.
         headers = {"Cookie": cookie, "Accept-Encoding": "identity", "User-Agent": "tv-etl"}
         async with (
-            httpx.AsyncClient(verify=_tls_context(), trust_env=False, follow_redirects=False, timeout=None) as client,
+            httpx.AsyncClient(
+                verify=_tls_context(),
+                trust_env=False,
+                follow_redirects=False,
+                timeout=None,  # the caller's deadline is for the whole exchange  # nosec B113
+            ) as client,
             client.stream("GET", self._site_url, headers=headers) as response,
         ):
             if response.status_code != 200:

@@ -36,7 +36,7 @@ from tv_etl.tradingview.frames import PacketDecoder, encode_packet
 from tv_etl.tradingview.models import SymbolInfo
 from tv_etl.tradingview.printable import printable
 
-ANONYMOUS_TOKEN = "unauthorized_user_token"
+ANONYMOUS_TOKEN = "unauthorized_user_token"  # the same for everybody  # nosec B105
 
 _HEARTBEAT = "~h~"
 _LEGACY_JSON = "~j~"

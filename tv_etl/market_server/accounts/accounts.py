@@ -15,7 +15,7 @@ from tv_etl.market_server.accounts.plans import ANONYMOUS, PLANS, Plan
 from tv_etl.market_server.accounts.tokens import LIFETIME_S, BadTokenError, mint_token, plan_of, read_token
 from tv_etl.tradingview.protocol import ANONYMOUS_TOKEN
 
-WIDGET_TOKEN = "widget_user_token"
+WIDGET_TOKEN = "widget_user_token"  # the same for everybody  # nosec B105
 ACCOUNT_PLANS = {name: plan for name, plan in PLANS.items() if plan is not ANONYMOUS}
 EXPIRED_SESSION = "expired"
 
