@@ -8,18 +8,21 @@ Every call opens and closes its own connection, so that an outbox may be used fr
 import fcntl
 import hashlib
 import json
+import os
+import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from tv_etl.alerts.rules import Alert
 
 # `next_at` and `held_until` are never set further ahead than this; where they are, the clock was set back.
 MAX_WAIT_S = 3600.0
 MAX_GROUP = 1000
+_EVENT_ID = re.compile("[!-~]{1,200}")  # it becomes the header Idempotency-Key
 
 _SCHEMA_VERSION = 1
 _SCHEMA = """
@@ -76,6 +79,11 @@ class Delivery:
     attempts: int
     first_at: float | None
 
+    @property
+    def is_readable(self) -> bool:
+        """False where something else wrote or damaged the row: it cannot be sent."""
+        return _EVENT_ID.fullmatch(str(self.event_id)) is not None and read_body(self.body) is not None
+
 
 @dataclass(frozen=True)
 class DeadLetter:
@@ -101,7 +109,7 @@ class Outbox:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_private(path)
         with self._transaction() as db:
             version = db.execute("PRAGMA user_version").fetchone()[0]
             if version > _SCHEMA_VERSION:
@@ -116,7 +124,7 @@ class Outbox:
     @contextmanager
     def exclusive(self) -> Iterator[bool]:
         """Hold the outbox's lock; the death of the process frees it. Raises OutboxBusy if another holds it."""
-        with Path(f"{self._path}.lock").open("a") as file:
+        with os.fdopen(_open_private(f"{self._path}.lock"), "a") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -207,7 +215,7 @@ class Outbox:
         query = "SELECT event_id, body, error FROM delivery WHERE state = 'dead' ORDER BY done_at DESC, id DESC LIMIT ?"
         with self._connection() as db:
             rows = db.execute(query, (limit,)).fetchall()
-        bodies = [json.loads(body) for _, body, _ in rows]
+        bodies = [read_body(body) or {"rule": "unknown", "text": "the alert cannot be read"} for _, body, _ in rows]
         return [
             DeadLetter(event_id, body["rule"], body["text"], error)
             for (event_id, _, error), body in zip(rows, bodies, strict=True)
@@ -224,6 +232,7 @@ class Outbox:
         try:
             db = sqlite3.connect(self._path, timeout=5.0, isolation_level=None)
             try:
+                db.text_factory = lambda data: data.decode(errors="replace")
                 db.execute("PRAGMA journal_mode = WAL")
                 db.execute("PRAGMA synchronous = FULL")
                 yield db
@@ -238,6 +247,39 @@ class Outbox:
             db.execute("BEGIN IMMEDIATE")
             yield db
             db.execute("COMMIT")
+
+
+def read_body(body: object) -> dict[str, Any] | None:
+    """The alert that a row holds; None where something else wrote or damaged it."""
+    try:
+        found = json.loads(body) if isinstance(body, str) else None
+        json.dumps(found, allow_nan=False).encode()
+    except (ValueError, RecursionError):
+        return None
+    names = ("event_id", "rule", "text")
+    is_alert = isinstance(found, dict) and all(isinstance(found.get(name), str) for name in names)
+    return found if is_alert else None
+
+
+def _make_private(path: Path) -> None:
+    """Create the file, and the directories it needs, for nobody else to read; what is there is left alone."""
+    missing = [each for each in (path.parent, *path.parent.parents) if not each.exists()]
+    for directory in reversed(missing):
+        # The one that holds the outbox is private; those above it may hold other things, such as the lake.
+        directory.mkdir(mode=0o700 if directory == path.parent else 0o777, exist_ok=True)
+    if path.parent in missing:
+        path.parent.chmod(0o700)  # whatever the umask
+    # SQLite gives the files beside it the same mode.
+    os.close(_open_private(str(path)))
+
+
+def _open_private(path: str) -> int:
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return os.open(path, os.O_RDWR)
+    os.fchmod(descriptor, 0o600)  # whatever the umask
+    return descriptor
 
 
 def _alert_body(alert: Alert) -> str:

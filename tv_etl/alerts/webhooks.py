@@ -28,7 +28,7 @@ from typing import Any, Literal
 import httpx
 from pydantic import BaseModel, ConfigDict, SecretStr, field_validator, model_validator
 
-from tv_etl.alerts.outbox import Delivery, Outbox, OutboxError
+from tv_etl.alerts.outbox import Delivery, Outbox, OutboxError, read_body
 from tv_etl.alerts.outbox import OutboxBusy as OutboxBusy
 
 CALL_DEADLINE_S = 5.0  # for one call as a whole, however slowly its bytes arrive
@@ -195,9 +195,14 @@ class _Courier:
     async def _serve(self, client: httpx.AsyncClient, destination: Webhook) -> None:
         found = await _resolve_soon(destination, min(self._ends_at - time.monotonic(), _CONNECT_TIMEOUT_S))
         while (left_s := self._ends_at - time.monotonic()) > 0:
-            group = self._outbox.take_group(self._now, destination.key, GROUP_ABOVE)
-            if not group:
+            taken = self._outbox.take_group(self._now, destination.key, GROUP_ABOVE)
+            if not taken:
                 return
+            group = [delivery for delivery in taken if delivery.is_readable]
+            if len(group) < len(taken):
+                self._bury(destination, [delivery for delivery in taken if not delivery.is_readable])
+            if not group:
+                continue
             if isinstance(found, str):
                 verdict = _Verdict(error=found)
             else:
@@ -205,6 +210,12 @@ class _Courier:
             self._record(destination, group, verdict)
             if not verdict.is_sent and not verdict.is_dead:
                 return  # the next call would most likely fail as well, and the budget is short
+
+    def _bury(self, destination: Webhook, unreadable: Sequence[Delivery]) -> None:
+        error = f"{destination.host}: what the outbox holds is no alert: something else wrote or damaged it"
+        self._outbox.mark_dead(unreadable, self._now, error)
+        self._tally.errors.append(error)
+        self._tally.dead += len(unreadable)
 
     def _record(self, destination: Webhook, group: Sequence[Delivery], verdict: _Verdict) -> None:
         tally, error = self._tally, f"{destination.host}: {verdict.error}"
@@ -329,7 +340,7 @@ def _group_id(group: Sequence[Delivery]) -> str:
 
 
 def _body(kind: str, group: Sequence[Delivery]) -> bytes:
-    alerts = [json.loads(delivery.body) for delivery in group]
+    alerts = [found for delivery in group if (found := read_body(delivery.body)) is not None]
     if kind == "slack":
         return _dump({"text": _slack_text(alerts)})
     if group[0].group_id is None:

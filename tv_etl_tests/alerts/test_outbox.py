@@ -1,7 +1,9 @@
 """The outbox as a file: identity, lock, damage, threads. Delivery from it is in test_webhooks."""
 
+import os
 import signal
 import sqlite3
+import stat
 import subprocess
 import sys
 import threading
@@ -128,3 +130,26 @@ def test_every_commit_is_synced_to_the_disk(outbox: Outbox) -> None:
     with outbox._connection() as db:
         assert db.execute("PRAGMA synchronous").fetchone() == (2,)
         assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_nobody_else_can_read_what_is_made(tmp_path: Path, umask: int) -> None:
+    path = tmp_path / "state" / "outbox.sqlite"
+    before = os.umask(umask)
+    try:
+        outbox = Outbox(path)
+        with outbox.exclusive(), outbox._connection():
+            modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in (path.parent, *path.parent.iterdir())}
+    finally:
+        os.umask(before)
+    assert modes.pop("state") == 0o700
+    assert {"outbox.sqlite", "outbox.sqlite.lock"} <= set(modes) and set(modes.values()) == {0o600}
+
+
+def test_what_is_there_keeps_its_mode(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "outbox.sqlite"
+    Outbox(path)
+    path.parent.chmod(0o755)
+    path.chmod(0o644)
+    Outbox(path).add(make_alerts(1), [HERE])
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o755 and stat.S_IMODE(path.stat().st_mode) == 0o644

@@ -6,11 +6,13 @@ import logging
 import os
 import signal
 import socket
+import sqlite3
 import ssl
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -487,3 +489,36 @@ def test_kills_in_the_middle_of_adding_and_delivering_lose_nothing(tmp_path: Pat
     assert set(acknowledged) <= set(server.keys)
     assert len(set(server.keys)) == outbox.stats.delivered
     assert len(server.keys) - len(set(server.keys)) <= 3  # at most the one that was on its way, per kill
+
+
+BAD_ROWS = {
+    "no JSON": "not JSON",
+    "empty": "",
+    "bytes": b"\xff\xfe",
+    "deep": "[" * 100_000 + "]" * 100_000,
+    "list": "[]",
+    "no keys": '{"rule": "r"}',
+    "other types": '{"event_id": 1, "rule": [], "text": {}}',
+    "no number": '{"event_id": "a", "rule": "r", "text": "t", "price": NaN}',
+    "half a character": '{"event_id": "a", "rule": "r", "text": "\\ud800", "price": 1e999}',
+}
+
+
+@pytest.mark.parametrize("kind", ["json", "slack"])
+@pytest.mark.parametrize("count", [2, 7], ids=["one by one", "grouped"])
+@pytest.mark.parametrize("bad", BAD_ROWS)
+def test_a_bad_row_is_dead_and_the_others_go_out(
+    bad: str, count: int, kind: str, outbox: Outbox, server: HookServer, tmp_path: Path
+) -> None:
+    hook = local(server.url("/200"), kind)
+    outbox.add([make_alert(number) for number in range(count)], [hook])
+    with closing(sqlite3.connect(tmp_path / "outbox.sqlite", isolation_level=None)) as db:
+        db.execute("UPDATE delivery SET body = ? WHERE id = 1", (BAD_ROWS[bad],))
+        db.execute("UPDATE delivery SET event_id = 'caf\u00e9\nX: y' WHERE id = 2")
+    report = deliver(outbox, [hook], NOW, HANG_S)
+    assert (report.sent, report.dead) == (count - 2, 2)
+    assert outbox.stats == OutboxStats(pending=0, delivered=count - 2, dead=2)
+    assert len(server.posts) == (1 if count > 2 else 0)
+    letters = outbox.dead_letters()
+    assert len(letters) == 2
+    assert all("what the outbox holds is no alert" in letter.error for letter in letters)
