@@ -232,7 +232,9 @@ def test_what_a_package_index_shows_has_no_link_into_a_checkout() -> None:
 def test_every_promise_of_security_names_its_tests() -> None:
     promises = re.search(r"^## What is protected\n(.*?)^## ", PAGES["SECURITY.md"], re.MULTILINE | re.DOTALL)
     assert promises is not None
-    for promise in promises[1].split("\n* ")[1:]:
+    rows = re.findall(r"^\| (?!threat|---)(.*) \|$", promises[1], re.MULTILINE)
+    assert len(rows) > 10
+    for promise in rows:
         proofs = re.findall(r"`((?:\w+/)*test_\w+\.py)`", promise)
         assert proofs, promise
         assert [path for path in proofs if not (CHECKOUT / "tv_etl_tests" / path).exists()] == []
