@@ -6,16 +6,22 @@ import os
 import re
 import shlex
 import shutil
+import socket
+import ssl
 import subprocess
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import click
 import dagster as dg
+import httpx
 import pytest
 import tomli
+import trustme
 import yaml
 from dagster._config import process_config
 from dagster._core.definitions.run_request import InstigatorType
@@ -38,7 +44,8 @@ from packaging.specifiers import SpecifierSet
 import tv_etl
 from tv_etl.orchestration.partitions import range_tags
 from tv_etl.watchlist.model import load_watchlist
-from tv_etl_tests.patience import HANG_S
+from tv_etl_tests.patience import HANG_S, wait_until
+from tv_etl_tests.processes import free_port
 
 ROOT = Path(__file__).parent.parent
 DEPLOY = ROOT / "deploy"
@@ -404,6 +411,13 @@ def test_the_database_and_the_daemon_have_no_way_out() -> None:
 
 
 @pytest.mark.parametrize("name", SERVICES)
+def test_a_container_cannot_take_the_host_with_it(name: str) -> None:
+    service = SERVICES[name]
+    assert 64 <= service["pids_limit"] <= 4096
+    assert re.fullmatch("[1-8]g", service["mem_limit"])
+
+
+@pytest.mark.parametrize("name", SERVICES)
 def test_a_container_can_do_little_harm(name: str) -> None:
     service = SERVICES[name]
     assert service["read_only"] is True
@@ -507,3 +521,116 @@ def _docker_compose() -> list[str]:
         if shutil.which(command[0]) and subprocess.run([*command, "version"], capture_output=True).returncode == 0:
             return command
     pytest.skip("neither `docker compose` nor docker-compose is installed")
+
+
+# --- the proxy
+
+
+class Backend(ThreadingHTTPServer):
+    """What stands behind the proxy; it counts what reaches it."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), BackendHandler)
+        self.calls: list[str] = []
+
+
+class BackendHandler(BaseHTTPRequestHandler):
+    server: Backend
+
+    def do_GET(self) -> None:
+        self.server.calls.append(f"{self.command} {self.path}")
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_POST = do_GET
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def proxied(tmp_path: Path) -> Iterator[tuple[str, Backend, ssl.SSLContext]]:
+    """A real nginx with the recipe of README.md: its address, what stands behind it, and whom to trust."""
+    nginx = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    if nginx is None:
+        pytest.skip("nginx is not installed")
+    authority, port, backend = trustme.CA(), free_port(), Backend()
+    certificate = authority.issue_cert("dagster.example.com", "127.0.0.1")
+    certificate.cert_chain_pems[0].write_to_path(str(tmp_path / "dagster.pem"))
+    certificate.private_key_pem.write_to_path(str(tmp_path / "dagster.key"))
+    (tmp_path / "tv_etl.htpasswd").write_text("ann:{PLAIN}right\n", encoding="utf-8")
+    recipe = re.findall("```nginx\n(.*?)```", (DEPLOY / "README.md").read_text(encoding="utf-8"), re.DOTALL)[0]
+    for old, new in {
+        "listen 443 ssl": f"listen 127.0.0.1:{port} ssl",
+        "/etc/nginx/tls/": f"{tmp_path}/",
+        "/etc/nginx/": f"{tmp_path}/",
+        "127.0.0.1:3000": f"127.0.0.1:{backend.server_port}",
+    }.items():
+        assert old in recipe
+        recipe = recipe.replace(old, new)
+    user = "user root;" if os.geteuid() == 0 else ""  # the files of this test are its own user's
+    bodies = " ".join(f"{name}_temp_path {tmp_path}/{name};" for name in ("client_body", "proxy", "fastcgi"))
+    more = " ".join(f"{name}_temp_path {tmp_path}/{name};" for name in ("uwsgi", "scgi"))
+    config = tmp_path / "nginx.conf"
+    config.write_text(
+        f"daemon off; {user} pid {tmp_path}/nginx.pid; error_log {tmp_path}/error.log;\nevents {{}}\n"
+        f"http {{ access_log off; {bodies} {more}\n{recipe}}}\n",
+        encoding="utf-8",
+    )
+    trust = ssl.create_default_context()
+    authority.configure_trust(trust)
+    thread = threading.Thread(target=backend.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    process = subprocess.Popen([nginx, "-c", str(config), "-e", str(tmp_path / "error.log")])
+    try:
+        wait_until(lambda: process.poll() is not None or accepts(port), "nginx listens")
+        assert process.poll() is None, (tmp_path / "error.log").read_text(encoding="utf-8")
+        yield f"https://127.0.0.1:{port}", backend, trust
+    finally:
+        process.terminate()
+        process.wait(HANG_S)
+        backend.shutdown()
+        thread.join()
+        backend.server_close()
+
+
+def accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+MUTATION = "/graphql?query=mutation{terminateRuns(runIds:[]){__typename}}"
+HOME, ELSEWHERE = {"Origin": "https://dagster.example.com"}, {"Origin": "https://evil.example"}
+UPGRADE = {"Connection": "Upgrade", "Upgrade": "websocket"}
+
+
+@pytest.mark.slow
+def test_the_proxy_wants_a_login_and_refuses_what_other_pages_send(
+    proxied: tuple[str, Backend, ssl.SSLContext],
+) -> None:
+    url, backend, trust = proxied
+    with httpx.Client(base_url=url, verify=trust, headers={"Host": "dagster.example.com"}, trust_env=False) as client:
+        for login in (httpx.USE_CLIENT_DEFAULT, httpx.BasicAuth("ann", "wrong"), httpx.BasicAuth("bob", "right")):
+            assert client.get("/", auth=login).status_code == 401
+            assert client.post("/graphql", json={}, auth=login).status_code == 401
+        client.auth = httpx.BasicAuth("ann", "right")
+        # A link and a form of another page, with the login that the browser adds by itself.
+        for path in (MUTATION, f"/{MUTATION}", MUTATION.replace("?", "/?"), MUTATION.replace("/g", "/%67")):
+            assert client.get(f"{url}{path}").status_code == 403, path
+            assert client.get(f"{url}{path}", headers=HOME).status_code == 403, path
+        assert client.post("/graphql", json={}, headers=ELSEWHERE).status_code == 403
+        assert client.post("/graphql", json={}, headers={"Origin": "null"}).status_code == 403
+        assert client.get("/graphql", headers={**UPGRADE, **ELSEWHERE}).status_code == 403
+        assert backend.calls == []
+        # What its own pages send arrives.
+        assert client.get("/").status_code == 200
+        assert client.post("/graphql", json={}, headers=HOME).status_code == 200
+        assert client.get("/graphql", headers={**UPGRADE, **HOME}).status_code == 200
+    assert backend.calls == ["GET /", "POST /graphql", "GET /graphql"]
+
+
+def test_the_file_of_secrets_is_made_for_nobody_else_to_read() -> None:
+    text = (DEPLOY / "README.md").read_text(encoding="utf-8")
+    assert "cp .env.example .env && chmod 600 .env" in text
