@@ -204,7 +204,7 @@ def evaluate(
                 closes[symbol] = state.closes[symbol] if close is None else close
         ratio = view.readjusted_by(state.closes.get(symbol))
         for rule in symbol_rules:
-            key = _state_key(rule)
+            key = state_key(rule)
             before = state.rules.get(key)
             if before is None and not _can_create(rule, view):
                 continue
@@ -288,7 +288,7 @@ class _SymbolView:
 def _begin_recovery(rules: Sequence[AlertRule], since: int) -> AlertState:
     # `above` is not armed at creation here: under its fixed first epoch a later crossing would count as known.
     return AlertState(
-        {_state_key(rule): RuleState(since) for rule in rules},
+        {state_key(rule): RuleState(since) for rule in rules},
         {rule.symbol: since - MINUTE_S for rule in rules},
     )
 
@@ -487,12 +487,16 @@ def _minute_of(time_s: float) -> int:
 
 
 def _format_time(timestamp: int) -> str:
-    return datetime.fromtimestamp(timestamp, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+    try:
+        return datetime.fromtimestamp(timestamp, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (OverflowError, OSError, ValueError):  # an alert is told whatever time its server gave it
+        return "at no time of the calendar"
 
 
 def _digest(parts: Iterable[object], size: int) -> str:
     return hashlib.blake2b(json.dumps(list(parts)).encode(), digest_size=size).hexdigest()
 
 
-def _state_key(rule: AlertRule) -> str:
+def state_key(rule: AlertRule) -> str:
+    """Under which `AlertState.rules` has the state of a rule."""
     return _digest((rule.name, rule.revision), size=KEY_BYTES)

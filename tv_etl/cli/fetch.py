@@ -20,11 +20,13 @@ from tv_etl.tradingview.errors import ProtocolError, TradingViewError
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.models import HistoryRequest
 from tv_etl.tradingview.moments import parse_moment
+from tv_etl.tradingview.printable import printable
 from tv_etl.tradingview.services import Limits
 from tv_etl.tradingview.symbols import SeriesSettings
 
 if TYPE_CHECKING:
     from tv_etl.lake.store import BarStore  # only with a lake; it takes a while to import
+    from tv_etl.tradingview.history import HistoryResult
 
 DEFAULT_BARS = 300
 # A person waits, and can call again.
@@ -116,10 +118,10 @@ class SeriesFetch:
             try:
                 request = self._options.request(symbol, interval)
                 requests.append(request if lake is None else _reach_into_lake(lake, request))
-            except (BarStoreError, TradingViewError) as error:
-                yield Outcome(symbol, interval, error=str(error))
+            except Exception as error:  # whatever it is, it is this series' alone
+                yield Outcome(symbol, interval, error=_reason(error))
         deeper: dict[HistoryRequest, Outcome] = {}
-        for request, result in fetch_history(requests, **self._server):
+        for request, result in self._answers(requests):
             outcome = self._write(request, result, put)
             deeper_request = None
             if lake is not None and not outcome.error:
@@ -130,22 +132,41 @@ class SeriesFetch:
                 deeper[deeper_request] = outcome
         while lake is not None and deeper:
             outcomes, deeper = deeper, {}
-            for request, result in fetch_history(outcomes, **self._server):
+            for request, result in self._answers(list(outcomes)):
                 outcome, deeper_request = _store(lake, request, result, outcomes[request])
                 if deeper_request is None:
                     yield outcome
                 else:
                     deeper[deeper_request] = outcome
 
+    def _answers(self, requests: Sequence[HistoryRequest]) -> "Iterator[HistoryResult]":
+        """Each request with its answer; one that ends them all unexpectedly is the error of those that are left."""
+        left = dict.fromkeys(requests)
+        try:
+            for request, result in fetch_history(requests, **self._server):
+                left.pop(request, None)
+                yield request, result
+        except (TradingViewError, OSError):
+            raise
+        except Exception as error:
+            for request in left:
+                yield request, TradingViewError(_reason(error))
+
     def _write(self, request: HistoryRequest, result: "pa.Table | TradingViewError", put: Put | None) -> Outcome:
         try:
             answer = _require_table(request, result)
-        except TradingViewError as error:
-            return Outcome(request.symbol, request.width, error=str(error))
-        bars = self._options.select(answer)
-        if put is not None:
-            put(request, bars)
-        return Outcome(request.symbol, request.width, len(bars), self._shortfall(answer, len(bars)))
+            bars = self._options.select(answer)
+            outcome = Outcome(request.symbol, request.width, len(bars), self._shortfall(answer, len(bars)))
+        except Exception as error:  # whatever it is, it is this series' alone
+            return Outcome(request.symbol, request.width, error=_reason(error))
+        try:
+            if put is not None:
+                put(request, bars)
+        except (TradingViewError, OSError):
+            raise  # the file is in trouble, not the series
+        except Exception as error:
+            return replace(outcome, bars=0, error=f"not written: {_reason(error)}")
+        return outcome
 
     def _shortfall(self, answer: pa.Table, bars: int) -> str:
         """What was asked for but is not in the answer, for people."""
@@ -190,8 +211,14 @@ def _store(
         if deeper_request is None:
             lake.upsert(request.symbol, request.interval, answer)
         return outcome, deeper_request
-    except (BarStoreError, TradingViewError) as error:
-        return replace(outcome, error=f"not stored: {error}"), None
+    except Exception as error:  # whatever it is, it is this series' alone
+        return replace(outcome, error=f"not stored: {_reason(error)}"), None
+
+
+def _reason(error: Exception) -> str:
+    """An error in a line, with its type where nobody expected it."""
+    is_expected = isinstance(error, BarStoreError | TradingViewError)
+    return str(error) if is_expected else f"unexpected {type(error).__name__}: {printable(str(error))}"
 
 
 def _scalar(moment: datetime, bars: pa.Table) -> pa.Scalar:

@@ -3,6 +3,7 @@
 import math
 import re
 import time
+import traceback
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,18 +23,21 @@ from tv_etl.orchestration.checks import LastCommit, evaluate, evaluate_stored
 from tv_etl.orchestration.outcomes import RunOutcomes, SeriesFailure, run_outcomes, stored_by_parents
 from tv_etl.orchestration.partitions import partition_key, series_of, series_partitions
 from tv_etl.orchestration.progress import Progress
-from tv_etl.orchestration.resources import TradingViewResource
+from tv_etl.orchestration.resources import TradingViewResource, described
 from tv_etl.tradingview.errors import ProtocolError, TradingViewError
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.models import HistoryRequest
 from tv_etl.tradingview.moments import parse_moment, utc
+from tv_etl.tradingview.printable import printable
 from tv_etl.tradingview.symbols import check_symbol
 from tv_etl.watchlist.model import Group
 
 # How often a run retries by itself.
 MAX_RETRIES = 2
-# More would drown the message; all of them are in the failure's metadata.
+# More would drown the message, or the failure's metadata; each is an observation of its partition as well.
 NAMED_FAILURES = 20
+EXPLAINED_FAILURES = 200
+MAX_REASON = 1_000
 
 Metadata = dict[str, dg.MetadataValue | str | int | float]
 
@@ -131,8 +135,8 @@ class BarsRun:
                     requests.append(request)
                 else:
                     reports += self._report_unchanged(key)
-            except (BarStoreError, TradingViewError) as error:
-                reports += self._fail(key, error, retryable=error.retryable)
+            except Exception as error:  # whatever it is, it is this series' alone
+                reports = self._fail(key, error)
             yield from reports
             reports.clear()
         self._context.log.info(
@@ -143,8 +147,14 @@ class BarsRun:
         return sorted(requests, key=lambda each: self._urgency.get((each.symbol, each.width.token), math.inf))
 
     def _fetch(self, tradingview: TradingViewResource, requests: list[HistoryRequest]) -> Iterator[Report]:
-        for request, result in tradingview.fetch(requests):
-            yield from self._handle(request, result)
+        left = dict.fromkeys(requests)
+        try:
+            for request, result in tradingview.fetch(requests):
+                left.pop(request)
+                yield from self._handle(request, result)
+        except Exception as error:  # what ended the answers is the failure of those that are left
+            for request in left:
+                yield from self._fail(partition_key(request.symbol, request.width.token), error)
 
     def _failure(self) -> dg.Failure:
         names = sorted(self._failed)
@@ -153,7 +163,10 @@ class BarsRun:
         can_retry = self._context.retry_number < MAX_RETRIES and any(each.retryable for each in self._failed.values())
         return dg.Failure(
             f"{len(names):,} of {len(self._selected):,} series failed: {', '.join(names[:NAMED_FAILURES])}{more}",
-            metadata={key: dg.MetadataValue.text(self._failed[key].reason) for key in names},
+            metadata={
+                **{key: dg.MetadataValue.text(self._failed[key].reason) for key in names[:EXPLAINED_FAILURES]},
+                **({"and more": len(names) - EXPLAINED_FAILURES} if len(names) > EXPLAINED_FAILURES else {}),
+            },
             allow_retries=can_retry,
         )
 
@@ -240,14 +253,13 @@ class BarsRun:
 
     def _handle(self, request: HistoryRequest, result: "pa.Table | TradingViewError") -> Iterator[Report]:
         key, started = partition_key(request.symbol, request.width.token), time.monotonic()
-        if isinstance(result, pa.Table):
-            facts = {name.decode(): text.decode() for name, text in (result.schema.metadata or {}).items()}
-            if facts["fetch.rejected"] != "0":
-                result = ProtocolError(f"{request}: {facts['fetch.rejected']} rows of the answer were not bars")
         if isinstance(result, TradingViewError):
-            yield from self._fail(key, result, retryable=result.retryable)
+            yield from self._fail(key, result)
             return
         try:
+            facts = {name.decode(): text.decode() for name, text in (result.schema.metadata or {}).items()}
+            if facts["fetch.rejected"] != "0":
+                raise ProtocolError(f"{request}: {facts['fetch.rejected']} rows of the answer were not bars")
             further = deeper(self._store, request, result)
             if further is not None:
                 self._deeper.append(further)
@@ -256,8 +268,8 @@ class BarsRun:
             metadata = self._metadata(request, commit, facts, started)
             now = float(facts["fetch.server_time"])
             evaluations = self._evaluate(request.symbol, request.width.token, commit.record, now, LastCommit.of(commit))
-        except (BarStoreError, TradingViewError) as error:
-            yield from self._fail(key, error, retryable=error.retryable)
+        except Exception as error:  # whatever it is, it is this series' alone
+            yield from self._fail(key, error)
             return
         if commit.readjustment is not None:
             self._context.log.warning(f"{key}: the history was re-adjusted: {commit.readjustment}")
@@ -273,8 +285,13 @@ class BarsRun:
     ) -> list[dg.AssetCheckEvaluation]:
         return evaluate(self._store, self._group, symbol, interval, now=now, record=record, last=last)
 
-    def _fail(self, key: str, error: Exception, *, retryable: bool) -> list[Report]:
-        reason = f"{type(error).__name__}: {error}"
+    def _fail(self, key: str, error: Exception) -> list[Report]:
+        if isinstance(error, BarStoreError | TradingViewError):
+            reason, retryable = f"{type(error).__name__}: {printable(str(error), MAX_REASON)}", error.retryable
+        else:
+            reason, retryable = described(error), False
+            # Without the message, which may be whatever a server sent.
+            self._context.log.error(f"{key}: {reason}\n{''.join(traceback.format_tb(error.__traceback__)[-10:])}")
         if isinstance(error, DamagedFileError):
             reason += "; a run with refetch sets the file aside and fetches its span again"
         self._failed[key] = SeriesFailure(reason, retryable)

@@ -15,7 +15,6 @@ import pyarrow.compute as pc
 import yaml
 
 from tv_etl.lake.coverage import closing, is_known, loss_deadline, lost, unasked
-from tv_etl.lake.errors import BarStoreError
 from tv_etl.lake.layout import period_range
 from tv_etl.lake.record import SeriesRecord
 from tv_etl.lake.spans import Span
@@ -27,6 +26,7 @@ from tv_etl.orchestration.dagster_internals import (
 from tv_etl.orchestration.partitions import partition_key, series_partitions
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.moments import utc
+from tv_etl.tradingview.printable import printable
 from tv_etl.tradingview.trading_hours import GapRun, TradingHours
 from tv_etl.watchlist.model import Group
 
@@ -137,9 +137,9 @@ def evaluate_stored(
         record = store.record(symbol, interval)
         bars = store.read(symbol, interval)
         rest = evaluate(store, group, symbol, interval, now=now, record=record, last=last)[1:]
-    except BarStoreError as error:
+    except Exception as error:  # whatever it is, it is this series' alone
         unknown = _Series(store, group, symbol, Interval.parse(interval), SeriesRecord(), now)
-        reason = f"cannot be checked: {type(error).__name__}: {error}"
+        reason = f"cannot be checked: {type(error).__name__}: {printable(str(error), 1_000)}"
         advice = unknown.run_config(refetch=True)
         return [unknown.verdict(name, reason, dg.AssetCheckSeverity.ERROR, advice) for name in CHECKS]
     series = _Series(store, group, symbol, Interval.parse(interval), record, now)

@@ -26,6 +26,7 @@ from tv_etl.orchestration.partitions import INTERVAL, SYMBOL, found_symbols, sym
 from tv_etl.orchestration.resources import LakeResources
 from tv_etl.tradingview.errors import TradingViewError
 from tv_etl.tradingview.intervals import Interval
+from tv_etl.tradingview.printable import printable
 from tv_etl.watchlist.model import Group
 
 MATCHES_TRADINGVIEW = "matches_tradingview"
@@ -84,7 +85,7 @@ def _build_panel(group: Group, lake: LakeResources) -> dg.AssetsDefinition:
                 try:
                     refresh = refresh_panel(store, interval)
                 except (BarStoreError, TradingViewError, ValueError) as error:
-                    raise dg.Failure(f"{interval}: {error}", allow_retries=False) from error
+                    raise dg.Failure(f"{interval}: {printable(str(error), 1_000)}", allow_retries=False) from error
                 records = [
                     dg.TableRecord({"file": path.name, "bytes": path.stat().st_size})
                     for path in refresh.written[-_SHOWN:]
@@ -151,14 +152,14 @@ def _build_daily(group: Group, interval: str, lake: LakeResources) -> dg.AssetsD
             for symbol in context.partition_keys if selected else symbols_of(group, context.instance):
                 try:
                     reports = list(_daily_reports(context, dg.AssetKey(name), store, symbol, interval))
-                except (BarStoreError, TradingViewError) as error:
-                    failed[symbol] = f"{type(error).__name__}: {error}"
+                except Exception as error:  # whatever it is, it is this symbol's alone
+                    failed[symbol] = f"{type(error).__name__}: {printable(str(error), 1_000)}"
                 else:
                     yield from reports
             if failed:
-                raise dg.Failure(
-                    f"{len(failed)} symbols failed: {', '.join(failed)}", metadata=failed, allow_retries=False
-                )
+                names, more = list(failed)[:_SHOWN], len(failed) - _SHOWN
+                text = f"{len(failed)} symbols failed: {', '.join(names)}{f' and {more:,} more' if more > 0 else ''}"
+                raise dg.Failure(text, metadata={name: failed[name] for name in names}, allow_retries=False)
             yield from check_outputs(context)
 
     return daily

@@ -11,8 +11,11 @@ from tv_etl.orchestration.partitions import found_symbols, partition_key, range_
 from tv_etl.orchestration.resources import LakeResources
 from tv_etl.orchestration.schedules import job_name
 from tv_etl.tradingview.errors import ScannerError, SymbolError
+from tv_etl.tradingview.printable import printable
 from tv_etl.tradingview.symbols import check_symbol
 from tv_etl.watchlist.model import Group
+
+SHOWN_SYMBOLS = 100
 
 
 def build_symbols_sensor(
@@ -37,12 +40,13 @@ def build_symbols_sensor(
         except ScannerError as error:
             if not error.retryable:
                 raise
-            return dg.SensorResult(skip_reason=str(error))
+            return dg.SensorResult(skip_reason=printable(str(error), 1_000))
         known = {symbol for each in (group, *rivals) for symbol in symbols_of(each, context.instance)}
         new = [symbol for symbol in found if symbol not in known and _is_usable(context, symbol)]
         if not new:
             return dg.SensorResult(skip_reason=f"{len(found)} symbols found, none of them new")
-        context.log.info(f"{len(found)} symbols found, {len(new)} of them new: {', '.join(new)}")
+        more = f" and {len(new) - SHOWN_SYMBOLS:,} more" if len(new) > SHOWN_SYMBOLS else ""
+        context.log.info(f"{len(found)} symbols found, {len(new)} of them new: {', '.join(new[:SHOWN_SYMBOLS])}{more}")
         keys = [partition_key(symbol, interval) for interval in group.intervals for symbol in new]
         # Registered and requested in one result: a request for a partition that is not registered fails the tick.
         # The new ones are registered one after the other, so that they are one range.
@@ -58,6 +62,6 @@ def _is_usable(context: dg.SensorEvaluationContext, symbol: str) -> bool:
     try:
         check_symbol(symbol)
     except SymbolError as error:
-        context.log.warning(f"skipped: {error}")
+        context.log.warning(f"skipped: {printable(str(error))}")
         return False
     return "..." not in symbol  # Dagster's notation for a range of partitions

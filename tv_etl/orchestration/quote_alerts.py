@@ -5,21 +5,31 @@ finds the same alerts under the same ids again, and nobody is told twice or not 
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
 from tv_etl.alerts.outbox import OutboxBusy
-from tv_etl.alerts.rules import Alert, MinuteBar, QuoteNow, evaluate, make_dead_alert
+from tv_etl.alerts.rules import Alert, AlertRule, MinuteBar, QuoteNow, evaluate, make_dead_alert, state_key
 from tv_etl.alerts.state import AlertState, CursorError, NewerCursorError
 from tv_etl.alerts.webhooks import deliver
-from tv_etl.orchestration.resources import AlertInputs, LakeResources, TradingViewResource
+from tv_etl.orchestration.resources import (
+    DAY_S,
+    AlertInputs,
+    LakeResources,
+    TradingViewResource,
+    delay_s,
+    described,
+    trade_time,
+)
 from tv_etl.tradingview.errors import SymbolError, TradingViewError
-from tv_etl.tradingview.models import feed_delay_s
+from tv_etl.tradingview.printable import printable
 from tv_etl.watchlist.model import Alerts
 
 # How far back to look for crossings when the cursor is lost.
 RECOVERY_S = 3600.0
+# Each is a line in the log of a tick.
+SHOWN_PROBLEMS = 50
 
 
 def build_quote_alerts(alerts: Alerts, resources: LakeResources | None = None) -> dg.SensorDefinition:
@@ -45,13 +55,13 @@ def build_quote_alerts(alerts: Alerts, resources: LakeResources | None = None) -
                 report = deliver(outbox, webhooks, time.time())
         except OutboxBusy:
             return dg.SensorResult(skip_reason="another evaluation is still running", cursor=context.cursor)
-        for problem in [*problems, *report.errors]:
-            context.log.warning(problem)
+        for problem in [*problems, *report.errors][:SHOWN_PROBLEMS]:
+            context.log.warning(printable(problem))
         summary = f"{len(found)} alerts found, {report.sent} delivered"
         if report.retried or report.dead:
             summary += f", {report.retried} to be retried, {report.dead} given up"
         if problems:
-            summary += f"; {len(problems)} problems: {problems[0]}"
+            summary += f"; {len(problems):,} problems: {printable(problems[0])}"
         return dg.SensorResult(
             skip_reason=summary,
             cursor=state.encode(),
@@ -73,15 +83,81 @@ def _judge(
         inputs = tradingview.alert_inputs({symbol: state.watermark(symbol) for symbol in symbols})
     except TradingViewError as error:
         return [], [], state, [str(error)]
+    except Exception as error:  # what was found earlier must still be delivered
+        return [], [], state, [described(error)]
     bars, quotes, delays_s, problems = _separate_problems(inputs)
-    found, state = evaluate(alerts.rules, state, bars, quotes, inputs.now, delays_s=delays_s)
+    found, state, failed = evaluate_apart(
+        alerts.rules, without_future(state, inputs.now), bars, quotes, inputs.now, delays_s
+    )
     refusals = {symbol: quote for symbol, quote in inputs.quotes.items() if isinstance(quote, SymbolError)}
     dead = [
-        make_dead_alert(rule, refusals[rule.symbol].reason, inputs.now)
+        make_dead_alert(rule, printable(refusals[rule.symbol].reason), inputs.now)
         for rule in alerts.rules
         if rule.symbol in refusals
     ]
-    return found, dead, state, problems
+    return found, dead, state, [*([inputs.doubt] if inputs.doubt else []), *problems, *failed]
+
+
+def evaluate_apart(
+    rules: Sequence[AlertRule],
+    state: AlertState,
+    bars: Mapping[str, Sequence[MinuteBar]],
+    quotes: Mapping[str, QuoteNow],
+    now: float,
+    delays_s: Mapping[str, float],
+) -> tuple[list[Alert], AlertState, list[str]]:
+    """As `evaluate`, but what breaks on one rule is that rule's: it keeps its state and is named, the others go on."""
+    found: list[Alert] = []
+    problems: list[str] = []
+    after = AlertState()
+    for symbol in dict.fromkeys(rule.symbol for rule in rules):
+        mine = [rule for rule in rules if rule.symbol == symbol]
+        try:
+            alerts, judged = evaluate(mine, state, bars, quotes, now, delays_s=delays_s)
+        except Exception:
+            for rule in mine:
+                try:
+                    alerts, judged = evaluate([rule], state, bars, quotes, now, delays_s=delays_s)
+                except Exception as error:
+                    problems.append(f"rule {rule.name}: {described(error)}")
+                    alerts, judged = [], _untouched(rule, state)
+                found += alerts
+                after = _joined(after, judged)
+        else:
+            found += alerts
+            after = _joined(after, judged)
+    return found, after, problems
+
+
+def _untouched(rule: AlertRule, state: AlertState) -> AlertState:
+    key, symbol = state_key(rule), rule.symbol
+    return AlertState(
+        {key: state.rules[key]} if key in state.rules else {},
+        {symbol: state.watermarks[symbol]} if symbol in state.watermarks else {},
+        {symbol: state.closes[symbol]} if symbol in state.closes else {},
+    )
+
+
+def _joined(one: AlertState, other: AlertState) -> AlertState:
+    """Both states; of two watermarks of a symbol the later, with its close."""
+    later = [symbol for symbol, mark in other.watermarks.items() if mark >= one.watermarks.get(symbol, mark)]
+    return AlertState(
+        {**one.rules, **other.rules},
+        {**one.watermarks, **{symbol: other.watermarks[symbol] for symbol in later}},
+        {**one.closes, **{symbol: other.closes[symbol] for symbol in later if symbol in other.closes}},
+    )
+
+
+def without_future(state: AlertState, now: float) -> AlertState:
+    """The state without what a clock that was days ahead has left in it: it would hold for years."""
+    until = now + DAY_S
+    watermarks = {symbol: mark for symbol, mark in state.watermarks.items() if mark <= until}
+    return AlertState(
+        {key: each for key, each in state.rules.items() if max(each.since, each.armed_at or 0) <= until},
+        watermarks,
+        {symbol: close for symbol, close in state.closes.items() if symbol in watermarks},
+        state.recover_since,
+    )
 
 
 def _read_cursor(context: dg.SensorEvaluationContext) -> AlertState:
@@ -92,7 +168,9 @@ def _read_cursor(context: dg.SensorEvaluationContext) -> AlertState:
     except NewerCursorError:
         raise
     except CursorError as error:
-        context.log.error(f"the cursor cannot be used ({error}); looking back {RECOVERY_S / 60:.0f} minutes")
+        context.log.error(
+            f"the cursor cannot be used ({printable(str(error))}); looking back {RECOVERY_S / 60:.0f} minutes"
+        )
         return AlertState.recovering(time.time() - RECOVERY_S)
 
 
@@ -108,21 +186,24 @@ def _separate_problems(
         quote = inputs.quotes.get(symbol)
         if isinstance(minutes, TradingViewError):
             problems.append(f"{symbol}: {minutes}")
-        elif isinstance(quote, TradingViewError):
+            continue
+        if isinstance(quote, TradingViewError):
             problems.append(str(quote))
-        else:
-            bars[symbol] = [MinuteBar(int(row[0]), *row[1:5]) for row in minutes.rows]
-            if minutes.reach == "limited":
-                problems.append(f"{symbol}: the server's one-minute bars begin too late; earlier crossings are missed")
-            if quote is not None and quote.current_price is not None:
-                quotes[symbol] = QuoteNow(quote.current_price, _trade_time(quote.symbol_info))
-                delays_s[symbol] = feed_delay_s(str(quote.symbol_info.get("update_mode", ""))) or 0.0
+            continue
+        try:
+            known = [MinuteBar(int(row[0]), *row[1:5]) for row in minutes.rows]
+            price = None if quote is None else quote.current_price
+            now = None if price is None else QuoteNow(price, trade_time(quote, inputs.now))
+        except Exception as error:  # whatever it is, it is this symbol's alone
+            problems.append(f"{symbol}: {described(error)}")
+            continue
+        bars[symbol] = known
+        if minutes.reach == "limited":
+            problems.append(f"{symbol}: the server's one-minute bars begin too late; earlier crossings are missed")
+        if now is not None:
+            quotes[symbol] = now
+            delays_s[symbol] = delay_s(quote)
     return bars, quotes, delays_s, problems
-
-
-def _trade_time(fields: Mapping[str, object]) -> float | None:
-    value = fields.get("lp_time")
-    return float(value) if isinstance(value, int | float) else None
 
 
 def _observation(alert: Alert, asset_key: str) -> dg.AssetObservation:

@@ -28,6 +28,7 @@ from tv_etl.tradingview.history import WINDOW, HistoryResult
 from tv_etl.tradingview.loop_thread import LoopThread
 from tv_etl.tradingview.models import HistoryRequest, QuoteSymbolData, SeriesHistory, feed_delay_s
 from tv_etl.tradingview.ohlcv import OHLCV
+from tv_etl.tradingview.printable import printable
 from tv_etl.tradingview.scanner import ScannerService, ScanRequest
 from tv_etl.watchlist.model import WebhookTarget
 
@@ -42,6 +43,8 @@ ALERT_QUOTE_LIMIT_S = 8.0
 SCAN_LIMIT_S = 30.0
 # How far back a rule seen for the first time looks, to learn on which side of its level the price is.
 FIRST_MINUTES = 10
+DAY_S = 86_400.0
+CENTURY_S = 36_525 * DAY_S
 
 
 @dataclass(frozen=True)
@@ -72,23 +75,25 @@ class TradingViewResource:
         client = OHLCV(self.ws_url or None, account=_account(), timeout_s=ALERT_QUOTE_LIMIT_S)
         async with client:
             quotes = await client.get_quotes(list(since_by_symbol))
-            now = client.server_now()
+            now, doubt = _believe(client.server_now(), time.time(), quotes.values())
             service = await client._setup_services()
             window = asyncio.Semaphore(WINDOW)
 
             async def fetch(symbol: str, since: int | None) -> tuple[str, SeriesHistory | TradingViewError]:
-                start_s = now - _delay_s(quotes.get(symbol)) - FIRST_MINUTES * 60 if since is None else since
-                start = datetime.fromtimestamp(start_s, tz=timezone.utc)
                 async with window:
                     try:
+                        start_s = now - delay_s(quotes.get(symbol)) - FIRST_MINUTES * 60 if since is None else since
+                        start = datetime.fromtimestamp(start_s, tz=timezone.utc)
                         request = HistoryRequest(symbol, "1m", start=start)
                         return symbol, await service.fetch(request, timeout_s=ends_at - time.monotonic())
                     except TradingViewError as error:
                         return symbol, error
+                    except Exception as error:  # whatever it is, it is this symbol's alone
+                        return symbol, TradingViewError(described(error))
 
             oldest_first = sorted(since_by_symbol.items(), key=lambda item: item[1] or 0)
             minutes = dict(await asyncio.gather(*(fetch(symbol, since) for symbol, since in oldest_first)))
-        return AlertInputs(now, quotes, minutes)
+        return AlertInputs(now, quotes, minutes, doubt)
 
 
 @dataclass(frozen=True)
@@ -129,11 +134,15 @@ def _get_resource(context: _HasResources, key: str, kind: type[Resource]) -> Res
 
 @dataclass(frozen=True)
 class AlertInputs:
-    """What the alert rules are judged on; `now` is the server's clock in UTC seconds."""
+    """What the alert rules are judged on.
+
+    `now` is the server's clock in UTC seconds; this host's where the server's is not believed, and `doubt` says so.
+    """
 
     now: float
     quotes: dict[str, QuoteSymbolData | SymbolError]
     minutes: dict[str, SeriesHistory | TradingViewError]
+    doubt: str = ""
 
 
 @dataclass(frozen=True)
@@ -185,11 +194,39 @@ class NotifierResource:
         return [_webhook(WebhookTarget.model_validate(target)) for target in self.targets]
 
 
-def _delay_s(quote: QuoteSymbolData | SymbolError | None) -> float:
-    """How late the feed of a symbol is, as far as its quote says so."""
+def delay_s(quote: QuoteSymbolData | SymbolError | None) -> float:
+    """How late the feed of a symbol is, as far as its quote says so; a day at most."""
     if not isinstance(quote, QuoteSymbolData):
         return 0.0
-    return feed_delay_s(str(quote.symbol_info.get("update_mode", ""))) or 0.0
+    return min(feed_delay_s(str(quote.symbol_info.get("update_mode", ""))) or 0.0, DAY_S)
+
+
+def trade_time(quote: QuoteSymbolData | SymbolError | None, now: float) -> float | None:
+    """When the quote's last trade was, in UTC seconds; None where it does not say, or says what cannot be."""
+    value = quote.symbol_info.get("lp_time") if isinstance(quote, QuoteSymbolData) else None
+    is_time = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= now + DAY_S
+    return float(value) if is_time and value is not None else None
+
+
+def described(error: Exception) -> str:
+    """An error that nobody expected, in a line."""
+    return f"unexpected {type(error).__name__}: {printable(str(error))}"
+
+
+def _believe(server: float, host: float, quotes: Iterable[QuoteSymbolData | SymbolError]) -> tuple[float, str]:
+    """The clock to judge by, and why it is not the server's where it is not.
+
+    One that is more than a day from this host's is believed only if trades are as far away: a market that is replayed.
+    """
+    if abs(server - host) <= DAY_S:
+        return server, ""
+    latest = min(max(server, host), host + CENTURY_S)
+    trades = [traded for quote in quotes if (traded := trade_time(quote, latest)) is not None]
+    if trades and abs(max(trades) - server) < abs(max(trades) - host):
+        return server, ""
+    days = min(abs(server - host) / DAY_S, 1e6)
+    way = "ahead of" if server > host else "behind"
+    return host, f"the server's clock is {days:,.0f} days {way} this host's, which is used instead"
 
 
 def _account() -> Account:

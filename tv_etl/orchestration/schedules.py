@@ -8,18 +8,18 @@ where fetching stands still, nothing else would say so.
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, NamedTuple
 
 import dagster as dg
 
 from tv_etl.lake.coverage import closing, is_due
-from tv_etl.lake.errors import BarStoreError
 from tv_etl.lake.record import SeriesRecord
 from tv_etl.lake.store import BarStore
 from tv_etl.orchestration.checks import CHECKS
 from tv_etl.orchestration.partitions import partition_key, range_tags, series_partitions, symbols_of
 from tv_etl.orchestration.resources import LakeResources
 from tv_etl.tradingview.intervals import Interval
+from tv_etl.tradingview.printable import printable
 from tv_etl.watchlist.model import Group
 
 _UNFINISHED = [
@@ -122,9 +122,9 @@ def _build_schedule(group: Group, interval: str, cron: str, lake: LakeResources)
         if not symbols:
             return _no_symbols(group)
         now = context.scheduled_execution_time.timestamp()
-        known = _read_records(context, lake.bar_store(context).store(), symbols, interval)
         width = Interval.parse(interval)
-        due = [symbol for symbol, record in known.items() if record is None or is_due(record, width, now)]
+        known = _read_records(context, lake.bar_store(context).store(), symbols, width, now)
+        due = [symbol for symbol, found in known.items() if found is None or found.is_due]
         if not due:
             return dg.SkipReason(_skip_reason(group, width, known, now))
         busy = partitions_under_way(group, context.instance)
@@ -170,26 +170,33 @@ def _partitions_of(
     return keys[keys.index(start) : keys.index(end) + 1] if start in keys and end in keys else []
 
 
+class _Known(NamedTuple):
+    record: SeriesRecord
+    is_due: bool
+
+
 def _read_records(
-    context: dg.ScheduleEvaluationContext, store: BarStore, symbols: Sequence[str], interval: str
-) -> dict[str, SeriesRecord | None]:
-    """The record of each series; None where it cannot be read, which the run that asks for it will report."""
-    found: dict[str, SeriesRecord | None] = {}
+    context: dg.ScheduleEvaluationContext, store: BarStore, symbols: Sequence[str], width: Interval, now: float
+) -> dict[str, _Known | None]:
+    """What is known of each series; None where it cannot be read, which the run that asks for it will report."""
+    found: dict[str, _Known | None] = {}
     for symbol in symbols:
         try:
-            found[symbol] = store.record(symbol, interval)
-        except BarStoreError as error:
-            context.log.warning(f"{partition_key(symbol, interval)}: {type(error).__name__}: {error}")
+            record = store.record(symbol, width)
+            found[symbol] = _Known(record, is_due(record, width, now))
+        except Exception as error:  # whatever it is, it is this series' alone
+            text = printable(str(error), 1_000)
+            context.log.warning(f"{partition_key(symbol, width.token)}: {type(error).__name__}: {text}")
             found[symbol] = None
     return found
 
 
-def _skip_reason(group: Group, width: Interval, known: Mapping[str, SeriesRecord | None], now: float) -> str:
+def _skip_reason(group: Group, width: Interval, known: Mapping[str, _Known | None], now: float) -> str:
     closes = [
         found.next_close
-        for record in known.values()
-        if record is not None
-        and (found := closing(record, width, record.trading_hours(width), now)).next_close is not None
+        for each in known.values()
+        if each is not None
+        and (found := closing(each.record, width, each.record.trading_hours(width), now)).next_close is not None
     ]
     next_close = (
         f"at {datetime.fromtimestamp(min(closes), tz=timezone.utc):%Y-%m-%d %H:%M:%S}Z" if closes else "unknown"

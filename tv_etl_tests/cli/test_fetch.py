@@ -10,15 +10,17 @@ from datetime import datetime, timezone
 from pathlib import Path
 from statistics import median
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tv_etl.cli.fetch import FetchOptions, parse_time
+from tv_etl.cli.fetch import FetchOptions, SeriesFetch, parse_time
 from tv_etl.lake.store import BarStore
 from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.options import ServerOptions
 from tv_etl.market_server.server import serve_in_thread
 from tv_etl.tradingview.intervals import Interval
+from tv_etl.tradingview.models import HistoryRequest
 from tv_etl_tests.command import TV_ETL, call, on_terminal
 from tv_etl_tests.conftest import NOW
 from tv_etl_tests.lake_runs import FIRST, minute_rows, replay
@@ -223,3 +225,17 @@ def test_one_more_bar_is_asked_for_only_where_one_may_be_forming() -> None:
     assert FetchOptions(bars=5).request("NASDAQ:AAPL", DAY).bars_count == 6
     assert FetchOptions(bars=5, with_forming=True).request("NASDAQ:AAPL", DAY).bars_count == 5
     assert FetchOptions().request("NASDAQ:AAPL", DAY).bars_count is None
+
+
+def test_a_series_that_breaks_our_code_is_named_and_the_others_are_fetched(market_url: str) -> None:
+    fetching = SeriesFetch(["NASDAQ:AAPL", "NYSE:JNJ"], [DAY], FetchOptions(bars=5), ws_url=market_url)
+    written: dict[str, int] = {}
+
+    def put(request: HistoryRequest, bars: pa.Table) -> None:
+        if request.symbol == "NASDAQ:AAPL":
+            raise pa.ArrowInvalid("\x1b[31mout of range")
+        written[request.symbol] = bars.num_rows
+
+    errors = {outcome.symbol: outcome.error for outcome in fetching.run(put, None)}
+    assert errors == {"NASDAQ:AAPL": "not written: unexpected ArrowInvalid: \ufffd[31mout of range", "NYSE:JNJ": ""}
+    assert written == {"NYSE:JNJ": 5}

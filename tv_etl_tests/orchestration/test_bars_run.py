@@ -2,10 +2,12 @@
 
 import re
 import shutil
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from pathlib import Path
 
 import dagster as dg
+import pyarrow as pa
 import pytest
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run
@@ -20,6 +22,8 @@ from tv_etl.orchestration.build import build_definitions
 from tv_etl.orchestration.outcomes import run_outcomes
 from tv_etl.orchestration.partitions import range_tags, series_partitions
 from tv_etl.orchestration.resources import BarStoreResource, TradingViewResource
+from tv_etl.tradingview.history import HistoryResult
+from tv_etl.tradingview.models import HistoryRequest
 from tv_etl.watchlist.model import Group, Watchlist
 from tv_etl_tests.conftest import NOW
 from tv_etl_tests.dagster_dev import CountingMarket
@@ -147,3 +151,39 @@ def test_a_group_can_do_without_pictures(instance: dg.DagsterInstance, tmp_path:
     plain = group.model_copy(update={"pictures": False})
     [without] = materializations(run(instance, tmp_path, market_url, plain)).values()
     assert "newest bars" not in without
+
+
+class OddTradingView(TradingViewResource):
+    """Its answers for one symbol lack what a run of bars reads."""
+
+    def fetch(self, requests: Iterable[HistoryRequest]) -> Iterator[HistoryResult]:
+        for request, result in super().fetch(requests):
+            if request.symbol == "NASDAQ:NDX" and isinstance(result, pa.Table):
+                yield request, result.replace_schema_metadata({})
+            else:
+                yield request, result
+
+
+def test_a_series_that_breaks_our_code_fails_by_name_and_the_others_are_stored(
+    instance: dg.DagsterInstance, tmp_path: Path, market_url: str
+) -> None:
+    group = GROUP.model_copy(update={"symbols": ["NASDAQ:AAPL", "NASDAQ:NDX", "NYSE:JNJ"]})
+    result = dg.materialize(
+        [build_bars_asset(group)],
+        instance=instance,
+        tags=range_tags(series_partitions(group).get_partition_keys()),
+        resources={
+            "tradingview": OddTradingView(ws_url=market_url),
+            "bar_store": BarStoreResource(base=str(tmp_path)),
+        },
+        run_config=QUIET,
+        raise_on_error=False,
+    )
+    assert set(materializations(result)) == {"1m|NASDAQ:AAPL", "1m|NYSE:JNJ"}
+    assert reasons_of(result) == {"1m|NASDAQ:NDX": "unexpected KeyError: 'fetch.rejected'"}
+
+
+def test_the_metadata_of_a_failure_is_bounded(instance: dg.DagsterInstance, tmp_path: Path, market_url: str) -> None:
+    group = GROUP.model_copy(update={"symbols": [f"NASDAQ:NOPE{number:03}" for number in range(203)]})
+    reasons = reasons_of(run(instance, tmp_path, market_url, group))
+    assert len(reasons) == 201 and reasons["and more"] == "3"

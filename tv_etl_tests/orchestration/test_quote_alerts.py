@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,18 +13,22 @@ import dagster as dg
 import pytest
 
 from tv_etl.alerts.outbox import Outbox
-from tv_etl.alerts.state import AlertState
+from tv_etl.alerts.rules import AlertRule, MinuteBar, state_key
+from tv_etl.alerts.state import AlertState, RuleState
 from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.market.market import Market
 from tv_etl.market_server.options import ServerOptions
 from tv_etl.market_server.server import serve_in_thread
 from tv_etl.orchestration.build import build_definitions
+from tv_etl.orchestration.quote_alerts import evaluate_apart, without_future
 from tv_etl.tradingview.loop_thread import LoopThread
 from tv_etl.tradingview.models import OHLCVBar
 from tv_etl.tradingview.ohlcv import OHLCV
 from tv_etl.watchlist.model import Watchlist
 from tv_etl_tests.conftest import NOW
 from tv_etl_tests.lake_runs import FIRST, minute_rows, replay
+from tv_etl_tests.scripted_server import Answer, Line, bars, qsd, quote_completed, series_completed, symbol_resolved
+from tv_etl_tests.test_canary import served
 
 SYMBOL = "BINANCE:BTCUSDT"
 WEBHOOK = {"url_env": "TV_ETL_TEST_WEBHOOK", "allow_private": True}
@@ -241,3 +246,100 @@ def test_a_delayed_feed_is_judged_by_its_own_clock(
     # A minute and its grace before the feed's clock, which is a quarter of an hour late.
     assert watermark <= at.timestamp() - 900 - 60 - 60
     assert watermark > at.timestamp() - 900 - 300
+
+
+# --- servers that say odd things
+
+
+def quoting(clock_s: float, **odd: Any) -> Answer:
+    """A server with this clock, whose symbols all stand at 10; what it quotes of X:ODD has these fields as well."""
+    minute = int(time.time()) // 60 * 60
+    clock = {"t": int(clock_s), "t_ms": int(clock_s * 1000)}
+
+    async def answer(line: Line, method: str, params: list[Any]) -> None:
+        if method == "quote_add_symbols":
+            for symbol in (each for each in params[1:] if isinstance(each, str)):
+                fields = {"lp": 10.0, "lp_time": minute, "update_mode": "streaming", **(odd if "ODD" in symbol else {})}
+                await line.say(qsd(params[0], symbol, **fields), {**quote_completed(params[0], symbol), **clock})
+        if method == "create_series":
+            rows = [[minute - 60.0 * ago, 10.0, 11.0, 9.0, 10.0, 1.0] for ago in range(15, -1, -1)]
+            resolved = symbol_resolved(params[0], session="24x7", timezone="Etc/UTC")
+            found = bars(params[0], *rows, close=minute + 60)
+            await line.say({**resolved, **clock}, {**found, **clock}, {**series_completed(params[0]), **clock})
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"lp_time": time.time() * 1000},
+        {"lp_time": 10**400},
+        {"lp_time": -(10**17)},
+        {"update_mode": "delayed_streaming_" + "9" * 400},
+        {"description": {"a": ["\x1b]0;owned\x07"] * 1000}},
+        {"lp": 10**400},
+    ],
+    ids=["milliseconds", "beyond floats", "before time", "delay", "description", "price"],
+)
+def test_an_odd_quote_harms_no_other_rule(
+    odd: dict[str, Any], instance: dg.DagsterInstance, tmp_path: Path, webhook: Receiver
+) -> None:
+    rules = [rule("above", 1.0, name=name, symbol=symbol) for name, symbol in (("odd", "X:ODD"), ("good", "X:GOOD"))]
+    with served(quoting(time.time(), **odd)) as server:
+        first = tick(instance, tmp_path, server.url, rules)
+        assert "good" in {alert["rule"] for alert in webhook.posted}
+        again = tick(instance, tmp_path, server.url, rules, first.cursor)
+    assert AlertState.decode(again.cursor).watermark("X:GOOD")
+    assert len([alert for alert in webhook.posted if alert["rule"] == "good"]) == 1
+
+
+def test_a_clock_that_is_once_ten_years_ahead_leaves_no_rule_dead(
+    instance: dg.DagsterInstance, tmp_path: Path, webhook: Receiver
+) -> None:
+    rules = [rule("cross_up", 10.5, symbol="X:GOOD")]
+    with served(quoting(time.time() + 3_652 * 86_400)) as server:
+        first = tick(instance, tmp_path, server.url, rules)
+    assert "the server's clock is 3,652 days ahead of this host's, which is used instead" in first.skip_message
+    [kept] = AlertState.decode(first.cursor).rules.values()
+    assert abs(kept.since - time.time()) < 120
+
+
+def test_what_such_a_clock_has_left_in_a_cursor_is_forgotten() -> None:
+    state = AlertState(
+        {"dead": RuleState(2_000_000), "well": RuleState(900_000)},
+        {"X:A": 2_000_000, "X:B": 900_000},
+        {"X:A": 1.0, "X:B": 2.0},
+    )
+    kept = without_future(state, 1_000_000.0)
+    assert (set(kept.rules), set(kept.watermarks), set(kept.closes)) == ({"well"}, {"X:B"}, {"X:B"})
+
+
+def test_a_rule_that_breaks_keeps_its_state_and_the_others_are_judged() -> None:
+    good = AlertRule(name="good", symbol="X:A", kind="cross_up", level=10.0)
+    broken = good.model_copy(update={"name": "broken", "expires_at": "no time"})
+    rules = [good, broken, good.model_copy(update={"name": "other", "symbol": "X:B"})]
+    minutes = [MinuteBar(60 * number, 9.0, 9.0, 9.0, 9.0) for number in range(10)]
+    known = {"X:A": minutes, "X:B": minutes}
+    _, state, problems = evaluate_apart(rules, AlertState(), known, {}, 720.0, {})
+    assert (len(state.rules), dict(state.watermarks), problems) == (3, {"X:A": 540, "X:B": 540}, [])
+    known = {symbol: [*minutes, MinuteBar(780, 11.0, 11.0, 11.0, 11.0)] for symbol in known}
+    found, later, problems = evaluate_apart(rules, state, known, {}, 1_000.0, {})
+    assert {alert.rule for alert in found} == {"good", "other"}
+    assert problems == ["rule broken: unexpected AttributeError: 'str' object has no attribute 'timestamp'"]
+    assert later.rules[state_key(broken)] == state.rules[state_key(broken)]
+    assert dict(later.watermarks) == {"X:A": 780, "X:B": 780}
+
+
+def test_a_long_reason_is_cut_in_the_summary(instance: dg.DagsterInstance, tmp_path: Path, webhook: Receiver) -> None:
+    async def refuse(line: Line, method: str, params: list[Any]) -> None:
+        if method == "quote_add_symbols":
+            await line.say(qsd(params[0], "X:A", "error", "\x1b]0;owned\x07" + "no " * 100_000))
+        elif method == "create_series":
+            await line.say({"m": "symbol_error", "p": [params[0], "sds_sym_1", "no " * 100_000]})
+
+    with served(refuse) as server:
+        found = tick(instance, tmp_path, server.url, [rule("above", 1.0, symbol="X:A")])
+    assert len(found.skip_message) < 1_000 and "\x1b" not in found.skip_message
+    assert "\x1b" not in json.dumps(webhook.posted, ensure_ascii=False)
+    assert all(len(json.dumps(each)) < 3_000 for each in webhook.posted)
