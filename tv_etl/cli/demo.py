@@ -22,8 +22,10 @@ from typing import Any
 import dagster as dg
 import yaml
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
+from rich.text import Text
 
 from tv_etl.cli.status import status_table
 from tv_etl.lake.status import lake_status
@@ -32,6 +34,7 @@ from tv_etl.orchestration.build import build_definitions
 from tv_etl.orchestration.partitions import range_tags, series_partitions
 from tv_etl.orchestration.resources import TradingViewResource
 from tv_etl.tradingview.errors import SymbolError
+from tv_etl.tradingview.printable import printable
 from tv_etl.watchlist.model import Watchlist, load_watchlist
 
 SYMBOLS = ["NASDAQ:AAPL", "BINANCE:BTCUSDT", "FX:EURUSD", "COMEX:GC1!", "NASDAQ:NDX"]
@@ -122,7 +125,9 @@ def _market_server(console: Console) -> Iterator[str]:
             watchdog.cancel()
             if not ws_url.startswith("ws://"):
                 raise DemoError(f"the market server did not start: {ws_url or 'it printed nothing'}")
-            console.print(f"Market server at [bold]{ws_url}[/bold], one market minute per second from {MARKET_NOW}")
+            console.print(
+                f"Market server at [bold]{escape(ws_url)}[/bold], one market minute per second from {MARKET_NOW}"
+            )
             yield ws_url
         finally:
             watchdog.cancel()
@@ -231,7 +236,7 @@ def _watch_alerts(
             with dg.build_sensor_context(instance=instance, cursor=cursor, resources=definitions.resources) as context:
                 tick = sensor.evaluate_tick(context)
             cursor = tick.cursor
-            status.update(f"Alert sensor: {tick.skip_message}")
+            status.update(Text(f"Alert sensor: {tick.skip_message}"))
             time.sleep(0.5)
 
 
@@ -250,7 +255,7 @@ def _report(directory: Path, console: Console, first: _Run, second: _Run, receiv
     for column in ("rule", "text", "event id"):
         alerts.add_column(column)
     for alert in received:
-        alerts.add_row(alert["rule"], alert["text"], alert["event_id"])
+        alerts.add_row(*(Text(printable(str(alert[name]))) for name in ("rule", "text", "event_id")))
     console.print(alerts)
     query = (
         "SELECT symbol, interval, count(*), max(timestamp) "  # shown, and run by nobody here  # nosec B608
@@ -261,12 +266,16 @@ def _report(directory: Path, console: Console, first: _Run, second: _Run, receiv
         f'  {_program_path("python")} -c "import duckdb; duckdb.sql(\\"{query}\\").show()"',
         soft_wrap=True,
         highlight=False,
+        markup=False,
     )
     names = ("DAGSTER_HOME", "TV_ETL_LAKE", "TV_ETL_WATCHLIST")
     settings = " ".join(f"{name}={os.environ[name]}" for name in names)
     console.print("\nOpen the same instance in the Dagster UI (http://127.0.0.1:3000):", highlight=False)
     console.print(
-        f"  env {settings} {_program_path('dagster')} dev -m tv_etl.definitions", soft_wrap=True, highlight=False
+        f"  env {settings} {_program_path('dagster')} dev -m tv_etl.definitions",
+        soft_wrap=True,
+        highlight=False,
+        markup=False,
     )
 
 

@@ -36,7 +36,7 @@ def demo(directory: Path) -> None:
     try:
         run_demo(directory, Console())
     except DemoError as error:
-        raise click.ClickException(str(error)) from None
+        raise click.ClickException(_shown(error)) from None
 
 
 @main.command(no_args_is_help=True)
@@ -132,7 +132,7 @@ def fetch(
 
             store = BarStore(lake)
     except (TradingViewError, ValueError) as error:
-        raise click.UsageError(str(error)) from None
+        raise click.UsageError(_shown(error)) from None
     try:
         with target as put:
             has_bar = not (out == "-" and sys.stdout.isatty())
@@ -140,7 +140,7 @@ def fetch(
     except BrokenPipeError:
         _exit_on_closed_pipe()
     except (TradingViewError, OSError) as error:
-        raise click.ClickException(str(error)) from None
+        raise click.ClickException(_shown(error)) from None
     sys.exit(1 if failed else 0)
 
 
@@ -177,7 +177,7 @@ def watch(symbols: tuple[str, ...], once: bool, as_json: bool, ws_url: str | Non
             check_symbol(symbol)
         account = Account.from_environment()
     except TradingViewError as error:
-        raise click.UsageError(str(error)) from None
+        raise click.UsageError(_shown(error)) from None
     if not (once or as_json or sys.stdout.isatty()):
         raise click.UsageError("a live table needs a terminal: use --json in a pipe, or --once")
     # SIGTERM as well: the terminal must get its cursor back.
@@ -191,8 +191,14 @@ def watch(symbols: tuple[str, ...], once: bool, as_json: bool, ws_url: str | Non
     except BrokenPipeError:
         _exit_on_closed_pipe()
     except (TradingViewError, OSError) as error:
-        raise click.ClickException(str(error)) from None
+        raise click.ClickException(_shown(error)) from None
     sys.exit(0 if succeeded else 1)
+
+
+def _shown(error: Exception) -> str:
+    from tv_etl.tradingview.printable import printable
+
+    return "\n".join(printable(line, 2_000) for line in str(error).split("\n")[:50])
 
 
 def _exit_on_closed_pipe() -> NoReturn:
@@ -209,11 +215,11 @@ def _exit_on_closed_pipe() -> NoReturn:
 @click.option("--json", "as_json", is_flag=True, help="Print an array of objects instead of a table.")
 def status(lake: str, as_json: bool) -> None:
     """Show what the lake holds, lacks and is about to lose, the most urgent series first."""
-    import json
     from datetime import datetime, timezone
 
     from rich.console import Console
 
+    from tv_etl.cli.plain import json_text
     from tv_etl.cli.status import status_table
     from tv_etl.lake.errors import BarStoreError
     from tv_etl.lake.status import lake_status
@@ -224,9 +230,9 @@ def status(lake: str, as_json: bool) -> None:
     try:
         statuses = lake_status(BarStore(lake), now)
     except (BarStoreError, MissingExtraError, ValueError) as error:
-        raise click.ClickException(str(error)) from None
+        raise click.ClickException(_shown(error)) from None
     if as_json:
-        click.echo(json.dumps([each.to_dict() for each in statuses], indent=1, ensure_ascii=False))
+        click.echo(json_text([each.to_dict() for each in statuses], indent=1))
     else:
         console = Console()
         console.print(status_table(statuses, now, console.width))

@@ -5,8 +5,12 @@ from collections.abc import Iterable
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from tv_etl.cli.fetch import Outcome
+from tv_etl.tradingview.printable import printable
+
+SHOWN_NAMES = 100
 
 
 def show_progress(outcomes: Iterable[Outcome], series: int, *, has_bar: bool = True) -> int:
@@ -14,7 +18,7 @@ def show_progress(outcomes: Iterable[Outcome], series: int, *, has_bar: bool = T
 
     There is no progress bar unless stderr is a terminal, nor without `has_bar`: for when the data go to that terminal.
     """
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
     started = time.monotonic()
     failures: dict[str, list[str]] = {}
     bars = done = failed = 0
@@ -28,18 +32,19 @@ def show_progress(outcomes: Iterable[Outcome], series: int, *, has_bar: bool = T
     with Progress(*columns, console=console, transient=True, disable=not (has_bar and console.is_terminal)) as progress:
         task = progress.add_task("", total=series, failed="", rate=0.0)
         for done, outcome in enumerate(outcomes, start=1):
-            name = f"{outcome.symbol} {outcome.interval}"
+            name = printable(f"{outcome.symbol} {outcome.interval}")
             bars += outcome.bars
             if outcome.error:
                 failed += 1
                 failures.setdefault(outcome.error, []).append(name)
             elif outcome.note:
-                console.print(f"{name}: {outcome.note}", markup=False)
+                console.print(Text(f"{name}: {printable(outcome.note)}"))
             rate = done / (time.monotonic() - started)
             progress.update(task, advance=1, failed=f", {failed:,} failed" if failed else "", rate=rate)
     for reason, names in failures.items():
         # What ended the connection failed all of its series: said once.
-        console.print(f"Error: {', '.join(names)}: {reason}", markup=False)
+        more = f" and {len(names) - SHOWN_NAMES:,} more" if len(names) > SHOWN_NAMES else ""
+        console.print(Text(f"Error: {', '.join(names[:SHOWN_NAMES])}{more}: {printable(reason, 1_000)}"))
     if has_bar and console.is_terminal:
         seconds = time.monotonic() - started
         console.print(f"{done - failed:,} of {series:,} series, {bars:,} bars, {seconds:.1f} s", markup=False)

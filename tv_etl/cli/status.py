@@ -8,6 +8,7 @@ from rich.text import Text
 
 from tv_etl.lake.record import SeriesRecord
 from tv_etl.lake.status import SeriesStatus
+from tv_etl.tradingview.printable import printable
 
 _RED_BELOW = timedelta(days=1)
 _YELLOW_BELOW = timedelta(days=2)
@@ -24,13 +25,13 @@ def status_table(statuses: Iterable[SeriesStatus], now: datetime, width: int = _
     for column in columns if is_wide else [name for name in columns if name not in ("first bar", "revised")]:
         table.add_column(column, justify="right", no_wrap=True)
     for status in statuses:
-        record = status.record
+        record, symbol = status.record, Text(printable(status.symbol))
         if status.error:
-            error = Text(status.error, style="red", overflow="fold")
-            table.add_row(status.symbol, status.interval.token, *[""] * (len(table.columns) - 3), error)
+            error = Text(printable(status.error, 1_000), style="red", overflow="fold")
+            table.add_row(symbol, status.interval.token, *[""] * (len(table.columns) - 3), error)
             continue
         table.add_row(
-            status.symbol,
+            symbol,
             status.interval.token,
             f"{record.rows:,}",
             *([_minute_text(record.first)] if is_wide else []),

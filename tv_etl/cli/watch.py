@@ -1,7 +1,6 @@
 """Live quotes for people and for pipes: a table in the terminal, or a JSON line for each change."""
 
 import asyncio
-import json
 import logging
 import math
 import select
@@ -19,16 +18,19 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from tv_etl.cli.plain import json_text
 from tv_etl.tradingview.accounts import Account
 from tv_etl.tradingview.errors import SymbolError
 from tv_etl.tradingview.models import NO_VALUE, StreamGap, feed_delay_s
 from tv_etl.tradingview.ohlcv import OHLCV
+from tv_etl.tradingview.printable import printable
 from tv_etl.tradingview.services import Limits
 
 # How long a price that changed stays coloured.
 FLASH_S = 1.0
 SHOWN_GAPS = 3
 READER_CHECK_S = 0.5  # between two checks whether the pipe still has a reader
+MAX_DECIMALS = 12
 WIDE = 110  # columns of a terminal that fits the whole table
 # A watch runs until it is stopped: it waits long for a lost connection.
 LIMITS = Limits(reconnect_s=3_600)
@@ -63,10 +65,10 @@ class Quote:
             volume=_number(fields, "volume"),
             bid=_number(fields, "bid"),
             ask=_number(fields, "ask"),
-            last_trade=None if traded is None else datetime.fromtimestamp(traded, tz=timezone.utc),
+            last_trade=None if traded is None else _moment(traded),
             delay_s=feed_delay_s(str(fields.get("update_mode", ""))),
-            currency=str(fields["currency_code"]) if fields.get("currency_code") else None,
-            decimals=max(0, round(math.log10(scale))) if scale else 2,
+            currency=printable(str(fields["currency_code"]), 10) if fields.get("currency_code") else None,
+            decimals=min(max(0, round(math.log10(scale))), MAX_DECIMALS) if scale is not None and scale > 0 else 2,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -126,13 +128,13 @@ class QuoteTable:
             table.add_column(column, justify="right", no_wrap=True)
         for quote in self.quotes.values():
             if quote.error:
-                table.add_row(quote.symbol, *[""] * len(columns[1:]), Text(quote.error, style="red"))
+                table.add_row(Text(quote.symbol), *[""] * len(columns[1:]), Text(quote.error, style="red"))
                 continue
             style, since = self._moved.get(quote.symbol, ("", -math.inf))
             sign = "" if not quote.change else "green" if quote.change > 0 else "red"
             sides = [_price(each, quote.decimals) for each in (quote.bid, quote.ask)] if is_wide else []
             table.add_row(
-                quote.symbol,
+                Text(quote.symbol),
                 Text(_price(quote.price, quote.decimals), style=style if now - since < FLASH_S else ""),
                 Text(_price(quote.change, quote.decimals, "+"), style=sign),
                 Text("" if quote.change_percent is None else f"{quote.change_percent:+.2f}", style=sign),
@@ -152,10 +154,12 @@ async def print_once(symbols: Sequence[str], *, as_json: bool, ws_url: str | Non
     table = QuoteTable(symbols)
     async with OHLCV(ws_url, account=account) as client:
         for symbol, found in (await client.get_quotes(symbols)).items():
+            if symbol not in table.quotes:
+                continue  # nobody asked for it
             if isinstance(found, SymbolError):
-                table.update(Quote(symbol, error=found.reason), 0.0)
+                table.update(Quote(symbol, error=printable(found.reason)), 0.0)
             else:
-                table.update(Quote.of(symbol, found.symbol_info), 0.0)
+                table.update(_read_quote({**found.symbol_info, "n": symbol, "s": "ok"}), 0.0)
     if as_json:
         for quote in table.quotes.values():
             _print_line(quote.to_dict())
@@ -172,7 +176,8 @@ async def watch_quotes(symbols: Sequence[str], *, as_json: bool, ws_url: str | N
 
     def on_gap(gap: StreamGap) -> None:
         if table.add_gap(gap) and as_json:
-            start, end = (datetime.fromtimestamp(each, tz=timezone.utc).isoformat() for each in (gap.start, gap.end))
+            moments = [_moment(each) for each in (gap.start, gap.end)]
+            start, end = (None if each is None else each.isoformat() for each in moments)
             _print_line({"gap": {"start": start, "end": end}})
 
     async with OHLCV(ws_url, account=account, limits=LIMITS, on_gap=on_gap) as client:
@@ -229,28 +234,43 @@ async def _changes(client: OHLCV, table: QuoteTable) -> AsyncGenerator[Quote, No
     """Every quote that differs from the one before, until each symbol has been refused."""
     async with aclosing(client.get_latest_trade_info(list(table.quotes))) as messages:
         async for message in messages:
-            fields = message["p"][1]
-            if fields["s"] == "ok":
-                quote = Quote.of(fields["n"], fields)
-            else:
-                quote = Quote(fields["n"], error=str(fields.get("errmsg") or fields["s"]))
+            quote = _read_quote(message["p"][1])
+            if quote.symbol not in table.quotes:
+                continue  # nobody asked for it
             if table.update(quote, time.monotonic()):
                 yield quote
             if table.has_only_errors:
                 return
 
 
+def _read_quote(fields: Mapping[str, Any]) -> Quote:
+    """What a message says of a symbol; what nobody expected is that symbol's error."""
+    symbol = str(fields.get("n", ""))
+    try:
+        if fields["s"] == "ok":
+            return Quote.of(symbol, fields)
+        return Quote(symbol, error=printable(str(fields.get("errmsg") or fields["s"])))
+    except Exception as error:  # whatever it is, it is this symbol's alone
+        return Quote(symbol, error=f"unexpected {type(error).__name__}: {printable(str(error))}")
+
+
 def _print_line(content: Mapping[str, Any]) -> None:
     # Flushed: a reader of the pipe waits for it.
-    sys.stdout.write(json.dumps(content, ensure_ascii=False) + "\n")
+    sys.stdout.write(json_text(content) + "\n")
     sys.stdout.flush()
 
 
 def _number(fields: Mapping[str, Any], name: str) -> float | None:
     value = fields.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) >= NO_VALUE:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < NO_VALUE
+    return float(value) if is_number and value is not None else None
+
+
+def _moment(second: float) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(second, tz=timezone.utc)
+    except (OverflowError, OSError, ValueError):
         return None
-    return float(value)
 
 
 def _price(value: float | None, decimals: int, sign: str = "") -> str:
@@ -272,4 +292,5 @@ def _delay(seconds: float | None) -> str:
 
 
 def _clock(second: float) -> str:
-    return f"{datetime.fromtimestamp(second, tz=timezone.utc):%H:%M:%S}"
+    moment = _moment(second)
+    return "?" if moment is None else f"{moment:%H:%M:%S}"

@@ -2,6 +2,11 @@
 
 from pathlib import Path
 
+import pytest
+
+from tv_etl.cli.fetch import Outcome
+from tv_etl.cli.progress import show_progress
+from tv_etl.tradingview.intervals import Interval
 from tv_etl_tests.command import on_terminal
 
 
@@ -20,3 +25,19 @@ def test_bars_on_the_same_terminal_are_not_torn(market_url: str) -> None:
         assert terminal.wait() == 0
     assert terminal.shown.count(b"\x1b") == 0
     assert len(terminal.text.splitlines()) == 3
+
+
+def test_a_reason_is_one_bounded_line_and_no_command(capfd: pytest.CaptureFixture[str]) -> None:
+    day = Interval.parse("1d")
+    outcomes = [
+        Outcome("X:[red]A[/red]", day, error="\x1b]0;owned\x07[bold]no[/bold] " + "very " * 100_000),
+        Outcome("X:B", day, note="\x1b[31m:smile:"),
+        *(Outcome(f"X:S{number}", day, error="the same") for number in range(150)),
+    ]
+    assert show_progress(outcomes, len(outcomes)) == 151
+    note, first, second = capfd.readouterr().err.splitlines()
+    assert note == "X:B 1d: \ufffd[31m:smile:"
+    assert (
+        first.startswith("Error: X:[red]A[/red] 1d: \ufffd]0;owned\ufffd[bold]no[/bold] very ") and len(first) < 1_200
+    )
+    assert "X:S99 1d and 50 more: the same" in second

@@ -93,3 +93,13 @@ def test_eighty_characters_are_enough(tmp_path: Path) -> None:
     assert lines[2].split() == [
         "BINANCE:BTCUSDT", "1m", "2", "2026-11-18", "15:05", "33.33%", "1", "in", "2", "d", "2", "h",
     ]  # fmt: skip
+
+
+def test_names_are_no_markup_and_no_commands(tmp_path: Path) -> None:
+    store = BarStore(tmp_path)
+    minute = NOW.replace(second=0)
+    for name in ("X:[red]A[/red]", "X::smile:", "X:a\u202eb"):
+        stored(store, name, [minute], minute)
+    statuses = lake_status(store, NOW)
+    text = "\n".join(printed(statuses, NOW))
+    assert "X:[red]A[/red]" in text and "X::smile:" in text and "X:a\ufffdb" in text

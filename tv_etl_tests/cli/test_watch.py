@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -19,6 +20,8 @@ from tv_etl_tests.command import TV_ETL, call, on_terminal
 from tv_etl_tests.conftest import NOW
 from tv_etl_tests.patience import HANG_S
 from tv_etl_tests.processes import free_port
+from tv_etl_tests.scripted_server import Line, qsd, quote_completed
+from tv_etl_tests.test_canary import served
 
 
 @pytest.fixture(scope="module")
@@ -147,3 +150,45 @@ def test_nonsense_is_refused(arguments: tuple[str, ...], reason: str) -> None:
     done = call("watch", *arguments, url="ws://127.0.0.1:1/")
     assert (done.returncode, done.stdout) == (2, "")
     assert reason in done.stderr
+
+
+ODD = {"lp": 2.0, "lp_time": 1e17, "pricescale": -100, "currency_code": "[red]\x1b]0;owned\x07"}
+
+
+async def odd_quotes(line: Line, method: str, params: list[Any]) -> None:
+    if method == "quote_add_symbols":
+        session = params[0]
+        await line.say(qsd(session, "X:NOBODY_ASKED", lp=1.0), qsd(session, "X:ODD", **ODD))
+        await line.say(qsd(session, "X:BAD", "error", "\x1b]0;owned\x07[bold]no[/bold]"))
+        for scale in (0, -100, 1e-300, 1e99, "x", None):
+            await line.say(qsd(session, "X:ODD", lp=3.0, pricescale=scale))
+        await line.say(qsd(session, "X:GOOD", lp=4.0, lp_time=NOW.timestamp(), pricescale=100))
+        await line.say(*(quote_completed(session, symbol) for symbol in ("X:ODD", "X:BAD", "X:GOOD")))
+
+
+@pytest.mark.parametrize("arguments", [("--json",), ("--once",), ("--once", "--json")])
+def test_one_odd_quote_ends_nothing(arguments: tuple[str, ...]) -> None:
+    with served(odd_quotes) as server:
+        command = [TV_ETL, "watch", "X:ODD", "X:BAD", "X:GOOD", *arguments, "--ws-url", server.url]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None and process.stderr is not None
+            printed = ""
+            for text in process.stdout:
+                printed += text
+                if "X:GOOD" in text:
+                    process.send_signal(signal.SIGINT)
+                    break
+            process.wait(HANG_S)
+            assert "Traceback" not in process.stderr.read()
+    assert "4.0" in printed and "X:ODD" in printed
+    assert "[bold]no[/bold]" in printed
+    assert "\x1b" not in printed and "\x07" not in printed and "X:NOBODY" not in printed
+
+
+def test_the_table_shows_data_as_it_is() -> None:
+    table = QuoteTable(["X:[red]A[/red]"])
+    table.update(Quote("X:[red]A[/red]", price=1.0, decimals=2), 0.0)
+    console = Console(width=120, file=io.StringIO())
+    with console.capture() as captured:
+        console.print(table.render(0.0, 120))
+    assert "X:[red]A[/red]" in captured.get()
