@@ -22,6 +22,7 @@ from tv_etl.alerts.rules import Alert
 # `next_at` and `held_until` are never set further ahead than this; where they are, the clock was set back.
 MAX_WAIT_S = 3600.0
 MAX_GROUP = 1000
+LAKE_DIRECTORY = ".tv_etl"
 _EVENT_ID = re.compile("[!-~]{1,200}")  # it becomes the header Idempotency-Key
 
 _SCHEMA_VERSION = 1
@@ -262,12 +263,13 @@ def read_body(body: object) -> dict[str, Any] | None:
 
 
 def _make_private(path: Path) -> None:
-    """Create the file, and the directories it needs, for nobody else to read; what is there is left alone."""
+    """Create the file, and its directory, for nobody else to read; what is there is left alone."""
     missing = [each for each in (path.parent, *path.parent.parents) if not each.exists()]
+    # A lake keeps its records in the same directory, and may have readers who are not its writer.
+    is_ours = bool(missing) and path.parent.name != LAKE_DIRECTORY
     for directory in reversed(missing):
-        # The one that holds the outbox is private; those above it may hold other things, such as the lake.
-        directory.mkdir(mode=0o700 if directory == path.parent else 0o777, exist_ok=True)
-    if path.parent in missing:
+        directory.mkdir(mode=0o700 if is_ours and directory == path.parent else 0o777, exist_ok=True)
+    if is_ours:
         path.parent.chmod(0o700)  # whatever the umask
     # SQLite gives the files beside it the same mode.
     os.close(_open_private(str(path)))

@@ -153,3 +153,14 @@ def test_what_is_there_keeps_its_mode(tmp_path: Path) -> None:
     path.chmod(0o644)
     Outbox(path).add(make_alerts(1), [HERE])
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o755 and stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+def test_the_directory_of_a_lakes_records_stays_readable(tmp_path: Path) -> None:
+    path = tmp_path / "lake" / ".tv_etl" / "outbox.sqlite"
+    before = os.umask(0o022)
+    try:
+        Outbox(path)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o755
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
