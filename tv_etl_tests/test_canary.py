@@ -415,23 +415,6 @@ def test_no_field_of_a_run_reads_the_environment(
     assert_silent(printed.out + printed.err, "terminal")
 
 
-@pytest.mark.parametrize("name", ["start", "only"])
-def test_no_field_of_a_run_is_quoted_unless_it_has_its_form(name: str, tmp_path: Path, log: Log) -> None:
-    secret = f"{MARK}wJalrXUtnFEMI"
-    group = Group(symbols=["NASDAQ:AAPL"], intervals=["1d"])
-    definitions = build_definitions(Watchlist(groups=[group]), tmp_path, ws_url="ws://127.0.0.1:1/")
-    config = {"only": [secret, "1d|NASDAQ:NOPE"]} if name == "only" else {name: secret}
-    with dg.DagsterInstance.local_temp() as instance:
-        result = definitions.resolve_job_def("bars_job").execute_in_process(
-            instance=instance, run_config={"ops": {"bars": {"config": config}}}, raise_on_error=False
-        )
-    failure = result.failure_data_for_node("bars")
-    assert failure is not None and failure.error is not None
-    assert_silent(str(failure), "failure")
-    if name == "only":
-        assert "bars has no partition 1d|NASDAQ:NOPE, 1 more; write keys" in failure.error.message
-
-
 def test_no_address_of_the_environment_is_shown_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: Log, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,7 +1,6 @@
 """One run of a `bars` asset: what it asks for of each series, and the outcome of each."""
 
 import math
-import re
 import time
 import traceback
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -29,7 +28,6 @@ from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.models import HistoryRequest
 from tv_etl.tradingview.moments import parse_moment, utc
 from tv_etl.tradingview.printable import printable
-from tv_etl.tradingview.symbols import check_symbol
 from tv_etl.watchlist.model import Group
 
 # How often a run retries by itself.
@@ -38,6 +36,8 @@ MAX_RETRIES = 2
 NAMED_FAILURES = 20
 EXPLAINED_FAILURES = 200
 MAX_REASON = 1_000
+# Characters of a wrong value in a run's config.
+MAX_QUOTED = 100
 
 Metadata = dict[str, dg.MetadataValue | str | int | float]
 
@@ -181,9 +181,8 @@ class BarsRun:
         known = series_partitions(self._group).get_partition_keys(dynamic_partitions_store=context.instance)
         unknown = sorted(set(only) - set(known))
         if unknown:
-            named = [key for key in unknown if _is_key(key)][:NAMED_FAILURES]
-            rest = f"{len(unknown) - len(named):,} {'more' if named else 'of those given'}"
-            names = ", ".join([*named, *([rest] if len(named) < len(unknown) else [])])
+            more = f" and {len(unknown) - NAMED_FAILURES:,} more" if len(unknown) > NAMED_FAILURES else ""
+            names = ", ".join(printable(key, MAX_QUOTED) for key in unknown[:NAMED_FAILURES]) + more
             raise dg.Failure(
                 f"only: {self._group.name} has no partition {names}; write keys such as 1d|NASDAQ:AAPL",
                 allow_retries=False,
@@ -358,19 +357,8 @@ def _moment(name: str, text: str | None) -> datetime | None:
     try:
         return parse_moment(text)
     except ValueError:
-        # What cannot be a time is not quoted: it may be anything, such as a secret pasted into the wrong field.
-        quoted = f"{text!r} is" if re.fullmatch("[0-9TZ:+. -]{1,40}", text) else "the value is"
         raise dg.Failure(
-            f"{name}: {quoted} not a time with an offset; write e.g. 2026-11-02T14:30:00+00:00", allow_retries=False
+            f"{name}: {printable(text, MAX_QUOTED)!r} is not a time with an offset; "
+            "write e.g. 2026-11-02T14:30:00+00:00",
+            allow_retries=False,
         ) from None
-
-
-def _is_key(text: str) -> bool:
-    """True if it has the form of a partition key; what has another may be anything and is not quoted."""
-    try:
-        symbol, interval = series_of(text)
-        check_symbol(symbol)
-        Interval.parse(interval)
-    except ValueError:
-        return False
-    return True

@@ -158,7 +158,7 @@ def test_scattered_partitions_are_one_run_by_config(
 
 @pytest.mark.parametrize(
     ("config", "words"),
-    [({"start": "yesterday"}, "start: the value is not a time"), ({"end": "2026-01-01"}, "not a time with an offset"),
+    [({"start": "yesterday"}, "start: 'yesterday' is not a time"), ({"end": "2026-01-01"}, "not a time with an offset"),
      ({"only": ["1d|NASDAQ:NOPE"]}, "bars has no partition 1d|NASDAQ:NOPE")],
 )  # fmt: skip
 def test_bad_run_config_is_named_and_not_tried_again(
