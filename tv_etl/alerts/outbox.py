@@ -105,6 +105,9 @@ class OutboxStats:
     dead: int
 
 
+_WAITED = "state = 'pending' AND first_at <= ?"
+
+
 class Outbox:
     """The file of alerts to deliver. Raises OutboxError if a newer tv_etl wrote it or it is not an outbox."""
 
@@ -180,11 +183,10 @@ class Outbox:
         marks = ",".join("?" * len(destinations))
         with self._transaction() as db:
             db.execute("UPDATE delivery SET first_at = ? WHERE state = 'pending' AND first_at IS NULL", (now,))
-            orphans = db.execute(
-                "UPDATE delivery SET state = 'dead', done_at = ?, error = 'the destination is no longer configured' "
-                f"WHERE state = 'pending' AND first_at <= ? AND destination NOT IN ({marks})",
-                (now, now - dead_after_s, *destinations),
-            )
+            # Question marks alone are put in.
+            given_up = "state = 'dead', done_at = ?, error = 'the destination is no longer configured'"
+            update = f"UPDATE delivery SET {given_up} WHERE {_WAITED} AND destination NOT IN ({marks})"  # nosec
+            orphans = db.execute(update, (now, now - dead_after_s, *destinations))
             return orphans.rowcount
 
     def mark_sent(self, group: Sequence[Delivery], now: float) -> None:
@@ -224,9 +226,9 @@ class Outbox:
 
     def _update(self, group: Sequence[Delivery], assignments: str, *values: object) -> None:
         with self._transaction() as db:
-            db.executemany(
-                f"UPDATE delivery SET {assignments} WHERE id = ?", [(*values, delivery.id) for delivery in group]
-            )
+            # The assignments are the three methods' above.
+            update = f"UPDATE delivery SET {assignments} WHERE id = ?"  # nosec
+            db.executemany(update, [(*values, delivery.id) for delivery in group])
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:

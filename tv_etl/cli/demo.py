@@ -257,10 +257,10 @@ def _report(directory: Path, console: Console, first: _Run, second: _Run, receiv
     for alert in received:
         alerts.add_row(*(Text(printable(str(alert[name]))) for name in ("rule", "text", "event_id")))
     console.print(alerts)
-    query = (
-        "SELECT symbol, interval, count(*), max(timestamp) "  # shown, and run by nobody here  # nosec B608
-        f"FROM read_parquet('{lake}/ohlcv/**/*.parquet', hive_partitioning=true) GROUP BY ALL ORDER BY ALL"
-    )
+    files = f"read_parquet('{lake}/ohlcv/**/*.parquet', hive_partitioning=true)"
+    columns = "symbol, interval, count(*), max(timestamp)"
+    # Shown, and run by nobody here.
+    query = f"SELECT {columns} FROM {files} GROUP BY ALL ORDER BY ALL"  # nosec
     console.print("\nThe lake is plain Parquet; read it with anything:", highlight=False)
     console.print(
         f'  {_program_path("python")} -c "import duckdb; duckdb.sql(\\"{query}\\").show()"',
