@@ -50,7 +50,8 @@ CONFIG_SCHEMA = {
     "end": dg.Field(
         dg.Noneable(str),
         default_value=None,
-        description="Backfill up to this time (exclusive); ISO 8601 with an offset.",
+        description="Backfill up to this time (exclusive); ISO 8601 with an offset. "
+        "Beside stored bars, all bars up to now are fetched: they join where they overlap.",
     ),
     "refetch": dg.Field(
         bool,
