@@ -151,7 +151,7 @@ class BarsRun:
         left = dict.fromkeys(requests)
         try:
             for request, result in tradingview.fetch(requests):
-                left.pop(request)
+                left.pop(request, None)
                 yield from self._handle(request, result)
         except Exception as error:  # what ended the answers is the failure of those that are left
             for request in left:

@@ -214,6 +214,6 @@ def _observation(alert: Alert, asset_key: str) -> dg.AssetObservation:
             "event_id": alert.event_id,
             "rule": alert.rule,
             "symbol": alert.symbol,
-            "price": alert.price or alert.reason,
+            "price": alert.reason if alert.price is None else alert.price,
         },
     )
