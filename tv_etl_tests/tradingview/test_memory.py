@@ -61,3 +61,42 @@ def test_a_bomb_ends_as_a_typed_error_within_three_hundred_megabytes(kind: str) 
     name, is_short = done.stdout.split()
     typed = {"ConnectionFailedError", "FrameError", "NoBarsError", "ProtocolError", "SymbolError"}
     assert name in typed and is_short == "True"
+
+
+# A screener whose every page has far more rows than were asked for, and which never comes to its end.
+PAGES = """
+import asyncio, resource, sys
+from pathlib import Path
+from tv_etl.tradingview.errors import ScannerError
+from tv_etl.tradingview.scanner import ScannerService, ScanRequest
+from tv_etl_tests import own_clock
+from tv_etl_tests.tradingview.lying_screener import Liar, http
+
+rows = ",".join(f'{{"s":"X:S{number}","d":["a",1.5,[],{{}},null]}}' for number in range(int(sys.argv[2])))
+liar = Liar(http(f'{{"totalCount":100000000,"data":[{rows}]}}'.encode()))
+request = ScanRequest(market="america", columns=("a", "b", "c", "d", "e"), limit=None if sys.argv[1] == "all" else 100)
+
+async def main():
+    async with liar.serving():
+        try:
+            seen = 0
+            async for _ in ScannerService(liar.url, timeout_s=20.0).scan(request):
+                seen += 1
+            print("done", seen)
+        except ScannerError as error:
+            print("ScannerError", len(str(error)) < 1_000)
+
+pages = int(Path("/proc/self/statm").read_text().split()[0])
+limit = pages * resource.getpagesize() + (300 << 20)
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+own_clock.run(main())
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the address space is limited and told on Linux")
+@pytest.mark.parametrize(("wanted", "rows"), [("some", 50_000), ("all", 50_000), ("all", 300_000)])
+def test_pages_of_rows_that_nobody_asked_for_fit_into_three_hundred_megabytes(wanted: str, rows: int) -> None:
+    command = [sys.executable, "-c", PAGES, wanted, str(rows)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == ["ScannerError", "True"]
