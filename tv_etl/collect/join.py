@@ -63,7 +63,7 @@ def deeper(store: BarStore, request: HistoryRequest, answer: pa.Table) -> Histor
         if not agrees:
             start = extent.first
         elif not meets and (before := _newest_before(store, request, begins)) is not None:
-            start = overlap_start(store, symbol, width, before, OVERLAP_BARS)
+            start = min(asked, overlap_start(store, symbol, width, before, OVERLAP_BARS))
     stops_short = request.end is not None and request.end <= extent.last
     if start == asked and not stops_short:
         return None

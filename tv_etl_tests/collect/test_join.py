@@ -136,6 +136,13 @@ def test_what_the_server_has_no_more_of_is_asked_for_once_and_rescaled(tmp_path:
     assert stored(store) == SPLIT[700:]
 
 
+def test_what_the_server_has_forgotten_is_not_asked_for_twice(tmp_path: Path) -> None:
+    """A pause longer than the server's window: what it has begins after the stored bars, whatever it is asked for."""
+    store = lake(tmp_path, PLAIN[:300], ask(start=100))
+    assert collect(store, PLAIN[800:], ask(start=250)) == 1
+    assert stored(store) == [*PLAIN[100:300], *PLAIN[800:]]
+
+
 def test_an_increment_costs_one_request(tmp_path: Path) -> None:
     store = lake(tmp_path, PLAIN[:900], ask(bars=300))
     assert collect(store, PLAIN, ask(start=900 - OVERLAP_BARS)) == 1
