@@ -48,6 +48,7 @@ LIBRARIES = {
 PURE = {
     *(f"tradingview.{name}" for name in ("errors", "frames", "intervals", "models", "paging", "protocol", "symbols")),
     "tradingview.trading_hours",
+    "alerts.isolation",
     "alerts.rules",
     "alerts.state",
     "lake.derived.daily",

@@ -20,6 +20,9 @@ _VERSION = 1
 _MAX_JSON_BYTES = 1024 * 1024
 
 
+_DAY_S = 86_400
+
+
 class CursorError(ValueError):
     """The cursor does not hold an encoded state, or the state does not fit into one."""
 
@@ -103,6 +106,18 @@ class AlertState:
             return cls(_read_rules(document), watermarks, closes, _read_recover_since(document))
         except (KeyError, TypeError, ValueError):
             raise CursorError("the cursor does not hold a state") from None
+
+
+def without_future(state: AlertState, now: float) -> AlertState:
+    """The state without what a clock that was days ahead has left in it: it would hold for years."""
+    until = now + _DAY_S
+    watermarks = {symbol: mark for symbol, mark in state.watermarks.items() if mark <= until}
+    return AlertState(
+        {key: each for key, each in state.rules.items() if max(each.since, each.armed_at or 0) <= until},
+        watermarks,
+        {symbol: close for symbol, close in state.closes.items() if symbol in watermarks},
+        state.recover_since,
+    )
 
 
 def _pack_rule(state: RuleState, base: int) -> tuple[int | None, ...]:

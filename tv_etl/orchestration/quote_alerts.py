@@ -5,16 +5,15 @@ finds the same alerts under the same ids again, and nobody is told twice or not 
 """
 
 import time
-from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
+from tv_etl.alerts.isolation import evaluate_apart
 from tv_etl.alerts.outbox import OutboxBusy
-from tv_etl.alerts.rules import Alert, AlertRule, MinuteBar, QuoteNow, evaluate, make_dead_alert, state_key
-from tv_etl.alerts.state import AlertState, CursorError, NewerCursorError
+from tv_etl.alerts.rules import Alert, MinuteBar, QuoteNow, make_dead_alert
+from tv_etl.alerts.state import AlertState, CursorError, NewerCursorError, without_future
 from tv_etl.alerts.webhooks import deliver
 from tv_etl.orchestration.resources import (
-    DAY_S,
     AlertInputs,
     LakeResources,
     TradingViewResource,
@@ -86,9 +85,10 @@ def _judge(
     except Exception as error:  # what was found earlier must still be delivered
         return [], [], state, [described(error)]
     bars, quotes, delays_s, problems = _separate_problems(inputs)
-    found, state, failed = evaluate_apart(
+    found, state, broken = evaluate_apart(
         alerts.rules, without_future(state, inputs.now), bars, quotes, inputs.now, delays_s
     )
+    failed = [f"rule {rule.name}: {described(error)}" for rule, error in broken]
     refusals = {symbol: quote for symbol, quote in inputs.quotes.items() if isinstance(quote, SymbolError)}
     dead = [
         make_dead_alert(rule, printable(refusals[rule.symbol].reason), inputs.now)
@@ -96,68 +96,6 @@ def _judge(
         if rule.symbol in refusals
     ]
     return found, dead, state, [*([inputs.doubt] if inputs.doubt else []), *problems, *failed]
-
-
-def evaluate_apart(
-    rules: Sequence[AlertRule],
-    state: AlertState,
-    bars: Mapping[str, Sequence[MinuteBar]],
-    quotes: Mapping[str, QuoteNow],
-    now: float,
-    delays_s: Mapping[str, float],
-) -> tuple[list[Alert], AlertState, list[str]]:
-    """As `evaluate`, but what breaks on one rule is that rule's: it keeps its state and is named, the others go on."""
-    found: list[Alert] = []
-    problems: list[str] = []
-    after = AlertState()
-    for symbol in dict.fromkeys(rule.symbol for rule in rules):
-        mine = [rule for rule in rules if rule.symbol == symbol]
-        try:
-            alerts, judged = evaluate(mine, state, bars, quotes, now, delays_s=delays_s)
-        except Exception:
-            for rule in mine:
-                try:
-                    alerts, judged = evaluate([rule], state, bars, quotes, now, delays_s=delays_s)
-                except Exception as error:
-                    problems.append(f"rule {rule.name}: {described(error)}")
-                    alerts, judged = [], _untouched(rule, state)
-                found += alerts
-                after = _joined(after, judged)
-        else:
-            found += alerts
-            after = _joined(after, judged)
-    return found, after, problems
-
-
-def _untouched(rule: AlertRule, state: AlertState) -> AlertState:
-    key, symbol = state_key(rule), rule.symbol
-    return AlertState(
-        {key: state.rules[key]} if key in state.rules else {},
-        {symbol: state.watermarks[symbol]} if symbol in state.watermarks else {},
-        {symbol: state.closes[symbol]} if symbol in state.closes else {},
-    )
-
-
-def _joined(one: AlertState, other: AlertState) -> AlertState:
-    """Both states; of two watermarks of a symbol the later, with its close."""
-    later = [symbol for symbol, mark in other.watermarks.items() if mark >= one.watermarks.get(symbol, mark)]
-    return AlertState(
-        {**one.rules, **other.rules},
-        {**one.watermarks, **{symbol: other.watermarks[symbol] for symbol in later}},
-        {**one.closes, **{symbol: other.closes[symbol] for symbol in later if symbol in other.closes}},
-    )
-
-
-def without_future(state: AlertState, now: float) -> AlertState:
-    """The state without what a clock that was days ahead has left in it: it would hold for years."""
-    until = now + DAY_S
-    watermarks = {symbol: mark for symbol, mark in state.watermarks.items() if mark <= until}
-    return AlertState(
-        {key: each for key, each in state.rules.items() if max(each.since, each.armed_at or 0) <= until},
-        watermarks,
-        {symbol: close for symbol, close in state.closes.items() if symbol in watermarks},
-        state.recover_since,
-    )
 
 
 def _read_cursor(context: dg.SensorEvaluationContext) -> AlertState:

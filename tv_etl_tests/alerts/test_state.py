@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tv_etl.alerts.rules import AlertRule, MinuteBar, evaluate
-from tv_etl.alerts.state import MAX_CURSOR_LENGTH, AlertState, CursorError, NewerCursorError
+from tv_etl.alerts.state import MAX_CURSOR_LENGTH, AlertState, CursorError, NewerCursorError, RuleState, without_future
 from tv_etl_tests.yardstick import cpu_ratio
 
 pytestmark = pytest.mark.pure
@@ -146,3 +146,13 @@ def test_bombs_are_refused_in_bounded_time(data: bytes) -> None:
             AlertState.decode(base64.b85encode(zlib.compress(b" " * 2_000_000, 9)).decode())
 
     assert cpu_ratio(refuse) < 125
+
+
+def test_what_such_a_clock_has_left_in_a_cursor_is_forgotten() -> None:
+    state = AlertState(
+        {"dead": RuleState(2_000_000), "well": RuleState(900_000)},
+        {"X:A": 2_000_000, "X:B": 900_000},
+        {"X:A": 1.0, "X:B": 2.0},
+    )
+    kept = without_future(state, 1_000_000.0)
+    assert (set(kept.rules), set(kept.watermarks), set(kept.closes)) == ({"well"}, {"X:B"}, {"X:B"})

@@ -13,14 +13,12 @@ import dagster as dg
 import pytest
 
 from tv_etl.alerts.outbox import Outbox
-from tv_etl.alerts.rules import AlertRule, MinuteBar, state_key
-from tv_etl.alerts.state import AlertState, RuleState
+from tv_etl.alerts.state import AlertState
 from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.market.market import Market
 from tv_etl.market_server.options import ServerOptions
 from tv_etl.market_server.server import serve_in_thread
 from tv_etl.orchestration.build import build_definitions
-from tv_etl.orchestration.quote_alerts import evaluate_apart, without_future
 from tv_etl.tradingview.loop_thread import LoopThread
 from tv_etl.tradingview.models import OHLCVBar
 from tv_etl.tradingview.ohlcv import OHLCV
@@ -303,32 +301,6 @@ def test_a_clock_that_is_once_ten_years_ahead_leaves_no_rule_dead(
     assert "the server's clock is 3,652 days ahead of this host's, which is used instead" in first.skip_message
     [kept] = AlertState.decode(first.cursor).rules.values()
     assert abs(kept.since - time.time()) < 120
-
-
-def test_what_such_a_clock_has_left_in_a_cursor_is_forgotten() -> None:
-    state = AlertState(
-        {"dead": RuleState(2_000_000), "well": RuleState(900_000)},
-        {"X:A": 2_000_000, "X:B": 900_000},
-        {"X:A": 1.0, "X:B": 2.0},
-    )
-    kept = without_future(state, 1_000_000.0)
-    assert (set(kept.rules), set(kept.watermarks), set(kept.closes)) == ({"well"}, {"X:B"}, {"X:B"})
-
-
-def test_a_rule_that_breaks_keeps_its_state_and_the_others_are_judged() -> None:
-    good = AlertRule(name="good", symbol="X:A", kind="cross_up", level=10.0)
-    broken = good.model_copy(update={"name": "broken", "expires_at": "no time"})
-    rules = [good, broken, good.model_copy(update={"name": "other", "symbol": "X:B"})]
-    minutes = [MinuteBar(60 * number, 9.0, 9.0, 9.0, 9.0) for number in range(10)]
-    known = {"X:A": minutes, "X:B": minutes}
-    _, state, problems = evaluate_apart(rules, AlertState(), known, {}, 720.0, {})
-    assert (len(state.rules), dict(state.watermarks), problems) == (3, {"X:A": 540, "X:B": 540}, [])
-    known = {symbol: [*minutes, MinuteBar(780, 11.0, 11.0, 11.0, 11.0)] for symbol in known}
-    found, later, problems = evaluate_apart(rules, state, known, {}, 1_000.0, {})
-    assert {alert.rule for alert in found} == {"good", "other"}
-    assert problems == ["rule broken: unexpected AttributeError: 'str' object has no attribute 'timestamp'"]
-    assert later.rules[state_key(broken)] == state.rules[state_key(broken)]
-    assert dict(later.watermarks) == {"X:A": 780, "X:B": 780}
 
 
 def test_a_long_reason_is_cut_in_the_summary(instance: dg.DagsterInstance, tmp_path: Path, webhook: Receiver) -> None:
