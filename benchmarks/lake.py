@@ -37,12 +37,13 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from tv_etl.lake.bar_file import FORMAT, Owner, encode_bars
+from tv_etl.lake.bar_file import FORMAT, encode_bars
 from tv_etl.lake.bars import Bars, check_bars
 from tv_etl.lake.derived.panel import refresh_panel
 from tv_etl.lake.status import lake_status
 from tv_etl.lake.store import BarStore
 from tv_etl.tradingview.bar_schema import BAR_SCHEMA
+from tv_etl.tradingview.series import Series
 
 RECORDED = Path(__file__).parents[1] / "tv_etl_tests" / "recordings" / "market"
 END = datetime(2026, 12, 1, tzinfo=timezone.utc)
@@ -198,7 +199,7 @@ def bytes_per_bar(directory: Path) -> float:
     taken, count = 0, 0
     for path in sorted(directory.glob("*.csv")):
         bars = read_csv(path)
-        whole, one = (len(encode_bars(part, Owner(path.stem, "1m"), {})) for part in (bars, bars.take(slice(0, 1))))
+        whole, one = (len(encode_bars(part, Series.of(path.stem, "1m"), {})) for part in (bars, bars.take(slice(0, 1))))
         taken, count = taken + whole - one, count + len(bars) - 1
     return taken / count
 

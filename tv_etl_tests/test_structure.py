@@ -47,7 +47,12 @@ LIBRARIES = {
 # No I/O and no clock: tested without an event loop.
 PURE = {
     *(f"tradingview.{name}" for name in ("errors", "frames", "intervals", "models", "paging", "protocol", "symbols")),
+    "tradingview.series",
     "tradingview.trading_hours",
+    "collect.answer",
+    "collect.ask",
+    "collect.entry",
+    "collect.join",
     "alerts.isolation",
     "alerts.rules",
     "alerts.state",

@@ -4,7 +4,8 @@ Closed bars only, unless a file is to include the forming one; the lake never do
 the others continue.
 """
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
@@ -13,19 +14,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tv_etl.cli.files import Put
+from tv_etl.collect.answer import answers, require_bars
 from tv_etl.lake.errors import BarStoreError
 from tv_etl.tradingview.accounts import Account
 from tv_etl.tradingview.blocking import fetch_history
-from tv_etl.tradingview.errors import ProtocolError, TradingViewError
+from tv_etl.tradingview.errors import TradingViewError
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.models import HistoryRequest
 from tv_etl.tradingview.moments import parse_moment
 from tv_etl.tradingview.printable import printable
+from tv_etl.tradingview.series import Series
 from tv_etl.tradingview.services import Limits
 from tv_etl.tradingview.symbols import SeriesSettings
 
 if TYPE_CHECKING:
-    from tv_etl.lake.store import BarStore  # only with a lake; it takes a while to import
+    from tv_etl.collect.ask import Want  # only with a lake; it takes a while to import
+    from tv_etl.lake.store import BarStore
     from tv_etl.tradingview.history import HistoryResult
 
 DEFAULT_BARS = 300
@@ -62,10 +66,21 @@ class FetchOptions:
         if self.start is not None and self.end is not None and self.start >= self.end:
             raise ValueError(f"--start {self.start.isoformat()} is not before --end {self.end.isoformat()}")
 
-    def request(self, symbol: str, interval: Interval) -> HistoryRequest:
+    def request(self, series: Series) -> HistoryRequest:
         """What to ask the server for: one more bar where the newest may be forming. Raises as HistoryRequest does."""
-        count = self.bars if self.bars is None or self.with_forming else self.bars + 1
-        return HistoryRequest(symbol, interval, self.start, self.end, count, self.settings)
+        return HistoryRequest(*series, self.start, self.end, self._count, self.settings)
+
+    def want(self) -> "Want":
+        """The same of a series that is stored in a lake."""
+        from tv_etl.collect.ask import newest, refetch
+
+        return (
+            refetch(self.settings, self.start) if self._count is None else newest(self.settings, self._count, self.end)
+        )
+
+    @property
+    def _count(self) -> int | None:
+        return self.bars if self.bars is None or self.with_forming else self.bars + 1
 
     def select(self, bars: pa.Table) -> pa.Table:
         """The bars of an answer that were asked for."""
@@ -85,8 +100,7 @@ class FetchOptions:
 class Outcome:
     """The result for one series: the number of bars, or why there are none in `error`; `note` says what is missing."""
 
-    symbol: str
-    interval: Interval
+    series: Series
     bars: int = 0
     note: str = ""
     error: str = ""
@@ -104,7 +118,7 @@ class SeriesFetch:
         ws_url: str | None = None,
         account: Account | None = None,
     ) -> None:
-        self._series = list(dict.fromkeys((symbol, interval) for symbol in symbols for interval in intervals))
+        self._series = list(dict.fromkeys(Series(symbol, interval) for symbol in symbols for interval in intervals))
         self._options = options
         self._server = {"ws_url": ws_url, "account": account, "limits": LIMITS}
 
@@ -113,55 +127,50 @@ class SeriesFetch:
 
     def run(self, put: Put | None, lake: "BarStore | None") -> Iterator[Outcome]:
         """Pass bars on as they arrive, and yield the outcome of each series as it finishes. Raises as `put` does."""
+        return self._to_files(put) if lake is None else self._to_lake(lake, put)
+
+    def _to_files(self, put: Put | None) -> Iterator[Outcome]:
         requests: list[HistoryRequest] = []
-        for symbol, interval in self._series:
+        for series in self._series:
             try:
-                request = self._options.request(symbol, interval)
-                requests.append(request if lake is None else _reach_into_lake(lake, request))
+                requests.append(self._options.request(series))
             except Exception as error:  # whatever it is, it is this series' alone
-                yield Outcome(symbol, interval, error=_reason(error))
-        deeper: dict[HistoryRequest, Outcome] = {}
-        for request, result in self._answers(requests):
-            outcome = self._write(request, result, put)
-            deeper_request = None
-            if lake is not None and not outcome.error:
-                outcome, deeper_request = _store(lake, request, result, outcome)
-            if deeper_request is None:
-                yield outcome
-            else:
-                deeper[deeper_request] = outcome
-        while lake is not None and deeper:
-            outcomes, deeper = deeper, {}
-            for request, result in self._answers(list(outcomes)):
-                outcome, deeper_request = _store(lake, request, result, outcomes[request])
-                if deeper_request is None:
-                    yield outcome
-                else:
-                    deeper[deeper_request] = outcome
+                yield Outcome(series, error=_reason(error))
+        for request, result in answers(requests, self._fetch):
+            yield self._written(request.series, result, put)
 
-    def _answers(self, requests: Sequence[HistoryRequest]) -> "Iterator[HistoryResult]":
-        """Each request with its answer; one that ends them all unexpectedly is the error of those that are left."""
-        left = dict.fromkeys(requests)
-        try:
-            for request, result in fetch_history(requests, **self._server):
-                left.pop(request, None)
-                yield request, result
-        except (TradingViewError, OSError):
-            raise
-        except Exception as error:
-            for request in left:
-                yield request, TradingViewError(_reason(error))
+    def _to_lake(self, lake: "BarStore", put: Put | None) -> Iterator[Outcome]:
+        from tv_etl.collect.ask import Ask
+        from tv_etl.collect.collection import Failed, Stored, carry_out, plan
 
-    def _write(self, request: HistoryRequest, result: "pa.Table | TradingViewError", put: Put | None) -> Outcome:
+        asks: list[Ask] = []
+        for planned in plan(lake, ((series, self._options.want()) for series in self._series), time.time()):
+            if isinstance(planned, Ask):
+                asks.append(planned)
+            elif isinstance(planned, Failed):
+                yield Outcome(planned.series, error=_reason(planned.error))
+        for outcome in carry_out(lake, asks, self._fetch):
+            if isinstance(outcome, Stored):
+                yield self._written(outcome.series, outcome.answer, put)
+            elif isinstance(outcome, Failed) and outcome.answer is None:
+                yield Outcome(outcome.series, error=_reason(outcome.error))
+            elif isinstance(outcome, Failed):
+                written = self._written(outcome.series, outcome.answer, put)
+                yield replace(written, error=written.error or f"not stored: {_reason(outcome.error)}")
+
+    def _fetch(self, requests: "Iterable[HistoryRequest]") -> "Iterator[HistoryResult]":
+        return fetch_history(requests, **self._server)
+
+    def _written(self, series: Series, result: pa.Table | Exception, put: Put | None) -> Outcome:
         try:
-            answer = _require_table(request, result)
+            answer = _require_table(series, result)
             bars = self._options.select(answer)
-            outcome = Outcome(request.symbol, request.width, len(bars), self._shortfall(answer, len(bars)))
+            outcome = Outcome(series, len(bars), self._shortfall(answer, len(bars)))
         except Exception as error:  # whatever it is, it is this series' alone
-            return Outcome(request.symbol, request.width, error=_reason(error))
+            return Outcome(series, error=_reason(error))
         try:
             if put is not None:
-                put(request, bars)
+                put(series, bars)
         except (TradingViewError, OSError):
             raise  # the file is in trouble, not the series
         except Exception as error:
@@ -183,36 +192,12 @@ class SeriesFetch:
         return "" if bars else "the server has no bars in the requested range"
 
 
-def _require_table(request: HistoryRequest, result: "pa.Table | TradingViewError") -> pa.Table:
+def _require_table(series: Series, result: pa.Table | Exception) -> pa.Table:
     """The table of an answer. Raises the error that came in its place, or ProtocolError if some rows were not bars."""
-    if isinstance(result, TradingViewError):
+    if isinstance(result, Exception):
         raise result
-    rejected = result.schema.metadata[b"fetch.rejected"].decode()
-    if rejected != "0":
-        raise ProtocolError(f"{request}: {rejected} rows of the answer were not bars")
+    require_bars(series, result)
     return result
-
-
-def _reach_into_lake(lake: "BarStore", request: HistoryRequest) -> HistoryRequest:
-    from tv_etl.collect.join import reaching
-
-    return reaching(lake, request)
-
-
-def _store(
-    lake: "BarStore", request: HistoryRequest, result: "pa.Table | TradingViewError", outcome: Outcome
-) -> tuple[Outcome, HistoryRequest | None]:
-    """Store an answer, or return the deeper request that has to replace it."""
-    from tv_etl.collect.join import deeper
-
-    try:
-        answer = _require_table(request, result)
-        deeper_request = deeper(lake, request, answer)
-        if deeper_request is None:
-            lake.upsert(request.symbol, request.interval, answer)
-        return outcome, deeper_request
-    except Exception as error:  # whatever it is, it is this series' alone
-        return replace(outcome, error=f"not stored: {_reason(error)}"), None
 
 
 def _reason(error: Exception) -> str:

@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 from tv_etl.lake.layout import path_segment
 from tv_etl.tradingview.bar_schema import LABELLED_SCHEMA
 from tv_etl.tradingview.export import whole_file
-from tv_etl.tradingview.models import HistoryRequest
+from tv_etl.tradingview.series import Series
 
 FileFormat = Literal["parquet", "csv", "json"]
 FORMATS: tuple[FileFormat, ...] = get_args(FileFormat)
@@ -36,7 +36,7 @@ FORMATS: tuple[FileFormat, ...] = get_args(FileFormat)
 _TEXT_SCHEMA = LABELLED_SCHEMA.set(2, pa.field("timestamp", pa.string(), nullable=False))
 
 
-Put = Callable[[HistoryRequest, pa.Table], None]
+Put = Callable[[Series, pa.Table], None]
 
 
 class _Writer(Protocol):
@@ -92,9 +92,9 @@ class BarStream:
         else:
             self._writer = pq.ParquetWriter(file, LABELLED_SCHEMA, compression="zstd")
 
-    def put(self, request: HistoryRequest, bars: pa.Table) -> None:
+    def put(self, series: Series, bars: pa.Table) -> None:
         """Write the bars of one series."""
-        names = [pa.repeat(text, len(bars)) for text in (request.symbol, request.width.token)]
+        names = [pa.repeat(text, len(bars)) for text in (series.symbol, series.interval.token)]
         columns = [*names, *bars.columns]
         self._writer.write_table(pa.Table.from_arrays(columns, schema=LABELLED_SCHEMA))
         self._file.flush()
@@ -149,10 +149,10 @@ def open_stream(file: IO[bytes], form: FileFormat) -> Iterator[Put]:
 def file_for_each(directory: Path, form: FileFormat) -> Iterator[Put]:
     """Write each series to a file of its own, e.g. `NASDAQ%3AAAPL.1d.parquet`. Raises ExportError."""
 
-    def put(request: HistoryRequest, bars: pa.Table) -> None:
-        name = f"{path_segment(request.symbol)}.{request.width.token}.{form}"
+    def put(series: Series, bars: pa.Table) -> None:
+        name = f"{path_segment(series.symbol)}.{series.interval.token}.{form}"
         with _open_whole_file(directory / name, form) as stream:
-            stream.put(request, bars)
+            stream.put(series, bars)
 
     yield put
 
@@ -162,10 +162,10 @@ def _open_on_first_put(make: Callable[[], AbstractContextManager[BarStream]]) ->
     with ExitStack() as stack:
         streams: list[BarStream] = []
 
-        def put(request: HistoryRequest, bars: pa.Table) -> None:
+        def put(series: Series, bars: pa.Table) -> None:
             if not streams:
                 streams.append(stack.enter_context(make()))
-            streams[0].put(request, bars)
+            streams[0].put(series, bars)
 
         yield put
 

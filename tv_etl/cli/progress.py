@@ -32,7 +32,7 @@ def show_progress(outcomes: Iterable[Outcome], series: int, *, has_bar: bool = T
     with Progress(*columns, console=console, transient=True, disable=not (has_bar and console.is_terminal)) as progress:
         task = progress.add_task("", total=series, failed="", rate=0.0)
         for done, outcome in enumerate(outcomes, start=1):
-            name = printable(f"{outcome.symbol} {outcome.interval}")
+            name = printable(str(outcome.series))
             bars += outcome.bars
             if outcome.error:
                 failed += 1

@@ -25,14 +25,14 @@ def status_table(statuses: Iterable[SeriesStatus], now: datetime, width: int = _
     for column in columns if is_wide else [name for name in columns if name not in ("first bar", "revised")]:
         table.add_column(column, justify="right", no_wrap=True)
     for status in statuses:
-        record, symbol = status.record, Text(printable(status.symbol))
+        record, symbol = status.record, Text(printable(status.series.symbol))
         if status.error:
             error = Text(printable(status.error, 1_000), style="red", overflow="fold")
-            table.add_row(symbol, status.interval.token, *[""] * (len(table.columns) - 3), error)
+            table.add_row(symbol, status.series.interval.token, *[""] * (len(table.columns) - 3), error)
             continue
         table.add_row(
             symbol,
-            status.interval.token,
+            status.series.interval.token,
             f"{record.rows:,}",
             *([_minute_text(record.first)] if is_wide else []),
             _minute_text(record.last),

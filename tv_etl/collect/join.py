@@ -1,82 +1,49 @@
-"""How a request reaches into the bars that are stored beside what it asks for, and whether its answer joins them.
+"""Whether an answer joins what is stored, and how much further back one has to ask if it does not; pure."""
 
-A server that re-adjusts its history says so nowhere: only a bar that is both stored and answered shows it. An answer
-that ends beside stored bars may be of another scale, and the next increment would take the seam for the truth.
-"""
+from datetime import datetime
 
-from datetime import datetime, timedelta
-
-import pyarrow as pa
-
-from tv_etl.lake.bars import Bars, check_bars
-from tv_etl.lake.coverage import overlap_start
-from tv_etl.lake.readjustment import agrees_at_start
-from tv_etl.lake.store import BarStore
+from tv_etl.collect.ask import Ask, reaching_start
+from tv_etl.lake.bars import Bars
+from tv_etl.lake.readjustment import agrees_at_start, differs
+from tv_etl.lake.snapshot import StoredSeries
 from tv_etl.tradingview.models import HistoryRequest
 from tv_etl.tradingview.moments import utc
 
-# How many of the stored bars before a request are asked for again.
-OVERLAP_BARS = 5
 
-_SECOND = timedelta(seconds=1)
+def ask_again(stored: StoredSeries, asked: Ask, closed: Bars) -> Ask | None:
+    """What to ask for in place of what was asked, whose answer cannot be stored yet; None if it can.
 
-
-def reaching(store: BarStore, request: HistoryRequest) -> HistoryRequest:
-    """The request, widened to overlap the stored bars before and after it; the same where nothing is stored.
-
-    The server sends all bars from the start on anyway, so the far end is open. Where a number of bars is asked for,
-    only the answer tells where it begins: see `deeper`. Raises as `BarStore.read` does.
+    It cannot while it does not join (`joins_from`). Nor can it if it differs from the stored bars and those changed
+    since it was asked for: it may be older than what another writer has stored. Raises as `BarStore.read` does.
     """
-    symbol, width = request.symbol, request.width
-    if request.bars_count is not None or store.watermark(symbol, width) is None:
-        return request
-    start = request.start
-    if start is not None and (before := _newest_before(store, request, start)) is not None:
-        start = min(start, overlap_start(store, symbol, width, before, OVERLAP_BARS))
-    return HistoryRequest(symbol, request.interval, start=start, settings=request.settings)
+    request, record = asked.request, stored.record()
+    sound = closed.take(closed.is_consistent())
+    start = joins_from(stored, sound, request.start)
+    if start is not None:
+        return Ask(HistoryRequest(*stored.series, start=start, settings=request.settings), record, asked.urgency)
+    if len(sound) and record != asked.seen and differs(_beside(stored, sound), sound):
+        return Ask(request, record, asked.urgency)
+    return None
 
 
-def deeper(store: BarStore, request: HistoryRequest, answer: pa.Table) -> HistoryRequest | None:
-    """What to ask for in place of the request, whose answer does not join what is stored; None if it does.
+def joins_from(stored: StoredSeries, sound: Bars, asked_from: datetime | None) -> datetime | None:
+    """Since when bars would have to be given to join what is stored; None if those given do.
 
-    The oldest bar of an answer that joins is stored with the same values, or no older bar is stored, or all that the
-    server has of the stored time is in it; and no newer bar is stored than it could hold. Raises BadBarsError, and as
-    `BarStore.read` does.
+    The oldest bar that joins is stored with the same values, or no older bar is stored, or all that there is of the
+    stored time was asked for.
     """
-    symbol, width = request.symbol, request.width
-    given = check_bars(answer)
-    given = given.take(given.is_consistent())
-    if not len(given):
+    if not len(sound) or stored.first_s is None or sound.times[0] <= stored.first_s:
         return None
-    begins, ends = utc(int(given.times[0])), utc(int(given.times[-1]))
-    stored = Bars.from_stored(store.read(symbol, width, begins, ends + _SECOND))
-    agrees = agrees_at_start(stored, given)
-    meets = len(stored) > 0 and stored.times[0] == given.times[0]
-    if agrees and meets and request.end is None:
+    begins, beside = int(sound.times[0]), _beside(stored, sound)
+    agrees = agrees_at_start(beside, sound)
+    meets = len(beside) > 0 and beside.times[0] == begins
+    if agrees and meets:
         return None
-    extent = store.summary(symbol, width)
-    if extent.first is None or extent.last is None:
-        return None
-    asked = begins if request.start is None else min(begins, request.start)
-    start = asked
-    if extent.first < asked:
-        if not agrees:
-            start = extent.first
-        elif not meets and (before := _newest_before(store, request, begins)) is not None:
-            start = min(asked, overlap_start(store, symbol, width, before, OVERLAP_BARS))
-    stops_short = request.end is not None and request.end <= extent.last
-    if start == asked and not stops_short:
-        return None
-    return HistoryRequest(symbol, request.interval, start=start, settings=request.settings)
+    before_s = stored.newest_before(begins)
+    start = utc(stored.first_s) if not agrees or before_s is None else reaching_start(stored.record(), utc(before_s))
+    reached = utc(begins) if asked_from is None else min(utc(begins), asked_from)
+    return start if start < reached else None
 
 
-def _newest_before(store: BarStore, request: HistoryRequest, before: datetime) -> datetime | None:
-    """The newest stored bar before a moment, from the one file that holds it."""
-    record = store.record(request.symbol, request.width)
-    firsts = [utc(period.first) for period in record.periods.values()]
-    first = max((each for each in firsts if each < before), default=None)
-    if firsts and first is None:
-        return None
-    times = store.read(request.symbol, request.width, first, before)["timestamp"]
-    newest: datetime | None = times[-1].as_py() if len(times) else None
-    return newest
+def _beside(stored: StoredSeries, given: Bars) -> Bars:
+    return stored.between(int(given.times[0]), int(given.times[-1]) + 1)

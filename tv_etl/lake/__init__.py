@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from tv_etl.lake.errors import BarStoreError as BarStoreError
     from tv_etl.lake.errors import DamagedFileError as DamagedFileError
     from tv_etl.lake.errors import NewerFormatError as NewerFormatError
+    from tv_etl.lake.errors import NotJoinedError as NotJoinedError
     from tv_etl.lake.errors import ReadjustedError as ReadjustedError
     from tv_etl.lake.errors import SettingsError as SettingsError
     from tv_etl.lake.errors import StoreBusyError as StoreBusyError
@@ -26,6 +27,7 @@ _MODULE_OF = {
     "BarStoreError": "errors",
     "DamagedFileError": "errors",
     "NewerFormatError": "errors",
+    "NotJoinedError": "errors",
     "ReadjustedError": "errors",
     "SettingsError": "errors",
     "StoreBusyError": "errors",
@@ -39,6 +41,7 @@ __all__ = [
     "Commit",
     "DamagedFileError",
     "NewerFormatError",
+    "NotJoinedError",
     "ReadjustedError",
     "SeriesSummary",
     "SettingsError",

@@ -15,6 +15,7 @@ from tv_etl.lake.bars import PRICES, Bars, Values
 from tv_etl.lake.errors import DamagedFileError, NewerFormatError
 from tv_etl.lake.sealed import encode_sealed, open_sealed, open_sealed_footer
 from tv_etl.tradingview.bar_schema import BAR_SCHEMA
+from tv_etl.tradingview.series import Series
 
 SCHEMA_VERSION = 1
 PREFIX = "tv_etl."
@@ -45,14 +46,6 @@ _DICTIONARY_SHARE = 1 / 3
 
 
 @dataclass(frozen=True)
-class Owner:
-    """Whose bars a file holds, as its metadata says it."""
-
-    symbol: str
-    interval: str
-
-
-@dataclass(frozen=True)
 class Footer:
     """What a file says without its data being read; times are UTC seconds, facts without their prefix."""
 
@@ -64,13 +57,13 @@ class Footer:
 
 
 def encode_bars(
-    bars: Bars, owner: Owner, facts: Mapping[str, str], stamp: bytes = b"", *, is_growing: bool = False
+    bars: Bars, series: Series, facts: Mapping[str, str], stamp: bytes = b"", *, is_growing: bool = False
 ) -> memoryview:
     """Return the bytes of a Parquet file; the same arguments always give the same bytes.
 
     A file that `is_growing` is soon written again, and may be larger for being written quickly.
     """
-    identity = {"schema_version": str(SCHEMA_VERSION), "symbol": owner.symbol, "interval": owner.interval}
+    identity = {"schema_version": str(SCHEMA_VERSION), "symbol": series.symbol, "interval": series.interval.token}
     metadata = {PREFIX + key: value for key, value in {**facts, **identity}.items()}
     table = bars.to_table().replace_schema_metadata(metadata)
     dictionaries = [*(PRICES if _repeats(bars.values[3]) else ()), *(["volume"] if _repeats(bars.values[4]) else ())]
@@ -82,20 +75,20 @@ def grows_larger(bars: Bars) -> bool:
     return _format(bars, is_growing=True) is not FORMAT
 
 
-def read_bars(content: bytes, path: str, owner: Owner) -> Bars:
+def read_bars(content: bytes, path: str, series: Series) -> Bars:
     """Return all bars of a file, whose path is for errors alone. Raises DamagedFileError or NewerFormatError."""
     with open_sealed(content, path) as file:
-        _check_identity(path, file, owner)
+        _check_identity(path, file, series)
         bars = Bars.from_stored(file.read(use_threads=False))
     if not (bars.times[1:] > bars.times[:-1]).all():
         raise DamagedFileError(path, "its bars are not in ascending order of time")
     return bars
 
 
-def read_footer(tail: bytes, size: int, path: str, owner: Owner) -> Footer:
+def read_footer(tail: bytes, size: int, path: str, series: Series) -> Footer:
     """Return what the footer of a file of `size` bytes says, given its end. Raises as `read_bars` does."""
     with open_sealed_footer(tail, size, path) as file:
-        facts = _check_identity(path, file, owner)
+        facts = _check_identity(path, file, series)
         metadata = file.metadata
         times = [metadata.row_group(index).column(0).statistics for index in range(metadata.num_row_groups)]
     if not times:
@@ -114,8 +107,8 @@ def _repeats(numbers: Values) -> bool:
     return len(np.unique(sample)) < _DICTIONARY_SHARE * len(sample)
 
 
-def _check_identity(path: str, file: pq.ParquetFile, owner: Owner) -> dict[str, str]:
-    """Return the file's facts once it is known to be the owner's, in a known format."""
+def _check_identity(path: str, file: pq.ParquetFile, series: Series) -> dict[str, str]:
+    """Return the file's facts once it is known to be the series', in a known format."""
     raw: dict[bytes, bytes] = file.metadata.metadata or {}
     facts = {key.decode().removeprefix(PREFIX): value.decode() for key, value in raw.items() if _is_fact(key)}
     version = facts.pop("schema_version", "")
@@ -123,9 +116,9 @@ def _check_identity(path: str, file: pq.ParquetFile, owner: Owner) -> dict[str, 
         raise DamagedFileError(path, "not written by tv_etl: it names no schema version")
     if int(version) > SCHEMA_VERSION:
         raise NewerFormatError(path, f"schema version {version}, known is {SCHEMA_VERSION}; upgrade tv_etl")
-    found = Owner(facts.pop("symbol", ""), facts.pop("interval", ""))
-    if found != owner:
-        raise DamagedFileError(path, f"holds the bars of {found.symbol!r} {found.interval!r}")
+    symbol, token = facts.pop("symbol", ""), facts.pop("interval", "")
+    if (symbol, token) != (series.symbol, series.interval.token):
+        raise DamagedFileError(path, f"holds the bars of {symbol!r} {token!r}")
     if not file.schema_arrow.equals(BAR_SCHEMA):
         raise DamagedFileError(path, f"its columns are {file.schema_arrow.remove_metadata()}")
     return facts

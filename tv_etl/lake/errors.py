@@ -3,6 +3,7 @@
     BarStoreError
     ├── BadBarsError (ValueError)     the table given is not a table of bars; nothing was stored
     ├── SettingsError (ValueError)    the bars were made with other settings than the stored ones
+    ├── NotJoinedError (ValueError)   the bars given do not join the stored ones; nothing was stored
     ├── ReadjustedError               the history was re-adjusted beyond the bars given; nothing was stored
     ├── DamagedFileError              a stored file cannot be read as what it should be
     ├── NewerFormatError              a stored file was written by a later version of tv_etl
@@ -46,6 +47,23 @@ class SettingsError(BarStoreError, ValueError):
         self.setting = setting
         self.stored = stored
         self.given = given
+
+
+class NotJoinedError(BarStoreError, ValueError):
+    """The bars given, from `begins` to `ends`, may be of another scale than the stored ones; nothing proves it is one.
+
+    `reason` says how far they would have to reach for a proof.
+    """
+
+    def __init__(self, series: str, begins: datetime, ends: datetime, reason: str) -> None:
+        super().__init__(
+            f"{series}: the bars given, {begins:%Y-%m-%d %H:%M}Z to {ends:%Y-%m-%d %H:%M}Z, do not join the stored "
+            f"ones; {reason}"
+        )
+        self.series = series
+        self.begins = begins
+        self.ends = ends
+        self.reason = reason
 
 
 class ReadjustedError(BarStoreError):

@@ -111,6 +111,11 @@ def agrees_at_start(stored: Bars, fetched: Bars) -> bool:
     return not len(old) or not bool(_differs(old, new)[0])
 
 
+def differs(stored: Bars, fetched: Bars) -> bool:
+    """True if any bar of the overlap is not the same in both."""
+    return bool(_differs(*overlap(stored, fetched)).any())
+
+
 def overlap(stored: Bars, fetched: Bars) -> tuple[Bars, Bars]:
     """The bars whose times both have, in their stored and their fetched version."""
     position = np.searchsorted(stored.times, fetched.times)
@@ -122,16 +127,16 @@ def overlap(stored: Bars, fetched: Bars) -> tuple[Bars, Bars]:
 def revised(stored: Bars, fetched: Bars, readjustment: Readjustment | None) -> tuple[Bars, Bars]:
     """The bars of the overlap that were revised, old and new; what a re-adjustment explains is no revision."""
     old, new = overlap(stored, fetched)
-    differs = _differs(old, new)
+    is_other = _differs(old, new)
     if readjustment is not None:
         fits = _fits(old.values[:4], new.values[:4], readjustment.ratio, readjustment.shift)
-        differs &= ~(fits & (old.times < readjustment.until))
-    return old.take(differs), new.take(differs)
+        is_other &= ~(fits & (old.times < readjustment.until))
+    return old.take(is_other), new.take(is_other)
 
 
 def _differs(old: Bars, new: Bars) -> Mask:
-    differs = np.vstack([old.values != new.values, old.has_volume != new.has_volume])
-    return np.asarray(differs.any(axis=0))
+    is_other = np.vstack([old.values != new.values, old.has_volume != new.has_volume])
+    return np.asarray(is_other.any(axis=0))
 
 
 def _ratio_of(old: Values, new: Values) -> float | None:

@@ -9,9 +9,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any, NamedTuple
 
-from tv_etl.lake.bar_file import SCHEMA_VERSION, Owner
+from tv_etl.lake.bar_file import SCHEMA_VERSION
 from tv_etl.lake.bars import Bars
 from tv_etl.lake.errors import DamagedFileError, NewerFormatError
 from tv_etl.lake.readjustment import Readjustment
@@ -19,6 +20,7 @@ from tv_etl.lake.spans import Span, merged
 from tv_etl.tradingview.errors import IntervalError
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.moments import utc
+from tv_etl.tradingview.series import Series
 from tv_etl.tradingview.trading_hours import TradingHours, TradingHoursError, gap_runs
 
 
@@ -78,12 +80,13 @@ class Period(NamedTuple):
 
 @dataclass(frozen=True)
 class SeriesRecord:
-    """The content of `series.json`.
+    """The content of `series.json`; that of a series never stored is empty.
 
     `asked` are spans of opens (UTC seconds) in which no bar is missing that the server had. `revisions` and
     `quarantined` count the rows of the logs, `periods` describe the data files by name.
     """
 
+    series: Series
     facts: Mapping[str, str] = field(default_factory=dict)
     asked: tuple[Span, ...] = ()
     window: Window | None = None
@@ -139,23 +142,32 @@ class SeriesRecord:
         except ValueError:
             return 0.0
 
-    def trading_hours(self, interval: Interval) -> TradingHours | None:
+    @cached_property
+    def hours(self) -> TradingHours | None:
         """The hours that the bars follow; None if the server never told them, or not readably."""
+        # A day is the regular session's whatever hours the series was asked for.
+        is_extended = self.series.interval.is_intraday and self.facts.get("session", "regular") != "regular"
+        return self._hours_of(self.facts["session"]) if is_extended else self.regular_hours
+
+    @cached_property
+    def regular_hours(self) -> TradingHours | None:
+        """The regular session's hours, by which days are counted; None as for `hours`."""
+        return self._hours_of("regular")
+
+    def _hours_of(self, session: str) -> TradingHours | None:
         if not self.facts.get("trading_hours"):
             return None
-        # A day is the regular session's whatever hours the series was asked for.
-        session = self.facts.get("session", "regular") if interval.is_intraday else "regular"
         try:
             return TradingHours.of_symbol(json.loads(self.facts["trading_hours"]), session)
         except (TradingHoursError, ValueError, AttributeError, RecursionError):
             return None
 
-    def encode(self, owner: Owner) -> bytes:
+    def encode(self) -> bytes:
         """The file's content."""
         content = {
             "schema_version": SCHEMA_VERSION,
-            "symbol": owner.symbol,
-            "interval": owner.interval,
+            "symbol": self.series.symbol,
+            "interval": self.series.interval.token,
             "facts": dict(self.facts),
             "asked": [list(span) for span in self.asked],
             "window": None if self.window is None else asdict(self.window),
@@ -167,25 +179,26 @@ class SeriesRecord:
         return json.dumps(content, ensure_ascii=False, sort_keys=True).encode()
 
     @classmethod
-    def decode(cls, content: bytes, path: str, owner: Owner) -> "SeriesRecord":
+    def decode(cls, content: bytes, path: str, series: Series) -> "SeriesRecord":
         """Read a file's content. Raises DamagedFileError or NewerFormatError naming `path`."""
         try:
             fields: dict[str, Any] = json.loads(content)
-            version, found = int(fields["schema_version"]), Owner(fields["symbol"], fields["interval"])
+            version, found = int(fields["schema_version"]), (fields["symbol"], fields["interval"])
             if version <= SCHEMA_VERSION:
-                record = cls._of(fields)
+                record = cls._of(series, fields)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise DamagedFileError(path, f"not the record of a series: {error!r}") from error
         if version > SCHEMA_VERSION:
             raise NewerFormatError(path, f"schema version {version}, known is {SCHEMA_VERSION}; upgrade tv_etl")
-        if found != owner:
-            raise DamagedFileError(path, f"describes {found.symbol!r} {found.interval!r}")
+        if found != (series.symbol, series.interval.token):
+            raise DamagedFileError(path, f"describes {found[0]!r} {found[1]!r}")
         return record
 
     @classmethod
-    def _of(cls, fields: Mapping[str, Any]) -> "SeriesRecord":
+    def _of(cls, series: Series, fields: Mapping[str, Any]) -> "SeriesRecord":
         window = fields.get("window")
         return cls(
+            series,
             facts={str(key): str(value) for key, value in fields["facts"].items()},
             asked=tuple(merged((int(start), int(end)) for start, end in fields.get("asked", ()))),
             window=None if window is None else Window(int(window["bars"]), int(window["start"])),

@@ -1,4 +1,4 @@
-"""What one snapshot of a lake holds of one series: its bars by period, its record and its logs."""
+"""What one snapshot of a lake holds of one series: its bars, its record and its logs."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -7,13 +7,13 @@ from functools import cached_property, partial
 import pyarrow as pa
 
 from tv_etl.lake.bar_file import Footer, read_bars, read_footer
-from tv_etl.lake.bars import Bars
+from tv_etl.lake.bars import Bars, joined
 from tv_etl.lake.errors import DamagedFileError
 from tv_etl.lake.layout import is_period, period_range
 from tv_etl.lake.logs import QUARANTINE_SCHEMA, REVISION_SCHEMA, read_log
+from tv_etl.lake.place import SUFFIX, UNSPECIFIED, SeriesPlace
 from tv_etl.lake.record import SeriesRecord
 from tv_etl.lake.sealed import TAIL_BYTES
-from tv_etl.lake.series import SUFFIX, UNSPECIFIED, SeriesPlace
 from tv_etl.lake.spans import without
 from tv_etl.lake.storage.files import Snapshot
 
@@ -21,32 +21,80 @@ _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799  # of the years 1
 
 
 class StoredSeries:
-    """A series in a snapshot. All raise DamagedFileError, NewerFormatError or StoreReadError."""
+    """A series in a snapshot; no file is read twice. All raise DamagedFileError, NewerFormatError or StoreReadError."""
 
-    def __init__(self, series: SeriesPlace, snapshot: Snapshot) -> None:
-        self._series = series
+    def __init__(self, place: SeriesPlace, snapshot: Snapshot) -> None:
+        self.series = place.series
+        self._place = place
         self._snapshot = snapshot
+        self._read: dict[str, Bars] = {}
+        self._footers: dict[str, Footer] = {}
 
     @cached_property
     def periods(self) -> list[str]:
         """The periods that have a file, oldest first."""
         names = [name for name in self._snapshot.data_names() if name.endswith(SUFFIX)]
-        prefix = f"{self._series.data}/"
+        prefix = f"{self._place.data}/"
         periods = [name.removeprefix(prefix).removesuffix(SUFFIX) for name in names]
         for name, period in zip(names, periods, strict=True):
-            if not is_period(period, self._series.interval):
-                reason = f"is not named as a period of {self._series}; nothing else belongs here"
+            if not is_period(period, self._place.interval):
+                reason = f"is not named as a period of {self._place.series}; nothing else belongs here"
                 raise DamagedFileError(self._address(name), reason)
         return periods
 
     def bars(self, period: str) -> Bars:
         """All bars of a period; none where it has no file."""
-        return self._bars(period) if period in self.periods else Bars.none()
+        if period not in self.periods:
+            return Bars.none()
+        if period not in self._read:
+            self._read[period] = self._bars(period)
+        return self._read[period]
+
+    def between(self, start_s: int | None, end_s: int | None) -> Bars:
+        """The bars of a half-open range of UTC seconds, from as few files as hold them; None is unbounded."""
+        spans = ((period, period_range(period, self.series.interval)) for period in self.periods)
+        inside = (period for period, span in spans if _overlaps(span, start_s, end_s))
+        return joined(*(self.bars(period).between(start_s, end_s) for period in inside))
+
+    def newest(self, count: int) -> Bars:
+        """So many bars, or all there are, from as few files as hold them."""
+        parts: list[Bars] = []
+        for period in reversed(self.periods):
+            if count <= 0:
+                break
+            bars = self.bars(period)
+            parts.insert(0, bars.take(slice(max(0, len(bars) - count), None)))
+            count -= len(bars)
+        return joined(*parts)
+
+    def newest_before(self, moment_s: float) -> int | None:
+        """The open of the newest bar before a moment, from as few files as tell it."""
+        for period in reversed(self.periods):
+            footer = self.footer(period)
+            if footer.last_s < moment_s:
+                return footer.last_s
+            if footer.first_s < moment_s:
+                times = self.bars(period).times
+                return int(times[times < moment_s][-1])
+        return None
+
+    @property
+    def first_s(self) -> int | None:
+        """The open of the oldest bar, by its file."""
+        return self.footer(self.periods[0]).first_s if self.periods else None
+
+    @property
+    def last_s(self) -> int | None:
+        """The open of the newest bar, by its file: the watermark."""
+        return self.footer(self.periods[-1]).last_s if self.periods else None
 
     def footer(self, period: str) -> Footer:
         """What the footer of a period's file says."""
-        name = self._series.period_name(period)
-        return read_footer(*self._snapshot.read_tail(name, TAIL_BYTES), self._address(name), self._series.owner)
+        if period not in self._footers:
+            name = self._place.period_name(period)
+            tail, size = self._snapshot.read_tail(name, TAIL_BYTES)
+            self._footers[period] = read_footer(tail, size, self._address(name), self._place.series)
+        return self._footers[period]
 
     def footers(self) -> Iterator[Footer]:
         """The footers of all files, oldest first."""
@@ -59,24 +107,25 @@ class StoredSeries:
 
     @cached_property
     def _record_content(self) -> bytes | None:
-        return self._snapshot.read(self._series.record_name)
+        return self._snapshot.read(self._place.record_name)
 
     def record(self) -> SeriesRecord:
         """What is known of the stored bars; where the record was not copied along, what the newest file says."""
         if not self.periods:
-            return SeriesRecord()
-        name = self._series.record_name
+            return SeriesRecord(self._place.series)
+        name = self._place.record_name
         content = self._record_content
         if content is None:
             in_file = self.footer(self.periods[-1]).facts
-            return SeriesRecord({key: value for key, value in in_file.items() if value != UNSPECIFIED})
-        record = SeriesRecord.decode(content, self._address(name), self._series.owner)
+            facts = {key: value for key, value in in_file.items() if value != UNSPECIFIED}
+            return SeriesRecord(self._place.series, facts)
+        record = SeriesRecord.decode(content, self._address(name), self._place.series)
         present = set(self.periods)
         gone = [name for name in record.periods if name not in present]
         if not gone:
             return record
         # Files that somebody took away hold nothing that was asked for any more.
-        spans = [period_range(name, self._series.interval) for name in gone]
+        spans = [period_range(name, self._place.interval) for name in gone]
         taken = [
             (_FIRST_SECOND if start is None else start, _LAST_SECOND if end is None else end) for start, end in spans
         ]
@@ -87,34 +136,34 @@ class StoredSeries:
         """Names of the files that cannot be read as this series', and of those in the data directory that are none."""
         damaged = []
         for name in self._snapshot.data_names():
-            period = name.removeprefix(f"{self._series.data}/").removesuffix(SUFFIX)
-            is_file = name.endswith(SUFFIX) and is_period(period, self._series.interval)
+            period = name.removeprefix(f"{self._place.data}/").removesuffix(SUFFIX)
+            is_file = name.endswith(SUFFIX) and is_period(period, self._place.interval)
             if not is_file or _is_damaged(partial(self._bars, period)):
                 damaged.append(name)
         if _is_damaged(self.revisions):
-            damaged.append(self._series.revisions_name)
+            damaged.append(self._place.revisions_name)
         if _is_damaged(self.quarantine):
-            damaged.append(self._series.quarantine_name)
+            damaged.append(self._place.quarantine_name)
         content = self._record_content
-        if content is not None and _is_damaged(lambda: SeriesRecord.decode(content, "", self._series.owner)):
-            damaged.append(self._series.record_name)
+        if content is not None and _is_damaged(lambda: SeriesRecord.decode(content, "", self._place.series)):
+            damaged.append(self._place.record_name)
         return damaged
 
     def revisions(self) -> pa.Table:
         """The log of revisions."""
-        return self._log(self._series.revisions_name, REVISION_SCHEMA)
+        return self._log(self._place.revisions_name, REVISION_SCHEMA)
 
     def quarantine(self) -> pa.Table:
         """The bars that are kept out."""
-        return self._log(self._series.quarantine_name, QUARANTINE_SCHEMA)
+        return self._log(self._place.quarantine_name, QUARANTINE_SCHEMA)
 
     def _bars(self, period: str) -> Bars:
-        name = self._series.period_name(period)
+        name = self._place.period_name(period)
         content = self._snapshot.read(name)
         if content is None:
             raise DamagedFileError(self._address(name), "vanished while it was read")
-        bars = read_bars(content, self._address(name), self._series.owner)
-        if len(bars.between(*period_range(period, self._series.interval))) != len(bars):
+        bars = read_bars(content, self._address(name), self._place.series)
+        if len(bars.between(*period_range(period, self._place.interval))) != len(bars):
             raise DamagedFileError(self._address(name), f"holds bars outside {period}")
         return bars
 
@@ -122,7 +171,12 @@ class StoredSeries:
         return read_log(self._snapshot.read(name), self._address(name), schema)
 
     def _address(self, name: str) -> str:
-        return self._series.storage.address(name)
+        return self._place.storage.address(name)
+
+
+def _overlaps(span: tuple[int | None, int | None], start_s: int | None, end_s: int | None) -> bool:
+    first, after = span
+    return (end_s is None or first is None or first < end_s) and (start_s is None or after is None or start_s < after)
 
 
 def _is_damaged(read: Callable[[], object]) -> bool:

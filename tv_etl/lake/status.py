@@ -4,29 +4,31 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from tv_etl.lake.coverage import loss_deadline
+from tv_etl.lake.coverage import Coverage
 from tv_etl.lake.errors import BarStoreError
 from tv_etl.lake.record import SeriesRecord
 from tv_etl.lake.store import BarStore
-from tv_etl.tradingview.intervals import Interval
+from tv_etl.tradingview.series import Series
 
 
 @dataclass(frozen=True)
 class SeriesStatus:
     """One stored series as its record has it; `error` says why there is none."""
 
-    symbol: str
-    interval: Interval
     record: SeriesRecord
     loss_deadline: datetime | None
     error: str = ""
+
+    @property
+    def series(self) -> Series:
+        return self.record.series
 
     def to_dict(self) -> dict[str, Any]:
         """The status as JSON has it: times in ISO 8601, unknown numbers null."""
         record = self.record
         return {
-            "symbol": self.symbol,
-            "interval": self.interval.token,
+            "symbol": self.series.symbol,
+            "interval": self.series.interval.token,
             "bars": record.rows,
             "bytes": record.stored_bytes,
             "first": _iso(record.first),
@@ -44,22 +46,21 @@ class SeriesStatus:
 
 def lake_status(store: BarStore, now: datetime) -> list[SeriesStatus]:
     """The status of every stored series, damaged ones first, then the soonest loss deadline. Raises StoreReadError."""
-    found = [_status(store, symbol, interval, now) for symbol, interval in store.series()]
+    found = [_status(store, series, now) for series in store.series()]
     return sorted(found, key=_urgency)
 
 
-def _status(store: BarStore, symbol: str, interval: Interval, now: datetime) -> SeriesStatus:
+def _status(store: BarStore, series: Series, now: datetime) -> SeriesStatus:
     try:
-        record = store.record(symbol, interval)
+        record = store.record(*series)
     except BarStoreError as error:
-        return SeriesStatus(symbol, interval, SeriesRecord(), None, f"{type(error).__name__}: {error}")
-    deadline = loss_deadline(record, interval, record.trading_hours(interval), now.timestamp())
-    return SeriesStatus(symbol, interval, record, deadline)
+        return SeriesStatus(SeriesRecord(series), None, f"{type(error).__name__}: {error}")
+    return SeriesStatus(record, Coverage(record, now.timestamp()).loss_deadline())
 
 
-def _urgency(status: SeriesStatus) -> tuple[bool, float, str, int]:
+def _urgency(status: SeriesStatus) -> tuple[bool, float, tuple[str, float, str]]:
     deadline = float("inf") if status.loss_deadline is None else status.loss_deadline.timestamp()
-    return not status.error, deadline, status.symbol, status.interval.seconds
+    return not status.error, deadline, status.series.order
 
 
 def _iso(moment: datetime | None) -> str | None:

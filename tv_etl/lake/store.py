@@ -16,28 +16,32 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from operator import attrgetter
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import unquote
 
 import pyarrow as pa
 
-from tv_etl.lake.bar_file import Footer, Owner
-from tv_etl.lake.bars import Bars, check_bars
-from tv_etl.lake.layout import path_segment, period_range
-from tv_etl.lake.readjustment import agrees_at_start
+from tv_etl.lake.layout import path_segment
+from tv_etl.lake.place import SeriesPlace
 from tv_etl.lake.record import SeriesRecord
-from tv_etl.lake.series import SeriesPlace
 from tv_etl.lake.snapshot import StoredSeries
 from tv_etl.lake.storage.directory import DirectoryStorage, local_directory
-from tv_etl.lake.storage.files import Snapshot, Storage, Transaction
+from tv_etl.lake.storage.files import Storage, Transaction
 from tv_etl.lake.storage.journal import LOCK_TIMEOUT_S
 from tv_etl.lake.upsert import Commit, Update, commit_update
-from tv_etl.tradingview.bar_schema import BAR_SCHEMA, LABELLED_SCHEMA
+from tv_etl.tradingview.bar_schema import LABELLED_SCHEMA
 from tv_etl.tradingview.errors import IntervalError, MissingExtraError, SymbolError
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.moments import utc
+from tv_etl.tradingview.series import Series
+
+Result = TypeVar("Result")
+Verdict = TypeVar("Verdict")
 
 _SCAN_ROWS = 65_536  # in a batch, at most
+_ORDER = attrgetter("order")
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
@@ -81,7 +85,7 @@ class BarStore:
         A bar whose low and high do not enclose its open and close goes into quarantine. Where the oldest bars given
         differ from the stored ones by one ratio, or those of a back-adjusted future by one amount, the history was
         re-adjusted: what is stored of the time before is rescaled in the same commit. So give bars back to where they
-        agree with the stored ones, or all that the server still has: `agrees` tells.
+        agree with the stored ones, or all that the server still has; `tv_etl.collect` sees to that.
 
         The facts of the series are the table's schema metadata `tv_etl.*`; those that are missing stay as stored.
         `tv_etl.forming_from` (UTC seconds, empty: none) says which bars are not closed, `asked_from` and `asked_until`
@@ -90,39 +94,55 @@ class BarStore:
         Raises SymbolError, IntervalError, BadBarsError, SettingsError or ReadjustedError with nothing stored;
         StoreBusyError; DamagedFileError, NewerFormatError or StoreReadError for what is stored; StoreWriteError.
         """
-        series = self._series(symbol, interval)
-        update = Update.of(bars, series.interval, self._clock())
-        if not len(update.closed) and not series.files.is_stored:
-            return Commit(0, 0, 0, update.forming, None, None, 0, ())
-        return self._write(series, lambda transaction: commit_update(series, transaction, update, self._clock()))
+        series = Series.of(symbol, interval)
+        return self.commit(series, self.update_of(series, bars), unless=lambda stored: None)
 
-    def agrees(self, symbol: str, interval: str | Interval, bars: pa.Table) -> bool:
-        """True unless the oldest bar that is both given and stored differs: then older ones may differ as well.
+    def update_of(self, series: Series, bars: pa.Table) -> Update:
+        """What a table of bars brings into a series, forming bars left out. Raises BadBarsError."""
+        return Update.of(bars, series.interval, self._clock())
 
-        Raises BadBarsError, and as `read` does.
+    def commit(
+        self, series: Series, update: Update, *, unless: Callable[[StoredSeries], Verdict | None], newest: int = 0
+    ) -> Commit | Verdict:
+        """Merge an update as `upsert` does, `unless` what is stored speaks against it: then store nothing.
+
+        `unless` judges inside the transaction, where no other writer can come between; what it returns is returned. It
+        may be called again. The commit holds so many of the `newest` bars. Raises as `upsert` does.
         """
-        given = check_bars(bars)
-        given = given.take(given.is_consistent())
-        if not len(given):
-            return True
-        first, last = utc(int(given.times[0])), utc(int(given.times[-1]) + 1)
-        return agrees_at_start(Bars.from_stored(self.read(symbol, interval, first, last)), given)
+        place = self._place(series)
+        if not len(update.closed) and not place.files.is_stored:
+            return Commit(0, 0, 0, update.forming, SeriesRecord(series))
+
+        def write(transaction: Transaction) -> Commit | Verdict:
+            stored = StoredSeries(place, transaction)
+            verdict = unless(stored)
+            if verdict is not None:
+                return verdict
+            return commit_update(place, stored, transaction, update, self._clock(), newest)
+
+        return self._write(place, write)
+
+    def look(self, series: Series, read: Callable[[StoredSeries], Result]) -> Result:
+        """Return what `read` makes of the series as it is between two commits; it may be called again.
+
+        Raises as `read` of the store does, and what `read` raises.
+        """
+        place = self._place(series)
+        return place.files.reading(lambda snapshot: read(StoredSeries(place, snapshot)))
 
     def revisions(self, symbol: str, interval: str | Interval) -> pa.Table:
         """Return every closed bar that came again with other values, in the order found.
 
         Columns: timestamp, found_at, old_open ... old_volume, open ... volume. Raises as `read` does.
         """
-        series = self._series(symbol, interval)
-        return series.files.reading(lambda snapshot: StoredSeries(series, snapshot).revisions())
+        return self.look(Series.of(symbol, interval), StoredSeries.revisions)
 
     def record(self, symbol: str, interval: str | Interval) -> SeriesRecord:
         """Return what is known of the series beside its bars: facts, spans asked, window, re-adjustments, periods.
 
         Empty for a series never stored. Raises as `read` does.
         """
-        series = self._series(symbol, interval)
-        return series.files.reading(lambda snapshot: StoredSeries(series, snapshot).record())
+        return self.look(Series.of(symbol, interval), StoredSeries.record)
 
     def set_aside_damaged(self, symbol: str, interval: str | Interval) -> list[str]:
         """Move what cannot be read as the series' out of the way, so that its time can be fetched again.
@@ -130,16 +150,16 @@ class BarStore:
         Returns where it lies now: beside the record, outside the dataset. What is whole stays. Raises StoreBusyError,
         StoreReadError, StoreWriteError, or NewerFormatError for what a later version can read.
         """
-        series = self._series(symbol, interval)
+        place = self._place(Series.of(symbol, interval))
 
         def write(transaction: Transaction) -> list[str]:
-            aside = [transaction.set_aside(name) for name in StoredSeries(series, transaction).damaged_names()]
+            aside = [transaction.set_aside(name) for name in StoredSeries(place, transaction).damaged_names()]
             transaction.publish()
             return aside
 
-        aside = series.files.mend()
-        if series.files.is_stored:
-            aside += series.files.writing(write)
+        aside = place.files.mend()
+        if place.files.is_stored:
+            aside += place.files.writing(write)
         return [self._storage.address(name) for name in aside]
 
     def quarantine(self, symbol: str, interval: str | Interval) -> pa.Table:
@@ -147,8 +167,7 @@ class BarStore:
 
         They are not in the dataset. A fetch that brings a sound version of a bar takes it out. Raises as `read` does.
         """
-        series = self._series(symbol, interval)
-        return series.files.reading(lambda snapshot: StoredSeries(series, snapshot).quarantine())
+        return self.look(Series.of(symbol, interval), StoredSeries.quarantine)
 
     def read(
         self,
@@ -162,19 +181,8 @@ class BarStore:
         Raises SymbolError, IntervalError, ValueError for a time without zone, StoreBusyError, DamagedFileError,
         NewerFormatError or StoreReadError.
         """
-        series = self._series(symbol, interval)
         start_s, end_s = _ceil_seconds(start), _ceil_seconds(end)
-
-        def read(snapshot: Snapshot) -> list[Bars]:
-            stored = StoredSeries(series, snapshot)
-            return [
-                stored.bars(period).between(start_s, end_s)
-                for period in stored.periods
-                if _overlaps(period_range(period, series.interval), start_s, end_s)
-            ]
-
-        tables = [bars.to_table() for bars in series.files.reading(read)]
-        return pa.concat_tables([BAR_SCHEMA.empty_table(), *tables]).combine_chunks()
+        return self.look(Series.of(symbol, interval), lambda stored: stored.between(start_s, end_s)).to_table()
 
     def scan(
         self,
@@ -197,33 +205,26 @@ class BarStore:
             given = [intervals] if isinstance(intervals, str | Interval) else intervals
             widths = [Interval.parse(each) for each in given]
         names = [symbols] if isinstance(symbols, str) else symbols if symbols is None else list(symbols)
-        wanted = {(name, width) for width in widths for name in names or ()}
+        wanted = {Series(name, width) for width in widths for name in names or ()}
         if names is None:
-            wanted = {(name, width) for width in widths for name in self._stored_symbols(width)}
-        for name, width in wanted:
-            self._series(name, width)
+            wanted = {Series(name, width) for width in widths for name in self._stored_symbols(width)}
+        for series in wanted:
+            self._place(series)
         batches = (
             batch
-            for name, width in sorted(wanted, key=_by_symbol_and_width)
-            for batch in _labelled(self.read(name, width, start, end), name, width)
+            for series in sorted(wanted, key=_ORDER)
+            for batch in _labelled(self.read(*series, start, end), series)
         )
         return pa.RecordBatchReader.from_batches(LABELLED_SCHEMA, batches)
 
     def watermark(self, symbol: str, interval: str | Interval) -> datetime | None:
         """Return the time of the newest stored bar, read from a footer. Raises as `read` does."""
-        series = self._series(symbol, interval)
-
-        def newest(snapshot: Snapshot) -> Footer | None:
-            stored = StoredSeries(series, snapshot)
-            return stored.footer(stored.periods[-1]) if stored.periods else None
-
-        footer = series.files.reading(newest)
-        return None if footer is None else utc(footer.last_s)
+        last_s = self.look(Series.of(symbol, interval), lambda stored: stored.last_s)
+        return None if last_s is None else utc(last_s)
 
     def summary(self, symbol: str, interval: str | Interval) -> SeriesSummary:
         """Return how much of the series is stored, read from footers. Raises as `read` does."""
-        series = self._series(symbol, interval)
-        footers = series.files.reading(lambda snapshot: list(StoredSeries(series, snapshot).footers()))
+        footers = self.look(Series.of(symbol, interval), lambda stored: list(stored.footers()))
         rows, size = sum(each.rows for each in footers), sum(each.bytes for each in footers)
         if not footers:
             return SeriesSummary(0, None, None, 0)
@@ -236,31 +237,30 @@ class BarStore:
         """
         return dict(self.record(symbol, interval).facts)
 
-    def series(self) -> list[tuple[str, Interval]]:
+    def series(self) -> list[Series]:
         """Return every stored series, by symbol and then by width. Raises StoreReadError."""
-        found = [(name, width) for width in self._stored_intervals() for name in self._stored_symbols(width)]
-        return sorted(found, key=_by_symbol_and_width)
+        found = [Series(name, width) for width in self._stored_intervals() for name in self._stored_symbols(width)]
+        return sorted(found, key=_ORDER)
 
     def uri(self, symbol: str, interval: str | Interval) -> str:
         """Return the directory or the address of the series' files, for readers other than us; it may not exist yet."""
-        return self._storage.address(self._series(symbol, interval).data)
+        return self._storage.address(self._place(Series.of(symbol, interval)).data)
 
-    def _series(self, symbol: str, interval: str | Interval) -> SeriesPlace:
-        width = Interval.parse(interval)
-        if not width.is_time_based:
-            raise IntervalError(width.token, "tick and range bars are not stored: their times are not unique")
-        return SeriesPlace(Owner(symbol, width.token), width, path_segment(symbol), self._storage)
+    def _place(self, series: Series) -> SeriesPlace:
+        if not series.interval.is_time_based:
+            raise IntervalError(series.interval.token, "tick and range bars are not stored: their times are not unique")
+        return SeriesPlace(series, path_segment(series.symbol), self._storage)
 
-    def _write(self, series: SeriesPlace, write: Callable[[Transaction], Commit]) -> Commit:
-        lock = self._storage.creation_lock(series.interval.token)
-        if lock is None or series.files.is_stored:
-            return series.files.writing(write)
+    def _write(self, place: SeriesPlace, write: Callable[[Transaction], Result]) -> Result:
+        lock = self._storage.creation_lock(place.interval.token)
+        if lock is None or place.files.is_stored:
+            return place.files.writing(write)
         # Symbols that differ in case only would be one directory on some file systems; so that two new ones cannot
         # miss each other, new series of an interval are made one at a time.
         with lock:
-            for twin in self._storage.twins(series.interval.token, series.segment):
-                raise SymbolError(series.owner.symbol, f"is already stored as {unquote(twin)!r}")
-            return series.files.writing(write)
+            for twin in self._storage.twins(place.interval.token, place.segment):
+                raise SymbolError(place.series.symbol, f"is already stored as {unquote(twin)!r}")
+            return place.files.writing(write)
 
     def _stored_intervals(self) -> list[Interval]:
         found = []
@@ -289,15 +289,10 @@ def _open_storage(base: str | Path, timeout_s: float) -> Storage:
     return ObjectStorage(str(base), timeout_s=timeout_s)
 
 
-def _by_symbol_and_width(series: tuple[str, Interval]) -> tuple[str, int, str]:
-    symbol, interval = series
-    return symbol, interval.seconds, interval.token
-
-
-def _labelled(bars: pa.Table, symbol: str, interval: Interval) -> Iterator[pa.RecordBatch]:
+def _labelled(bars: pa.Table, series: Series) -> Iterator[pa.RecordBatch]:
     """The bars with the columns of LABELLED_SCHEMA."""
     for batch in bars.to_batches(max_chunksize=_SCAN_ROWS):
-        labels = [pa.repeat(pa.scalar(text), len(batch)) for text in (symbol, interval.token)]
+        labels = [pa.repeat(pa.scalar(text), len(batch)) for text in (series.symbol, series.interval.token)]
         yield pa.RecordBatch.from_arrays([*labels, *batch.columns], schema=LABELLED_SCHEMA)
 
 
@@ -307,11 +302,6 @@ def _is_ours(symbol: str, segment: str) -> bool:
         return path_segment(symbol) == segment
     except SymbolError:
         return False
-
-
-def _overlaps(span: tuple[int | None, int | None], start_s: int | None, end_s: int | None) -> bool:
-    first, after = span
-    return (end_s is None or first is None or first < end_s) and (start_s is None or after is None or start_s < after)
 
 
 def _ceil_seconds(moment: datetime | None) -> int | None:

@@ -43,9 +43,9 @@ from tv_etl.lake.bars import Bars, check_bars, joined, merge
 from tv_etl.lake.errors import BadBarsError, ReadjustedError, SettingsError
 from tv_etl.lake.layout import is_soon_over, period_labels, period_range
 from tv_etl.lake.logs import encode_log, quarantined, revision_rows
+from tv_etl.lake.place import UNSPECIFIED, SeriesPlace
 from tv_etl.lake.readjustment import Readjustment, find_readjustment, revised
 from tv_etl.lake.record import FoundReadjustment, Period, SeriesRecord, Window
-from tv_etl.lake.series import UNSPECIFIED, SeriesPlace
 from tv_etl.lake.snapshot import StoredSeries
 from tv_etl.lake.spans import Span
 from tv_etl.lake.spans import merged as merged_spans
@@ -67,23 +67,40 @@ _NOT_FACTS = frozenset(
 class Commit:
     """What an upsert did.
 
-    `changed` bars are revisions. `forming` bars were refused because they were not closed. `first`, `last` and `rows`
-    are the whole series' after the commit, `quarantined` its bars that are kept out of the dataset; `paths` are the
-    data files written, relative to the base of the lake, none where nothing changed. With a `readjustment` older bars
-    than those given were rescaled. `record` is what is known of the series now.
+    `changed` bars are revisions. `forming` bars were refused because they were not closed. `record` is what is known
+    of the series now. `paths` are the data files written, relative to the base of the lake, none where nothing changed.
+    With a `readjustment` older bars than those given were rescaled. `newest` are as many of the series' newest bars as
+    the caller wanted to see.
     """
 
     added: int
     changed: int
     unchanged: int
     forming: int
-    first: datetime | None
-    last: datetime | None
-    rows: int
-    paths: tuple[str, ...]
-    quarantined: int = 0
+    record: SeriesRecord
+    paths: tuple[str, ...] = ()
     readjustment: Readjustment | None = None
-    record: SeriesRecord = field(default_factory=SeriesRecord)
+    newest: Bars = field(default_factory=Bars.none, repr=False, compare=False)
+
+    @property
+    def first(self) -> datetime | None:
+        """The open of the series' oldest bar."""
+        return self.record.first
+
+    @property
+    def last(self) -> datetime | None:
+        """The open of the series' newest bar."""
+        return self.record.last
+
+    @property
+    def rows(self) -> int:
+        """How many bars the series has."""
+        return self.record.rows
+
+    @property
+    def quarantined(self) -> int:
+        """How many of its bars are kept out of the dataset."""
+        return self.record.quarantined
 
 
 @dataclass(frozen=True)
@@ -104,28 +121,39 @@ class Update:
         closed = given.between(None, _forming_from(facts, interval, now_s))
         return cls(closed, len(given) - len(closed), facts, _asked_in(facts), _window_in(facts))
 
+    @classmethod
+    def of_stored(cls, bars: Bars, kept_out: Bars, record: SeriesRecord) -> "Update":
+        """All that is known of a series: what would make another one the same."""
+        return cls(merge(kept_out, bars).bars, 0, record.facts, record.asked, record.window)
 
-def commit_update(series: SeriesPlace, transaction: Transaction, given: Update, now_s: float) -> Commit:
-    """Merge into the files that the bars belong to, and publish what differs."""
-    stored = StoredSeries(series, transaction)
+
+def commit_update(
+    place: SeriesPlace,
+    stored: StoredSeries,
+    transaction: Transaction,
+    given: Update,
+    now_s: float,
+    newest: int = 0,
+) -> Commit:
+    """Merge into the files that the bars belong to, and publish what differs; `stored` is seen in the transaction."""
     known = stored.record()
     is_sound = given.closed.is_consistent()
     sound, broken = given.closed.take(is_sound), given.closed.take(~is_sound)
-    parts = dict(sound.split(period_labels(sound.times, series.interval)))
+    parts = dict(sound.split(period_labels(sound.times, place.interval)))
     read = {period: stored.bars(period) for period in parts if period in stored.periods}
     beside = joined(*read.values())
     is_backadjusted = given.facts.get("backadjustment", known.facts.get("backadjustment")) == "true"
     readjustment = find_readjustment(beside, sound, is_backadjusted=is_backadjusted)
     if readjustment is not None:
-        _refuse_unless_newest(series, stored, sound, readjustment)
+        _refuse_unless_newest(place, stored, sound, readjustment)
     old, new = revised(beside, sound, readjustment)
-    record = _next_record(known, series, given, readjustment, len(old), now_s)
+    record = _next_record(known, place, given, readjustment, len(old), now_s)
     added, sizes = 0, dict[str, int]()
-    newest = max([*parts, *stored.periods], default="")
-    growing = {newest} if is_soon_over(series.interval) else set()
-    settled = {*stored.periods[-1:]} - {newest} if growing else set()  # what grew until now
+    newest_period = max([*parts, *stored.periods], default="")
+    growing = {newest_period} if is_soon_over(place.interval) else set()
+    settled = {*stored.periods[-1:]} - {newest_period} if growing else set()  # what grew until now
     for period in sorted({*parts, *stored.periods}):
-        is_older = readjustment is not None and _is_before(period, series.interval, readjustment)
+        is_older = readjustment is not None and _is_before(period, place.interval, readjustment)
         if not (period in parts or period in settled or is_older):
             continue
         before = read[period] if period in read else stored.bars(period)
@@ -137,33 +165,42 @@ def commit_update(series: SeriesPlace, transaction: Transaction, given: Update, 
         if merged.added or merged.changed or base is not before or is_too_large:
             file_facts = {key: record.facts.get(key, UNSPECIFIED) for key in _FILE_FACTS}
             stamp, is_growing = transaction.stamp, period in growing
-            content = encode_bars(merged.bars, series.owner, file_facts, stamp, is_growing=is_growing)
-            transaction.stage(series.period_name(period), content)
+            content = encode_bars(merged.bars, place.series, file_facts, stamp, is_growing=is_growing)
+            transaction.stage(place.period_name(period), content)
             sizes[period] = len(content)
-    quarantine = _stage_logs(series, stored, transaction, known, sound, broken, (old, new), now_s)
-    periods = _described_periods(series, stored, known, record, read, sizes)
+    quarantine = _stage_logs(place, stored, transaction, known, sound, broken, (old, new), now_s)
+    periods = _described_periods(place, stored, known, record, read, sizes)
     record = replace(record, quarantined=quarantine, periods=periods)
     if periods and (sizes or record != known or not stored.has_record):
-        transaction.stage(series.record_name, record.encode(series.owner))
+        transaction.stage(place.record_name, record.encode())
     transaction.publish()
     return Commit(
         added=added,
         changed=len(old),
         unchanged=len(sound) - added - len(old),
         forming=given.forming,
-        first=utc(periods[min(periods)].first) if periods else None,
-        last=utc(periods[max(periods)].last) if periods else None,
-        rows=sum(period.rows for period in periods.values()),
-        paths=tuple(map(series.period_name, sizes)),
-        quarantined=quarantine,
-        readjustment=readjustment,
         record=record,
+        paths=tuple(map(place.period_name, sizes)),
+        readjustment=readjustment,
+        newest=_newest(stored, read, newest),
     )
+
+
+def _newest(stored: StoredSeries, after: Mapping[str, Bars], count: int) -> Bars:
+    """So many of the newest bars; `after` are the periods as they are after the commit, as far as it touched them."""
+    parts: list[Bars] = []
+    for period in sorted({*after, *stored.periods}, reverse=True):
+        if count <= 0:
+            break
+        bars = after[period] if period in after else stored.bars(period)
+        parts.insert(0, bars.take(slice(max(0, len(bars) - count), None)))
+        count -= len(bars)
+    return joined(*parts)
 
 
 def _next_record(
     known: SeriesRecord,
-    series: SeriesPlace,
+    place: SeriesPlace,
     given: Update,
     readjustment: Readjustment | None,
     revisions: int,
@@ -172,7 +209,7 @@ def _next_record(
     found = () if readjustment is None else (FoundReadjustment(now_s, readjustment),)
     return replace(
         known,
-        facts=_agreed_facts(series, known.facts, given.facts),
+        facts=_agreed_facts(place, known.facts, given.facts),
         asked=tuple(merged_spans([*known.asked, *given.asked])),
         window=given.window or known.window,
         readjustments=(*known.readjustments, *found),
@@ -181,7 +218,7 @@ def _next_record(
 
 
 def _described_periods(
-    series: SeriesPlace,
+    place: SeriesPlace,
     stored: StoredSeries,
     known: SeriesRecord,
     record: SeriesRecord,
@@ -192,8 +229,8 @@ def _described_periods(
     names = sorted({*stored.periods, *read})
     if not names:
         return {}
-    hours = record.trading_hours(series.interval)
-    has_new_hours = hours != known.trading_hours(series.interval)
+    hours = record.hours
+    has_new_hours = hours != known.hours
     first, _ = _extent(names[0], stored, known, read)
     _, last = _extent(names[-1], stored, known, read)
     # What is expected of a file ends with the series, so that only the ends can be concerned beside what was written.
@@ -203,7 +240,7 @@ def _described_periods(
         if name in known.periods and name not in ends and name not in sizes and not has_new_hours:
             described[name] = known.periods[name]
             continue
-        period_start, period_end = period_range(name, series.interval)
+        period_start, period_end = period_range(name, place.interval)
         span = (max(first, period_start or first), min(last + 1, period_end or last + 1))
         before = known.periods.get(name)
         is_same = before is not None and (before.start, before.end) == span and not has_new_hours
@@ -212,7 +249,7 @@ def _described_periods(
             continue
         bars = read[name] if name in read else stored.bars(name)
         size = sizes[name] if name in sizes else stored.footer(name).bytes
-        described[name] = Period.of(bars, size, series.interval, hours, span)
+        described[name] = Period.of(bars, size, place.interval, hours, span)
     return described
 
 
@@ -231,15 +268,15 @@ def _is_before(period: str, interval: Interval, readjustment: Readjustment) -> b
     return first is None or first < readjustment.until
 
 
-def _refuse_unless_newest(series: SeriesPlace, stored: StoredSeries, sound: Bars, readjustment: Readjustment) -> None:
+def _refuse_unless_newest(place: SeriesPlace, stored: StoredSeries, sound: Bars, readjustment: Readjustment) -> None:
     """Raise ReadjustedError where newer stored bars may be concerned, too."""
     newest = stored.footer(stored.periods[-1]).last_s
     if newest > sound.times[-1] and readjustment.until > sound.times[-1]:
-        raise ReadjustedError(str(series), str(readjustment), utc(int(sound.times[-1])))
+        raise ReadjustedError(str(place.series), str(readjustment), utc(int(sound.times[-1])))
 
 
 def _stage_logs(
-    series: SeriesPlace,
+    place: SeriesPlace,
     stored: StoredSeries,
     transaction: Transaction,
     known: SeriesRecord,
@@ -252,14 +289,14 @@ def _stage_logs(
     old, new = versions
     if len(old):
         log = pa.concat_tables([stored.revisions(), revision_rows(old, new, now_s)])
-        transaction.stage(series.revisions_name, encode_log(log, transaction.stamp))
+        transaction.stage(place.revisions_name, encode_log(log, transaction.stamp))
     # Only a record of files tells that nothing is there; without one it was lost, or the files were taken away.
     if not len(broken) and not known.quarantined and known.periods:
         return 0
     kept_out = stored.quarantine()
     after = quarantined(kept_out, sound, broken, now_s)
     if after is not kept_out:
-        transaction.stage(series.quarantine_name, encode_log(after, transaction.stamp))
+        transaction.stage(place.quarantine_name, encode_log(after, transaction.stamp))
     return len(after)
 
 
@@ -298,12 +335,12 @@ def _second(facts: Mapping[str, str], key: str) -> int | None:
         raise BadBarsError("timestamp", None, f"tv_etl.{key} {text!r} is not a whole number") from None
 
 
-def _agreed_facts(series: SeriesPlace, stored: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
+def _agreed_facts(place: SeriesPlace, stored: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
     facts = dict(stored)
     for key, value in given.items():
         if key in _NOT_FACTS or value in _UNKNOWN:
             continue
         if key in SETTINGS and stored.get(key, value) not in (value, *_UNKNOWN):
-            raise SettingsError(str(series), key, stored[key], value)
+            raise SettingsError(str(place.series), key, stored[key], value)
         facts[key] = value
     return facts

@@ -1,33 +1,31 @@
-"""One run of a `bars` asset: what it asks for of each series, and the outcome of each."""
+"""One run of a `bars` asset: what it wants of each series, and what Dagster is told of the outcome of each."""
 
-import math
 import time
 import traceback
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import dagster as dg
-import pyarrow as pa
 
-from tv_etl.collect.join import OVERLAP_BARS, deeper, reaching
-from tv_etl.lake.coverage import closed_until, loss_deadline, missing_spans, overlap_start, urgency, within_reach
+from tv_etl.collect.answer import facts_of
+from tv_etl.collect.ask import Ask, Want, backfill, increment, refetch, refetch_stored, unless_stored
+from tv_etl.collect.collection import AskedAgain, Failed, SetAside, Stored, Unchanged, carry_out, plan
 from tv_etl.lake.errors import BarStoreError, DamagedFileError
-from tv_etl.lake.picture import SHOWN_BARS, Candle, markdown
+from tv_etl.lake.picture import SHOWN_BARS
 from tv_etl.lake.record import SeriesRecord
 from tv_etl.lake.store import BarStore
-from tv_etl.lake.upsert import Commit
+from tv_etl.orchestration.bar_metadata import Metadata, stored_metadata, unchanged_metadata
 from tv_etl.orchestration.check_targets import Report
 from tv_etl.orchestration.checks import LastCommit, evaluate, evaluate_stored
 from tv_etl.orchestration.outcomes import RunOutcomes, SeriesFailure, run_outcomes, stored_by_parents
 from tv_etl.orchestration.partitions import partition_key, series_of, series_partitions
 from tv_etl.orchestration.progress import Progress
 from tv_etl.orchestration.resources import TradingViewResource, described
-from tv_etl.tradingview.errors import ProtocolError, TradingViewError
-from tv_etl.tradingview.intervals import Interval
-from tv_etl.tradingview.models import HistoryRequest
-from tv_etl.tradingview.moments import parse_moment, utc
+from tv_etl.tradingview.errors import TradingViewError
+from tv_etl.tradingview.moments import parse_moment
 from tv_etl.tradingview.printable import printable
+from tv_etl.tradingview.series import Series
 from tv_etl.watchlist.model import Group
 
 # How often a run retries by itself.
@@ -39,9 +37,6 @@ MAX_REASON = 1_000
 # Characters of a wrong value in a run's config.
 MAX_QUOTED = 100
 
-Metadata = dict[str, dg.MetadataValue | str | int | float]
-
-
 # Plain types: a `dg.Config` would take {"env": NAME} for any text, and so hand a run the code server's environment.
 CONFIG_SCHEMA = {
     "start": dg.Field(
@@ -51,7 +46,7 @@ CONFIG_SCHEMA = {
         dg.Noneable(str),
         default_value=None,
         description="Backfill up to this time (exclusive); ISO 8601 with an offset. "
-        "Beside stored bars, all bars up to now are fetched: they join where they overlap.",
+        "All bars from the start up to now come with them, and are stored.",
     ),
     "refetch": dg.Field(
         bool,
@@ -79,39 +74,58 @@ class BarsConfig:
     only: Sequence[str] = ()
 
 
+@dataclass
+class _Tally:
+    """What a run has done so far."""
+
+    stored: int = 0
+    added: int = 0
+    changed: int = 0
+    asked_again: int = 0
+
+
 class BarsRun:
-    """One execution of the asset: which series it fetches, and the outcome of each."""
+    """One execution of the asset: which series it wants, and the outcome of each."""
 
     def __init__(self, context: dg.AssetExecutionContext, config: BarsConfig, group: Group, store: BarStore) -> None:
         self._context = context
         self._group = group
         self._asset_key = dg.AssetKey(group.name)
         self._store = store
-        self._start, self._end = _moment("start", config.start), _moment("end", config.end)
-        self._refetch = config.refetch
+        self._want = _want(config, group)
+        self._mends = config.refetch
         self._now = time.time()
         self._selected = self._selected_keys(config.only)
-        self._started = time.monotonic()
         self._earlier = self._read_earlier_tries()
         # Refused for good on an earlier try: not asked for again, but named at the end.
         self._failed = {key: each for key, each in self._earlier.failed.items() if not each.retryable}
         self._keys = [key for key in self._selected if key not in self._earlier.stored | self._failed.keys()]
-        self._progress = Progress(len(self._keys), self._started)
-        self._stored = self._added = self._changed = 0
-        self._urgency: dict[tuple[str, str], float] = {}
-        # Series whose answers did not join what is stored: to be fetched deeper.
-        self._deeper: list[HistoryRequest] = []
+        self._by_parents = stored_by_parents(context.instance, context.run, self._asset_key)
+        self._progress = Progress(len(self._keys), time.monotonic())
+        self._tally = _Tally()
 
     def fetch_all(self, tradingview: TradingViewResource) -> Iterator[Report]:
         """Fetch and store each series and yield what became of it; raise Failure naming those that failed."""
-        yield from self._fetch(tradingview, (yield from self._requests()))
-        while self._deeper:
-            requests, self._deeper = self._deeper, []
-            self._context.log.info(f"answers for {len(requests)} series do not join what is stored: fetching deeper")
-            yield from self._fetch(tradingview, requests)
+        started, tally = time.monotonic(), self._tally
+        shown_bars = SHOWN_BARS if self._group.pictures else 0
+        asks: list[Ask] = []
+        for planned in plan(self._store, self._wants(), self._now, newest=shown_bars, mends=self._mends):
+            if isinstance(planned, Ask):
+                asks.append(planned)
+            else:
+                yield from self._report(planned)
         self._context.log.info(
-            f"{self._stored:,} of {len(self._keys):,} series stored: {self._added:,} bars added, "
-            f"{self._changed:,} revised; {time.monotonic() - self._started:.1f} s"
+            f"{len(asks):,} of {len(self._selected):,} series to ask for; {tally.stored:,} are already known, "
+            f"{len(self._earlier.stored):,} stored by an earlier try of this run, {len(self._failed):,} failed"
+        )
+        for outcome in carry_out(self._store, asks, tradingview.fetch, newest=shown_bars):
+            yield from self._report(outcome)
+        again = f"; {tally.asked_again:,} answers were asked for again, to join what is stored" * bool(
+            tally.asked_again
+        )
+        self._context.log.info(
+            f"{tally.stored:,} of {len(self._keys):,} series stored: {tally.added:,} bars added, "
+            f"{tally.changed:,} revised{again}; {time.monotonic() - started:.1f} s"
         )
         if self._failed:
             raise self._failure()
@@ -120,42 +134,34 @@ class BarsRun:
         """Check what is stored of each series, and fetch nothing."""
         for key in self._keys:
             last = LastCommit.reported(self._context.instance, self._asset_key, key)
-            yield from evaluate_stored(self._store, self._group, *series_of(key), now=self._now, last=last)
+            yield from evaluate_stored(self._store, self._group, series_of(key), now=self._now, last=last)
 
-    def _requests(self) -> Generator[Report, None, list[HistoryRequest]]:
-        """What to ask for; yields what is known without asking, and what cannot be asked for."""
-        by_parents = stored_by_parents(self._context.instance, self._context.run, self._asset_key)
-        reports: list[Report] = []
-        requests: list[HistoryRequest] = []
+    def _wants(self) -> Iterator[tuple[Series, Want]]:
         for key in self._keys:
-            try:
-                if key in by_parents and self._store.watermark(*series_of(key)) is not None:
-                    # Reported again: this run has planned the partition, and if it fails would leave it as failed.
-                    reports += self._report_unchanged(key, {"stored by": dg.MetadataValue.dagster_run(by_parents[key])})
-                elif (request := self._request(*series_of(key))) is not None:
-                    requests.append(request)
-                else:
-                    reports += self._report_unchanged(key)
-            except Exception as error:  # whatever it is, it is this series' alone
-                reports = self._fail(key, error)
-            yield from reports
-            reports.clear()
-        self._context.log.info(
-            f"{len(requests):,} of {len(self._selected):,} series to ask for; {self._stored:,} are already known, "
-            f"{len(self._earlier.stored):,} stored by an earlier try of this run, {len(self._failed):,} failed"
-        )
-        # After a pause, what would be lost next comes first.
-        return sorted(requests, key=lambda each: self._urgency.get((each.symbol, each.width.token), math.inf))
+            yield series_of(key), unless_stored(self._want) if key in self._by_parents else self._want
 
-    def _fetch(self, tradingview: TradingViewResource, requests: list[HistoryRequest]) -> Iterator[Report]:
-        left = dict.fromkeys(requests)
+    def _report(self, outcome: SetAside | Unchanged | Stored | AskedAgain | Failed) -> list[Report]:
+        """The outcome of a series as Dagster is told."""
+        key = partition_key(outcome.series)
+        if isinstance(outcome, SetAside):
+            self._context.log.warning(f"{key}: damaged files set aside: {', '.join(outcome.names)}")
+            return []
+        if isinstance(outcome, AskedAgain):
+            self._tally.asked_again += 1
+            return []
         try:
-            for request, result in tradingview.fetch(requests):
-                left.pop(request, None)
-                yield from self._handle(request, result)
-        except Exception as error:  # what ended the answers is the failure of those that are left
-            for request in left:
-                yield from self._fail(partition_key(request.symbol, request.width.token), error)
+            if isinstance(outcome, Unchanged):
+                reports = self._report_unchanged(outcome)
+            elif isinstance(outcome, Stored):
+                reports = self._report_stored(outcome)
+            else:
+                reports = self._fail(key, outcome.error)
+        except Exception as error:  # whatever it is, it is this series' alone
+            reports = self._fail(key, error)
+        line = self._progress.count(len(self._failed), time.monotonic())
+        if line is not None:
+            self._context.log.info(line)
+        return reports
 
     def _failure(self) -> dg.Failure:
         names = sorted(self._failed)
@@ -170,12 +176,6 @@ class BarsRun:
             },
             allow_retries=can_retry,
         )
-
-    def _count_finished(self) -> None:
-        """Count one more series as finished, stored or failed."""
-        line = self._progress.count(len(self._failed), time.monotonic())
-        if line is not None:
-            self._context.log.info(line)
 
     def _selected_keys(self, only: Sequence[str]) -> list[str]:
         context = self._context
@@ -199,91 +199,39 @@ class BarsRun:
             return RunOutcomes(frozenset(), {})
         return run_outcomes(self._context.instance, self._context.run.run_id, self._asset_key)
 
-    def _request(self, symbol: str, interval: str) -> HistoryRequest | None:
-        """What to ask for of the series; None if all of it is already known. Raises as `BarStore.read` does."""
-        settings = self._group.settings
-        if self._refetch:
-            damaged = self._store.set_aside_damaged(symbol, interval)
-            if damaged:
-                self._context.log.warning(f"{interval}|{symbol}: damaged files set aside: {', '.join(damaged)}")
-        if self._start is not None or self._end is not None:
-            return self._backfill(symbol, interval)
-        watermark = self._store.watermark(symbol, interval)
-        if watermark is None:
-            return HistoryRequest(symbol, interval, bars_count=self._group.initial_bars, settings=settings)
-        width = Interval.parse(interval)
-        start = overlap_start(self._store, symbol, width, watermark, OVERLAP_BARS)
-        record = self._store.record(symbol, width)
-        hours = record.trading_hours(width)
-        self._urgency[symbol, interval] = urgency(record, width, hours, self._now)
-        # A hole that the server no longer has bars for is not asked for again and again.
-        holes = within_reach(record, width, hours, self._now)
-        if holes:
-            start = min(start, utc(holes[0][0]))
-        if self._refetch:
-            start = self._store.summary(symbol, interval).first or start
-        return HistoryRequest(symbol, interval, start=start, settings=settings)
-
-    def _backfill(self, symbol: str, interval: str) -> HistoryRequest | None:
-        settings = self._group.settings
-        if self._refetch:
-            wanted = HistoryRequest(symbol, interval, start=self._start, end=self._end, settings=settings)
-            return reaching(self._store, wanted)
-        width = Interval.parse(interval)
-        missing = missing_spans(self._store.record(symbol, width), width, self._start, self._end, self._now)
-        if not missing:
-            return None
-        start = utc(missing[0][0]) if self._start is not None else None
-        # What is missing up to now is missing up to the server's now, which may be a little later.
-        end = self._end if missing[-1][1] >= closed_until(width, self._now) else utc(missing[-1][1])
-        return reaching(self._store, HistoryRequest(symbol, interval, start=start, end=end, settings=settings))
-
-    def _report_unchanged(self, key: str, more: Metadata | None = None) -> list[Report]:
+    def _report_unchanged(self, outcome: Unchanged) -> list[Report]:
         """Report a series for which nothing need be asked. Raises as `BarStore.read` does."""
-        symbol, interval = series_of(key)
-        record, width = self._store.record(symbol, interval), Interval.parse(interval)
-        metadata: Metadata = self._picture(symbol, width, record)
-        metadata |= {"rows added": 0, "rows revised": 0, "requests": 0, **(more or {})}
-        metadata |= self._series_metadata(symbol, width, record, self._now)
-        reports: list[Report] = [dg.AssetMaterialization(self._asset_key, partition=key, metadata=metadata)]
-        reports += self._evaluate(symbol, interval, record, self._now, LastCommit())
-        self._stored += 1
-        self._count_finished()
+        key, record = partition_key(outcome.record.series), outcome.record
+        metadata = unchanged_metadata(outcome, self._store.uri(*record.series), self._now)
+        if key in self._by_parents:
+            # Reported again: this run has planned the partition, and if it fails would leave it as failed.
+            metadata["stored by"] = dg.MetadataValue.dagster_run(self._by_parents[key])
+        self._tally.stored += 1
+        return self._materialized(record, metadata, self._now, LastCommit())
+
+    def _report_stored(self, outcome: Stored) -> list[Report]:
+        """Report what a commit changed. Raises as `BarStore.read` does."""
+        commit, facts = outcome.commit, facts_of(outcome.answer)
+        reports = self._materialized(
+            commit.record,
+            stored_metadata(outcome, self._store.uri(*outcome.series)),
+            float(facts["fetch.server_time"]),
+            LastCommit.of(commit),
+        )
+        if commit.readjustment is not None:
+            key = partition_key(outcome.series)
+            self._context.log.warning(f"{key}: the history was re-adjusted: {commit.readjustment}")
+        self._tally.stored += 1
+        self._tally.added += commit.added
+        self._tally.changed += commit.changed
         return reports
 
-    def _handle(self, request: HistoryRequest, result: "pa.Table | TradingViewError") -> Iterator[Report]:
-        key, started = partition_key(request.symbol, request.width.token), time.monotonic()
-        if isinstance(result, TradingViewError):
-            yield from self._fail(key, result)
-            return
-        try:
-            facts = {name.decode(): text.decode() for name, text in (result.schema.metadata or {}).items()}
-            if facts["fetch.rejected"] != "0":
-                raise ProtocolError(f"{request}: {facts['fetch.rejected']} rows of the answer were not bars")
-            further = deeper(self._store, request, result)
-            if further is not None:
-                self._deeper.append(further)
-                return
-            commit = self._store.upsert(request.symbol, request.interval, result)
-            metadata = self._metadata(request, commit, facts, started)
-            now = float(facts["fetch.server_time"])
-            evaluations = self._evaluate(request.symbol, request.width.token, commit.record, now, LastCommit.of(commit))
-        except Exception as error:  # whatever it is, it is this series' alone
-            yield from self._fail(key, error)
-            return
-        if commit.readjustment is not None:
-            self._context.log.warning(f"{key}: the history was re-adjusted: {commit.readjustment}")
-        self._stored += 1
-        self._added += commit.added
-        self._changed += commit.changed
-        self._count_finished()
-        yield dg.AssetMaterialization(asset_key=self._asset_key, partition=key, metadata=metadata)
-        yield from evaluations
-
-    def _evaluate(
-        self, symbol: str, interval: str, record: SeriesRecord, now: float, last: LastCommit
-    ) -> list[dg.AssetCheckEvaluation]:
-        return evaluate(self._store, self._group, symbol, interval, now=now, record=record, last=last)
+    def _materialized(self, record: SeriesRecord, metadata: Metadata, now: float, last: LastCommit) -> list[Report]:
+        key = partition_key(record.series)
+        return [
+            dg.AssetMaterialization(self._asset_key, partition=key, metadata=metadata),
+            *evaluate(self._store, self._group, record, now=now, last=last),
+        ]
 
     def _fail(self, key: str, error: Exception) -> list[Report]:
         if isinstance(error, BarStoreError | TradingViewError):
@@ -295,61 +243,20 @@ class BarsRun:
         if isinstance(error, DamagedFileError):
             reason += "; a run with refetch sets the file aside and fetches its span again"
         self._failed[key] = SeriesFailure(reason, retryable)
-        self._count_finished()
         # An earlier try may have reported the same.
         is_reported = self._earlier.failed.get(key) == self._failed[key]
         return [] if is_reported else [self._failed[key].observation(self._asset_key, key)]
 
-    def _metadata(
-        self, request: HistoryRequest, commit: Commit, facts: Mapping[str, str], storing_since: float
-    ) -> Metadata:
-        metadata: Metadata = {
-            **self._picture(request.symbol, request.width, commit.record),
-            "rows added": commit.added,
-            "rows revised": commit.changed,
-            "rows in overlap": commit.unchanged,
-            "rows in quarantine": commit.quarantined,
-            "reach": facts["fetch.reach"],
-            "requests": int(facts["fetch.requests"]),
-            "seconds to fetch": float(facts["fetch.seconds"]),
-            "seconds to store": round(time.monotonic() - storing_since, 3),
-            **self._series_metadata(request.symbol, request.width, commit.record, float(facts["fetch.server_time"])),
-        }
-        if commit.readjustment is not None:
-            metadata["re-adjusted"] = str(commit.readjustment)
-        return metadata
 
-    def _series_metadata(self, symbol: str, interval: Interval, record: SeriesRecord, now: float) -> Metadata:
-        metadata: Metadata = {
-            "dagster/partition_row_count": record.rows,
-            "dagster/uri": self._store.uri(symbol, interval),
-            "bytes": record.stored_bytes,
-            "revisions": record.revisions,
-            "completeness": "unknown" if record.ratio is None else round(record.ratio, 6),
-        }
-        if record.first is not None and record.last is not None:
-            metadata["first bar"] = dg.MetadataValue.timestamp(record.first)
-            metadata["last bar"] = dg.MetadataValue.timestamp(record.last)
-        if record.ratio is not None:
-            metadata["gaps"], metadata["missing sessions"] = record.gaps, record.missing_sessions
-        deadline = loss_deadline(record, interval, record.trading_hours(interval), now)
-        metadata["loss deadline"] = "none" if deadline is None else dg.MetadataValue.timestamp(deadline)
-        return metadata
-
-    def _picture(self, symbol: str, interval: Interval, record: SeriesRecord) -> Metadata:
-        """The newest bars, read from as few files as hold them."""
-        if not (self._group.pictures and record.periods):
-            return {}
-        names, count = sorted(record.periods, reverse=True), 0
-        for name in names:
-            count += record.periods[name].rows
-            if count >= SHOWN_BARS:
-                break
-        table = self._store.read(symbol, interval, utc(record.periods[name].first))
-        columns = table.slice(max(0, table.num_rows - SHOWN_BARS)).to_pydict()
-        columns["timestamp"] = [int(moment.timestamp()) for moment in columns["timestamp"]]
-        candles = [Candle(*row) for row in zip(*columns.values(), strict=True)]
-        return {"newest bars": dg.MetadataValue.md(markdown(candles))}
+def _want(config: BarsConfig, group: Group) -> Want:
+    """What a run wants of each of its series."""
+    settings, initial_bars = group.settings, group.initial_bars
+    start, end = _moment("start", config.start), _moment("end", config.end)
+    if start is not None and end is not None and start >= end:
+        raise dg.Failure(f"start {start.isoformat()} is not before end {end.isoformat()}", allow_retries=False)
+    if start is None and end is None:
+        return refetch_stored(settings, initial_bars) if config.refetch else increment(settings, initial_bars)
+    return refetch(settings, start) if config.refetch else backfill(settings, start, end)
 
 
 def _moment(name: str, text: str | None) -> datetime | None:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
-from tv_etl.lake.coverage import closing, is_known, loss_deadline, lost, unasked
+from tv_etl.lake.coverage import Coverage
 from tv_etl.lake.layout import period_range
 from tv_etl.lake.record import SeriesRecord
 from tv_etl.lake.spans import Span
@@ -27,6 +27,7 @@ from tv_etl.orchestration.partitions import partition_key, series_partitions
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.moments import utc
 from tv_etl.tradingview.printable import printable
+from tv_etl.tradingview.series import Series
 from tv_etl.tradingview.trading_hours import GapRun, TradingHours
 from tv_etl.watchlist.model import Group
 
@@ -108,17 +109,10 @@ class LastCommit:
 
 
 def evaluate(
-    store: BarStore,
-    group: Group,
-    symbol: str,
-    interval: str,
-    *,
-    now: float,
-    record: SeriesRecord,
-    last: LastCommit,
+    store: BarStore, group: Group, record: SeriesRecord, *, now: float, last: LastCommit
 ) -> list[dg.AssetCheckEvaluation]:
     """Judge a series by what is known of it at `now` (UTC seconds). Raises as `BarStore.read` does."""
-    series = _Series(store, group, symbol, Interval.parse(interval), record, now)
+    series = _Judged(store, group, record, now)
     return [
         _ordered(series),
         _consistent(series),
@@ -130,40 +124,41 @@ def evaluate(
 
 
 def evaluate_stored(
-    store: BarStore, group: Group, symbol: str, interval: str, *, now: float, last: LastCommit
+    store: BarStore, group: Group, series: Series, *, now: float, last: LastCommit
 ) -> list[dg.AssetCheckEvaluation]:
     """Judge a series alone, on demand: every bar is read. What cannot be read fails every check."""
     try:
-        record = store.record(symbol, interval)
-        bars = store.read(symbol, interval)
-        rest = evaluate(store, group, symbol, interval, now=now, record=record, last=last)[1:]
+        record = store.record(*series)
+        bars = store.read(*series)
+        rest = evaluate(store, group, record, now=now, last=last)[1:]
     except Exception as error:  # whatever it is, it is this series' alone
-        unknown = _Series(store, group, symbol, Interval.parse(interval), SeriesRecord(), now)
+        unknown = _Judged(store, group, SeriesRecord(series), now)
         reason = f"cannot be checked: {type(error).__name__}: {printable(str(error), 1_000)}"
         advice = unknown.run_config(refetch=True)
         return [unknown.verdict(name, reason, dg.AssetCheckSeverity.ERROR, advice) for name in CHECKS]
-    series = _Series(store, group, symbol, Interval.parse(interval), record, now)
-    return [_ordered(series, bars), *rest]
+    return [_ordered(_Judged(store, group, record, now), bars), *rest]
 
 
 @dataclass(frozen=True)
-class _Series:
+class _Judged:
     """A series to judge, and how a verdict on it is worded."""
 
     store: BarStore
     group: Group
-    symbol: str
-    interval: Interval
     record: SeriesRecord
     now: float
 
     @property
     def key(self) -> str:
-        return partition_key(self.symbol, self.interval.token)
+        return partition_key(self.record.series)
 
     @property
-    def hours(self) -> TradingHours | None:
-        return self.record.trading_hours(self.interval)
+    def interval(self) -> Interval:
+        return self.record.series.interval
+
+    @property
+    def coverage(self) -> Coverage:
+        return Coverage(self.record, self.now)
 
     def verdict(
         self,
@@ -196,7 +191,7 @@ class _Series:
         return {"run config": dg.MetadataValue.md(f"```yaml\n{text}```")}
 
 
-def _ordered(series: _Series, bars: pa.Table | None = None) -> dg.AssetCheckEvaluation:
+def _ordered(series: _Judged, bars: pa.Table | None = None) -> dg.AssetCheckEvaluation:
     """By what is on record of each file; by every bar as well, if bars are given."""
     name, problem, before = "ordered_and_unique", "", -(10**15)
     for period, file in sorted(series.record.periods.items()):
@@ -218,11 +213,11 @@ def _ordered(series: _Series, bars: pa.Table | None = None) -> dg.AssetCheckEval
     return series.verdict(name, f"{rows:,} bars ascend, judged {how}")
 
 
-def _consistent(series: _Series) -> dg.AssetCheckEvaluation:
+def _consistent(series: _Judged) -> dg.AssetCheckEvaluation:
     name = "ohlc_consistent"
     if not series.record.quarantined:
         return series.verdict(name, "no bar is in quarantine")
-    kept_out = series.store.quarantine(series.symbol, series.interval)
+    kept_out = series.store.quarantine(*series.record.series)
     seconds = [int(moment.timestamp()) for moment in kept_out["timestamp"].to_pylist()]
     metadata: Metadata = {
         "bars in quarantine": kept_out.num_rows,
@@ -233,12 +228,12 @@ def _consistent(series: _Series) -> dg.AssetCheckEvaluation:
     return series.verdict(name, description, dg.AssetCheckSeverity.ERROR, metadata)
 
 
-def _gap_free(series: _Series) -> dg.AssetCheckEvaluation:
-    name, record, hours = "gap_free", series.record, series.hours
+def _gap_free(series: _Judged) -> dg.AssetCheckEvaluation:
+    name, record = "gap_free", series.record
     until = record.last
     holes: list[Span] = []
     if until is not None:
-        holes = [hole for hole in unasked(record, series.interval, hours, series.now) if hole[0] < until.timestamp()]
+        holes = [hole for hole in series.coverage.unasked() if hole[0] < until.timestamp()]
     if holes:
         metadata: Metadata = {
             "never asked for": dg.MetadataValue.table(_records(holes)),
@@ -246,7 +241,7 @@ def _gap_free(series: _Series) -> dg.AssetCheckEvaluation:
         }
         description = f"nobody asked for {_spans_text(holes)}; run this backfill while the server still has the bars"
         return series.verdict(name, description, dg.AssetCheckSeverity.ERROR, metadata)
-    if record.ratio is None or hours is None:
+    if record.ratio is None or record.hours is None:
         return series.verdict(name, "not known: the server gave no trading hours that say which bars to expect")
     missing = sum(period.missing for period in record.periods.values())
     facts: Metadata = {"missing bars": missing, "gaps": record.gaps, "completeness": round(record.ratio, 6)}
@@ -265,15 +260,15 @@ def _gap_free(series: _Series) -> dg.AssetCheckEvaluation:
     return series.verdict(name, "no expected bar is missing")
 
 
-def _fresh(series: _Series) -> dg.AssetCheckEvaluation:
-    name, record, hours = "fresh", series.record, series.hours
+def _fresh(series: _Judged) -> dg.AssetCheckEvaluation:
+    name, record, hours = "fresh", series.record, series.record.hours
     if record.last is None:
         return series.verdict(name, "nothing is stored yet", dg.AssetCheckSeverity.WARN, series.run_config())
     since = _tick_before_last(series.group.cron(series.interval.token), int(series.now), series.interval.seconds)
-    found = closing(record, series.interval, hours, since)
+    found = Coverage(record, since).closing()
     if found.newest is None:
         return series.verdict(name, "the market has not been open for weeks")
-    if not is_known(record, found.newest):
+    if not series.coverage.is_known(found.newest):
         description = (
             f"the newest bar is of {_format_time(_last(record))}, but one of {_format_time(found.newest)} has closed; "
             "is the schedule on, and do its runs succeed?"
@@ -289,17 +284,17 @@ def _fresh(series: _Series) -> dg.AssetCheckEvaluation:
     return series.verdict(name, f"all that closed by {_format_time(int(since))} is stored{note}")
 
 
-def _loss_deadline(series: _Series) -> dg.AssetCheckEvaluation:
-    name, record, hours = "loss_deadline", series.record, series.hours
-    gone, is_certain = lost(record, series.interval, hours, series.now)
-    if gone:
-        spans = {"never asked for in time": dg.MetadataValue.table(_records(gone))}
-        if is_certain:
-            description = f"lost: the server no longer has bars of {_spans_text(gone)}; take them from another source"
+def _loss_deadline(series: _Judged) -> dg.AssetCheckEvaluation:
+    name, lost = "loss_deadline", series.coverage.lost()
+    if lost.spans:
+        spans = {"never asked for in time": dg.MetadataValue.table(_records(lost.spans))}
+        gone = _spans_text(lost.spans)
+        if lost.is_certain:
+            description = f"lost: the server no longer has bars of {gone}; take them from another source"
             return series.verdict(name, description, dg.AssetCheckSeverity.ERROR, {**spans})
-        description = f"bars of {_spans_text(gone)} are leaving the server's window: fetch them now"
+        description = f"bars of {gone} are leaving the server's window: fetch them now"
         return series.verdict(name, description, dg.AssetCheckSeverity.ERROR, {**spans, **series.run_config()})
-    deadline = loss_deadline(record, series.interval, hours, series.now)
+    deadline = series.coverage.loss_deadline()
     if deadline is None:
         return series.verdict(name, "nothing is lost: the server keeps these bars, or nothing was asked for yet")
     left = deadline - utc(int(series.now))
@@ -310,14 +305,14 @@ def _loss_deadline(series: _Series) -> dg.AssetCheckEvaluation:
     return series.verdict(name, f"the next bar would be lost on {deadline:%Y-%m-%d %H:%M}Z", metadata=facts)
 
 
-def _revisions(series: _Series, last: LastCommit) -> dg.AssetCheckEvaluation:
+def _revisions(series: _Judged, last: LastCommit) -> dg.AssetCheckEvaluation:
     name = "revisions"
     if not last.changed and not last.readjusted:
         earlier = f"{series.record.revisions:,} changed earlier"
         return series.verdict(name, f"the last commit changed no stored bar; {earlier}")
     metadata: Metadata = {"bars revised": last.changed}
     if last.changed:
-        log = series.store.revisions(series.symbol, series.interval)
+        log = series.store.revisions(*series.record.series)
         rows = log.slice(max(0, log.num_rows - last.changed), min(last.changed, _SHOWN_ROWS))
         metadata.update(_table("the first", rows))
     description = f"{last.changed:,} stored bars came again with different values"

@@ -20,6 +20,7 @@ from tv_etl.lake.bars import Bars
 from tv_etl.lake.derived.daily import DailyBars, Difference, daily_bars, differences
 from tv_etl.lake.derived.panel import refresh_panel
 from tv_etl.lake.errors import BarStoreError
+from tv_etl.lake.snapshot import StoredSeries
 from tv_etl.lake.store import BarStore
 from tv_etl.orchestration.check_targets import check_outputs
 from tv_etl.orchestration.partitions import INTERVAL, SYMBOL, found_symbols, symbols_of
@@ -27,6 +28,7 @@ from tv_etl.orchestration.resources import LakeResources
 from tv_etl.tradingview.errors import TradingViewError
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.printable import printable
+from tv_etl.tradingview.series import Series
 from tv_etl.watchlist.model import Group
 
 MATCHES_TRADINGVIEW = "matches_tradingview"
@@ -151,7 +153,8 @@ def _build_daily(group: Group, interval: str, lake: LakeResources) -> dg.AssetsD
             selected = context.has_partition_key or context.has_partition_key_range
             for symbol in context.partition_keys if selected else symbols_of(group, context.instance):
                 try:
-                    reports = list(_daily_reports(context, dg.AssetKey(name), store, symbol, interval))
+                    series = Series.of(symbol, interval)
+                    reports = list(_daily_reports(context, dg.AssetKey(name), store, series))
                 except Exception as error:  # whatever it is, it is this symbol's alone
                     failed[symbol] = f"{type(error).__name__}: {printable(str(error), 1_000)}"
                 else:
@@ -166,34 +169,35 @@ def _build_daily(group: Group, interval: str, lake: LakeResources) -> dg.AssetsD
 
 
 def _daily_reports(
-    context: dg.AssetExecutionContext, key: dg.AssetKey, store: BarStore, symbol: str, interval: str
+    context: dg.AssetExecutionContext, key: dg.AssetKey, store: BarStore, series: Series
 ) -> Iterator[Report]:
-    built = build_daily(store, symbol, interval)
+    built = build_daily(store, series)
     if context.selected_asset_keys:
         yield dg.AssetMaterialization(
-            asset_key=key, partition=symbol, metadata=_store_daily(store, symbol, interval, built)
+            asset_key=key, partition=series.symbol, metadata=_store_daily(store, series, built)
         )
     if context.selected_asset_check_keys:
-        yield _matches_tradingview(store, key, symbol, built)
+        yield _matches_tradingview(store, key, series.symbol, built)
 
 
-def build_daily(store: BarStore, symbol: str, interval: str) -> DailyBars:
-    """Build daily bars from what is stored of a symbol. Raises as `BarStore.read` does."""
-    width = Interval.parse(interval)
-    record = store.record(symbol, width)
+def build_daily(store: BarStore, series: Series) -> DailyBars:
+    """Build daily bars from what is stored of a finer series. Raises as `BarStore.read` does."""
+    return store.look(series, _daily_of)
+
+
+def _daily_of(stored: StoredSeries) -> DailyBars:
+    record = stored.record()
     # Those of a day, even where the minutes are of extended hours.
-    hours = record.trading_hours(_DAY)
+    hours = record.regular_hours
     if hours is None:
         return DailyBars(Bars.none(), ())
-    kept_out = store.quarantine(symbol, width)["timestamp"].cast("int64").to_numpy() // 1_000_000
-    return daily_bars(Bars.from_stored(store.read(symbol, width)), width, hours, record.asked, kept_out)
+    kept_out = stored.quarantine()["timestamp"].cast("int64").to_numpy() // 1_000_000
+    return daily_bars(stored.between(None, None), stored.series.interval, hours, record.asked, kept_out)
 
 
-def _store_daily(
-    store: BarStore, symbol: str, interval: str, built: DailyBars
-) -> dict[str, dg.MetadataValue | str | int]:
-    derived = daily_store(store, interval)
-    facts = {**store.record(symbol, interval).facts, "source": f"tv_etl from {interval}", "session": "regular"}
+def _store_daily(store: BarStore, series: Series, built: DailyBars) -> dict[str, dg.MetadataValue | str | int]:
+    derived, symbol = daily_store(store, series.interval.token), series.symbol
+    facts = {**store.record(*series).facts, "source": f"tv_etl from {series.interval}", "session": "regular"}
     table = built.bars.to_table()
     commit = derived.upsert(
         symbol,

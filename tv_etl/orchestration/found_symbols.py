@@ -12,6 +12,7 @@ from tv_etl.orchestration.resources import LakeResources
 from tv_etl.orchestration.schedules import job_name
 from tv_etl.tradingview.errors import ScannerError, SymbolError
 from tv_etl.tradingview.printable import printable
+from tv_etl.tradingview.series import Series
 from tv_etl.tradingview.symbols import check_symbol
 from tv_etl.watchlist.model import Group
 
@@ -47,7 +48,7 @@ def build_symbols_sensor(
             return dg.SensorResult(skip_reason=f"{len(found)} symbols found, none of them new")
         more = f" and {len(new) - SHOWN_SYMBOLS:,} more" if len(new) > SHOWN_SYMBOLS else ""
         context.log.info(f"{len(found)} symbols found, {len(new)} of them new: {', '.join(new[:SHOWN_SYMBOLS])}{more}")
-        keys = [partition_key(symbol, interval) for interval in group.intervals for symbol in new]
+        keys = [partition_key(Series.of(symbol, interval)) for interval in group.intervals for symbol in new]
         # Registered and requested in one result: a request for a partition that is not registered fails the tick.
         # The new ones are registered one after the other, so that they are one range.
         return dg.SensorResult(

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import dagster as dg
 
+from tv_etl.tradingview.series import Series
 from tv_etl.watchlist.model import Group
 
 SYMBOL = "symbol"
@@ -35,15 +36,15 @@ def symbols_of(group: Group, instance: dg.DagsterInstance) -> list[str]:
     return list(found_symbols(group).get_partition_keys(dynamic_partitions_store=instance))
 
 
-def partition_key(symbol: str, interval: str) -> str:
+def partition_key(series: Series) -> str:
     """The key of a series."""
-    return str(dg.MultiPartitionKey({INTERVAL: interval, SYMBOL: symbol}))
+    return str(dg.MultiPartitionKey({INTERVAL: series.interval.token, SYMBOL: series.symbol}))
 
 
-def series_of(key: str) -> tuple[str, str]:
-    """(symbol, interval token) of a partition key."""
+def series_of(key: str) -> Series:
+    """The series of a partition key."""
     interval, symbol = key.split("|", 1)
-    return symbol, interval
+    return Series.of(symbol, interval)
 
 
 def range_tags(keys: Iterable[str]) -> dict[str, str]:

@@ -6,20 +6,20 @@ where fetching stands still, nothing else would say so.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timezone
-from typing import Any, NamedTuple
+from typing import Any
 
 import dagster as dg
 
-from tv_etl.lake.coverage import closing, is_due
-from tv_etl.lake.record import SeriesRecord
+from tv_etl.lake.coverage import Coverage
 from tv_etl.lake.store import BarStore
 from tv_etl.orchestration.checks import CHECKS
 from tv_etl.orchestration.partitions import partition_key, range_tags, series_partitions, symbols_of
 from tv_etl.orchestration.resources import LakeResources
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.printable import printable
+from tv_etl.tradingview.series import Series
 from tv_etl.watchlist.model import Group
 
 _UNFINISHED = [
@@ -123,15 +123,17 @@ def _build_schedule(group: Group, interval: str, cron: str, lake: LakeResources)
             return _no_symbols(group)
         now = context.scheduled_execution_time.timestamp()
         width = Interval.parse(interval)
-        known = _read_records(context, lake.bar_store(context).store(), symbols, width, now)
-        due = [symbol for symbol, found in known.items() if found is None or found.is_due]
+        known = _read_coverage(
+            context, lake.bar_store(context).store(), [Series(symbol, width) for symbol in symbols], now
+        )
+        due = [series for series, found in known.items() if found is None or found.is_due]
         if not due:
-            return dg.SkipReason(_skip_reason(group, width, known, now))
+            return dg.SkipReason(_skip_reason(group, width, known.values()))
         busy = partitions_under_way(group, context.instance)
-        wanted = [symbol for symbol in due if partition_key(symbol, interval) not in busy]
+        wanted = [series.symbol for series in due if partition_key(series) not in busy]
         if not wanted:
             return dg.SkipReason(f"{len(due)} series are due at {interval}, and runs under way are fetching them all")
-        return _request(group, interval, symbols, wanted)
+        return _request(group, width, symbols, wanted)
 
     return increment
 
@@ -170,34 +172,24 @@ def _partitions_of(
     return keys[keys.index(start) : keys.index(end) + 1] if start in keys and end in keys else []
 
 
-class _Known(NamedTuple):
-    record: SeriesRecord
-    is_due: bool
-
-
-def _read_records(
-    context: dg.ScheduleEvaluationContext, store: BarStore, symbols: Sequence[str], width: Interval, now: float
-) -> dict[str, _Known | None]:
+def _read_coverage(
+    context: dg.ScheduleEvaluationContext, store: BarStore, series: Sequence[Series], now: float
+) -> dict[Series, Coverage | None]:
     """What is known of each series; None where it cannot be read, which the run that asks for it will report."""
-    found: dict[str, _Known | None] = {}
-    for symbol in symbols:
+    found: dict[Series, Coverage | None] = {}
+    for each in series:
         try:
-            record = store.record(symbol, width)
-            found[symbol] = _Known(record, is_due(record, width, now))
+            found[each] = Coverage(store.record(*each), now)
         except Exception as error:  # whatever it is, it is this series' alone
             text = printable(str(error), 1_000)
-            context.log.warning(f"{partition_key(symbol, width.token)}: {type(error).__name__}: {text}")
-            found[symbol] = None
+            context.log.warning(f"{partition_key(each)}: {type(error).__name__}: {text}")
+            found[each] = None
     return found
 
 
-def _skip_reason(group: Group, width: Interval, known: Mapping[str, _Known | None], now: float) -> str:
-    closes = [
-        found.next_close
-        for each in known.values()
-        if each is not None
-        and (found := closing(each.record, width, each.record.trading_hours(width), now)).next_close is not None
-    ]
+def _skip_reason(group: Group, width: Interval, known: Collection[Coverage | None]) -> str:
+    closings = [each.closing() for each in known if each is not None]
+    closes = [each.next_close for each in closings if each.next_close is not None]
     next_close = (
         f"at {datetime.fromtimestamp(min(closes), tz=timezone.utc):%Y-%m-%d %H:%M:%S}Z" if closes else "unknown"
     )
@@ -207,8 +199,8 @@ def _skip_reason(group: Group, width: Interval, known: Mapping[str, _Known | Non
     )
 
 
-def _request(group: Group, interval: str, symbols: Sequence[str], wanted: Sequence[str]) -> dg.RunRequest:
-    keys = [partition_key(symbol, interval) for symbol in wanted]
+def _request(group: Group, width: Interval, symbols: Sequence[str], wanted: Sequence[str]) -> dg.RunRequest:
+    keys = [partition_key(Series(symbol, width)) for symbol in wanted]
     first = symbols.index(wanted[0])
     if list(symbols[first : first + len(wanted)]) == list(wanted):
         return dg.RunRequest(tags=range_tags(keys))

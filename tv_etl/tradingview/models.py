@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from tv_etl.tradingview.intervals import Interval
+from tv_etl.tradingview.series import Series
 from tv_etl.tradingview.symbols import SeriesSettings, check_symbol
 
 # How far an answer reaches: to what was asked, to the start of history, or to the plan's window.
@@ -173,7 +174,8 @@ class StreamGap:
 class HistoryRequest:
     """One series and how much of it: the newest `bars_count` bars, or `start` <= open < `end`, or all there is.
 
-    `start` and `end` must be aware datetimes; `bars_count` counts back from `end` if both are given. Raises
+    `start` and `end` must be aware datetimes; `bars_count` counts back from `end` if both are given. With `up_to_now`
+    the answer holds the bars from `end` on as well, which come in any case. Raises
     SymbolError, IntervalError or ValueError on construction, before anything is sent.
     """
 
@@ -183,6 +185,7 @@ class HistoryRequest:
     end: datetime | None = None
     bars_count: int | None = None
     settings: SeriesSettings = field(default_factory=SeriesSettings)
+    up_to_now: bool = False
 
     def __post_init__(self) -> None:
         check_symbol(self.symbol)
@@ -204,8 +207,13 @@ class HistoryRequest:
         """The interval, parsed."""
         return Interval.parse(self.interval)
 
+    @property
+    def series(self) -> Series:
+        """The symbol at the interval."""
+        return Series(self.symbol, self.width)
+
     def __str__(self) -> str:
-        return f"{self.symbol} {self.width}"
+        return str(self.series)
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,8 @@ class SeriesPager:
         self._clock_s = now_s
         self._start_s = -math.inf if request.start is None else request.start.timestamp()
         self._end_s = math.inf if request.end is None else request.end.timestamp()
+        # From here on bars are left out of the answer.
+        self._cut_s = math.inf if request.up_to_now else self._end_s
         self._info = SymbolInfo({})
         self._requests = 0
         self._can_join = True
@@ -223,7 +225,7 @@ class SeriesPager:
             self._reach = self._reach_of(event.data_completed)
             if self._reach is None:
                 return self._request_more()
-            if math.isinf(self._newest_held) or self._newest_held >= self._end_s:
+            if math.isinf(self._newest_held) or self._newest_held >= self._cut_s:
                 self._finish()
             else:
                 self.wants_session = True
@@ -244,9 +246,9 @@ class SeriesPager:
 
     def _finish(self) -> None:
         moments = sorted(self._bars.rows)
-        moments = moments[bisect_left(moments, self._start_s) : bisect_left(moments, self._end_s)]
+        moments = moments[bisect_left(moments, self._start_s) : bisect_left(moments, self._cut_s)]
         if self.request.bars_count is not None:
-            moments = moments[-self.request.bars_count :]
+            moments = moments[max(0, bisect_left(moments, self._end_s) - self.request.bars_count) :]
         reach: Reach = "complete" if self._reach is None or self._is_satisfied() else self._reach
         longest_s = self.request.width.longest_s + (feed_delay_s(self._update_mode) or 0.0)
         forming_from = self._bars.forming_from(longest_s)
@@ -286,7 +288,7 @@ class SeriesPager:
             start = _FIRST_SECOND
         else:
             start = moments[0] if moments else math.inf
-        until = min(closed_until, self._end_s)
+        until = min(closed_until, self._cut_s)
         return (math.ceil(start), math.ceil(until)) if start < until else None
 
     def _wanted_count(self) -> int:

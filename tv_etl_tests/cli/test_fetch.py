@@ -20,13 +20,14 @@ from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.options import ServerOptions
 from tv_etl.market_server.server import serve_in_thread
 from tv_etl.tradingview.intervals import Interval
-from tv_etl.tradingview.models import HistoryRequest
+from tv_etl.tradingview.series import Series
 from tv_etl_tests.command import TV_ETL, call, on_terminal
 from tv_etl_tests.conftest import NOW
 from tv_etl_tests.lake_runs import FIRST, minute_rows, replay
 from tv_etl_tests.patience import HANG_S
 
 DAY = Interval.parse("1d")
+AAPL = Series("NASDAQ:AAPL", DAY)
 
 
 def rows_of(text: str) -> list[dict[str, str]]:
@@ -222,20 +223,20 @@ def test_times_are_read_with_and_without_zone() -> None:
 
 
 def test_one_more_bar_is_asked_for_only_where_one_may_be_forming() -> None:
-    assert FetchOptions(bars=5).request("NASDAQ:AAPL", DAY).bars_count == 6
-    assert FetchOptions(bars=5, with_forming=True).request("NASDAQ:AAPL", DAY).bars_count == 5
-    assert FetchOptions().request("NASDAQ:AAPL", DAY).bars_count is None
+    assert FetchOptions(bars=5).request(AAPL).bars_count == 6
+    assert FetchOptions(bars=5, with_forming=True).request(AAPL).bars_count == 5
+    assert FetchOptions().request(AAPL).bars_count is None
 
 
 def test_a_series_that_breaks_our_code_is_named_and_the_others_are_fetched(market_url: str) -> None:
     fetching = SeriesFetch(["NASDAQ:AAPL", "NYSE:JNJ"], [DAY], FetchOptions(bars=5), ws_url=market_url)
     written: dict[str, int] = {}
 
-    def put(request: HistoryRequest, bars: pa.Table) -> None:
-        if request.symbol == "NASDAQ:AAPL":
+    def put(series: Series, bars: pa.Table) -> None:
+        if series.symbol == "NASDAQ:AAPL":
             raise pa.ArrowInvalid("\x1b[31mout of range")
-        written[request.symbol] = bars.num_rows
+        written[series.symbol] = bars.num_rows
 
-    errors = {outcome.symbol: outcome.error for outcome in fetching.run(put, None)}
+    errors = {outcome.series.symbol: outcome.error for outcome in fetching.run(put, None)}
     assert errors == {"NASDAQ:AAPL": "not written: unexpected ArrowInvalid: \ufffd[31mout of range", "NYSE:JNJ": ""}
     assert written == {"NYSE:JNJ": 5}

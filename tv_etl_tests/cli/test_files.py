@@ -13,9 +13,9 @@ import pytest
 from tv_etl.cli.files import FORMATS, FileFormat, destination, one_file
 from tv_etl.tradingview.bar_schema import BAR_SCHEMA, LABELLED_SCHEMA
 from tv_etl.tradingview.errors import ExportError
-from tv_etl.tradingview.models import HistoryRequest
+from tv_etl.tradingview.series import Series
 
-AAPL, NDX = HistoryRequest("NASDAQ:AAPL", "1m"), HistoryRequest("INDEX:Ü&/A", "1d")
+AAPL, NDX = Series.of("NASDAQ:AAPL", "1m"), Series.of("INDEX:Ü&/A", "1d")
 TIMES = [datetime(2026, 11, 2, 14, minute, tzinfo=timezone.utc) for minute in (30, 31)]
 
 
@@ -36,7 +36,7 @@ def test_duckdb_and_polars_read_every_format_back_to_the_last_digit(form: FileFo
     path = tmp_path / f"bars.{form}"
     write(str(path))
     expected = [
-        (request.symbol, request.width.token, time, price, price, price, price, volume)
+        (request.symbol, request.interval.token, time, price, price, price, price, volume)
         for request, volumes in ((AAPL, [0.1, 2e9]), (NDX, [None, None]))
         for time, price, volume in zip(TIMES, [1 / 3, 1e-9], volumes, strict=True)
     ]

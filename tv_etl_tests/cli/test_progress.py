@@ -7,6 +7,7 @@ import pytest
 from tv_etl.cli.fetch import Outcome
 from tv_etl.cli.progress import show_progress
 from tv_etl.tradingview.intervals import Interval
+from tv_etl.tradingview.series import Series
 from tv_etl_tests.command import on_terminal
 
 
@@ -30,9 +31,9 @@ def test_bars_on_the_same_terminal_are_not_torn(market_url: str) -> None:
 def test_a_reason_is_one_bounded_line_and_no_command(capfd: pytest.CaptureFixture[str]) -> None:
     day = Interval.parse("1d")
     outcomes = [
-        Outcome("X:[red]A[/red]", day, error="\x1b]0;owned\x07[bold]no[/bold] " + "very " * 100_000),
-        Outcome("X:B", day, note="\x1b[31m:smile:"),
-        *(Outcome(f"X:S{number}", day, error="the same") for number in range(150)),
+        Outcome(Series("X:[red]A[/red]", day), error="\x1b]0;owned\x07[bold]no[/bold] " + "very " * 100_000),
+        Outcome(Series("X:B", day), note="\x1b[31m:smile:"),
+        *(Outcome(Series(f"X:S{number}", day), error="the same") for number in range(150)),
     ]
     assert show_progress(outcomes, len(outcomes)) == 151
     note, first, second = capfd.readouterr().err.splitlines()

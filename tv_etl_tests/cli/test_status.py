@@ -49,7 +49,7 @@ def test_the_most_urgent_series_come_first_and_damage_before_all(tmp_path: Path)
         stored(store, symbol, [NOW - timedelta(hours=hours, minutes=1)], NOW - timedelta(hours=hours))
     (tmp_path / ".tv_etl" / "1m" / "X%3ABAD" / "series.json").write_text("{}", encoding="utf-8")
     statuses = lake_status(store, NOW)
-    assert [status.symbol for status in statuses] == ["X:BAD", "X:LOST", "X:NEAR", "X:CALM"]
+    assert [status.series.symbol for status in statuses] == ["X:BAD", "X:LOST", "X:NEAR", "X:CALM"]
     bad, lost, near, calm = printed(statuses, NOW)[2:]
     assert "DamagedFileError" in bad
     assert lost.rstrip().endswith("in 0 h 00 min")

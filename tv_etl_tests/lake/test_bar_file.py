@@ -7,13 +7,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tv_etl.lake.bar_file import Footer, Owner, encode_bars, grows_larger, read_bars, read_footer
+from tv_etl.lake.bar_file import Footer, encode_bars, grows_larger, read_bars, read_footer
 from tv_etl.lake.bars import Bars
 from tv_etl.lake.errors import DamagedFileError, NewerFormatError
 from tv_etl.lake.sealed import TAIL_BYTES
 from tv_etl.tradingview.bar_schema import BAR_SCHEMA
+from tv_etl.tradingview.series import Series
 
-AAPL = Owner("NASDAQ:AAPL", "1m")
+AAPL = Series.of("NASDAQ:AAPL", "1m")
 FACTS = {"source": "tradingview", "adjustment": "splits"}
 
 
@@ -22,13 +23,13 @@ def some_bars(count: int) -> Bars:
     return Bars(1_760_000_000 + 60 * np.arange(count), prices, np.arange(count) % 7 != 0).between(None, None)
 
 
-def bars_in(path: Path, owner: Owner) -> Bars:
-    return read_bars(path.read_bytes(), str(path), owner)
+def bars_in(path: Path, series: Series) -> Bars:
+    return read_bars(path.read_bytes(), str(path), series)
 
 
-def footer_of(path: Path, owner: Owner) -> Footer:
+def footer_of(path: Path, series: Series) -> Footer:
     content = path.read_bytes()
-    return read_footer(content[-TAIL_BYTES:], len(content), str(path), owner)
+    return read_footer(content[-TAIL_BYTES:], len(content), str(path), series)
 
 
 @pytest.fixture
@@ -134,7 +135,7 @@ def test_no_flipped_bit_gives_other_bars(path: Path) -> None:
 def test_a_file_of_another_series_is_damage(path: Path) -> None:
     for read in (bars_in, footer_of):
         with pytest.raises(DamagedFileError, match="holds the bars of 'NASDAQ:AAPL' '1m'"):
-            read(path, Owner("NASDAQ:MSFT", "1m"))
+            read(path, Series.of("NASDAQ:MSFT", "1m"))
 
 
 def test_a_foreign_file_is_damage(path: Path) -> None:

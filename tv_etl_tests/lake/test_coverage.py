@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tv_etl.lake.coverage import Coverage, coverage, loss_deadline, overlap_start
+from tv_etl.lake.bars import Bars
+from tv_etl.lake.coverage import Coverage, Gap
 from tv_etl.lake.record import SeriesRecord, Window
 from tv_etl.lake.spans import merged
 from tv_etl.lake.store import BarStore
 from tv_etl.tradingview.bar_schema import BAR_SCHEMA
-from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.models import ASSUMED_WINDOW_BARS
+from tv_etl.tradingview.series import Series
 
 OPEN = datetime(2026, 11, 18, 14, 30, tzinfo=timezone.utc)  # 09:30 in New York
 HOURS = {"session": "0930-1600", "timezone": "America/New_York", "session_holidays": "20261126"}
@@ -52,21 +53,24 @@ def store(tmp_path: Path) -> BarStore:
 
 
 def measured(store: BarStore, interval: str = "1m", now: datetime = OPEN + timedelta(days=30)) -> Coverage:
-    return coverage(store, "NASDAQ:AAPL", interval, now)
+    return Coverage(store.record("NASDAQ:AAPL", interval), now.timestamp())
+
+
+def gaps(store: BarStore, interval: str = "1m") -> list[Gap]:
+    stored = Bars.from_stored(store.read("NASDAQ:AAPL", interval)).times
+    return measured(store, interval).gaps(stored)
 
 
 def test_a_whole_day_is_complete(store: BarStore) -> None:
     store.upsert("NASDAQ:AAPL", "1m", minutes(*range(390), hours=HOURS))
-    found = measured(store)
-    assert (found.is_known, found.expected.size, found.missing, found.ratio, found.gaps()) == (True, 390, 0, 1.0, [])
+    assert (store.record("NASDAQ:AAPL", "1m").ratio, gaps(store)) == (1.0, [])
 
 
 def test_the_night_is_no_gap_and_a_missing_run_is_one(store: BarStore) -> None:
     day = 24 * 60
     store.upsert("NASDAQ:AAPL", "1m", minutes(388, 389, day, day + 1, day + 5, hours=HOURS))
-    found = measured(store)
-    assert (found.expected.size, found.missing) == (8, 3)
-    [gap] = found.gaps()
+    assert store.record("NASDAQ:AAPL", "1m").ratio == 1 - 3 / 8
+    [gap] = gaps(store)
     assert (gap.bars, gap.sessions, gap.confirmed) == (3, 0, False)
     assert (gap.first, gap.last) == (OPEN + timedelta(days=1, minutes=2), OPEN + timedelta(days=1, minutes=4))
 
@@ -74,7 +78,7 @@ def test_the_night_is_no_gap_and_a_missing_run_is_one(store: BarStore) -> None:
 def test_a_missing_minute_is_told_apart_from_a_missing_session(store: BarStore) -> None:
     day = 24 * 60
     store.upsert("NASDAQ:AAPL", "1m", minutes(*range(100), *range(101, 390), 2 * day, hours=HOURS))
-    minute, session = measured(store).gaps()
+    minute, session = gaps(store)
     assert (minute.bars, minute.sessions) == (1, 0)
     assert (session.bars, session.sessions) == (390, 1)
 
@@ -82,11 +86,9 @@ def test_a_missing_minute_is_told_apart_from_a_missing_session(store: BarStore) 
 def test_what_the_server_had_not_is_told_apart_from_what_nobody_asked(store: BarStore) -> None:
     store.upsert("NASDAQ:AAPL", "1m", minutes(0, 1, 4, 8, hours=HOURS, asked=(0, 5)))
     store.upsert("NASDAQ:AAPL", "1m", minutes(20, hours=HOURS, asked=(20, 21)))
+    assert [(gap.bars, gap.confirmed) for gap in gaps(store)] == [(2, True), (3, False), (11, False)]
     found = measured(store, now=OPEN + timedelta(minutes=25))
-    assert [(gap.bars, gap.confirmed) for gap in found.gaps()] == [(2, True), (3, False), (11, False)]
-    [empty] = found.confirmed_empty()
-    assert (empty.first, empty.bars) == (OPEN.timestamp() + 120, 2)
-    assert [(moment(start), moment(end)) for start, end in found.never_asked()] == [
+    assert [(moment(start), moment(end)) for start, end in found.unasked()] == [
         (OPEN + timedelta(minutes=5), OPEN + timedelta(minutes=20)),
         (OPEN + timedelta(minutes=21), OPEN + timedelta(minutes=24, seconds=1)),  # what has closed by now
     ]
@@ -94,27 +96,27 @@ def test_what_the_server_had_not_is_told_apart_from_what_nobody_asked(store: Bar
 
 def test_the_night_need_not_be_asked_for(store: BarStore) -> None:
     store.upsert("NASDAQ:AAPL", "1m", minutes(389, hours=HOURS, asked=(389, 390)))
-    assert measured(store, now=OPEN + timedelta(hours=20)).never_asked() == []
-    assert measured(store, now=OPEN + timedelta(days=1, minutes=3)).never_asked() != []
+    assert measured(store, now=OPEN + timedelta(hours=20)).unasked() == []
+    assert measured(store, now=OPEN + timedelta(days=1, minutes=3)).unasked() != []
 
 
 def test_without_trading_hours_nothing_is_claimed(store: BarStore) -> None:
-    assert not measured(store).is_known
+    assert (store.record("NASDAQ:AAPL", "1m").ratio, gaps(store)) == (None, [])
     store.upsert("NASDAQ:AAPL", "1m", minutes(0, 5))
-    assert not measured(store).is_known
+    assert (store.record("NASDAQ:AAPL", "1m").ratio, gaps(store)) == (None, [])
 
 
 def test_hours_that_nobody_can_read_are_unknown_and_break_nothing(store: BarStore) -> None:
     store.upsert("NASDAQ:AAPL", "1m", minutes(0, 5, hours={"session": "whenever", "timezone": "America/New_York"}))
-    assert not measured(store).is_known
+    assert (store.record("NASDAQ:AAPL", "1m").ratio, gaps(store)) == (None, [])
 
 
 def test_a_width_without_a_fixed_place_in_time_is_unknown(store: BarStore) -> None:
     store.upsert("NASDAQ:AAPL", "2d", minutes(0, 2 * 24 * 60, hours=HOURS, asked=(0, 5 * 24 * 60)))
     found = measured(store, "2d")
-    assert not found.is_known
+    assert (found.record.ratio, gaps(store, "2d")) == (None, [])
     assert found.loss_deadline() is None
-    assert found.never_asked() != []
+    assert found.unasked() != []
 
 
 # --- the loss deadline ----------------------------------------------------------------------------------------
@@ -175,8 +177,8 @@ def test_the_deadline_is_when_a_server_with_such_a_window_forgets(
     start = int(OPEN.timestamp())
     spans = tuple(merged((start + 60 * first, start + 60 * (first + length)) for first, length in asked))
     now = max(start + 60 * later, spans[-1][1])
-    record = SeriesRecord({}, spans, Window(window, start))
-    found = loss_deadline(record, Interval.parse("1m"), None, now)
+    record = SeriesRecord(Series.of("NASDAQ:AAPL", "1m"), {}, spans, Window(window, start))
+    found = Coverage(record, now).loss_deadline()
 
     def served(at: int) -> set[int]:
         newest = at // 60 * 60
@@ -192,22 +194,3 @@ def test_the_deadline_is_when_a_server_with_such_a_window_forgets(
         at += 60 - at % 60
     assert found is not None
     assert found.timestamp() == at
-
-
-@pytest.mark.parametrize(
-    ("interval", "hours", "minute", "expected"),
-    [
-        ("1m", HOURS, 100, OPEN - timedelta(days=1) + timedelta(minutes=389)),  # the last minute of the day before
-        ("1m", HOURS, 0, OPEN - timedelta(days=1) + timedelta(minutes=389)),
-        ("1m", {"session": "24x7"}, 100, OPEN + timedelta(minutes=95)),  # days without a break between them
-        ("1m", {"session": "1700-1700", "timezone": "America/New_York"}, 100, OPEN + timedelta(minutes=95)),
-        ("1d", HOURS, 0, OPEN - timedelta(days=5)),
-        ("1m", None, 100, OPEN + timedelta(minutes=95)),
-    ],
-)
-def test_an_increment_is_compared_back_to_the_day_before(
-    store: BarStore, interval: str, hours: dict[str, str] | None, minute: int, expected: datetime
-) -> None:
-    store.upsert("NASDAQ:AAPL", interval, minutes(0, minute, hours=hours))
-    watermark = OPEN + timedelta(minutes=minute)
-    assert overlap_start(store, "NASDAQ:AAPL", Interval.parse(interval), watermark, 5) == expected

@@ -16,15 +16,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tv_etl.lake.coverage import coverage, overlap_start
-from tv_etl.lake.errors import ReadjustedError
+from tv_etl.collect.ask import Ask, Want, ask, backfill, increment, refetch
+from tv_etl.collect.entry import enter_answer
+from tv_etl.lake.bars import Bars
+from tv_etl.lake.coverage import Coverage
 from tv_etl.lake.readjustment import MIN_BARS
 from tv_etl.lake.store import BarStore
 from tv_etl.tradingview.bar_schema import BAR_SCHEMA
 from tv_etl.tradingview.intervals import Interval
+from tv_etl.tradingview.moments import utc
+from tv_etl.tradingview.series import Series
+from tv_etl.tradingview.symbols import SeriesSettings
 from tv_etl.tradingview.trading_hours import TradingHours
 
 SYMBOL, MINUTE = "X:Y", Interval.parse("1m")
+SERIES, SETTINGS = Series(SYMBOL, MINUTE), SeriesSettings()
 HOURS = {"session": "0900-1000,1100-1200", "timezone": "Etc/UTC"}
 START = int(datetime(2026, 11, 16, tzinfo=timezone.utc).timestamp())  # a Monday
 OPENS = TradingHours("0900-1000,1100-1200", "Etc/UTC").expected_between(MINUTE, START, START + 12 * 86_400).tolist()
@@ -56,24 +62,25 @@ class Market:
         prices = (opened, max(opened, closed) + 1, min(opened, closed) - 1, closed)
         return (*(round(price * ratio, 4) for price in prices), round(10_000 / ratio))
 
-    def fetch(self, start: int, end: int, dice: random.Random) -> pa.Table:
-        """The closed bars of a range as a fetch brings them: some twice, in any order."""
+    def fetch(self, start: int, dice: random.Random) -> pa.Table:
+        """The closed bars up to now as a fetch brings them: some twice, in any order."""
         closed = [moment for moment in self.traded if moment + 60 <= self.now]
         served = closed[-WINDOW:]
         is_limited = len(closed) > WINDOW and start < served[0]
-        rows = [moment for moment in served if start <= moment < end]
+        rows = [moment for moment in served if start <= moment]
         rows += dice.sample(rows, min(3, len(rows)))
         dice.shuffle(rows)
         facts: dict[str, Any] = {"forming_from": "", "trading_hours": json.dumps(HOURS)}
         facts["asked_from"] = served[0] if is_limited else start
-        facts["asked_until"] = min(end, self.now - 59)
+        facts["asked_until"] = self.now - 59
         if is_limited:
             facts["window_bars"], facts["window_from"] = WINDOW, served[0]
         columns = [pa.array([moment * 1_000_000 for moment in rows]).cast(BAR_SCHEMA.field(0).type)]
         columns += [pa.array(column, pa.float64()) for column in zip(*map(self.values, rows), strict=True)] or [
             pa.array([], pa.float64())
         ] * 5
-        schema = BAR_SCHEMA.with_metadata({f"tv_etl.{key}": str(value) for key, value in facts.items()})
+        metadata = {f"tv_etl.{key}": str(value) for key, value in facts.items()}
+        schema = BAR_SCHEMA.with_metadata({**metadata, "fetch.rejected": "0"})
         return pa.Table.from_arrays(columns, schema=schema)
 
 
@@ -89,23 +96,19 @@ class Lake:
         self.revised: list[int] = []
         self.basis: dict[int, int] = {}  # how many splits the values of a bar know of
 
-    def increment(self) -> None:
-        watermark = self.store.watermark(SYMBOL, MINUTE)
-        start = START
-        if watermark is not None:
-            start = int(overlap_start(self.store, SYMBOL, MINUTE, watermark, 5).timestamp())
-        self.fetch(start, self.market.now)
-
-    def fetch(self, start: int, end: int) -> None:
-        table = self.market.fetch(start, end, self.dice)
-        first = self.store.summary(SYMBOL, MINUTE).first
-        if first is not None and not self.store.agrees(SYMBOL, MINUTE, table):
-            table = self.market.fetch(min(start, int(first.timestamp())), self.market.now, self.dice)
-        self._judge(table)
-        try:
-            self.store.upsert(SYMBOL, MINUTE, table)
-        except ReadjustedError as error:
-            pytest.fail(str(error))
+    def collect(self, want: Want) -> None:
+        asked = self.store.look(SERIES, lambda stored: ask(stored, want, self.market.now))
+        for _ in range(3):
+            if asked is None:
+                return
+            start = asked.request.start
+            table = self.market.fetch(START if start is None else int(start.timestamp()), self.dice)
+            entered = enter_answer(self.store, asked, table)
+            if not isinstance(entered, Ask):
+                self._judge(table)
+                return
+            asked = entered
+        pytest.fail(f"{asked} does not join either")
 
     def _judge(self, table: pa.Table) -> None:
         times = sorted({moment.timestamp() for moment in table["timestamp"].to_pylist()})
@@ -136,19 +139,20 @@ class Lake:
         stored = {int(row["timestamp"].timestamp()): tuple(row.values())[1:] for row in rows}
         assert sorted(stored) == sorted(self.model)
         assert all(close(stored[moment], values) for moment, values in self.model.items())
-        found = coverage(self.store, SYMBOL, MINUTE, datetime.fromtimestamp(self.market.now, timezone.utc))
+        found = Coverage(self.store.record(*SERIES), self.market.now)
+        gaps = found.gaps(Bars.from_stored(self.store.read(*SERIES)).times)
         expected = [moment for moment in OPENS if min(stored) <= moment <= max(stored)] if stored else []
         missing = [moment for moment in expected if moment not in stored]
-        assert sum(gap.bars for gap in found.gaps()) == len(missing)
-        for gap in found.gaps():
+        assert sum(gap.bars for gap in gaps) == len(missing)
+        for gap in gaps:
             inside = [moment for moment in OPENS if gap.first.timestamp() <= moment <= gap.last.timestamp()]
             assert set(inside) <= set(missing)
             assert gap.confirmed == (set(inside) <= self.asked)
-        empty = {each for run in found.confirmed_empty() for each in OPENS if run.first <= each <= run.last}
-        assert empty == {moment for moment in missing if moment in self.asked}
-        assert all(moment not in self.market.prices for moment in empty), "the market had no such bar"
         record = found.record
-        assert (record.rows, record.gaps) == (len(stored), len(found.gaps()))
+        empty = [moment for moment in missing if any(start <= moment < end for start, end in record.asked)]
+        assert empty == [moment for moment in missing if moment in self.asked]
+        assert all(moment not in self.market.prices for moment in empty), "the market had no such bar"
+        assert (record.rows, record.gaps) == (len(stored), len(gaps))
         revised = [int(moment.timestamp()) for moment in self.store.revisions(SYMBOL, MINUTE)["timestamp"].to_pylist()]
         assert revised == self.revised
         assert record.revisions == len(revised)
@@ -179,10 +183,11 @@ def test_the_lake_ends_with_the_markets_bars_gaps_and_revisions(seed: int, steps
             if step == "wait":
                 market.now += 60 * number
             elif step == "increment":
-                lake.increment()
+                lake.collect(increment(SETTINGS, None))
             elif step == "backfill":
                 start = START + number % (market.now - START)
-                lake.fetch(start, start + 3_600 * (1 + number % 30))
+                end = start + 3_600 * (1 + number % 30)
+                lake.collect(backfill(SETTINGS, utc(start), utc(end)) if number % 2 else refetch(SETTINGS, utc(start)))
             elif step == "correct" and lake.model:
                 moment = sorted(lake.model)[-1 - number % min(len(lake.model), 8)]
                 market.corrected[moment] = market.corrected.get(moment, 0.0) + 0.5

@@ -5,20 +5,21 @@ import json
 import numpy as np
 import pytest
 
-from tv_etl.lake.bar_file import Owner
 from tv_etl.lake.bars import Bars
 from tv_etl.lake.errors import DamagedFileError, NewerFormatError
 from tv_etl.lake.readjustment import Readjustment
 from tv_etl.lake.record import FoundReadjustment, Period, SeriesRecord, Window
 from tv_etl.tradingview.intervals import Interval
+from tv_etl.tradingview.series import Series
 from tv_etl.tradingview.trading_hours import TradingHours
 
-AAPL = Owner("NASDAQ:AAPL", "1m")
+AAPL = Series.of("NASDAQ:AAPL", "1m")
 PATH = "series.json"
 MINUTE = Interval.parse("1m")
 HOURS = TradingHours("0930-1600", "America/New_York")
 OPEN = 1_795_012_200  # Wednesday, 2026-11-18 09:30 in New York
 RECORD = SeriesRecord(
+    AAPL,
     facts={"source": "tradingview", "session": "regular", "trading_hours": '{"session": "0930-1600"}'},
     asked=((-62_135_596_800, 1_700_000_000), (1_790_000_000, 1_790_000_060)),
     window=Window(5_000, 1_780_000_000),
@@ -35,13 +36,15 @@ def minutes(*offsets: int) -> Bars:
 
 
 def test_what_is_written_is_read_back() -> None:
-    assert SeriesRecord.decode(RECORD.encode(AAPL), PATH, AAPL) == RECORD
-    assert SeriesRecord.decode(SeriesRecord().encode(AAPL), PATH, AAPL) == SeriesRecord()
+    assert SeriesRecord.decode(RECORD.encode(), PATH, AAPL) == RECORD
+    assert SeriesRecord.decode(SeriesRecord(AAPL).encode(), PATH, AAPL) == SeriesRecord(AAPL)
 
 
 def test_a_record_of_facts_alone_is_read() -> None:
     content = {"schema_version": 1, "symbol": "NASDAQ:AAPL", "interval": "1m", "facts": {"source": "tradingview"}}
-    assert SeriesRecord.decode(json.dumps(content).encode(), PATH, AAPL) == SeriesRecord({"source": "tradingview"})
+    assert SeriesRecord.decode(json.dumps(content).encode(), PATH, AAPL) == SeriesRecord(
+        AAPL, {"source": "tradingview"}
+    )
 
 
 @pytest.mark.parametrize(
@@ -50,7 +53,7 @@ def test_a_record_of_facts_alone_is_read() -> None:
      {"readjustments": [{"ratio": 1.0}]}, {"symbol": "NASDAQ:MSFT"}],
 )  # fmt: skip
 def test_a_record_that_is_none_is_damage(change: dict[str, object]) -> None:
-    content = json.loads(RECORD.encode(AAPL)) | change
+    content = json.loads(RECORD.encode()) | change
     with pytest.raises(DamagedFileError, match=r"series\.json"):
         SeriesRecord.decode(json.dumps(content).encode(), PATH, AAPL)
 
@@ -65,16 +68,18 @@ def test_the_hours_of_a_day_are_the_regular_sessions() -> None:
         "session": "0400-2000", "timezone": "America/New_York", "subsession_id": "extended",
         "subsessions": [{"id": "regular", "session": "0930-1600"}, {"id": "extended", "session": "0400-2000"}],
     })  # fmt: skip
-    record = SeriesRecord({"trading_hours": hours, "session": "extended"})
-    of_minutes, of_days = (record.trading_hours(Interval.parse(each)) for each in ("1m", "1d"))
-    assert of_minutes is not None
-    assert of_days is not None
-    assert (of_minutes.session, of_days.session) == ("0400-2000", "0930-1600")
+    facts = {"trading_hours": hours, "session": "extended"}
+    minutes, days = (SeriesRecord(Series.of("NASDAQ:AAPL", each), facts) for each in ("1m", "1d"))
+    assert minutes.hours is not None
+    assert minutes.hours.session == "0400-2000"
+    assert minutes.regular_hours is not None
+    assert minutes.regular_hours.session == "0930-1600"
+    assert days.hours == minutes.regular_hours
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"session": "whenever"}', "7"])
 def test_hours_that_nobody_can_read_are_not_known(text: str) -> None:
-    assert SeriesRecord({"trading_hours": text}).trading_hours(MINUTE) is None
+    assert SeriesRecord(AAPL, {"trading_hours": text}).hours is None
 
 
 def test_a_period_is_judged_by_its_hours() -> None:

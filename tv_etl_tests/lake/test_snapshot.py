@@ -6,14 +6,13 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from tv_etl.lake.bar_file import Owner
 from tv_etl.lake.errors import DamagedFileError
-from tv_etl.lake.series import SeriesPlace
+from tv_etl.lake.place import SeriesPlace
 from tv_etl.lake.snapshot import StoredSeries
 from tv_etl.lake.storage.directory import DirectoryStorage
 from tv_etl.lake.store import BarStore
 from tv_etl.tradingview.bar_schema import BAR_SCHEMA
-from tv_etl.tradingview.intervals import Interval
+from tv_etl.tradingview.series import Series
 from tv_etl_tests.patience import HANG_S
 
 MIDNIGHT = datetime(2026, 11, 1, tzinfo=timezone.utc)
@@ -24,7 +23,7 @@ def series(tmp_path: Path) -> SeriesPlace:
     columns = {"timestamp": [MIDNIGHT], **{name: [1.0] for name in BAR_SCHEMA.names[1:]}}
     facts = {"tv_etl.forming_from": "", "tv_etl.currency": "USD", "tv_etl.trading_hours": "?"}
     BarStore(tmp_path).upsert("X", "1m", pa.table(columns, schema=BAR_SCHEMA.with_metadata(facts)))
-    return SeriesPlace(Owner("X", "1m"), Interval.parse("1m"), "X", DirectoryStorage(tmp_path, lock_timeout_s=HANG_S))
+    return SeriesPlace(Series.of("X", "1m"), "X", DirectoryStorage(tmp_path, lock_timeout_s=HANG_S))
 
 
 def stored(series: SeriesPlace) -> StoredSeries:

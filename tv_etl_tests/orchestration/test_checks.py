@@ -20,6 +20,7 @@ from tv_etl.orchestration.build import build_definitions
 from tv_etl.orchestration.checks import CHECKS, LastCommit, evaluate, evaluate_stored
 from tv_etl.orchestration.partitions import range_tags, series_partitions
 from tv_etl.tradingview.bar_schema import BAR_SCHEMA
+from tv_etl.tradingview.series import Series
 from tv_etl.watchlist.model import Group, Watchlist
 from tv_etl_tests.lake_runs import FIRST, QUIET, materializations, minute_rows, replay, run
 from tv_etl_tests.yardstick import cpu_ratio
@@ -33,7 +34,11 @@ DAY = 86_400
 PERIOD = Period(390, OPEN, OPEN + 389 * 60, 9_000, OPEN, OPEN + 390 * 60, expected=390)
 # A whole day of minutes, stored after its close.
 WHOLE = SeriesRecord(
-    {"trading_hours": NYSE}, ((OPEN, OPEN + 390 * 60),), Window(5_000, OPEN - 20 * DAY), periods={"2026-11": PERIOD}
+    Series.of("NASDAQ:AAPL", "1m"),
+    {"trading_hours": NYSE},
+    ((OPEN, OPEN + 390 * 60),),
+    Window(5_000, OPEN - 20 * DAY),
+    periods={"2026-11": PERIOD},
 )
 
 
@@ -52,7 +57,7 @@ def judged(tmp_path: Path, record: SeriesRecord, now: float, last: LastCommit | 
     """Evaluations of AAPL's minutes by name, as its record says."""
     group = Group(symbols=["NASDAQ:AAPL"], intervals=["1m"])
     store = BarStore(tmp_path / "empty")
-    found = evaluate(store, group, "NASDAQ:AAPL", "1m", now=now, record=record, last=last or LastCommit())
+    found = evaluate(store, group, record, now=now, last=last or LastCommit())
     assert tuple(each.check_name for each in found) == CHECKS
     return {each.check_name: each for each in found}
 
@@ -286,7 +291,9 @@ def test_files_in_the_wrong_period_are_out_of_order(tmp_path: Path) -> None:
 
 def test_a_series_never_stored_is_judged_without_an_error(tmp_path: Path) -> None:
     group = Group(symbols=["NASDAQ:AAPL"], intervals=["1m"])
-    found = evaluate_stored(BarStore(tmp_path), group, "NASDAQ:AAPL", "1m", now=float(OPEN), last=LastCommit())
+    found = evaluate_stored(
+        BarStore(tmp_path), group, Series.of("NASDAQ:AAPL", "1m"), now=float(OPEN), last=LastCommit()
+    )
     assert [each.check_name for each in found if not each.passed] == ["fresh"]
 
 
@@ -299,6 +306,6 @@ def test_all_checks_of_a_partition_cost_a_few_milliseconds(tmp_path: Path) -> No
             # Every series is fetched at a moment of its own.
             record = replace(WHOLE, asked=((OPEN, OPEN + 390 * 60 + number),))
             now = OPEN + 391 * 60.0 + number
-            evaluate(store, group, "NASDAQ:AAPL", "1m", now=now, record=record, last=LastCommit())
+            evaluate(store, group, record, now=now, last=LastCommit())
 
     assert cpu_ratio(judge) / 200 < 0.5

@@ -19,6 +19,7 @@ from tv_etl.orchestration.resources import BarStoreResource
 from tv_etl.orchestration.schedules import build_schedules
 from tv_etl.tradingview.errors import ScannerError
 from tv_etl.tradingview.loop_thread import LoopThread
+from tv_etl.tradingview.series import Series
 from tv_etl.watchlist.model import Group, Watchlist
 from tv_etl_tests.tradingview.lying_screener import Liar, page
 
@@ -76,7 +77,7 @@ def test_found_symbols_are_registered_and_fetched_in_one_run(
         instance=instance, tags=request.tags, run_config=QUIET, raise_on_error=False
     )
     assert run.success
-    keys = {partition_key(symbol, interval) for symbol in CRYPTO[:2] for interval in ("1d", "1h")}
+    keys = {partition_key(Series.of(symbol, interval)) for symbol in CRYPTO[:2] for interval in ("1d", "1h")}
     assert instance.get_materialized_partitions(dg.AssetKey("crypto")) == keys
     assert BarStore(tmp_path).read("BINANCE:ETHUSDT", "1h").num_rows == 19
 
@@ -88,7 +89,7 @@ def test_only_what_is_new_is_requested_and_nothing_is_ever_removed(
     more = group_of(4)
     (request,) = tick(instance, market_server.http_url, more)[1].run_requests
     assert selected(instance, more, request.tags) == [
-        partition_key(symbol, interval) for interval in ("1d", "1h") for symbol in CRYPTO[2:]
+        partition_key(Series.of(symbol, interval)) for interval in ("1d", "1h") for symbol in CRYPTO[2:]
     ]
     for group in (more, group_of(1)):
         _, result = tick(instance, market_server.http_url, group)
@@ -156,7 +157,7 @@ def test_schedules_follow_the_symbols_that_were_found(
     assert "crypto_symbols has found none" in str(evaluate().skip_message)
     tick(instance, market_server.http_url, group)
     (request,) = evaluate().run_requests
-    assert selected(instance, group, request.tags) == [partition_key(symbol, "1d") for symbol in CRYPTO[:3]]
+    assert selected(instance, group, request.tags) == [partition_key(Series.of(symbol, "1d")) for symbol in CRYPTO[:3]]
 
 
 def test_some_series_of_what_was_found_can_be_fetched_alone(

@@ -35,6 +35,7 @@ from tv_etl.tradingview.bar_schema import BAR_SCHEMA
 from tv_etl.tradingview.errors import IntervalError
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.moments import utc
+from tv_etl.tradingview.series import Series
 
 PANEL_SCHEMA = pa.schema([pa.field("symbol", pa.string(), nullable=False), *BAR_SCHEMA])
 
@@ -84,14 +85,14 @@ def refresh_panel(store: BarStore, interval: str | Interval) -> PanelRefresh:
         raise ValueError(f"{store.base}: a panel is kept in a directory of this host only")
     group = FileGroup(Path(store.base), Path(store.base) / ".tv_etl" / "panel" / width.token, "sources.json")
     record = group.head
-    symbols = [symbol for symbol, each in store.series() if each == width]
-    if not symbols and not record.exists():
+    members = [each for each in store.series() if each.interval == width]
+    if not members and not record.exists():
         return PanelRefresh((), 0)
     written: list[Path] = []
     while True:
         with group.writing() as transaction:
             known = _read_sources(record)
-            files = _current_files(store, symbols, width, known)
+            files = _current_files(store, members, known)
             digests = _digests(files)
             stale = [
                 period
@@ -106,7 +107,7 @@ def refresh_panel(store: BarStore, interval: str | Interval) -> PanelRefresh:
             # One a transaction: of what was made before a kill nothing is made again.
             period = stale[0]
             target = _file(store, width, period)
-            content = encode_sealed_groups(_row_groups(store, symbols, width, period), PANEL_SCHEMA, **_FORMAT)
+            content = encode_sealed_groups(_row_groups(store, members, width, period), PANEL_SCHEMA, **_FORMAT)
             panels = {**known.panels, period: digests.get(period, "")}
             transaction.stage(target, content)
             transaction.stage(record, _encode_sources(_Sources(files, panels)))
@@ -122,12 +123,12 @@ def _existing(store: BarStore, width: Interval) -> list[str]:
     return [path.stem for path in (Path(store.base) / "panel" / f"interval={width.token}").glob("*.parquet")]
 
 
-def _row_groups(store: BarStore, symbols: list[str], width: Interval, period: str) -> Iterator[pa.Table]:
+def _row_groups(store: BarStore, members: list[Series], width: Interval, period: str) -> Iterator[pa.Table]:
     unit = _unit(width)
     first = np.datetime64(period, unit)
     edges = (first, first + np.timedelta64(1, unit))
     start, end = (utc(int(edge.astype("datetime64[s]").astype(np.int64))) for edge in edges)
-    parts = {symbol: store.read(symbol, width, start, end) for symbol in symbols}
+    parts = {series.symbol: store.read(*series, start, end) for series in members}
     bars = pa.concat_tables([BAR_SCHEMA.empty_table(), *parts.values()])
     names, owners = (
         pa.array(parts, pa.string()),
@@ -143,10 +144,10 @@ def _row_groups(store: BarStore, symbols: list[str], width: Interval, period: st
             begun = end_of_day
 
 
-def _current_files(store: BarStore, symbols: list[str], width: Interval, known: _Sources) -> dict[str, _Source]:
+def _current_files(store: BarStore, members: list[Series], known: _Sources) -> dict[str, _Source]:
     found = {}
-    for symbol in symbols:
-        directory = Path(store.base) / data_directory(width.token, path_segment(symbol))
+    for series in members:
+        directory = Path(store.base) / data_directory(series.interval.token, path_segment(series.symbol))
         try:
             with os.scandir(directory) as entries:
                 states = {Path(each.name).stem: each.stat() for each in entries}
@@ -154,19 +155,20 @@ def _current_files(store: BarStore, symbols: list[str], width: Interval, known: 
             raise StoreReadError(directory, error.strerror or str(error)) from error
         for name, status in sorted(states.items()):
             state = f"{status.st_size} {status.st_mtime_ns} {status.st_ino}"
-            before = known.files.get(f"{symbol} {name}")
+            before = known.files.get(f"{series.symbol} {name}")
             is_same = before is not None and before.state == state
-            parts = before.parts if before is not None and is_same else _parts(store, symbol, width, name, state)
-            found[f"{symbol} {name}"] = _Source(state, parts)
+            parts = before.parts if before is not None and is_same else _parts(store, series, name, state)
+            found[f"{series.symbol} {name}"] = _Source(state, parts)
     return found
 
 
-def _parts(store: BarStore, symbol: str, width: Interval, name: str, state: str) -> dict[str, str]:
+def _parts(store: BarStore, series: Series, name: str, state: str) -> dict[str, str]:
     """Of each panel file the version of what the file holds of its time."""
+    width = series.interval
     if width.seconds < 300:  # a file of the lake spans no more than one of the panel
         return {name[: len("2026-11")]: state}
     start, end = (None if each is None else utc(each) for each in period_range(name, width))
-    bars = Bars.from_stored(store.read(symbol, width, start, end))
+    bars = Bars.from_stored(store.read(*series, start, end))
     labels = np.datetime_as_string(bars.times.astype("datetime64[s]").astype(f"datetime64[{_unit(width)}]"))
     return {label: _hash(part.times, part.values, part.has_volume) for label, part in bars.split(labels)}
 

@@ -17,6 +17,7 @@ from tv_etl.market_server.testing import MarketOptions, RunningMarket, running_m
 from tv_etl.tradingview.blocking import fetch_history
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.models import HistoryRequest
+from tv_etl.tradingview.series import Series
 from tv_etl.tradingview.trading_hours import TradingHours
 
 MINUTE, DAY = Interval.parse("1m"), Interval.parse("1d")
@@ -40,7 +41,8 @@ def series(market: RunningMarket, symbol: str, interval: str, start: datetime) -
     facts = {key.decode().removeprefix("tv_etl."): value.decode() for key, value in table.schema.metadata.items()}
     bars = Bars.from_stored(table)
     closed = bars.between(None, int(facts["forming_from"]) if facts["forming_from"] else None)
-    return closed, SeriesRecord(facts, asked=((int(facts["asked_from"]), int(facts["asked_until"])),))
+    asked = (int(facts["asked_from"]), int(facts["asked_until"]))
+    return closed, SeriesRecord(Series.of(symbol, interval), facts, (asked,))
 
 
 @pytest.mark.parametrize(
@@ -59,7 +61,7 @@ def test_days_are_those_that_the_market_serves(market: RunningMarket, symbol: st
     start = DECEMBER - timedelta(days=days)
     fine, record = series(market, symbol, interval, start)
     theirs, _ = series(market, symbol, "1d", start - timedelta(days=3))
-    hours = record.trading_hours(DAY)
+    hours = record.regular_hours
     assert hours is not None
     built = daily_bars(fine, Interval.parse(interval), hours, record.asked, NONE)
     assert len(built.bars) >= days * 4 // 7
@@ -83,7 +85,7 @@ def test_minutes_of_extended_hours_make_the_same_days(market: RunningMarket) -> 
         np.concatenate([fine.values, evenings.values], axis=1)[:, merged],
         np.concatenate([fine.has_volume, evenings.has_volume])[merged],
     )
-    hours = record.trading_hours(DAY)
+    hours = record.regular_hours
     assert hours is not None
     regular, both = (daily_bars(each, Interval.parse("5m"), hours, EVER, NONE) for each in (fine, extended))
     assert same(regular.bars, both.bars)

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from tv_etl.lake.bar_file import Owner
 from tv_etl.lake.storage.files import RECORD, SeriesFiles, Storage, data_directory, own_directory
 from tv_etl.tradingview.intervals import Interval
+from tv_etl.tradingview.series import Series
 
 UNSPECIFIED = "unspecified"  # a fact of the series that nobody told
 SUFFIX = ".parquet"
@@ -15,13 +15,13 @@ SUFFIX = ".parquet"
 class SeriesPlace:
     """A series, and where its files are in a lake."""
 
-    owner: Owner
-    interval: Interval
+    series: Series
     segment: str
     storage: Storage
 
-    def __str__(self) -> str:
-        return f"{self.owner.symbol} {self.owner.interval}"
+    @property
+    def interval(self) -> Interval:
+        return self.series.interval
 
     @cached_property
     def files(self) -> SeriesFiles:

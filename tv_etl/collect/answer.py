@@ -1,0 +1,36 @@
+"""Answers of the server, each an Arrow table or the reason why there is none, and what a table says of itself."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+import pyarrow as pa
+
+from tv_etl.tradingview.errors import ProtocolError
+from tv_etl.tradingview.history import HistoryResult
+from tv_etl.tradingview.models import HistoryRequest
+from tv_etl.tradingview.series import Series
+
+Fetch = Callable[[Iterable[HistoryRequest]], Iterator[HistoryResult]]
+
+
+def answers(requests: Iterable[HistoryRequest], fetch: Fetch) -> Iterator[tuple[HistoryRequest, pa.Table | Exception]]:
+    """Each request with its answer; what ends the answers is the failure of those that are left."""
+    left = dict.fromkeys(requests)
+    try:
+        for request, result in fetch(list(left)):
+            left.pop(request, None)
+            yield request, result
+    except Exception as error:
+        for request in left:
+            yield request, error
+
+
+def facts_of(answer: pa.Table) -> dict[str, str]:
+    """The facts that `fetch_history` states of a series (`tv_etl.`) and of one answer (`fetch.`)."""
+    return {name.decode(): text.decode() for name, text in (answer.schema.metadata or {}).items()}
+
+
+def require_bars(series: Series, answer: pa.Table) -> None:
+    """Raise ProtocolError if rows of an answer were not bars: nobody knows what is missing in it."""
+    rejected = facts_of(answer)["fetch.rejected"]
+    if rejected != "0":
+        raise ProtocolError(f"{series}: {rejected} rows of the answer were not bars")

@@ -1,0 +1,123 @@
+"""Many series collected at once: planned, asked for, stored as their answers arrive; what became of each.
+
+Two trips into the store a series: one snapshot before the request, one transaction after it. What an answer does not
+join is asked for further back, until it does. A series that fails is an outcome of its own, whatever it fails of.
+"""
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import pyarrow as pa
+
+from tv_etl.collect.answer import Fetch, answers
+from tv_etl.collect.ask import Ask, Want, ask
+from tv_etl.collect.entry import enter_answer
+from tv_etl.lake.bars import Bars
+from tv_etl.lake.record import SeriesRecord
+from tv_etl.lake.snapshot import StoredSeries
+from tv_etl.lake.store import BarStore
+from tv_etl.lake.upsert import Commit
+from tv_etl.tradingview.series import Series
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """Damaged files are out of the way now, under these names; the series' own outcome is still to come."""
+
+    series: Series
+    names: list[str]
+
+
+@dataclass(frozen=True)
+class Unchanged:
+    """All that is wanted of the series is known; `newest` are as many of its bars as the caller wanted to see."""
+
+    record: SeriesRecord
+    newest: Bars
+
+    @property
+    def series(self) -> Series:
+        return self.record.series
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An answer, and the commit that it became; `seconds` went into storing it."""
+
+    series: Series
+    answer: pa.Table
+    commit: Commit
+    seconds: float
+
+
+@dataclass(frozen=True)
+class AskedAgain:
+    """An answer could not be stored yet; `ask` is on its way in its place."""
+
+    ask: Ask
+
+    @property
+    def series(self) -> Series:
+        return self.ask.request.series
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Nothing was stored; `answer` is what came, if that was not the failure."""
+
+    series: Series
+    error: Exception
+    answer: pa.Table | None = None
+
+
+def plan(
+    store: BarStore, wants: Iterable[tuple[Series, Want]], now: float, *, newest: int = 0, mends: bool = False
+) -> Iterator[Ask | SetAside | Unchanged | Failed]:
+    """What to ask for of each series, seen at `now` (UTC seconds); if it `mends`, damaged files are set aside first."""
+    for series, want in wants:
+        aside: list[str] = []
+        planned: Ask | Unchanged | Failed
+        try:
+            if mends:
+                aside = store.set_aside_damaged(*series)
+            planned = store.look(series, partial(_planned, want, now, newest))
+        except Exception as error:  # whatever it is, it is this series' alone
+            planned = Failed(series, error)
+        if aside:
+            yield SetAside(series, aside)
+        yield planned
+
+
+def carry_out(
+    store: BarStore, asks: Iterable[Ask], fetch: Fetch, *, newest: int = 0
+) -> Iterator[Stored | AskedAgain | Failed]:
+    """Ask for all, what would be lost next first, and store each answer; a commit holds so many of the newest bars."""
+    waiting = sorted(asks, key=lambda each: each.urgency)
+    while waiting:
+        further: list[Ask] = []
+        asked = {each.request: each for each in waiting}
+        for request, result in answers(asked, fetch):
+            outcome = _entered(store, asked[request], result, newest)
+            if isinstance(outcome, AskedAgain):
+                further.append(outcome.ask)
+            yield outcome
+        waiting = further
+
+
+def _planned(want: Want, now: float, newest: int, stored: StoredSeries) -> Ask | Unchanged:
+    return ask(stored, want, now) or Unchanged(stored.record(), stored.newest(newest))
+
+
+def _entered(store: BarStore, asked: Ask, result: "pa.Table | Exception", newest: int) -> Stored | AskedAgain | Failed:
+    series, began = asked.request.series, time.monotonic()
+    if isinstance(result, Exception):
+        return Failed(series, result)
+    try:
+        entered = enter_answer(store, asked, result, newest=newest)
+    except Exception as error:  # whatever it is, it is this series' alone
+        return Failed(series, error, result)
+    if isinstance(entered, Ask):
+        return AskedAgain(entered)
+    return Stored(series, result, entered, time.monotonic() - began)

@@ -1,0 +1,71 @@
+"""How bars enter a series: in one transaction, which judges whether they join what is stored and stores them if so."""
+
+import pyarrow as pa
+
+from tv_etl.collect.answer import require_bars
+from tv_etl.collect.ask import Ask
+from tv_etl.collect.join import ask_again, joins_from
+from tv_etl.lake.bars import Bars
+from tv_etl.lake.errors import NotJoinedError
+from tv_etl.lake.snapshot import StoredSeries
+from tv_etl.lake.store import BarStore
+from tv_etl.lake.upsert import Commit, Update
+from tv_etl.tradingview.moments import utc
+from tv_etl.tradingview.series import Series
+
+
+def enter_answer(store: BarStore, asked: Ask, answer: pa.Table, *, newest: int = 0) -> Commit | Ask:
+    """Store an answer of `fetch_history`; or store nothing and return what to ask for in its place.
+
+    Raises ProtocolError if rows of the answer were not bars, and as `BarStore.upsert` does.
+    """
+    require_bars(asked.request.series, answer)
+    update = store.update_of(asked.request.series, answer)
+    return store.commit(
+        asked.request.series, update, unless=lambda stored: ask_again(stored, asked, update.closed), newest=newest
+    )
+
+
+def enter_table(store: BarStore, series: Series, bars: pa.Table) -> Commit:
+    """Store bars that nobody can be asked for again: a table of `BAR_SCHEMA`, with facts as `BarStore.upsert` has them.
+
+    They have to join what is stored as an answer has to. Raises NotJoinedError with nothing stored, which says how far
+    they would have to reach, and as `BarStore.upsert` does.
+    """
+    return _enter(store, series, store.update_of(series, bars))
+
+
+def enter_renamed(store: BarStore, old: Series, new: Series) -> Commit:
+    """Store all that is known of one series under another name as well, which the instrument has now.
+
+    Bars, quarantine, facts, spans asked and window; the old series stays. Raises as `enter_table` does.
+    """
+
+    def known(stored: StoredSeries) -> Update:
+        record = stored.record()
+        kept_out = Bars.from_stored(stored.quarantine().drop_columns("found_at"))
+        return Update.of_stored(stored.between(None, None), kept_out, record)
+
+    return _enter(store, new, store.look(old, known))
+
+
+def _enter(store: BarStore, series: Series, update: Update) -> Commit:
+    sound = update.closed.take(update.closed.is_consistent())
+
+    def unless(stored: StoredSeries) -> NotJoinedError | None:
+        if stored.first_s is None or stored.last_s is None or not len(sound):
+            return None
+        begins, ends = utc(int(sound.times[0])), utc(int(sound.times[-1]))
+        since = joins_from(stored, sound, None)
+        if since is not None:
+            reason = f"they would have to reach back to {since:%Y-%m-%d %H:%M}Z"
+        elif not len(stored.between(int(sound.times[0]), int(sound.times[-1]) + 1)):
+            reason = f"they would have to overlap those from {utc(stored.first_s):%Y-%m-%d %H:%M}Z on"
+        else:
+            return None
+        return NotJoinedError(str(series), begins, ends, reason)
+
+    entered = store.commit(series, update, unless=unless)
+    if isinstance(entered, NotJoinedError):
+        raise entered
+    return entered

@@ -1,0 +1,335 @@
+"""Series collected together: whatever is asked for, the lake ends with the market's bars, in two trips a series."""
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from tv_etl.collect.ask import OVERLAP_BARS, Ask, Want, backfill, increment, newest, refetch, refetch_stored
+from tv_etl.collect.collection import AskedAgain, Failed, SetAside, Stored, Unchanged, carry_out, plan
+from tv_etl.collect.entry import enter_answer
+from tv_etl.lake.errors import DamagedFileError
+from tv_etl.lake.storage.directory import DirectoryFiles
+from tv_etl.lake.storage.files import SeriesFiles
+from tv_etl.lake.storage.objects import ObjectFiles
+from tv_etl.lake.store import BarStore
+from tv_etl.tradingview.errors import SymbolError
+from tv_etl.tradingview.history import HistoryResult
+from tv_etl.tradingview.models import HistoryRequest
+from tv_etl.tradingview.series import Series
+from tv_etl_tests.collect.served_market import (
+    COUNT,
+    PLAIN,
+    SERIES,
+    SETTINGS,
+    SPLIT,
+    Rows,
+    ServedMarket,
+    at,
+    second,
+    table,
+)
+from tv_etl_tests.lake_files import files_of
+from tv_etl_tests.lake_runs import minute_rows
+
+# Twice: what the newest bars show is not what happened to the oldest.
+SPLIT_TWICE = minute_rows(COUNT, ratio=0.125, until=720)[:720] + SPLIT[720:]
+NOW = second(COUNT) + 1
+
+
+def collect(store: BarStore, market: ServedMarket, want: Want) -> list[Unchanged | Stored | AskedAgain]:
+    """What became of the series, step by step."""
+    steps = list(plan(store, [(SERIES, want)], NOW))
+    asks = [step for step in steps if isinstance(step, Ask)]
+    outcomes = [*steps, *carry_out(store, asks, market.fetch)]
+    for outcome in outcomes:
+        if isinstance(outcome, Failed):
+            raise outcome.error
+    return [each for each in outcomes if isinstance(each, Unchanged | Stored | AskedAgain)]
+
+
+def stored(store: BarStore) -> Rows:
+    rows = store.read(*SERIES).to_pylist()
+    return [(row["timestamp"].timestamp(), *list(row.values())[1:]) for row in rows]
+
+
+def lake(directory: Path, market: Rows, *wants: Want) -> BarStore:
+    store = BarStore(directory)
+    for want in wants:
+        collect(store, ServedMarket(market), want)
+    return store
+
+
+# --- joints -------------------------------------------------------------------------------------------------------
+
+WANTED = [
+    pytest.param(backfill(SETTINGS, None, at(700)), 0, id="all before"),
+    pytest.param(backfill(SETTINGS, at(200), at(700)), 200, id="a range before"),
+    pytest.param(backfill(SETTINGS, at(200), at(400)), 200, id="a range before, with bars between"),
+    pytest.param(refetch(SETTINGS, at(750)), 700, id="a range inside"),
+    pytest.param(increment(SETTINGS, 300), 700, id="from the end on"),
+    pytest.param(refetch(SETTINGS, at(950)), 700, id="from after the end on"),
+    pytest.param(backfill(SETTINGS, at(950), at(960)), 700, id="a range after"),
+    pytest.param(newest(SETTINGS, 900), 100, id="more than is stored"),
+    pytest.param(newest(SETTINGS, 50), 700, id="fewer than reach what is stored"),
+    pytest.param(newest(SETTINGS, 100, at(700)), 600, id="the last before"),
+    pytest.param(newest(SETTINGS, 100, at(400)), 300, id="the last before, with bars between"),
+    pytest.param(newest(SETTINGS, 20, at(960)), 700, id="the last before an end behind"),
+]
+
+
+@pytest.mark.parametrize(("want", "begins"), WANTED)
+@pytest.mark.parametrize("market", [PLAIN, SPLIT, SPLIT_TWICE], ids=["as before", "re-adjusted", "twice"])
+def test_an_answer_beside_stored_bars_reaches_into_them(tmp_path: Path, want: Want, begins: int, market: Rows) -> None:
+    store = lake(tmp_path, PLAIN[:900], refetch(SETTINGS, at(700)))
+    server = ServedMarket(market)
+    collect(store, server, want)
+    assert stored(store) == market[begins:], "nothing is missing between, or cut, and nothing has another scale"
+    assert market is not PLAIN or len(server.requests) <= (1 if server.requests[0].bars_count is None else 2)
+
+
+def test_an_answer_is_never_cut_at_its_far_end(tmp_path: Path) -> None:
+    for want in (backfill(SETTINGS, at(200), at(300)), newest(SETTINGS, 100, at(300)), refetch(SETTINGS, at(200))):
+        store = BarStore(tmp_path / str(id(want)))
+        collect(store, ServedMarket(PLAIN), want)
+        assert stored(store) == PLAIN[200:]
+        assert store.record(*SERIES).asked == ((second(200), second(COUNT - 1) + 1),), "no island comes into being"
+
+
+@pytest.mark.parametrize("market", [PLAIN, SPLIT], ids=["as before", "re-adjusted"])
+def test_what_was_asked_for_is_stored_however_far_it_reaches(tmp_path: Path, market: Rows) -> None:
+    store = lake(tmp_path, PLAIN, newest(SETTINGS, 300))
+    collect(store, ServedMarket(market), newest(SETTINGS, 900))
+    assert stored(store) == market[-900:]
+
+
+@pytest.mark.parametrize("want", [backfill(SETTINGS, at(200), at(700)), newest(SETTINGS, 500), increment(SETTINGS, 9)])
+def test_a_hole_is_joined_on_its_older_side(tmp_path: Path, want: Want) -> None:
+    """Two stretches of an older lake, the newer one of the new scale: only the older one shows the split."""
+    store = BarStore(tmp_path)
+    store.upsert(*SERIES, table(PLAIN[100:200], asked_from=second(100), asked_until=second(200)))
+    store.upsert(*SERIES, table(SPLIT[700:800], asked_from=second(700), asked_until=second(800)))
+    collect(store, ServedMarket(SPLIT), want)
+    assert stored(store) == SPLIT[100:]
+
+
+def test_an_end_inside_stored_bars_leaves_none_of_another_scale_behind_it(tmp_path: Path) -> None:
+    store = BarStore(tmp_path)
+    store.upsert(*SERIES, table(SPLIT[700:750]))
+    store.upsert(*SERIES, table(PLAIN[800:900]))
+    collect(store, ServedMarket(SPLIT), newest(SETTINGS, 60, at(790)))
+    assert stored(store) == SPLIT[700:]
+
+
+def test_what_the_server_has_no_more_of_is_asked_for_once_and_rescaled(tmp_path: Path) -> None:
+    store = lake(tmp_path, PLAIN[:900], refetch(SETTINGS, at(700)))
+    market = ServedMarket(SPLIT, window=250)
+    collect(store, market, increment(SETTINGS, 300))
+    assert [request.start for request in market.requests] == [at(899 - OVERLAP_BARS), at(700)]
+    assert stored(store) == SPLIT[700:]
+
+
+def test_what_the_server_has_forgotten_is_not_asked_for_twice(tmp_path: Path) -> None:
+    """A pause longer than the server's window: what it has begins after the stored bars, whatever it is asked for."""
+    store = lake(tmp_path, PLAIN[:300], refetch(SETTINGS, at(100)))
+    market = ServedMarket(PLAIN, window=200)
+    collect(store, market, increment(SETTINGS, 300))
+    assert len(market.requests) == 1
+    assert stored(store) == [*PLAIN[100:300], *PLAIN[800:]]
+
+
+def test_an_increment_costs_one_request(tmp_path: Path) -> None:
+    store = lake(tmp_path, PLAIN[:900], newest(SETTINGS, 300))
+    market = ServedMarket(PLAIN)
+    collect(store, market, increment(SETTINGS, 300))
+    assert [request.start for request in market.requests] == [at(899 - OVERLAP_BARS)]
+    assert stored(store) == PLAIN[-400:]
+
+
+# --- many series ---------------------------------------------------------------------------------------------------
+
+
+def test_one_series_failure_is_its_own(tmp_path: Path) -> None:
+    store, market = BarStore(tmp_path), ServedMarket(PLAIN)
+    names = [Series.of(f"X:{name}", "1m") for name in ("GOOD", "REFUSED", "DAMAGED", "BROKEN")]
+    store.upsert(*names[2], table(PLAIN[:900]))
+    [file] = (name for name in files_of(store).names() if name.endswith(".parquet"))
+    files_of(store).write(file, b"no Parquet")
+
+    def broken(stored: object, now: float) -> HistoryRequest:
+        raise KeyError("?")
+
+    def fetch(requests: Iterable[HistoryRequest]) -> Iterator[HistoryResult]:
+        for request in requests:
+            is_refused = request.symbol == "X:REFUSED"
+            yield request, SymbolError(request.symbol, "no such symbol") if is_refused else market.answer(request)
+
+    wants: list[tuple[Series, Want]] = [(series, increment(SETTINGS, 300)) for series in names[:3]]
+    planned = list(plan(store, [*wants, (names[3], broken)], NOW))
+    asks = [each for each in planned if isinstance(each, Ask)]
+    outcomes = [*planned, *carry_out(store, asks, fetch)]
+    failed = {each.series.symbol: type(each.error) for each in outcomes if isinstance(each, Failed)}
+    assert failed == {"X:REFUSED": SymbolError, "X:DAMAGED": DamagedFileError, "X:BROKEN": KeyError}
+    assert [each.series for each in outcomes if isinstance(each, Stored)] == names[:1]
+    # Set aside, it is fetched again.
+    planned = list(plan(store, [(names[2], refetch_stored(SETTINGS, 300))], NOW, mends=True))
+    [aside] = (each for each in planned if isinstance(each, SetAside))
+    assert aside.series == names[2] and "damaged-" in aside.names[0]
+    [done] = carry_out(store, [each for each in planned if isinstance(each, Ask)], fetch)
+    assert isinstance(done, Stored) and done.commit.rows == 300
+
+
+def test_what_would_be_lost_next_is_asked_for_first(tmp_path: Path) -> None:
+    store, market = BarStore(tmp_path), ServedMarket(PLAIN)
+    ends = {"X:A": 950, "X:B": 500, "X:C": 800}
+    for symbol, end in ends.items():
+        store.upsert(symbol, "1m", table(PLAIN[:end], asked_from=second(0), asked_until=second(end)))
+    series = [Series.of(symbol, "1m") for symbol in ("X:NEW", *ends)]
+    planned = plan(store, [(each, increment(SETTINGS, 9)) for each in series], NOW)
+    asks = [each for each in planned if isinstance(each, Ask)]
+    done = [each.series.symbol for each in carry_out(store, asks, market.fetch)]
+    assert done == ["X:B", "X:C", "X:A", "X:NEW"]
+
+
+# --- trips ---------------------------------------------------------------------------------------------------------
+
+
+def count_trips(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The snapshots and transactions that are opened from here on, wherever the lake is."""
+    trips: list[str] = []
+    for kind in (DirectoryFiles, ObjectFiles):
+        for name in ("reading", "writing"):
+            opened: Callable[[SeriesFiles, Any], Any] = getattr(kind, name)
+
+            def count(files: SeriesFiles, use: Any, *, name: str = name, opened: Any = opened) -> Any:
+                trips.append(name)
+                return opened(files, use)
+
+            monkeypatch.setattr(kind, name, count)
+    return trips
+
+
+def test_an_increment_takes_two_trips_into_the_store(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = BarStore(base)
+    collect(store, ServedMarket(PLAIN[:900]), newest(SETTINGS, 300))
+    trips = count_trips(monkeypatch)
+    [planned] = plan(store, [(SERIES, increment(SETTINGS, 300))], NOW, newest=48)
+    assert isinstance(planned, Ask)
+    [done] = carry_out(store, [planned], ServedMarket(PLAIN).fetch, newest=48)
+    assert isinstance(done, Stored)
+    assert (done.commit.added, len(done.commit.newest), done.commit.record.rows) == (100, 48, 400)
+    assert trips == ["reading", "writing"]
+    trips.clear()
+    [known] = plan(store, [(SERIES, backfill(SETTINGS, at(800), at(900)))], NOW, newest=48)
+    assert isinstance(known, Unchanged)
+    assert known.newest.times.tolist() == [row[0] for row in PLAIN[-48:]]
+    assert trips == ["reading"]
+
+
+def test_a_re_adjusted_history_takes_one_more_trip_for_each_request_more(
+    base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = BarStore(base)
+    collect(store, ServedMarket(PLAIN[:900]), newest(SETTINGS, 300))
+    trips = count_trips(monkeypatch)
+    collect(store, ServedMarket(SPLIT), increment(SETTINGS, 300))
+    assert trips == ["reading", "writing", "writing"]
+    assert stored(store) == SPLIT[-400:]
+
+
+# --- two callers ---------------------------------------------------------------------------------------------------
+
+STARTS = st.integers(0, 950)
+WANTS = st.one_of(
+    st.builds(partial(increment, SETTINGS), st.sampled_from([10, 50, 400])),
+    st.builds(lambda start, bars: backfill(SETTINGS, at(start), at(start + bars)), STARTS, st.integers(1, 300)),
+    st.builds(lambda start: refetch(SETTINGS, at(start)), STARTS),
+    st.builds(lambda bars, end: newest(SETTINGS, bars, at(end)), st.integers(10, 300), st.integers(100, 990)),
+    st.just(refetch_stored(SETTINGS, 100)),
+)
+
+
+class Caller:
+    """Collects what it wants step by step: a look at the store, then an answer, then its entry into the store."""
+
+    def __init__(self, store: BarStore, wants: list[Want]) -> None:
+        self.store, self.wants = store, list(wants)
+        self.asked: Ask | None = None
+        self.answer: Any = None
+        self.has_stored_split = False
+
+    @property
+    def is_done(self) -> bool:
+        return not self.wants and self.asked is None
+
+    def step(self, market: ServedMarket) -> None:
+        if self.asked is None:
+            [planned] = plan(self.store, [(SERIES, self.wants.pop(0))], NOW)
+            assert isinstance(planned, Ask | Unchanged), planned
+            self.asked = planned if isinstance(planned, Ask) else None
+        elif self.answer is None:
+            self.answer = market.answer(self.asked.request)
+        else:
+            entered = enter_answer(self.store, self.asked, self.answer)
+            is_split = self.answer["close"][-1].as_py() == SPLIT[-1][4]
+            self.has_stored_split |= is_split and not isinstance(entered, Ask)
+            self.asked, self.answer = (entered if isinstance(entered, Ask) else None), None
+
+
+@settings(max_examples=60)
+@given(
+    first=st.lists(WANTS, min_size=1, max_size=2),
+    other=st.lists(WANTS, min_size=1, max_size=2),
+    begins=st.none() | STARTS,
+    turns=st.lists(st.booleans(), max_size=24),
+    split_after=st.integers(0, 24),
+)
+@example(  # an answer from before the split comes last
+    first=[increment(SETTINGS, 10)],
+    other=[increment(SETTINGS, 10)],
+    begins=None,
+    turns=[False, False, True, True, True],
+    split_after=2,
+)
+def test_two_callers_at_once_leave_what_one_caller_leaves(
+    first: list[Want], other: list[Want], begins: int | None, turns: list[bool], split_after: int
+) -> None:
+    """However their steps mingle, and although the market splits while their answers are under way."""
+    with tempfile.TemporaryDirectory() as directory:
+        store, market = BarStore(f"{directory}/lake"), ServedMarket(PLAIN)
+        if begins is not None:
+            collect(store, market, refetch(SETTINGS, at(begins)))
+        callers = [Caller(store, first), Caller(store, other)]
+        for number, is_other in enumerate([*turns, *[False] * 40, *[True] * 40]):
+            market.rows = PLAIN if number < split_after else SPLIT
+            if not callers[is_other].is_done:
+                callers[is_other].step(market)
+        assert all(caller.is_done for caller in callers), "one asks for ever"
+        found, market_then = stored(store), SPLIT if any(caller.has_stored_split for caller in callers) else PLAIN
+        assert found == market_then[-len(found) :], "one scale, the newest that anybody has seen; none missing between"
+        alone = [serial(f"{directory}/{number}", begins, order) for number, order in enumerate(orders(first, other))]
+        assert len(found) in alone
+
+
+def orders(first: list[Want], other: list[Want]) -> Iterator[list[Want]]:
+    """Every order in which one caller could do the work of two, each in its own order."""
+    count = len(first) + len(other)
+    for places in combinations(range(count), len(first)):
+        mine, others = iter(first), iter(other)
+        yield [next(mine) if place in places else next(others) for place in range(count)]
+
+
+def serial(directory: str, begins: int | None, wants: list[Want]) -> int:
+    """How many bars one caller has in the end."""
+    store, market = BarStore(directory), ServedMarket(PLAIN)
+    if begins is not None:
+        collect(store, market, refetch(SETTINGS, at(begins)))
+    for want in wants:
+        collect(store, market, want)
+    return len(stored(store))

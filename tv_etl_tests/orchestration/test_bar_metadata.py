@@ -1,0 +1,43 @@
+"""What Dagster shows of a series, whatever became of it."""
+
+import json
+from pathlib import Path
+
+from tv_etl.collect.ask import Ask, backfill, increment
+from tv_etl.collect.collection import Stored, Unchanged, carry_out, plan
+from tv_etl.lake.store import BarStore
+from tv_etl.orchestration.bar_metadata import stored_metadata, unchanged_metadata
+from tv_etl_tests.collect.served_market import PLAIN, SERIES, SETTINGS, SPLIT, ServedMarket, at, second, table
+
+NOW = second(1_000) + 1
+
+
+def test_a_commit_and_what_is_known_show_the_same_series(tmp_path: Path) -> None:
+    store = BarStore(tmp_path)
+    hours = json.dumps({"session": "24x7", "timezone": "Etc/UTC"})
+    store.upsert(*SERIES, table(PLAIN[700:900], asked_from=second(700), asked_until=second(900), trading_hours=hours))
+    [asked] = (each for each in plan(store, [(SERIES, increment(SETTINGS, 9))], NOW) if isinstance(each, Ask))
+    answer = ServedMarket(SPLIT).answer(asked.request)
+    *_, done = carry_out(store, [asked], ServedMarket(SPLIT).fetch, newest=48)
+    assert isinstance(done, Stored)
+    facts = {"fetch.requests": "2", "fetch.seconds": "0.25", "fetch.server_time": str(NOW)}
+    answer = done.answer.replace_schema_metadata({**done.answer.schema.metadata, **facts})
+    shown = stored_metadata(Stored(SERIES, answer, done.commit, 0.1234), "file:///lake")
+    assert (shown["rows added"], shown["rows revised"], shown["rows in overlap"], shown["requests"]) == (100, 0, 200, 2)
+    assert (shown["seconds to fetch"], shown["seconds to store"], shown["reach"]) == (0.25, 0.123, "complete")
+    assert shown["re-adjusted"] == str(done.commit.readjustment)
+    [known] = plan(store, [(SERIES, backfill(SETTINGS, at(800), at(900)))], NOW, newest=48)
+    assert isinstance(known, Unchanged)
+    unchanged = unchanged_metadata(known, "file:///lake", NOW)
+    assert (unchanged["rows added"], unchanged["requests"]) == (0, 0)
+    same = ["newest bars", "dagster/partition_row_count", "dagster/uri", "bytes", "completeness", "gaps", "first bar"]
+    assert {name: unchanged[name] for name in same} == {name: shown[name] for name in same}
+    assert (shown["dagster/partition_row_count"], shown["completeness"], shown["gaps"]) == (300, 1.0, 0)
+
+
+def test_without_bars_there_is_no_picture(tmp_path: Path) -> None:
+    [known] = plan(BarStore(tmp_path), [(SERIES, lambda stored, now: None)], NOW, newest=48)
+    assert isinstance(known, Unchanged)
+    shown = unchanged_metadata(known, "file:///lake", NOW)
+    assert not shown.keys() & {"newest bars", "first bar", "gaps"}
+    assert (shown["completeness"], shown["loss deadline"]) == ("unknown", "none")
