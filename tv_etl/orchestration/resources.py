@@ -6,12 +6,10 @@ environment and an address to send it to, sets nothing of them. Secrets are read
 used and are no fields.
 """
 
-import asyncio
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -24,9 +22,10 @@ from tv_etl.lake.store import BarStore
 from tv_etl.tradingview.accounts import SESSION_SIGN_VARIABLE, SESSION_VARIABLE, TOKEN_VARIABLE, Account
 from tv_etl.tradingview.blocking import fetch_history
 from tv_etl.tradingview.errors import SymbolError, TradingViewError
-from tv_etl.tradingview.history import WINDOW, HistoryResult
+from tv_etl.tradingview.history import HistoryResult
 from tv_etl.tradingview.loop_thread import LoopThread
 from tv_etl.tradingview.models import HistoryRequest, QuoteSymbolData, SeriesHistory, feed_delay_s
+from tv_etl.tradingview.moments import utc
 from tv_etl.tradingview.ohlcv import OHLCV
 from tv_etl.tradingview.printable import printable
 from tv_etl.tradingview.scanner import ScannerService, ScanRequest
@@ -42,7 +41,7 @@ ALERT_INPUT_LIMIT_S = 20.0
 ALERT_QUOTE_LIMIT_S = 8.0
 SCAN_LIMIT_S = 30.0
 # How far back a rule seen for the first time looks, to learn on which side of its level the price is.
-FIRST_MINUTES = 10
+FIRST_S = 600
 DAY_S = 86_400.0
 CENTURY_S = 36_525 * DAY_S
 
@@ -76,23 +75,16 @@ class TradingViewResource:
         async with client:
             quotes = await client.get_quotes(list(since_by_symbol))
             now, doubt = _believe(client.server_now(), time.time(), quotes.values())
-            service = await client._setup_services()
-            window = asyncio.Semaphore(WINDOW)
-
-            async def fetch(symbol: str, since: int | None) -> tuple[str, SeriesHistory | TradingViewError]:
-                async with window:
-                    try:
-                        start_s = now - delay_s(quotes.get(symbol)) - FIRST_MINUTES * 60 if since is None else since
-                        start = datetime.fromtimestamp(start_s, tz=timezone.utc)
-                        request = HistoryRequest(symbol, "1m", start=start)
-                        return symbol, await service.fetch(request, timeout_s=ends_at - time.monotonic())
-                    except TradingViewError as error:
-                        return symbol, error
-                    except Exception as error:  # whatever it is, it is this symbol's alone
-                        return symbol, TradingViewError(described(error))
-
-            oldest_first = sorted(since_by_symbol.items(), key=lambda item: item[1] or 0)
-            minutes = dict(await asyncio.gather(*(fetch(symbol, since) for symbol, since in oldest_first)))
+            minutes: dict[str, SeriesHistory | TradingViewError] = {}
+            requests: list[HistoryRequest] = []
+            for symbol, since in sorted(since_by_symbol.items(), key=lambda item: item[1] or 0):
+                start_s = now - delay_s(quotes.get(symbol)) - FIRST_S if since is None else since
+                try:
+                    requests.append(HistoryRequest(symbol, "1m", start=utc(start_s)))
+                except Exception as error:  # whatever it is, it is this symbol's alone
+                    minutes[symbol] = _expected(error)
+            answers = await client.fetch_each(requests, timeout_s=ends_at - time.monotonic())
+        minutes |= {request.symbol: _expected(answer) for request, answer in answers.items()}
         return AlertInputs(now, quotes, minutes, doubt)
 
 
@@ -192,6 +184,12 @@ class NotifierResource:
     def webhooks(self) -> list[Webhook]:
         """Raises ValueError naming the environment variable that is not set."""
         return [_webhook(WebhookTarget.model_validate(target)) for target in self.targets]
+
+
+def _expected(answer: SeriesHistory | Exception) -> SeriesHistory | TradingViewError:
+    if isinstance(answer, SeriesHistory | TradingViewError):
+        return answer
+    return TradingViewError(described(answer))
 
 
 def delay_s(quote: QuoteSymbolData | SymbolError | None) -> float:

@@ -64,6 +64,7 @@ class BlockingOHLCV:
             self._loop.__exit__(exc_type, exc, traceback)
 
     get_historical_ohlcv = _blocking(OHLCV.get_historical_ohlcv)
+    fetch_each = _blocking(OHLCV.fetch_each)
     get_quotes = _blocking(OHLCV.get_quotes)
     symbol_info = _blocking(OHLCV.symbol_info)
     validate_symbols = _blocking(OHLCV.validate_symbols)

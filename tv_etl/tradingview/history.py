@@ -25,11 +25,9 @@ from tv_etl.tradingview.bar_schema import BAR_SCHEMA
 from tv_etl.tradingview.errors import AuthError, ConnectionFailedError, ProtocolError, TradingViewError
 from tv_etl.tradingview.models import NO_VALUE, HistoryRequest, SeriesHistory, SymbolInfo, feed_delay_s
 from tv_etl.tradingview.paging import SeriesPager, is_pace_refusal
-from tv_etl.tradingview.services import Backoff, ConnectionService, Limits, MessageService
+from tv_etl.tradingview.services import WINDOW, Backoff, ConnectionService, Limits, MessageService
 from tv_etl.tradingview.websocket import loop_time
 
-# Series in flight together on one connection, each with a chart session of its own.
-WINDOW = 8
 # A series may need many pages; each must make progress, and the whole must end.
 SERIES_LIMIT_S = 300.0
 

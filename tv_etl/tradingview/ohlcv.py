@@ -23,12 +23,14 @@ from tv_etl.tradingview.models import (
     HistoryRequest,
     OHLCVBar,
     QuoteSymbolData,
+    SeriesHistory,
     StreamGap,
     SymbolInfo,
 )
 from tv_etl.tradingview.paging import PAGE_BARS, SERIES_ID, SYMBOL_ID, failure_of, open_series
-from tv_etl.tradingview.services import ConnectionService, Limits, MessageService, close_chart
+from tv_etl.tradingview.services import WINDOW, ConnectionService, Limits, MessageService, close_chart
 from tv_etl.tradingview.symbols import Adjustment, SeriesSettings, SessionKind, check_symbol, encode_spec
+from tv_etl.tradingview.websocket import loop_time
 
 # What the documented models and a trade monitor read; without a list the server sends 80 KB per symbol.
 QUOTE_FIELDS = (
@@ -115,6 +117,27 @@ class OHLCV:
         if not history.rows:
             raise NoBarsError(f"{request}: the server has no bars in the requested range", is_empty_answer=True)
         return [OHLCVBar.from_row(row) for row in history.rows]
+
+    async def fetch_each(
+        self, requests: Sequence[HistoryRequest], *, timeout_s: float | None = None
+    ) -> dict[HistoryRequest, SeriesHistory | Exception]:
+        """The answers to many requests over the client's own connection, some at a time and in their order.
+
+        In place of an answer is the error of a request that failed, or that was not answered within `timeout_s`, which
+        all share (default: the client's limit). Raises WebSocketException if there is no connection.
+        """
+        ends_at = loop_time() + (self._timeout_s if timeout_s is None else timeout_s)
+        service = await self._setup_services()
+        window = asyncio.Semaphore(WINDOW)
+
+        async def fetch(request: HistoryRequest) -> SeriesHistory | Exception:
+            async with window:
+                try:
+                    return await service.fetch(request, timeout_s=ends_at - loop_time())
+                except Exception as error:  # whatever it is, it is this request's alone
+                    return error
+
+        return dict(zip(requests, await asyncio.gather(*map(fetch, requests)), strict=True))
 
     async def get_ohlcv(
         self,

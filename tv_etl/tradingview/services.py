@@ -40,6 +40,8 @@ WS_URL_VARIABLE = "TV_ETL_WS_URL"
 INBOX_EVENTS = 4_096
 INBOX_CHARACTERS = 10_000_000
 
+# Series in flight together on one connection, each with a chart session of its own.
+WINDOW = 8
 _METHODS = 100  # counted by name; a server has some thirty
 
 _BACKOFF_FIRST_S = 0.5

@@ -8,13 +8,20 @@ import pytest
 
 from tv_etl.tradingview.blocking import BlockingOHLCV, fetch_history
 from tv_etl.tradingview.errors import SymbolError
-from tv_etl.tradingview.models import HistoryRequest
+from tv_etl.tradingview.models import HistoryRequest, SeriesHistory
 from tv_etl.tradingview.ohlcv import OHLCV
 
 
 def test_every_call_returns_its_result(market_url: str) -> None:
     with BlockingOHLCV(market_url) as client:
         assert len(client.get_historical_ohlcv("NASDAQ:AAPL", "1D", bars_count=30)) == 30
+        requests = [
+            HistoryRequest(symbol, "1m", bars_count=5) for symbol in ("NASDAQ:AAPL", "NASDAQ:NOPE", "FX:EURUSD")
+        ]
+        answers = client.fetch_each(requests)
+        assert list(answers) == requests
+        assert [len(each.rows) for each in answers.values() if isinstance(each, SeriesHistory)] == [5, 5]
+        assert isinstance(answers[requests[1]], SymbolError)
         assert isinstance(client.get_quotes(["NASDAQ:NOPE"])["NASDAQ:NOPE"], SymbolError)
         assert client.symbol_info("NASDAQ:AAPL").time_zone == "America/New_York"
         assert client.validate_symbols(["NASDAQ:AAPL", "FX:EURUSD"])

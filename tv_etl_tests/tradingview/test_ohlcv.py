@@ -13,7 +13,7 @@ from websockets.exceptions import WebSocketException
 
 from tv_etl.tradingview.errors import EntitlementError, NoBarsError, SeriesError, SymbolError
 from tv_etl.tradingview.messages import OHLCVResponse
-from tv_etl.tradingview.models import ANSWER_LIMIT_S, StreamGap
+from tv_etl.tradingview.models import ANSWER_LIMIT_S, HistoryRequest, SeriesHistory, StreamGap
 from tv_etl.tradingview.ohlcv import OHLCV, merge_fields, validate_symbols
 from tv_etl.tradingview.services import DEFAULT_WS_URL, Limits
 from tv_etl_tests import own_clock
@@ -243,6 +243,24 @@ def test_a_refused_quote_session_is_an_error_with_the_servers_words() -> None:
             await client.get_quote_data("NASDAQ:AAPL").__anext__()
 
     run(refuse, test)
+
+
+def test_a_request_that_gets_no_answer_in_time_fails_alone() -> None:
+    async def answer_some(line: Line, method: str, params: list[Any]) -> None:
+        if method == "resolve_symbol" and "X:SILENT" not in params[2]:
+            await line.say(symbol_resolved(params[0]), bars(params[0], MINUTES[0]), series_completed(params[0]))
+
+    async def test(client: OHLCV, server: Script) -> None:
+        symbols = ("X:SILENT", "X:A", "X:B")
+        answers = await client.fetch_each(
+            [HistoryRequest(each, "1m", bars_count=1) for each in symbols], timeout_s=30.0
+        )
+        silent, *others = answers.values()
+        assert isinstance(silent, NoBarsError)
+        assert all(isinstance(each, SeriesHistory) and len(each.rows) == 1 for each in others)
+        assert len(server.lines) == 1
+
+    run(answer_some, test)
 
 
 def test_raw_messages_come_as_the_server_sent_them() -> None:

@@ -100,6 +100,12 @@ def test_few_bars_of_long_ago_are_reached_in_whole_pages() -> None:
     assert history.requests <= 9
 
 
+def test_bars_from_the_end_on_come_as_well_where_they_are_wanted() -> None:
+    history = fetch(ScriptedServer(900_000, 1_000_000), bars_count=3, end=at(999_000), up_to_now=True)
+    assert minutes(history) == list(range(998_997, 1_000_001))
+    assert (history.reach, history.asked) == ("complete", (998_997 * MINUTE, NOW))
+
+
 def test_a_range_is_half_open_and_exact() -> None:
     history = fetch(ScriptedServer(900_000, 1_000_000), start=at(990_000), end=at(990_100))
     assert minutes(history) == list(range(990_000, 990_100))
@@ -373,6 +379,15 @@ def test_a_range_that_ended_before_the_loss_needs_no_newer_bars() -> None:
     assert minutes(pager.history) == list(range(999_800, 999_950))
 
 
+def test_an_answer_up_to_now_needs_the_bars_of_the_time_without_a_connection() -> None:
+    whole = [snapshot("cs_1", 999_901, 1_000_000), completed("cs_1")]
+    pager = held_and_lost(whole, bars_count=150, end=at(999_950), up_to_now=True)
+    pager.resume("cs_2", now_s=NOW + 600)
+    pager.receive(snapshot("cs_2", 999_700, 999_902))
+    pager.receive(completed("cs_2"))
+    assert pager.wants_session
+
+
 # --- whatever the protocol leaves open -------------------------------------------------------------------------
 
 habits = st.builds(
@@ -442,7 +457,8 @@ def check(pager: SeriesPager, habits: Habits, market: Market, bars: Truth) -> No
         is_complete, wanted = len(served) >= request.bars_count, served[-request.bars_count :]
     else:
         is_complete, wanted = market.times[floor] <= start, [time for time in served if time >= start]
-    assert [int(row[0]) for row in history.rows] == wanted
+    newer = [time for time in market.times[floor : len(bars)] if time >= end] if request.up_to_now else []
+    assert [int(row[0]) for row in history.rows] == [*wanted, *newer]
     word: Reach = "exhausted" if habits.says_end and not floor else "limited"
     assert history.reach == ("complete" if is_complete else word)
     for row in history.rows:
@@ -467,22 +483,28 @@ def check(pager: SeriesPager, habits: Habits, market: Market, bars: Truth) -> No
 
 requests = st.one_of(
     st.builds(lambda count: {"bars_count": count}, st.integers(1, 50)),
-    st.builds(lambda count, end: {"bars_count": count, "end": end}, st.integers(1, 20), st.integers(0, 100)),
+    st.builds(
+        lambda count, end, up_to_now: {"bars_count": count, "end": end, "up_to_now": up_to_now},
+        st.integers(1, 20),
+        st.integers(0, 100),
+        st.booleans(),
+    ),
     st.builds(lambda start: {"start": start}, st.integers(0, 100)),
     st.builds(lambda start, length: {"start": start, "end": start + length}, st.integers(0, 80), st.integers(1, 50)),
     st.just({}),
 )
 
 
-def request_in(market: Market, wish: dict[str, int]) -> HistoryRequest:
+def request_in(market: Market, wish: dict[str, Any]) -> HistoryRequest:
     """A request whose moments are percentages of the market's life."""
     first, last = market.times[0] - 600, market.times[-1]
     moments = {
         name: datetime.fromtimestamp(first + (last - first) * value // 100, tz=timezone.utc)
         for name, value in wish.items()
-        if name != "bars_count"
+        if name in ("start", "end")
     }
-    return HistoryRequest("X:Y", "1m", moments.get("start"), moments.get("end"), wish.get("bars_count"))
+    fields: dict[str, Any] = {**wish, **moments}
+    return HistoryRequest("X:Y", "1m", **fields)
 
 
 markets = st.builds(Market, st.integers(0, 10**6), st.integers(2, 40), st.integers(0, 20), has_volume=st.booleans())
@@ -491,7 +513,7 @@ markets = st.builds(Market, st.integers(0, 10**6), st.integers(2, 40), st.intege
 @settings(max_examples=200, deadline=None)
 @given(markets, habits, requests)
 def test_any_legal_conversation_ends_in_exactly_the_markets_bars(
-    market: Market, habits: Habits, wish: dict[str, int]
+    market: Market, habits: Habits, wish: dict[str, Any]
 ) -> None:
     pager, truth = converse(market, habits, request_in(market, wish), [])
     check(pager, habits, market, truth)
@@ -500,7 +522,7 @@ def test_any_legal_conversation_ends_in_exactly_the_markets_bars(
 @settings(max_examples=200, deadline=None)
 @given(markets, habits, requests, st.lists(st.integers(0, 30), min_size=1, max_size=6))
 def test_lost_connections_change_nothing_in_the_answer(
-    market: Market, habits: Habits, wish: dict[str, int], losses: list[int]
+    market: Market, habits: Habits, wish: dict[str, Any], losses: list[int]
 ) -> None:
     pager, truth = converse(market, habits, request_in(market, wish), losses)
     check(pager, habits, market, truth)
