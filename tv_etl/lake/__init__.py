@@ -5,6 +5,7 @@ The face is loaded on first use: pyarrow takes a while to import.
 
 TYPE_CHECKING = False  # type checkers know the name, and `typing` stays unimported
 if TYPE_CHECKING:
+    from tv_etl.lake.errors import AsOfError as AsOfError
     from tv_etl.lake.errors import BadBarsError as BadBarsError
     from tv_etl.lake.errors import BarStoreError as BarStoreError
     from tv_etl.lake.errors import DamagedFileError as DamagedFileError
@@ -23,6 +24,7 @@ _MODULE_OF = {
     "BarStore": "store",
     "SeriesSummary": "store",
     "Commit": "upsert",
+    "AsOfError": "errors",
     "BadBarsError": "errors",
     "BarStoreError": "errors",
     "DamagedFileError": "errors",
@@ -35,6 +37,7 @@ _MODULE_OF = {
     "StoreWriteError": "errors",
 }
 __all__ = [
+    "AsOfError",
     "BadBarsError",
     "BarStore",
     "BarStoreError",

@@ -11,14 +11,16 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from tv_etl.lake.bars import PRICES, Bars, Values
+from tv_etl.lake.arrivals import encode_arrivals
+from tv_etl.lake.bars import PRICES, Bars, Times, Values
 from tv_etl.lake.errors import DamagedFileError, NewerFormatError
-from tv_etl.lake.sealed import encode_sealed, open_sealed, open_sealed_footer
+from tv_etl.lake.sealed import encode_sealed, hidden_bytes, open_sealed, open_sealed_footer
 from tv_etl.tradingview.bar_schema import BAR_SCHEMA
 from tv_etl.tradingview.series import Series
 
 SCHEMA_VERSION = 1
 PREFIX = "tv_etl."
+_ARRIVALS = "arrivals"  # how many bytes say when the bars came
 
 _MICROSECONDS = 1_000_000
 # Measured on 43 M bars: a third smaller than pyarrow's defaults, and no slower to read. Regular timestamps cost
@@ -57,17 +59,28 @@ class Footer:
 
 
 def encode_bars(
-    bars: Bars, series: Series, facts: Mapping[str, str], stamp: bytes = b"", *, is_growing: bool = False
+    bars: Bars,
+    series: Series,
+    facts: Mapping[str, str],
+    stamp: bytes = b"",
+    *,
+    came_at: Times | None = None,
+    is_growing: bool = False,
 ) -> memoryview:
     """Return the bytes of a Parquet file; the same arguments always give the same bytes.
 
-    A file that `is_growing` is soon written again, and may be larger for being written quickly.
+    `came_at` says when each bar came into the lake (microseconds UTC). A file that `is_growing` is soon written again,
+    and may be larger for being written quickly.
     """
     identity = {"schema_version": str(SCHEMA_VERSION), "symbol": series.symbol, "interval": series.interval.token}
-    metadata = {PREFIX + key: value for key, value in {**facts, **identity}.items()}
+    arrivals = b"" if came_at is None else encode_arrivals(came_at)
+    hidden = {_ARRIVALS: str(len(arrivals))} if arrivals else {}
+    metadata = {PREFIX + key: value for key, value in {**facts, **identity, **hidden}.items()}
     table = bars.to_table().replace_schema_metadata(metadata)
     dictionaries = [*(PRICES if _repeats(bars.values[3]) else ()), *(["volume"] if _repeats(bars.values[4]) else ())]
-    return encode_sealed(table, stamp, use_dictionary=dictionaries or False, **_format(bars, is_growing=is_growing))
+    return encode_sealed(
+        table, stamp, hidden=arrivals, use_dictionary=dictionaries or False, **_format(bars, is_growing=is_growing)
+    )
 
 
 def grows_larger(bars: Bars) -> bool:
@@ -75,14 +88,18 @@ def grows_larger(bars: Bars) -> bool:
     return _format(bars, is_growing=True) is not FORMAT
 
 
-def read_bars(content: bytes, path: str, series: Series) -> Bars:
-    """Return all bars of a file, whose path is for errors alone. Raises DamagedFileError or NewerFormatError."""
+def read_bars(content: bytes, path: str, series: Series) -> tuple[Bars, bytes]:
+    """Return all bars of a file, and the block that says when they came, empty where none does: see `arrivals`.
+
+    The path is for errors alone. Raises DamagedFileError or NewerFormatError.
+    """
     with open_sealed(content, path) as file:
-        _check_identity(path, file, series)
+        facts = _check_identity(path, file, series)
         bars = Bars.from_stored(file.read(use_threads=False))
+        arrivals = hidden_bytes(content, int(facts.get(_ARRIVALS, "0")), path)
     if not (bars.times[1:] > bars.times[:-1]).all():
         raise DamagedFileError(path, "its bars are not in ascending order of time")
-    return bars
+    return bars, arrivals
 
 
 def read_footer(tail: bytes, size: int, path: str, series: Series) -> Footer:
@@ -93,6 +110,7 @@ def read_footer(tail: bytes, size: int, path: str, series: Series) -> Footer:
         times = [metadata.row_group(index).column(0).statistics for index in range(metadata.num_row_groups)]
     if not times:
         raise DamagedFileError(path, "holds no bars")
+    facts.pop(_ARRIVALS, None)
     first_s, last_s = times[0].min_raw // _MICROSECONDS, times[-1].max_raw // _MICROSECONDS
     return Footer(metadata.num_rows, first_s, last_s, size, facts)
 

@@ -5,6 +5,7 @@
     ├── SettingsError (ValueError)    the bars were made with other settings than the stored ones
     ├── NotJoinedError (ValueError)   the bars given do not join the stored ones; nothing was stored
     ├── ReadjustedError               the history was re-adjusted beyond the bars given; nothing was stored
+    ├── AsOfError (ValueError)        what a series was at a moment is not on record
     ├── DamagedFileError              a stored file cannot be read as what it should be
     ├── NewerFormatError              a stored file was written by a later version of tv_etl
     ├── StoreBusyError                other writers kept the series busy for too long; retryable
@@ -15,7 +16,8 @@ A symbol that cannot be stored is a `SymbolError`, an interval an `IntervalError
 `retryable` says whether the same call may succeed later without anybody's help.
 """
 
-from datetime import datetime
+import math
+from datetime import datetime, timezone
 from pathlib import Path
 
 
@@ -77,6 +79,23 @@ class ReadjustedError(BarStoreError):
         self.series = series
         self.how = how
         self.last = last
+
+
+class AsOfError(BarStoreError, ValueError):
+    """What was known of a series at `moment` is not on record; from `known_from` (UTC seconds) on it is.
+
+    `known_from` is inf where that is known of no moment yet, or no more.
+    """
+
+    def __init__(self, series: str, moment: datetime, known_from: float) -> None:
+        reason = "what came when was not logged before the next commit, or its log was lost"
+        if known_from != math.inf:
+            since = datetime.fromtimestamp(known_from, tz=timezone.utc).isoformat()
+            reason = f"the record of what came when begins at {since}"
+        super().__init__(f"{series}: what was known of it at {moment.isoformat()} is not on record; {reason}")
+        self.series = series
+        self.moment = moment
+        self.known_from = known_from
 
 
 class _FileError(BarStoreError):

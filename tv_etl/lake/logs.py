@@ -1,8 +1,9 @@
-"""What is known of a series beside its bars: revisions of stored ones, and bars in quarantine.
+"""What is known of a series beside its bars: revisions, re-adjusted bars as they were, and bars in quarantine.
 
-Both are Parquet files in the series' own directory outside the dataset, changed in the same commit as the bars.
+All are Parquet files in the series' own directory outside the dataset, changed in the same commit as the bars.
 
     revisions.parquet     every closed bar that came again with other values: old, new, and when that was found
+    readjusted-1.parquet  all bars that the first re-adjustment changed, as they were before it, and when it was found
     quarantine.parquet    closed bars whose low and high do not enclose open and close, in their last version; a sound
                           version takes a bar out
 """
@@ -27,6 +28,7 @@ REVISION_SCHEMA = pa.schema(
     [BAR_SCHEMA.field("timestamp"), _FOUND_AT, *(field.with_name(f"old_{field.name}") for field in _VALUES), *_VALUES]
 )
 QUARANTINE_SCHEMA = pa.schema([*BAR_SCHEMA, _FOUND_AT])
+READJUSTED_SCHEMA = QUARANTINE_SCHEMA
 
 
 def read_log(content: bytes | None, path: str, schema: pa.Schema) -> pa.Table:
@@ -53,6 +55,17 @@ def revision_rows(old: Bars, new: Bars, found_at_s: float) -> pa.Table:
     before, after = old.to_table(), new.to_table()
     columns = [before["timestamp"], _moments(len(old), found_at_s), *before.columns[1:], *after.columns[1:]]
     return pa.Table.from_arrays(columns, schema=REVISION_SCHEMA)
+
+
+def readjusted_rows(before: Bars, found_at_s: float) -> pa.Table:
+    """Rows for the log of a re-adjustment: the bars that it changed, as they were."""
+    return before.to_table().append_column(_FOUND_AT, _moments(len(before), found_at_s)).cast(READJUSTED_SCHEMA)
+
+
+def replaced_by_revisions(log: pa.Table) -> pa.Table:
+    """The old versions in the log of revisions, as the log of a re-adjustment has them."""
+    columns = [log["timestamp"], *(log[f"old_{field.name}"] for field in _VALUES), log["found_at"]]
+    return pa.Table.from_arrays(columns, schema=READJUSTED_SCHEMA)
 
 
 def quarantined(log: pa.Table, sound: Bars, broken: Bars, found_at_s: float) -> pa.Table:

@@ -48,6 +48,10 @@ class SeriesPlace:
         """Name of the log of bars that are kept out of the dataset."""
         return self._own("quarantine.parquet")
 
+    def readjusted_name(self, number: int) -> str:
+        """Name of the log of the bars as they were before a re-adjustment; the first has the number 1."""
+        return self._own(f"readjusted-{number}.parquet")
+
     def period_name(self, period: str) -> str:
         """Name of the data file of a period."""
         return f"{self.data}/{period}{SUFFIX}"

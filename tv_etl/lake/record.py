@@ -6,6 +6,7 @@ The bars themselves are the truth: a record that does not fit them any more is j
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -22,6 +23,8 @@ from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.moments import utc
 from tv_etl.tradingview.series import Series
 from tv_etl.tradingview.trading_hours import TradingHours, TradingHoursError, gap_runs
+
+_LOGGED = "logged_from"
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,8 @@ class SeriesRecord:
     """The content of `series.json`; that of a series never stored is empty.
 
     `asked` are spans of opens (UTC seconds) in which no bar is missing that the server had. `revisions` and
-    `quarantined` count the rows of the logs, `periods` describe the data files by name.
+    `quarantined` count the rows of the logs, `periods` describe the data files by name. From `logged_from` (UTC
+    seconds) on it is known what came when; inf if that is not known of any moment before the next commit.
     """
 
     series: Series
@@ -94,6 +98,7 @@ class SeriesRecord:
     revisions: int = 0
     quarantined: int = 0
     periods: Mapping[str, Period] = field(default_factory=dict)
+    logged_from: float = -math.inf
 
     @property
     def rows(self) -> int:
@@ -175,6 +180,7 @@ class SeriesRecord:
             "revisions": self.revisions,
             "quarantined": self.quarantined,
             "periods": dict(self.periods),
+            **({} if self.logged_from == math.inf else {_LOGGED: _finite(self.logged_from)}),
         }
         return json.dumps(content, ensure_ascii=False, sort_keys=True).encode()
 
@@ -206,7 +212,17 @@ class SeriesRecord:
             revisions=int(fields.get("revisions", 0)),
             quarantined=int(fields.get("quarantined", 0)),
             periods={str(name): Period(*period) for name, period in fields.get("periods", {}).items()},
+            logged_from=_moment(fields[_LOGGED]) if _LOGGED in fields else math.inf,
         )
+
+
+def _finite(moment: float) -> float | None:
+    """As JSON has it: null is the beginning of time."""
+    return None if moment == -math.inf else moment
+
+
+def _moment(field: float | None) -> float:
+    return -math.inf if field is None else float(field)
 
 
 def _found(record: Mapping[str, Any]) -> FoundReadjustment:

@@ -24,14 +24,23 @@ _SEAL = struct.Struct("<4sII")  # magic, CRC-32 of the data before it, CRC-32 of
 _SEAL_MAGIC = b"tvE1"
 
 
-def encode_sealed(table: pa.Table, stamp: bytes = b"", **options: Any) -> memoryview:
+def encode_sealed(table: pa.Table, stamp: bytes = b"", *, hidden: bytes = b"", **options: Any) -> memoryview:
     """Return the bytes of a sealed Parquet file; `options` are those of `pyarrow.parquet.write_table`.
 
-    The stamp lies before the seal: files of equal tables with other stamps are not equal.
+    The stamp lies before the seal: files of equal tables with other stamps are not equal. Behind it is what is
+    `hidden` from the readers of Parquet: see `hidden_bytes`.
     """
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, **options)
-    return _sealed(sink, stamp)
+    return _sealed(sink, stamp + hidden)
+
+
+def hidden_bytes(content: bytes, size: int, path: str) -> bytes:
+    """The hidden bytes of a file that was opened with `open_sealed`, `size` of them. Raises DamagedFileError."""
+    end = len(content) - _check_seal(path, content, len(content)).tail_bytes
+    if not 0 <= size <= end:
+        raise DamagedFileError(path, f"claims {size} hidden bytes before its seal at {end}")
+    return bytes(memoryview(content)[end - size : end])
 
 
 def encode_sealed_groups(groups: Iterable[pa.Table], schema: pa.Schema, **options: Any) -> memoryview:

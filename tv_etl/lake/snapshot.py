@@ -1,16 +1,18 @@
 """What one snapshot of a lake holds of one series: its bars, its record and its logs."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cached_property, partial
 
 import pyarrow as pa
 
+from tv_etl.lake.arrivals import decode_arrivals
 from tv_etl.lake.bar_file import Footer, read_bars, read_footer
-from tv_etl.lake.bars import Bars, joined
+from tv_etl.lake.bars import Bars, Times, joined
 from tv_etl.lake.errors import DamagedFileError
 from tv_etl.lake.layout import is_period, period_range
-from tv_etl.lake.logs import QUARANTINE_SCHEMA, REVISION_SCHEMA, read_log
+from tv_etl.lake.logs import QUARANTINE_SCHEMA, READJUSTED_SCHEMA, REVISION_SCHEMA, read_log
 from tv_etl.lake.place import SUFFIX, UNSPECIFIED, SeriesPlace
 from tv_etl.lake.record import SeriesRecord
 from tv_etl.lake.sealed import TAIL_BYTES
@@ -28,6 +30,7 @@ class StoredSeries:
         self._place = place
         self._snapshot = snapshot
         self._read: dict[str, Bars] = {}
+        self._arrivals: dict[str, bytes] = {}
         self._footers: dict[str, Footer] = {}
 
     @cached_property
@@ -49,6 +52,13 @@ class StoredSeries:
         if period not in self._read:
             self._read[period] = self._bars(period)
         return self._read[period]
+
+    def came_at(self, period: str) -> Times:
+        """When each bar of a period came (microseconds UTC); 0 before that was logged."""
+        bars = self.bars(period)
+        return decode_arrivals(
+            self._arrivals.get(period, b""), len(bars), self._address(self._place.period_name(period))
+        )
 
     def between(self, start_s: int | None, end_s: int | None) -> Bars:
         """The bars of a half-open range of UTC seconds, from as few files as hold them; None is unbounded."""
@@ -112,13 +122,14 @@ class StoredSeries:
     def record(self) -> SeriesRecord:
         """What is known of the stored bars; where the record was not copied along, what the newest file says."""
         if not self.periods:
-            return SeriesRecord(self._place.series)
+            # A record without files is of files that somebody took away.
+            return SeriesRecord(self._place.series, logged_from=math.inf if self.has_record else -math.inf)
         name = self._place.record_name
         content = self._record_content
         if content is None:
             in_file = self.footer(self.periods[-1]).facts
             facts = {key: value for key, value in in_file.items() if value != UNSPECIFIED}
-            return SeriesRecord(self._place.series, facts)
+            return SeriesRecord(self._place.series, facts, logged_from=math.inf)
         record = SeriesRecord.decode(content, self._address(name), self._place.series)
         present = set(self.periods)
         gone = [name for name in record.periods if name not in present]
@@ -130,7 +141,17 @@ class StoredSeries:
             (_FIRST_SECOND if start is None else start, _LAST_SECOND if end is None else end) for start, end in spans
         ]
         left = {name: period for name, period in record.periods.items() if name in present}
-        return replace(record, asked=tuple(without(record.asked, taken)), periods=left)
+        return replace(record, asked=tuple(without(record.asked, taken)), periods=left, logged_from=math.inf)
+
+    def decoded_record(self) -> SeriesRecord | None:
+        """The record as it was written, whatever became of the files; None where none can be read."""
+        if self._record_content is None:
+            return None
+        try:
+            name = self._place.record_name
+            return SeriesRecord.decode(self._record_content, self._address(name), self._place.series)
+        except DamagedFileError:
+            return None
 
     def damaged_names(self) -> list[str]:
         """Names of the files that cannot be read as this series', and of those in the data directory that are none."""
@@ -142,16 +163,25 @@ class StoredSeries:
                 damaged.append(name)
         if _is_damaged(self.revisions):
             damaged.append(self._place.revisions_name)
+        record = self.decoded_record()
+        for number, _ in enumerate(() if record is None else record.readjustments, start=1):
+            if _is_damaged(partial(self.readjusted, number)):
+                damaged.append(self._place.readjusted_name(number))
         if _is_damaged(self.quarantine):
             damaged.append(self._place.quarantine_name)
-        content = self._record_content
-        if content is not None and _is_damaged(lambda: SeriesRecord.decode(content, "", self._place.series)):
+        if self.has_record and record is None:
             damaged.append(self._place.record_name)
         return damaged
 
     def revisions(self) -> pa.Table:
         """The log of revisions."""
         return self._log(self._place.revisions_name, REVISION_SCHEMA)
+
+    def readjusted(self, number: int) -> pa.Table | None:
+        """The bars as they were before a re-adjustment, the first of which is number 1; None if nobody kept them."""
+        name = self._place.readjusted_name(number)
+        content = self._snapshot.read(name)
+        return None if content is None else read_log(content, self._address(name), READJUSTED_SCHEMA)
 
     def quarantine(self) -> pa.Table:
         """The bars that are kept out."""
@@ -162,7 +192,7 @@ class StoredSeries:
         content = self._snapshot.read(name)
         if content is None:
             raise DamagedFileError(self._address(name), "vanished while it was read")
-        bars = read_bars(content, self._address(name), self._place.series)
+        bars, self._arrivals[period] = read_bars(content, self._address(name), self._place.series)
         if len(bars.between(*period_range(period, self._place.interval))) != len(bars):
             raise DamagedFileError(self._address(name), f"holds bars outside {period}")
         return bars

@@ -14,7 +14,7 @@ belong to. Only closed bars are kept. The watermark is in the files' footers.
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from operator import attrgetter
 from pathlib import Path
@@ -23,6 +23,8 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 
+from tv_etl.lake.as_of import bars_as_of
+from tv_etl.lake.bars import Bars
 from tv_etl.lake.layout import path_segment
 from tv_etl.lake.place import SeriesPlace
 from tv_etl.lake.record import SeriesRecord
@@ -153,7 +155,17 @@ class BarStore:
         place = self._place(Series.of(symbol, interval))
 
         def write(transaction: Transaction) -> list[str]:
-            aside = [transaction.set_aside(name) for name in StoredSeries(place, transaction).damaged_names()]
+            stored = StoredSeries(place, transaction)
+            names, record = stored.damaged_names(), stored.decoded_record()
+            if names and record is not None:
+                left = replace(
+                    record,
+                    revisions=0 if place.revisions_name in names else record.revisions,
+                    quarantined=0 if place.quarantine_name in names else record.quarantined,
+                    logged_from=self._clock(),  # what came when went with them
+                )
+                transaction.stage(place.record_name, left.encode())
+            aside = [transaction.set_aside(name) for name in names]
             transaction.publish()
             return aside
 
@@ -175,14 +187,24 @@ class BarStore:
         interval: str | Interval,
         start: datetime | None = None,
         end: datetime | None = None,
+        *,
+        as_of: datetime | None = None,
     ) -> pa.Table:
         """Return the stored bars of the half-open range, ascending; no rows for a series never stored.
+
+        `as_of` a moment, they are what the lake held then: bars that came later are left out, revisions and
+        re-adjustments found later are undone, by the clocks of those who wrote. Raises AsOfError where that is not on
+        record: for a lake from before what came when was logged, or one whose logs were lost.
 
         Raises SymbolError, IntervalError, ValueError for a time without zone, StoreBusyError, DamagedFileError,
         NewerFormatError or StoreReadError.
         """
-        start_s, end_s = _ceil_seconds(start), _ceil_seconds(end)
-        return self.look(Series.of(symbol, interval), lambda stored: stored.between(start_s, end_s)).to_table()
+        start_s, end_s, _ = _ceil_seconds(start), _ceil_seconds(end), _ceil_seconds(as_of)
+
+        def bars(stored: StoredSeries) -> Bars:
+            return stored.between(start_s, end_s) if as_of is None else bars_as_of(stored, as_of, start_s, end_s)
+
+        return self.look(Series.of(symbol, interval), bars).to_table()
 
     def scan(
         self,

@@ -38,11 +38,12 @@ from datetime import datetime
 
 import pyarrow as pa
 
+from tv_etl.lake.arrivals import merged_arrivals
 from tv_etl.lake.bar_file import PREFIX, encode_bars, grows_larger
 from tv_etl.lake.bars import Bars, check_bars, joined, merge
 from tv_etl.lake.errors import BadBarsError, ReadjustedError, SettingsError
 from tv_etl.lake.layout import is_soon_over, period_labels, period_range
-from tv_etl.lake.logs import encode_log, quarantined, revision_rows
+from tv_etl.lake.logs import encode_log, quarantined, readjusted_rows, revision_rows
 from tv_etl.lake.place import UNSPECIFIED, SeriesPlace
 from tv_etl.lake.readjustment import Readjustment, find_readjustment, revised
 from tv_etl.lake.record import FoundReadjustment, Period, SeriesRecord, Window
@@ -148,7 +149,7 @@ def commit_update(
         _refuse_unless_newest(place, stored, sound, readjustment)
     old, new = revised(beside, sound, readjustment)
     record = _next_record(known, place, given, readjustment, len(old), now_s)
-    added, sizes = 0, dict[str, int]()
+    added, sizes, replaced = 0, dict[str, int](), list[Bars]()
     newest_period = max([*parts, *stored.periods], default="")
     growing = {newest_period} if is_soon_over(place.interval) else set()
     settled = {*stored.periods[-1:]} - {newest_period} if growing else set()  # what grew until now
@@ -157,17 +158,25 @@ def commit_update(
         if not (period in parts or period in settled or is_older):
             continue
         before = read[period] if period in read else stored.bars(period)
-        base = before if readjustment is None else readjustment.rescale(before)
+        base = before
+        if readjustment is not None:
+            base = readjustment.rescale(before)
+            replaced.append(before.between(None, readjustment.until))
         merged = merge(base, parts.get(period, Bars.none()))
         read[period] = merged.bars
         added += merged.added
         is_too_large = period in settled and grows_larger(before)
         if merged.added or merged.changed or base is not before or is_too_large:
             file_facts = {key: record.facts.get(key, UNSPECIFIED) for key in _FILE_FACTS}
+            came_at = merged_arrivals(before.times, stored.came_at(period), merged.bars.times, int(now_s * 1_000_000))
             stamp, is_growing = transaction.stamp, period in growing
-            content = encode_bars(merged.bars, place.series, file_facts, stamp, is_growing=is_growing)
+            content = encode_bars(merged.bars, place.series, file_facts, stamp, came_at=came_at, is_growing=is_growing)
             transaction.stage(place.period_name(period), content)
             sizes[period] = len(content)
+    if any(map(len, replaced)):
+        log = readjusted_rows(joined(*replaced), now_s)
+        name = place.readjusted_name(len(record.readjustments))
+        transaction.stage(name, encode_log(log, transaction.stamp))
     quarantine = _stage_logs(place, stored, transaction, known, sound, broken, (old, new), now_s)
     periods = _described_periods(place, stored, known, record, read, sizes)
     record = replace(record, quarantined=quarantine, periods=periods)
@@ -214,6 +223,7 @@ def _next_record(
         window=given.window or known.window,
         readjustments=(*known.readjustments, *found),
         revisions=known.revisions + revisions,
+        logged_from=now_s if known.logged_from == math.inf else known.logged_from,
     )
 
 

@@ -2,11 +2,14 @@ import random
 import zlib
 from pathlib import Path
 
+import duckdb
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tv_etl.lake.arrivals import decode_arrivals
 from tv_etl.lake.bar_file import Footer, encode_bars, grows_larger, read_bars, read_footer
 from tv_etl.lake.bars import Bars
 from tv_etl.lake.errors import DamagedFileError, NewerFormatError
@@ -24,7 +27,7 @@ def some_bars(count: int) -> Bars:
 
 
 def bars_in(path: Path, series: Series) -> Bars:
-    return read_bars(path.read_bytes(), str(path), series)
+    return read_bars(path.read_bytes(), str(path), series)[0]
 
 
 def footer_of(path: Path, series: Series) -> Footer:
@@ -51,8 +54,29 @@ def test_equal_bars_give_equal_bytes() -> None:
     assert encode_bars(some_bars(600), AAPL, FACTS) == encode_bars(some_bars(600), AAPL, FACTS)
     stamped = bytes(encode_bars(some_bars(600), AAPL, FACTS, b"stamp"))
     assert stamped != encode_bars(some_bars(600), AAPL, FACTS, b"other")
-    assert read_bars(stamped, "stamped", AAPL).to_table().equals(some_bars(600).to_table())
+    assert read_bars(stamped, "stamped", AAPL)[0].to_table().equals(some_bars(600).to_table())
     assert pq.read_table(pa.BufferReader(stamped)).equals(some_bars(600).to_table())
+
+
+def test_when_bars_came_is_seen_by_nobody_else(tmp_path: Path) -> None:
+    bars, path = some_bars(600), tmp_path / "2025-10.parquet"
+    came_at = np.repeat(np.array([5, 7, 6]) * 1_000_000, [100, 300, 200])
+    path.write_bytes(encode_bars(bars, AAPL, FACTS, b"stamp", came_at=came_at))
+    found, block = read_bars(path.read_bytes(), str(path), AAPL)
+    assert decode_arrivals(block, len(found), "").tolist() == came_at.tolist()
+    assert footer_of(path, AAPL).facts == FACTS
+    for table in (
+        pq.read_table(path),
+        pl.read_parquet(path).to_arrow(),
+        duckdb.read_parquet(str(path)).to_arrow_table(),
+    ):
+        assert table.column_names == BAR_SCHEMA.names
+        assert table["close"].to_pylist() == bars.values[3].tolist()
+    damaged = bytearray(path.read_bytes())
+    damaged[damaged.index(block) + 20] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(DamagedFileError, match="its data fail the checksum"):
+        bars_in(path, AAPL)
 
 
 def test_files_are_encoded_as_measured_best(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The record of a series: what is written is read back, and what cannot be read is named."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ def test_what_is_written_is_read_back() -> None:
 def test_a_record_of_facts_alone_is_read() -> None:
     content = {"schema_version": 1, "symbol": "NASDAQ:AAPL", "interval": "1m", "facts": {"source": "tradingview"}}
     assert SeriesRecord.decode(json.dumps(content).encode(), PATH, AAPL) == SeriesRecord(
-        AAPL, {"source": "tradingview"}
+        AAPL, {"source": "tradingview"}, logged_from=math.inf
     )
 
 

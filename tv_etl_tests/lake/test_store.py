@@ -208,6 +208,7 @@ def test_facts_are_kept_with_the_series_and_in_each_file(store: BarStore) -> Non
     store.upsert(AAPL, "1m", bars(MIDNIGHT, facts=facts))
     assert store.facts(AAPL, "1m") == facts
     metadata = pq.read_schema(pa.BufferReader(files_of(store).read(NOVEMBER))).metadata
+    assert int(metadata.pop(b"tv_etl.arrivals")) > 0
     assert {key: value for key, value in metadata.items() if key.startswith(b"tv_etl.")} == {
         b"tv_etl.source": b"tradingview",
         b"tv_etl.adjustment": b"splits",

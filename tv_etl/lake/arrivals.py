@@ -1,0 +1,57 @@
+"""When each bar of a data file came into the lake, beside its bars in the same file; pure.
+
+The file's readers never see it: it is a block of bytes before the seal, and the footer says how long it is. So what
+came when changes in the same commit as what came, at no further file. Bars that came together follow each other in
+time, so the block holds runs: a small Parquet table of how many bars came, and when (microseconds UTC). One that came
+before arrivals were kept has 0.
+"""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tv_etl.lake.bars import Times
+from tv_etl.lake.errors import DamagedFileError
+
+_SCHEMA = pa.schema([pa.field("bars", pa.int32(), nullable=False), pa.field("came_at", pa.int64(), nullable=False)])
+# Measured with a month of minutes that came five at a time: 26 KB beside 1 MB of bars, and a third of a millisecond.
+_FORMAT: dict[str, Any] = {
+    "compression": "none",
+    "use_dictionary": False,
+    "column_encoding": dict.fromkeys(_SCHEMA.names, "DELTA_BINARY_PACKED"),
+    "write_statistics": False,
+}
+
+
+def encode_arrivals(came_at: Times) -> bytes:
+    """The block of a file whose bars came at these times (microseconds UTC), one for each."""
+    starts = np.flatnonzero(np.diff(came_at, prepend=-1))
+    lengths = np.diff(starts, append=len(came_at)).astype(np.int32)
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_arrays([lengths, came_at[starts]], schema=_SCHEMA), sink, **_FORMAT)
+    return bytes(sink.getvalue())
+
+
+def decode_arrivals(block: bytes, rows: int, path: str) -> Times:
+    """When each of so many bars came. Raises DamagedFileError for a block that is not theirs."""
+    if not block:
+        return np.zeros(rows, np.int64)
+    try:
+        table = pq.read_table(pa.BufferReader(block), use_threads=False, schema=_SCHEMA)
+        came_at = np.repeat(table["came_at"].to_numpy(), table["bars"].to_numpy())
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise DamagedFileError(path, f"its arrivals cannot be read: {error}") from error
+    if len(came_at) != rows:
+        raise DamagedFileError(path, f"it has arrivals of {len(came_at)} bars, and {rows} bars")
+    return np.asarray(came_at, np.int64)
+
+
+def merged_arrivals(known: Times, came_at: Times, after: Times, now_us: int) -> Times:
+    """When the bars at `after` came: those at the `known` times when they did, all others now."""
+    if len(known) and after[len(known) - 1] == known[-1]:  # all that is new is behind
+        return np.concatenate([came_at, np.full(len(after) - len(known), now_us, np.int64)])
+    arrivals = np.full(len(after), now_us, np.int64)
+    arrivals[np.searchsorted(after, known)] = came_at
+    return arrivals
