@@ -21,7 +21,7 @@ TV_ETL = str(Path(sys.executable).with_name("tv-etl"))
 _ESCAPES = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
 
 
-def call(*arguments: str, url: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def call(*arguments: str, url: str = "", cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run the command to its end; the market is found by the environment."""
     return subprocess.run(
         [TV_ETL, *arguments],

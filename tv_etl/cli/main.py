@@ -208,34 +208,54 @@ def _exit_on_closed_pipe() -> NoReturn:
 
 
 @main.command()
+@click.argument("symbol", required=False)
+@click.argument("interval", required=False)
 @click.option(
     "--lake", default=lambda: os.environ.get("TV_ETL_LAKE") or "lake", show_default="$TV_ETL_LAKE or lake",
     help="Directory of the lake, or its address in an object store: s3://bucket/prefix, gs:// or az://.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print an array of objects instead of a table.")
-def status(lake: str, as_json: bool) -> None:
-    """Show what the lake holds, lacks and is about to lose, the most urgent series first."""
+@click.option(
+    "--limit", type=click.IntRange(min=0), default=100, show_default=True,
+    help="With a SYMBOL: show so many entries of each series, the newest; 0 for all. JSON has all.",
+)  # fmt: skip
+def status(symbol: str | None, interval: str | None, lake: str, as_json: bool, limit: int) -> None:
+    """Show what the lake holds, lacks and is about to lose, the most urgent series first.
+
+    With a SYMBOL, all that is known of it by time, at one INTERVAL or each: spans asked for, gaps, revisions,
+    re-adjustments, bars in quarantine.
+    """
     from datetime import datetime, timezone
 
     from rich.console import Console
 
     from tv_etl.cli.plain import json_text
-    from tv_etl.cli.status import status_table
+    from tv_etl.cli.status import chronicle_table, status_table
+    from tv_etl.lake.chronicle import chronicle
     from tv_etl.lake.errors import BarStoreError
     from tv_etl.lake.status import lake_status
     from tv_etl.lake.store import BarStore
     from tv_etl.tradingview.errors import MissingExtraError
+    from tv_etl.tradingview.intervals import Interval
 
     now = datetime.now(timezone.utc)
     try:
-        statuses = lake_status(BarStore(lake), now)
+        store = BarStore(lake)
+        statuses = lake_status(store, now, symbol, None if interval is None else Interval.parse(interval))
     except (BarStoreError, MissingExtraError, ValueError) as error:
         raise click.ClickException(_shown(error)) from None
+    known = [] if symbol is None else [chronicle(store, each.series, now) for each in statuses]
     if as_json:
-        click.echo(json_text([each.to_dict() for each in statuses], indent=1))
-    else:
-        console = Console()
-        console.print(status_table(statuses, now, console.width))
+        entries = {each.series: [entry.to_dict() for entry in each.entries] for each in known}
+        details = [{} if symbol is None else {"entries": entries[each.series]} for each in statuses]
+        content = [{**each.to_dict(), **detail} for each, detail in zip(statuses, details, strict=True)]
+        click.echo(json_text(content, indent=1))
+        return
+    console = Console()
+    console.print(status_table(statuses, now, console.width))
+    for each in sorted(known, key=lambda each: each.series.order):
+        console.print()
+        console.print(chronicle_table(each, limit))
 
 
 @main.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})

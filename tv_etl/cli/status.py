@@ -1,4 +1,4 @@
-"""The status of a lake as a table on a terminal."""
+"""The status of a lake, and all that is known of one series, as tables on a terminal."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
@@ -6,6 +6,7 @@ from datetime import datetime, timedelta, timezone
 from rich.table import Table
 from rich.text import Text
 
+from tv_etl.lake.chronicle import ASKED, GAP, QUARANTINED, READJUSTED, REVISED, UNASKED, Chronicle
 from tv_etl.lake.record import SeriesRecord
 from tv_etl.lake.status import SeriesStatus
 from tv_etl.tradingview.printable import printable
@@ -13,6 +14,7 @@ from tv_etl.tradingview.printable import printable
 _RED_BELOW = timedelta(days=1)
 _YELLOW_BELOW = timedelta(days=2)
 _FULL_WIDTH = 100
+_STYLES = {ASKED: "", UNASKED: "yellow", GAP: "yellow", REVISED: "cyan", READJUSTED: "cyan", QUARANTINED: "red"}
 
 
 def status_table(statuses: Iterable[SeriesStatus], now: datetime, width: int = _FULL_WIDTH) -> Table:
@@ -40,6 +42,31 @@ def status_table(statuses: Iterable[SeriesStatus], now: datetime, width: int = _
             _gaps_text(record),
             *([f"{record.revisions:,}"] if is_wide else []),
             _deadline_text(status.loss_deadline, now),
+        )
+    return table
+
+
+def chronicle_table(known: Chronicle, limit: int) -> Table:
+    """What is known of one series by time, the newest `limit` entries of it (0: all); times are UTC."""
+    shown = known.entries[-limit:] if limit else known.entries
+    left_out = len(known.entries) - len(shown)
+    caption: str | Text | None = f"{left_out:,} older ones are not shown; --limit 0 shows all" if left_out else None
+    if known.error:
+        caption = Text(printable(known.error, 1_000), style="red")
+    table = Table(title=Text(printable(str(known.series))), caption=caption, box=None, padding=(0, 1, 0, 0))
+    table.add_column("what", no_wrap=True)
+    table.add_column("from", justify="right", no_wrap=True)
+    table.add_column("to", justify="right", no_wrap=True)
+    table.add_column("bars", justify="right", no_wrap=True)
+    table.add_column("")
+    for entry in shown:
+        found = "" if entry.found_at is None else f"; found {_minute_text(entry.found_at)}"
+        table.add_row(
+            Text(entry.kind, style=_STYLES[entry.kind]),
+            "the beginning" if entry.start.year == 1 else _minute_text(entry.start),
+            _minute_text(entry.end),
+            "" if entry.bars is None else f"{entry.bars:,}",
+            Text(printable(f"{entry.text}{found}", 500), overflow="fold"),
         )
     return table
 

@@ -8,6 +8,7 @@ from tv_etl.lake.coverage import Coverage
 from tv_etl.lake.errors import BarStoreError
 from tv_etl.lake.record import SeriesRecord
 from tv_etl.lake.store import BarStore
+from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.series import Series
 
 
@@ -44,10 +45,22 @@ class SeriesStatus:
         }
 
 
-def lake_status(store: BarStore, now: datetime) -> list[SeriesStatus]:
-    """The status of every stored series, damaged ones first, then the soonest loss deadline. Raises StoreReadError."""
-    found = [_status(store, series, now) for series in store.series()]
-    return sorted(found, key=_urgency)
+def lake_status(
+    store: BarStore, now: datetime, symbol: str | None = None, interval: Interval | None = None
+) -> list[SeriesStatus]:
+    """The status of every stored series, or of those of a symbol, or of an interval.
+
+    Damaged ones come first, then the soonest loss deadline. Raises StoreReadError, and ValueError where a symbol is
+    named and not stored, which says at what it is.
+    """
+    stored = store.series()
+    mine = [each for each in stored if symbol in (None, each.symbol)]
+    wanted = [each for each in mine if interval in (None, each.interval)]
+    if symbol is not None and not wanted:
+        tokens = ", ".join(each.interval.token for each in mine)
+        where = f"at {interval}, but at {tokens}" if mine else f"in {store.base}"
+        raise ValueError(f"{symbol!r} is not stored {where}")
+    return sorted((_status(store, each, now) for each in wanted), key=_urgency)
 
 
 def _status(store: BarStore, series: Series, now: datetime) -> SeriesStatus:

@@ -1,10 +1,12 @@
 """The status of a lake as people read it."""
 
 import io
+import json
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
+import pytest
 from rich.console import Console
 
 from tv_etl.cli.status import status_table
@@ -13,6 +15,7 @@ from tv_etl.lake.store import BarStore
 from tv_etl.orchestration.resources import TradingViewResource
 from tv_etl.tradingview.bar_schema import BAR_SCHEMA
 from tv_etl.tradingview.models import HistoryRequest
+from tv_etl_tests.command import call
 from tv_etl_tests.conftest import NOW
 from tv_etl_tests.lake.test_status import stored
 
@@ -64,6 +67,51 @@ def test_gaps_are_counted_and_missing_sessions_among_them(tmp_path: Path) -> Non
     row = printed(lake_status(store, NOW + days), NOW + days)[2]
     assert "0.10%" in row
     assert "1 (1 session)" in row
+
+
+def test_a_symbol_shows_which_gaps_and_what_else_by_time(tmp_path: Path) -> None:
+    store = BarStore(tmp_path)
+    minute = NOW.replace(second=0)
+    for start in (60, 30):
+        begins = minute - timedelta(minutes=start)
+        stored(store, "X:Y", [begins, begins + timedelta(minutes=5)], begins + timedelta(minutes=6))
+    stored(store, "X:Z", [minute], minute)
+    done = call("status", "X:Y", "1m", "--lake", str(tmp_path))
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    assert not any("X:Z" in line for line in lines)
+    assert "gap 2026-11-18 14:01 2026-11-18 14:05 4 the server had none" in lines
+    assert any(line.startswith("gap 2026-11-18 14:06 2026-11-18 14:30 24 not wholly asked for") for line in lines)
+    told = [line.partition(" 2026")[0] for line in lines if line.startswith(("asked", "gap", "never"))]
+    assert told == ["asked", "gap", "gap", "never asked", "asked", "gap", "never asked"]
+    few = call("status", "X:Y", "--limit", "2", "--lake", str(tmp_path)).stdout
+    assert "5 older ones are not shown; --limit 0 shows all" in few
+    [series] = json.loads(call("status", "X:Y", "--json", "--lake", str(tmp_path)).stdout)
+    assert [entry["kind"] for entry in series["entries"]] == told
+    assert "entries" not in json.loads(call("status", "--json", "--lake", str(tmp_path)).stdout)[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("X:A",), "'X:A' is not stored in "),
+        (("X:Y", "1d"), "'X:Y' is not stored at 1d, but at 1m"),
+        (("X:Y", "soon"), "interval 'soon': expected e.g. 1m"),
+    ],
+)
+def test_a_series_that_is_not_there_is_named(tmp_path: Path, arguments: tuple[str, ...], reason: str) -> None:
+    stored(BarStore(tmp_path), "X:Y", [NOW], NOW)
+    done = call("status", *arguments, "--lake", str(tmp_path))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert reason in done.stderr
+
+
+def test_a_damaged_series_says_so_in_place_of_its_entries(tmp_path: Path) -> None:
+    stored(BarStore(tmp_path), "X:Y", [NOW], NOW)
+    (tmp_path / ".tv_etl" / "1m" / "X%3AY" / "series.json").write_text("{}", encoding="utf-8")
+    done = call("status", "X:Y", "--lake", str(tmp_path))
+    assert done.returncode == 0
+    assert done.stdout.count("DamagedFileError") == 2
 
 
 def test_an_empty_lake_has_no_rows(tmp_path: Path) -> None:

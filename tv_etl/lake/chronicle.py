@@ -1,0 +1,121 @@
+"""All that is known of one series, by time: what was asked for, what is missing, what changed and what is kept out."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from tv_etl.lake.bars import PRICES
+from tv_etl.lake.coverage import Coverage
+from tv_etl.lake.errors import BarStoreError
+from tv_etl.lake.snapshot import StoredSeries
+from tv_etl.lake.store import BarStore
+from tv_etl.tradingview.moments import utc
+from tv_etl.tradingview.series import Series
+
+ASKED, UNASKED, GAP = "asked", "never asked", "gap"
+REVISED, READJUSTED, QUARANTINED = "revised", "re-adjusted", "quarantined"
+
+_FIELDS = (*PRICES, "volume")
+
+
+class Entry(NamedTuple):
+    """What is known of a stretch of a series: `bars` of them from `start` up to `end` (half-open), None if uncounted.
+
+    `found_at` is when it was found, `text` what it is, for people.
+    """
+
+    kind: str
+    start: datetime
+    end: datetime
+    bars: int | None
+    text: str
+    found_at: datetime | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The entry as JSON has it: times in ISO 8601."""
+        return {
+            "kind": self.kind,
+            "start": self.start.isoformat(),
+            "end": self.end.isoformat(),
+            "bars": self.bars,
+            "found_at": None if self.found_at is None else self.found_at.isoformat(),
+            "text": self.text,
+        }
+
+
+@dataclass(frozen=True)
+class Chronicle:
+    """Everything about a series in the order of its time; `error` says why there is nothing."""
+
+    series: Series
+    entries: Sequence[Entry] = ()
+    error: str = ""
+
+
+def chronicle(store: BarStore, series: Series, now: datetime) -> Chronicle:
+    """What one snapshot tells of a series, stored or not, as seen at a moment."""
+    try:
+        return Chronicle(series, store.look(series, lambda stored: _entries(stored, now)))
+    except BarStoreError as error:
+        return Chronicle(series, error=f"{type(error).__name__}: {error}")
+
+
+def _entries(stored: StoredSeries, now: datetime) -> list[Entry]:
+    coverage = Coverage(stored.record(), now.timestamp())
+    of_record = [*_spans(coverage), *_gaps(coverage, stored), *_readjusted(coverage)]
+    found = [*of_record, *_revised(stored), *_kept_out(stored)]
+    return sorted(found, key=lambda each: (each.start, each.end, each.kind))
+
+
+def _spans(coverage: Coverage) -> Iterator[Entry]:
+    for start, end in coverage.record.asked:
+        yield Entry(ASKED, utc(start), utc(end), None, "the server gave all it had")
+    for start, end in coverage.unasked():
+        yield Entry(UNASKED, utc(start), utc(end), None, "")
+
+
+def _gaps(coverage: Coverage, stored: StoredSeries) -> Iterator[Entry]:
+    width_s = stored.series.interval.seconds
+    for gap in coverage.gaps(stored.between(None, None).times):
+        days = f"{gap.sessions:,} whole trading days; " if gap.sessions else ""
+        why = "the server had none" if gap.confirmed else "not wholly asked for"
+        yield Entry(GAP, gap.first, utc(gap.last.timestamp() + width_s), gap.bars, f"{days}{why}")
+
+
+def _readjusted(coverage: Coverage) -> Iterator[Entry]:
+    record = coverage.record
+    first = record.first
+    for each in record.readjustments:
+        until = utc(each.readjustment.until)
+        start = until if first is None else min(first, until)
+        yield Entry(READJUSTED, start, until, None, f"prices {each.readjustment}", utc(each.found_at))
+
+
+def _revised(stored: StoredSeries) -> Iterator[Entry]:
+    for row in stored.revisions().to_pylist():
+        changes = [
+            f"{name} {_number(row[f'old_{name}'])} to {_number(row[name])}"
+            for name in _FIELDS
+            if row[f"old_{name}"] != row[name]
+        ]
+        yield _of_bar(REVISED, stored, row, ", ".join(changes))
+
+
+def _kept_out(stored: StoredSeries) -> Iterator[Entry]:
+    log: pa.Table = stored.quarantine()
+    for row in log.to_pylist():
+        values = ", ".join(f"{name} {_number(row[name])}" for name in _FIELDS)
+        yield _of_bar(QUARANTINED, stored, row, f"low and high do not enclose open and close: {values}")
+
+
+def _of_bar(kind: str, stored: StoredSeries, row: dict[str, Any], text: str) -> Entry:
+    opened: datetime = row["timestamp"]
+    end = utc(opened.timestamp() + stored.series.interval.seconds)
+    return Entry(kind, utc(opened.timestamp()), end, 1, text, row["found_at"])
+
+
+def _number(value: float | None) -> str:
+    return "none" if value is None else f"{value:.12g}"
