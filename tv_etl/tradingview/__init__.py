@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tv_etl.tradingview.ohlcv import signal_handler as signal_handler
     from tv_etl.tradingview.ohlcv import validate_symbols as validate_symbols
     from tv_etl.tradingview.scanner import ScannerService as ScannerService
+    from tv_etl.tradingview.series import Series as Series
     from tv_etl.tradingview.services import ConnectionService as ConnectionService
     from tv_etl.tradingview.services import MessageService as MessageService
 
@@ -33,6 +34,7 @@ _MODULES = {
     "models": ["HistoryRequest", "OHLCVBar", "QuoteSymbolData", "convert_timestamp_to_iso"],
     "ohlcv": ["OHLCV", "signal_handler", "validate_symbols"],
     "scanner": ["ScannerService"],
+    "series": ["Series"],
     "services": ["ConnectionService", "MessageService"],
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}

