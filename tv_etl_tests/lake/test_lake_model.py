@@ -189,11 +189,12 @@ def test_the_lake_ends_with_the_markets_bars_gaps_and_revisions(seed: int, steps
                 end = start + 3_600 * (1 + number % 30)
                 lake.collect(backfill(SETTINGS, utc(start), utc(end)) if number % 2 else refetch(SETTINGS, utc(start)))
             elif step == "correct" and lake.model:
+                # Found together with a split, a correction of the oldest bar that both have hides its ratio.
+                lake.collect(increment(SETTINGS, None))
                 moment = sorted(lake.model)[-1 - number % min(len(lake.model), 8)]
                 market.corrected[moment] = market.corrected.get(moment, 0.0) + 0.5
-            elif step == "split" and market.now < OPENS[-1] and set(lake.basis.values()) <= {len(market.splits)}:
-                # A correction of the oldest bar that both have, found together with a split, hides its ratio.
                 lake.collect(increment(SETTINGS, None))
+            elif step == "split" and market.now < OPENS[-1] and set(lake.basis.values()) <= {len(market.splits)}:
                 market.now = next(moment for moment in OPENS if moment > market.now) + 60
                 market.splits.append((market.now - 60, number / 100))
         lake.check()
