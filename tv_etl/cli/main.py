@@ -258,6 +258,41 @@ def status(symbol: str | None, interval: str | None, lake: str, as_json: bool, l
         console.print(chronicle_table(each, limit))
 
 
+@main.command(no_args_is_help=True)
+@click.argument("symbol")
+@click.argument("interval")
+@click.argument("action", nargs=-1, metavar="[scale RATIO [VOLUME_RATIO] | cut | accept]")
+@click.option(
+    "--lake", default=lambda: os.environ.get("TV_ETL_LAKE") or "lake", show_default="$TV_ETL_LAKE or lake",
+    help="Directory of the lake, or its address in an object store.",
+)  # fmt: skip
+def seam(symbol: str, interval: str, action: tuple[str, ...], lake: str) -> None:
+    """Show the newest open seam of a series, where nothing proves that the bars before join those after, or resolve it.
+
+    `scale RATIO` multiplies the older prices by the ratio and divides the older volumes by it (or multiplies them by
+    VOLUME_RATIO); `cut` moves the older bars out of the dataset, and keeps them; `accept` joins them as they are.
+    """
+    from tv_etl.lake.errors import BarStoreError
+    from tv_etl.lake.resolution import Resolution
+    from tv_etl.lake.store import BarStore
+    from tv_etl.tradingview.errors import MissingExtraError, TradingViewError
+
+    try:
+        resolution = Resolution.parse(" ".join(action)) if action else None
+        store = BarStore(lake)
+        record = store.record(symbol, interval)
+        found = record.open_seam
+        if found is None:
+            click.echo(f"{record.series} has no open seam")
+            sys.exit(0 if resolution is None else 1)
+        click.echo(f"{record.series} {found}; {found.reason}")
+        if resolution is not None:
+            store.resolve_seam(symbol, interval, resolution)
+            click.echo(f"resolved: {resolution}")
+    except (BarStoreError, MissingExtraError, TradingViewError, ValueError) as error:
+        raise click.ClickException(_shown(error)) from None
+
+
 @main.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def market(arguments: tuple[str, ...]) -> None:

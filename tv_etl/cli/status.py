@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 from rich.table import Table
 from rich.text import Text
 
-from tv_etl.lake.chronicle import ASKED, GAP, QUARANTINED, READJUSTED, REVISED, UNASKED, Chronicle
+from tv_etl.lake.chronicle import ASKED, GAP, QUARANTINED, READJUSTED, REVISED, SEAM, UNASKED, Chronicle
 from tv_etl.lake.record import SeriesRecord
 from tv_etl.lake.status import SeriesStatus
 from tv_etl.tradingview.printable import printable
@@ -14,7 +14,15 @@ from tv_etl.tradingview.printable import printable
 _RED_BELOW = timedelta(days=1)
 _YELLOW_BELOW = timedelta(days=2)
 _FULL_WIDTH = 100
-_STYLES = {ASKED: "", UNASKED: "yellow", GAP: "yellow", REVISED: "cyan", READJUSTED: "cyan", QUARANTINED: "red"}
+_STYLES = {
+    ASKED: "",
+    UNASKED: "yellow",
+    GAP: "yellow",
+    REVISED: "cyan",
+    READJUSTED: "cyan",
+    QUARANTINED: "red",
+    SEAM: "bold red",
+}
 
 
 def status_table(statuses: Iterable[SeriesStatus], now: datetime, width: int = _FULL_WIDTH) -> Table:
@@ -38,7 +46,7 @@ def status_table(statuses: Iterable[SeriesStatus], now: datetime, width: int = _
             f"{record.rows:,}",
             *([_minute_text(record.first)] if is_wide else []),
             _minute_text(record.last),
-            "unknown" if record.ratio is None else f"{record.ratio:.2%}",
+            _complete_text(record),
             _gaps_text(record),
             *([f"{record.revisions:,}"] if is_wide else []),
             _deadline_text(status.loss_deadline, now),
@@ -69,6 +77,12 @@ def chronicle_table(known: Chronicle, limit: int) -> Table:
             Text(printable(f"{entry.text}{found}", 500), overflow="fold"),
         )
     return table
+
+
+def _complete_text(record: SeriesRecord) -> str | Text:
+    if record.open_seam is not None:
+        return Text("seam", style="bold red")
+    return "unknown" if record.ratio is None else f"{record.ratio:.2%}"
 
 
 def _gaps_text(record: SeriesRecord) -> str | Text:

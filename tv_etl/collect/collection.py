@@ -16,6 +16,8 @@ from tv_etl.collect.ask import Ask, Want, ask
 from tv_etl.collect.entry import enter_answer
 from tv_etl.lake.bars import Bars
 from tv_etl.lake.record import SeriesRecord
+from tv_etl.lake.resolution import Resolution
+from tv_etl.lake.seam import Seam
 from tv_etl.lake.snapshot import StoredSeries
 from tv_etl.lake.store import BarStore
 from tv_etl.lake.upsert import Commit
@@ -28,6 +30,14 @@ class SetAside:
 
     series: Series
     names: list[str]
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """The newest open seam of a series was resolved; the series' own outcome is still to come."""
+
+    series: Series
+    seam: Seam
 
 
 @dataclass(frozen=True)
@@ -73,20 +83,34 @@ class Failed:
 
 
 def plan(
-    store: BarStore, wants: Iterable[tuple[Series, Want]], now: float, *, newest: int = 0, mends: bool = False
-) -> Iterator[Ask | SetAside | Unchanged | Failed]:
-    """What to ask for of each series, seen at `now` (UTC seconds); if it `mends`, damaged files are set aside first."""
+    store: BarStore,
+    wants: Iterable[tuple[Series, Want]],
+    now: float,
+    *,
+    newest: int = 0,
+    mends: bool = False,
+    resolution: Resolution | None = None,
+) -> Iterator[Ask | SetAside | Resolved | Unchanged | Failed]:
+    """What to ask for of each series, seen at `now` (UTC seconds).
+
+    If it `mends`, damaged files are set aside first; with a `resolution` the newest open seam is resolved.
+    """
     for series, want in wants:
         aside: list[str] = []
+        resolved: Resolved | None = None
         planned: Ask | Unchanged | Failed
         try:
             if mends:
                 aside = store.set_aside_damaged(*series)
+            if resolution is not None:
+                resolved = Resolved(series, _newest_resolved(store.resolve_seam(*series, resolution)))
             planned = store.look(series, partial(_planned, want, now, newest))
         except Exception as error:  # whatever it is, it is this series' alone
             planned = Failed(series, error)
         if aside:
             yield SetAside(series, aside)
+        if resolved is not None:
+            yield resolved
         yield planned
 
 
@@ -104,6 +128,10 @@ def carry_out(
                 further.append(outcome.ask)
             yield outcome
         waiting = further
+
+
+def _newest_resolved(record: SeriesRecord) -> Seam:
+    return max(record.seams, key=lambda seam: seam.resolved_at)
 
 
 def _planned(want: Want, now: float, newest: int, stored: StoredSeries) -> Ask | Unchanged:

@@ -7,9 +7,10 @@ from tv_etl.collect.ask import Ask
 from tv_etl.collect.join import ask_again, joins_from
 from tv_etl.lake.bars import Bars
 from tv_etl.lake.errors import NotJoinedError
+from tv_etl.lake.readjustment import Unproven
 from tv_etl.lake.snapshot import StoredSeries
 from tv_etl.lake.store import BarStore
-from tv_etl.lake.upsert import Commit, Update
+from tv_etl.lake.upsert import Commit, Update, find_scale
 from tv_etl.tradingview.moments import utc
 from tv_etl.tradingview.series import Series
 
@@ -56,11 +57,13 @@ def _enter(store: BarStore, series: Series, update: Update) -> Commit:
         if stored.first_s is None or stored.last_s is None or not len(sound):
             return None
         begins, ends = utc(int(sound.times[0])), utc(int(sound.times[-1]))
-        since = joins_from(stored, sound, None)
+        since, scale = joins_from(stored, sound, None), find_scale(stored, sound, update.facts)
         if since is not None:
             reason = f"they would have to reach back to {since:%Y-%m-%d %H:%M}Z"
         elif not len(stored.between(int(sound.times[0]), int(sound.times[-1]) + 1)):
             reason = f"they would have to overlap those from {utc(stored.first_s):%Y-%m-%d %H:%M}Z on"
+        elif isinstance(scale, Unproven):
+            reason = scale.reason
         else:
             return None
         return NotJoinedError(str(series), begins, ends, reason)

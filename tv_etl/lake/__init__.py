@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from tv_etl.lake.errors import BarStoreError as BarStoreError
     from tv_etl.lake.errors import DamagedFileError as DamagedFileError
     from tv_etl.lake.errors import NewerFormatError as NewerFormatError
+    from tv_etl.lake.errors import NoSeamError as NoSeamError
     from tv_etl.lake.errors import NotJoinedError as NotJoinedError
     from tv_etl.lake.errors import ReadjustedError as ReadjustedError
     from tv_etl.lake.errors import SettingsError as SettingsError
@@ -29,6 +30,7 @@ _MODULE_OF = {
     "BarStoreError": "errors",
     "DamagedFileError": "errors",
     "NewerFormatError": "errors",
+    "NoSeamError": "errors",
     "NotJoinedError": "errors",
     "ReadjustedError": "errors",
     "SettingsError": "errors",
@@ -44,6 +46,7 @@ __all__ = [
     "Commit",
     "DamagedFileError",
     "NewerFormatError",
+    "NoSeamError",
     "NotJoinedError",
     "ReadjustedError",
     "SeriesSummary",

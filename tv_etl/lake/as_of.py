@@ -47,6 +47,13 @@ def _replaced_after(stored: StoredSeries, moment_us: int) -> tuple[pa.Table, flo
                 known_from = max(known_from, found.found_at)
             else:
                 logs.append(log)
+    for number, seam in enumerate(record.seams, start=1):
+        if seam.replaced and int(seam.found_at * 1_000_000) > moment_us:
+            log = stored.at_seam(number)
+            if log is None:
+                known_from = max(known_from, seam.found_at)
+            else:
+                logs.append(log)
     table = pa.concat_tables(logs)
     found_at = table["found_at"].cast(pa.int64()).to_numpy()
     return table.filter(pa.array(found_at > moment_us)), known_from

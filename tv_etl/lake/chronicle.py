@@ -16,7 +16,7 @@ from tv_etl.tradingview.moments import utc
 from tv_etl.tradingview.series import Series
 
 ASKED, UNASKED, GAP = "asked", "never asked", "gap"
-REVISED, READJUSTED, QUARANTINED = "revised", "re-adjusted", "quarantined"
+REVISED, READJUSTED, QUARANTINED, SEAM = "revised", "re-adjusted", "quarantined", "seam"
 
 _FIELDS = (*PRICES, "volume")
 
@@ -65,7 +65,7 @@ def chronicle(store: BarStore, series: Series, now: datetime) -> Chronicle:
 
 def _entries(stored: StoredSeries, now: datetime) -> list[Entry]:
     coverage = Coverage(stored.record(), now.timestamp())
-    of_record = [*_spans(coverage), *_gaps(coverage, stored), *_readjusted(coverage)]
+    of_record = [*_spans(coverage), *_gaps(coverage, stored), *_readjusted(coverage), *_seams(coverage)]
     found = [*of_record, *_revised(stored), *_kept_out(stored)]
     return sorted(found, key=lambda each: (each.start, each.end, each.kind))
 
@@ -92,6 +92,13 @@ def _readjusted(coverage: Coverage) -> Iterator[Entry]:
         until = utc(each.readjustment.until)
         start = until if first is None else min(first, until)
         yield Entry(READJUSTED, start, until, None, f"prices {each.readjustment}", utc(each.found_at))
+
+
+def _seams(coverage: Coverage) -> Iterator[Entry]:
+    for seam in coverage.record.seams:
+        state = f"resolved: {seam.resolved}" if seam.resolved else f"not proven to join: {seam.reason}"
+        prices = f"{seam.older[1]:.10g} before, {seam.newer[1]:.10g} after"
+        yield Entry(SEAM, utc(seam.older[0]), utc(seam.at), None, f"{prices}; {state}", utc(seam.found_at))
 
 
 def _revised(stored: StoredSeries) -> Iterator[Entry]:

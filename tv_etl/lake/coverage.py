@@ -118,8 +118,11 @@ class Coverage:
     def gaps(self, stored: Times) -> list[Gap]:
         """Runs of expected bars that are not among the stored ones (their opens, ascending), oldest first.
 
-        Between the first and the last stored bar; none where the trading hours do not say which bars there must be.
+        Between the first stored bar, or the newest open seam, and the last one; none where the trading hours do not say
+        which bars there must be.
         """
+        if self.record.counted_from is not None:
+            stored = stored[stored >= self.record.counted_from]
         if self._hours is None or not stored.size:
             return []
         try:
@@ -144,7 +147,8 @@ class Coverage:
         """
         if not self.record.asked:
             return []
-        holes = without([(self.record.asked[0][0], self.closed_until)], self.record.asked)
+        first = self.record.asked[0][0] if self.record.counted_from is None else self.record.counted_from
+        holes = without([(first, self.closed_until)], self.record.asked)
         return [hole for hole in holes if self._is_expected(hole)]
 
     def missing(self, start: datetime | None, end: datetime | None) -> list[Span]:

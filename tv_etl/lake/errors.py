@@ -4,6 +4,7 @@
     ├── BadBarsError (ValueError)     the table given is not a table of bars; nothing was stored
     ├── SettingsError (ValueError)    the bars were made with other settings than the stored ones
     ├── NotJoinedError (ValueError)   the bars given do not join the stored ones; nothing was stored
+    ├── NoSeamError (ValueError)      there is no open seam to resolve
     ├── ReadjustedError               the history was re-adjusted beyond the bars given; nothing was stored
     ├── AsOfError (ValueError)        what a series was at a moment is not on record
     ├── DamagedFileError              a stored file cannot be read as what it should be
@@ -66,6 +67,14 @@ class NotJoinedError(BarStoreError, ValueError):
         self.begins = begins
         self.ends = ends
         self.reason = reason
+
+
+class NoSeamError(BarStoreError, ValueError):
+    """The series has no open seam."""
+
+    def __init__(self, series: str) -> None:
+        super().__init__(f"{series} has no open seam: nothing is to be resolved")
+        self.series = series
 
 
 class ReadjustedError(BarStoreError):

@@ -52,6 +52,14 @@ class SeriesPlace:
         """Name of the log of the bars as they were before a re-adjustment; the first has the number 1."""
         return self._own(f"readjusted-{number}.parquet")
 
+    def seam_name(self, number: int) -> str:
+        """Name of the log of bars that came with other values at a seam, the first of which is number 1."""
+        return self._own(f"seam-{number}.parquet")
+
+    def cut_name(self, number: int) -> str:
+        """Name of the log of bars that were cut off at a seam, the first of which is number 1."""
+        return self._own(f"cut-{number}.parquet")
+
     def period_name(self, period: str) -> str:
         """Name of the data file of a period."""
         return f"{self.data}/{period}{SUFFIX}"

@@ -13,16 +13,19 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from tv_etl.lake.bar_file import SCHEMA_VERSION
 from tv_etl.lake.bars import Bars
 from tv_etl.lake.errors import DamagedFileError, NewerFormatError
 from tv_etl.lake.readjustment import Readjustment
+from tv_etl.lake.seam import Seam
 from tv_etl.lake.spans import Span, merged
 from tv_etl.tradingview.errors import IntervalError
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.moments import utc
 from tv_etl.tradingview.series import Series
 from tv_etl.tradingview.trading_hours import TradingHours, TradingHoursError, gap_runs
+
+# 2: seams. Whoever does not know of them would scale across one.
+RECORD_VERSION = 2
 
 _LOGGED = "logged_from"
 
@@ -95,10 +98,21 @@ class SeriesRecord:
     asked: tuple[Span, ...] = ()
     window: Window | None = None
     readjustments: tuple[FoundReadjustment, ...] = ()
+    seams: tuple[Seam, ...] = ()
     revisions: int = 0
     quarantined: int = 0
     periods: Mapping[str, Period] = field(default_factory=dict)
     logged_from: float = -math.inf
+
+    @property
+    def open_seam(self) -> Seam | None:
+        """The newest seam that nothing has resolved yet."""
+        return max((seam for seam in self.seams if seam.is_open), key=lambda seam: seam.at, default=None)
+
+    @property
+    def counted_from(self) -> int | None:
+        """From where on completeness and gaps count: the newest open seam (UTC seconds); None for the first bar."""
+        return None if self.open_seam is None else self.open_seam.at
 
     @property
     def rows(self) -> int:
@@ -170,13 +184,14 @@ class SeriesRecord:
     def encode(self) -> bytes:
         """The file's content."""
         content = {
-            "schema_version": SCHEMA_VERSION,
+            "schema_version": RECORD_VERSION,
             "symbol": self.series.symbol,
             "interval": self.series.interval.token,
             "facts": dict(self.facts),
             "asked": [list(span) for span in self.asked],
             "window": None if self.window is None else asdict(self.window),
             "readjustments": [{"found_at": each.found_at, **asdict(each.readjustment)} for each in self.readjustments],
+            "seams": [asdict(each) for each in self.seams],
             "revisions": self.revisions,
             "quarantined": self.quarantined,
             "periods": dict(self.periods),
@@ -190,12 +205,12 @@ class SeriesRecord:
         try:
             fields: dict[str, Any] = json.loads(content)
             version, found = int(fields["schema_version"]), (fields["symbol"], fields["interval"])
-            if version <= SCHEMA_VERSION:
+            if version <= RECORD_VERSION:
                 record = cls._of(series, fields)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise DamagedFileError(path, f"not the record of a series: {error!r}") from error
-        if version > SCHEMA_VERSION:
-            raise NewerFormatError(path, f"schema version {version}, known is {SCHEMA_VERSION}; upgrade tv_etl")
+        if version > RECORD_VERSION:
+            raise NewerFormatError(path, f"schema version {version}, known is {RECORD_VERSION}; upgrade tv_etl")
         if found != (series.symbol, series.interval.token):
             raise DamagedFileError(path, f"describes {found[0]!r} {found[1]!r}")
         return record
@@ -209,6 +224,7 @@ class SeriesRecord:
             asked=tuple(merged((int(start), int(end)) for start, end in fields.get("asked", ()))),
             window=None if window is None else Window(int(window["bars"]), int(window["start"])),
             readjustments=tuple(map(_found, fields.get("readjustments", ()))),
+            seams=tuple(map(_seam, fields.get("seams", ()))),
             revisions=int(fields.get("revisions", 0)),
             quarantined=int(fields.get("quarantined", 0)),
             periods={str(name): Period(*period) for name, period in fields.get("periods", {}).items()},
@@ -223,6 +239,12 @@ def _finite(moment: float) -> float | None:
 
 def _moment(field: float | None) -> float:
     return -math.inf if field is None else float(field)
+
+
+def _seam(record: Mapping[str, Any]) -> Seam:
+    fields = dict(record)
+    older, newer = ((int(time), float(price)) for time, price in (fields.pop("older"), fields.pop("newer")))
+    return Seam(older=older, newer=newer, **fields)
 
 
 def _found(record: Mapping[str, Any]) -> FoundReadjustment:

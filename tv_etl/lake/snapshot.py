@@ -167,6 +167,9 @@ class StoredSeries:
         for number, _ in enumerate(() if record is None else record.readjustments, start=1):
             if _is_damaged(partial(self.readjusted, number)):
                 damaged.append(self._place.readjusted_name(number))
+        for number, _ in enumerate(() if record is None else record.seams, start=1):
+            if _is_damaged(partial(self.at_seam, number)):
+                damaged.append(self._place.seam_name(number))
         if _is_damaged(self.quarantine):
             damaged.append(self._place.quarantine_name)
         if self.has_record and record is None:
@@ -179,7 +182,13 @@ class StoredSeries:
 
     def readjusted(self, number: int) -> pa.Table | None:
         """The bars as they were before a re-adjustment, the first of which is number 1; None if nobody kept them."""
-        name = self._place.readjusted_name(number)
+        return self._kept(self._place.readjusted_name(number))
+
+    def at_seam(self, number: int) -> pa.Table | None:
+        """The bars that came with other values at a seam, the first of which is number 1; None if nobody kept them."""
+        return self._kept(self._place.seam_name(number))
+
+    def _kept(self, name: str) -> pa.Table | None:
         content = self._snapshot.read(name)
         return None if content is None else read_log(content, self._address(name), READJUSTED_SCHEMA)
 

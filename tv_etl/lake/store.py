@@ -25,9 +25,11 @@ import pyarrow as pa
 
 from tv_etl.lake.as_of import bars_as_of
 from tv_etl.lake.bars import Bars
+from tv_etl.lake.errors import NoSeamError
 from tv_etl.lake.layout import path_segment
 from tv_etl.lake.place import SeriesPlace
 from tv_etl.lake.record import SeriesRecord
+from tv_etl.lake.resolution import Resolution, resolve_seam
 from tv_etl.lake.snapshot import StoredSeries
 from tv_etl.lake.storage.directory import DirectoryStorage, local_directory
 from tv_etl.lake.storage.files import Storage, Transaction
@@ -97,19 +99,26 @@ class BarStore:
         StoreBusyError; DamagedFileError, NewerFormatError or StoreReadError for what is stored; StoreWriteError.
         """
         series = Series.of(symbol, interval)
-        return self.commit(series, self.update_of(series, bars), unless=lambda stored: None)
+        return self.commit(series, self.update_of(series, bars), unless=lambda stored: None, needs_proof=False)
 
     def update_of(self, series: Series, bars: pa.Table) -> Update:
         """What a table of bars brings into a series, forming bars left out. Raises BadBarsError."""
         return Update.of(bars, series.interval, self._clock())
 
     def commit(
-        self, series: Series, update: Update, *, unless: Callable[[StoredSeries], Verdict | None], newest: int = 0
+        self,
+        series: Series,
+        update: Update,
+        *,
+        unless: Callable[[StoredSeries], Verdict | None],
+        needs_proof: bool = True,
+        newest: int = 0,
     ) -> Commit | Verdict:
         """Merge an update as `upsert` does, `unless` what is stored speaks against it: then store nothing.
 
         `unless` judges inside the transaction, where no other writer can come between; what it returns is returned. It
-        may be called again. The commit holds so many of the `newest` bars. Raises as `upsert` does.
+        may be called again. Where the update `needs_proof` that it is of the stored bars' scale, and there is none, a
+        seam is made. The commit holds so many of the `newest` bars. Raises as `upsert` does.
         """
         place = self._place(series)
         if not len(update.closed) and not place.files.is_stored:
@@ -120,7 +129,8 @@ class BarStore:
             verdict = unless(stored)
             if verdict is not None:
                 return verdict
-            return commit_update(place, stored, transaction, update, self._clock(), newest)
+            now_s = self._clock()
+            return commit_update(place, stored, transaction, update, now_s, needs_proof=needs_proof, newest=newest)
 
         return self._write(place, write)
 
@@ -173,6 +183,21 @@ class BarStore:
         if place.files.is_stored:
             aside += place.files.writing(write)
         return [self._storage.address(name) for name in aside]
+
+    def resolve_seam(self, symbol: str, interval: str | Interval, resolution: Resolution) -> SeriesRecord:
+        """Resolve the newest open seam of the series; return what is known of it then.
+
+        Raises NoSeamError where there is none, and as `upsert` does.
+        """
+        place = self._place(Series.of(symbol, interval))
+        if not place.files.is_stored:
+            raise NoSeamError(str(place.series))
+
+        def write(transaction: Transaction) -> SeriesRecord:
+            stored = StoredSeries(place, transaction)
+            return resolve_seam(place, stored, transaction, resolution, self._clock())
+
+        return place.files.writing(write)
 
     def quarantine(self, symbol: str, interval: str | Interval) -> pa.Table:
         """Return the closed bars whose low and high do not enclose open and close, ascending, with found_at.

@@ -32,10 +32,12 @@ merging forgets the old values.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
 from tv_etl.lake.arrivals import merged_arrivals
@@ -45,8 +47,9 @@ from tv_etl.lake.errors import BadBarsError, ReadjustedError, SettingsError
 from tv_etl.lake.layout import is_soon_over, period_labels, period_range
 from tv_etl.lake.logs import encode_log, quarantined, readjusted_rows, revision_rows
 from tv_etl.lake.place import UNSPECIFIED, SeriesPlace
-from tv_etl.lake.readjustment import Readjustment, find_readjustment, revised
+from tv_etl.lake.readjustment import Readjustment, Unproven, find_readjustment, revised
 from tv_etl.lake.record import FoundReadjustment, Period, SeriesRecord, Window
+from tv_etl.lake.seam import Seam
 from tv_etl.lake.snapshot import StoredSeries
 from tv_etl.lake.spans import Span
 from tv_etl.lake.spans import merged as merged_spans
@@ -70,7 +73,8 @@ class Commit:
 
     `changed` bars are revisions. `forming` bars were refused because they were not closed. `record` is what is known
     of the series now. `paths` are the data files written, relative to the base of the lake, none where nothing changed.
-    With a `readjustment` older bars than those given were rescaled. `newest` are as many of the series' newest bars as
+    With a `readjustment` older bars than those given were rescaled; with a `seam` nothing proved of what scale they
+    are, and they were left as they are. `newest` are as many of the series' newest bars as
     the caller wanted to see.
     """
 
@@ -81,6 +85,7 @@ class Commit:
     record: SeriesRecord
     paths: tuple[str, ...] = ()
     readjustment: Readjustment | None = None
+    seam: Seam | None = None
     newest: Bars = field(default_factory=Bars.none, repr=False, compare=False)
 
     @property
@@ -134,65 +139,174 @@ def commit_update(
     transaction: Transaction,
     given: Update,
     now_s: float,
+    *,
+    needs_proof: bool = False,
     newest: int = 0,
 ) -> Commit:
-    """Merge into the files that the bars belong to, and publish what differs; `stored` is seen in the transaction."""
+    """Merge into the files that the bars belong to, and publish what differs; `stored` is seen in the transaction.
+
+    If it `needs_proof`, a seam is made where nothing proves that the bars given are of the stored ones' scale.
+    """
     known = stored.record()
     is_sound = given.closed.is_consistent()
     sound, broken = given.closed.take(is_sound), given.closed.take(~is_sound)
-    parts = dict(sound.split(period_labels(sound.times, place.interval)))
-    read = {period: stored.bars(period) for period in parts if period in stored.periods}
-    beside = joined(*read.values())
-    is_backadjusted = given.facts.get("backadjustment", known.facts.get("backadjustment")) == "true"
-    readjustment = find_readjustment(beside, sound, is_backadjusted=is_backadjusted)
+    beside = _beside(stored, sound)
+    scale = find_scale(stored, sound, given.facts)
+    readjustment = scale if isinstance(scale, Readjustment) else None
     if readjustment is not None:
         _refuse_unless_newest(place, stored, sound, readjustment)
     old, new = revised(beside, sound, readjustment)
-    record = _next_record(known, place, given, readjustment, len(old), now_s)
-    added, sizes, replaced = 0, dict[str, int](), list[Bars]()
+    seam = None
+    if needs_proof and isinstance(scale, Unproven) and _has_older(stored, sound):
+        seam = _seam(stored, sound, scale.reason, len(old), now_s)
+        _stage_kept(transaction, place.seam_name(len(known.seams) + 1), old, now_s)
+        old, new = Bars.none(), Bars.none()  # of another scale, or another instrument: not revised
+    record = _next_record(known, place, given, (readjustment, seam), len(old), now_s)
+    record = replace(record, seams=_healed(record, stored, sound, scale, now_s))
+    merged = _merged(place, stored, transaction, sound, record, readjustment, now_s)
+    if readjustment is not None:
+        _stage_kept(transaction, place.readjusted_name(len(record.readjustments)), joined(*merged.replaced), now_s)
+    quarantine = _stage_logs(place, stored, transaction, known, sound, broken, (old, new), now_s)
+    periods = described_periods(place, stored, known, record, merged.read, merged.sizes)
+    record = replace(record, quarantined=quarantine, periods=periods)
+    if periods and (merged.sizes or record != known or not stored.has_record):
+        transaction.stage(place.record_name, record.encode())
+    transaction.publish()
+    return Commit(
+        added=merged.added,
+        changed=len(old),
+        unchanged=len(sound) - merged.added - len(old) - (0 if seam is None else seam.replaced),
+        forming=given.forming,
+        record=record,
+        paths=tuple(map(place.period_name, merged.sizes)),
+        readjustment=readjustment,
+        seam=seam,
+        newest=_newest(stored, merged.read, newest),
+    )
+
+
+def find_scale(stored: StoredSeries, sound: Bars, facts: Mapping[str, str]) -> Readjustment | Unproven | None:
+    """How the scale of the stored bars differs from that of the bars given, whose facts are the series' own if missing.
+
+    Raises as `BarStore.read` does.
+    """
+    known = stored.record()
+
+    def fact(name: str) -> str:
+        return facts.get(name, known.facts.get(name, ""))
+
+    def highest_older() -> float:
+        older = stored.between(known.counted_from, int(sound.times[0]))
+        return float(np.abs(older.values[:4]).max()) if len(older) else 0.0
+
+    return find_readjustment(
+        _beside(stored, sound),
+        sound,
+        highest_older=highest_older,
+        is_backadjusted=fact("backadjustment") == "true",
+        has_dividends=fact("adjustment") == "dividends",
+    )
+
+
+def _beside(stored: StoredSeries, sound: Bars) -> Bars:
+    """The stored bars of the time of those given."""
+    return stored.between(int(sound.times[0]), int(sound.times[-1]) + 1) if len(sound) else Bars.none()
+
+
+def _has_older(stored: StoredSeries, sound: Bars) -> bool:
+    return len(sound) > 0 and stored.first_s is not None and stored.first_s < int(sound.times[0])
+
+
+def _seam(stored: StoredSeries, sound: Bars, reason: str, replaced: int, now_s: float) -> Seam:
+    at = int(sound.times[0])
+    last_s = stored.newest_before(at)
+    older = stored.between(last_s, at)
+    return Seam(
+        at=at,
+        found_at=now_s,
+        reason=reason,
+        older=(int(older.times[-1]), float(older.values[3, -1])),
+        newer=(at, float(sound.values[3, 0])),
+        replaced=replaced,
+    )
+
+
+def _healed(
+    record: SeriesRecord, stored: StoredSeries, sound: Bars, scale: "Readjustment | Unproven | None", now_s: float
+) -> tuple[Seam, ...]:
+    """The seams after an answer: one that it reaches across is none any more, if it joins what is older."""
+    if not len(sound) or (isinstance(scale, Unproven) and _has_older(stored, sound)):
+        return record.seams
+    return tuple(
+        replace(seam, resolved="served anew across it", resolved_at=now_s)
+        if seam.is_open and int(sound.times[0]) < seam.at
+        else seam
+        for seam in record.seams
+    )
+
+
+class _Merged(NamedTuple):
+    """The periods that a commit touches, as they are after it, and what of them was written or re-adjusted."""
+
+    read: dict[str, Bars]
+    sizes: dict[str, int]
+    replaced: list[Bars]
+    added: int
+
+
+def _merged(
+    place: SeriesPlace,
+    stored: StoredSeries,
+    transaction: Transaction,
+    sound: Bars,
+    record: SeriesRecord,
+    readjustment: Readjustment | None,
+    now_s: float,
+) -> _Merged:
+    """Stage the data files that differ."""
+    parts = dict(sound.split(period_labels(sound.times, place.interval)))
     newest_period = max([*parts, *stored.periods], default="")
     growing = {newest_period} if is_soon_over(place.interval) else set()
     settled = {*stored.periods[-1:]} - {newest_period} if growing else set()  # what grew until now
+    merged = _Merged({}, {}, [], 0)
     for period in sorted({*parts, *stored.periods}):
         is_older = readjustment is not None and _is_before(period, place.interval, readjustment)
         if not (period in parts or period in settled or is_older):
             continue
-        before = read[period] if period in read else stored.bars(period)
-        base = before
+        before = base = stored.bars(period)
         if readjustment is not None:
-            base = readjustment.rescale(before)
-            replaced.append(before.between(None, readjustment.until))
-        merged = merge(base, parts.get(period, Bars.none()))
-        read[period] = merged.bars
-        added += merged.added
+            # Beyond a seam nothing is known to be of this scale.
+            beyond, concerned = before.between(None, record.counted_from), before.between(record.counted_from, None)
+            if record.counted_from is None:
+                beyond, concerned = Bars.none(), before
+            concerned_old = concerned.between(None, readjustment.until)
+            if len(concerned_old):
+                base = joined(beyond, readjustment.rescale(concerned))
+                merged.replaced.append(concerned_old)
+        after = merge(base, parts.get(period, Bars.none()))
+        merged.read[period] = after.bars
+        merged = merged._replace(added=merged.added + after.added)
         is_too_large = period in settled and grows_larger(before)
-        if merged.added or merged.changed or base is not before or is_too_large:
-            file_facts = {key: record.facts.get(key, UNSPECIFIED) for key in _FILE_FACTS}
-            came_at = merged_arrivals(before.times, stored.came_at(period), merged.bars.times, int(now_s * 1_000_000))
+        if after.added or after.changed or base is not before or is_too_large:
+            came_at = merged_arrivals(before.times, stored.came_at(period), after.bars.times, int(now_s * 1_000_000))
             stamp, is_growing = transaction.stamp, period in growing
-            content = encode_bars(merged.bars, place.series, file_facts, stamp, came_at=came_at, is_growing=is_growing)
+            content = encode_bars(
+                after.bars, place.series, file_facts(record), stamp, came_at=came_at, is_growing=is_growing
+            )
             transaction.stage(place.period_name(period), content)
-            sizes[period] = len(content)
-    if any(map(len, replaced)):
-        log = readjusted_rows(joined(*replaced), now_s)
-        name = place.readjusted_name(len(record.readjustments))
-        transaction.stage(name, encode_log(log, transaction.stamp))
-    quarantine = _stage_logs(place, stored, transaction, known, sound, broken, (old, new), now_s)
-    periods = _described_periods(place, stored, known, record, read, sizes)
-    record = replace(record, quarantined=quarantine, periods=periods)
-    if periods and (sizes or record != known or not stored.has_record):
-        transaction.stage(place.record_name, record.encode())
-    transaction.publish()
-    return Commit(
-        added=added,
-        changed=len(old),
-        unchanged=len(sound) - added - len(old),
-        forming=given.forming,
-        record=record,
-        paths=tuple(map(place.period_name, sizes)),
-        readjustment=readjustment,
-        newest=_newest(stored, read, newest),
-    )
+            merged.sizes[period] = len(content)
+    return merged
+
+
+def file_facts(record: SeriesRecord) -> dict[str, str]:
+    """What a data file says of its series."""
+    return {key: record.facts.get(key, UNSPECIFIED) for key in _FILE_FACTS}
+
+
+def _stage_kept(transaction: Transaction, name: str, before: Bars, now_s: float) -> None:
+    """Keep bars as they were before a commit replaces them."""
+    if len(before):
+        transaction.stage(name, encode_log(readjusted_rows(before, now_s), transaction.stamp))
 
 
 def _newest(stored: StoredSeries, after: Mapping[str, Bars], count: int) -> Bars:
@@ -211,37 +325,44 @@ def _next_record(
     known: SeriesRecord,
     place: SeriesPlace,
     given: Update,
-    readjustment: Readjustment | None,
+    found: tuple[Readjustment | None, Seam | None],
     revisions: int,
     now_s: float,
 ) -> SeriesRecord:
-    found = () if readjustment is None else (FoundReadjustment(now_s, readjustment),)
+    readjustment, seam = found
+    readjustments = () if readjustment is None else (FoundReadjustment(now_s, readjustment),)
     return replace(
         known,
         facts=_agreed_facts(place, known.facts, given.facts),
         asked=tuple(merged_spans([*known.asked, *given.asked])),
         window=given.window or known.window,
-        readjustments=(*known.readjustments, *found),
+        readjustments=(*known.readjustments, *readjustments),
+        seams=known.seams if seam is None else (*known.seams, seam),
         revisions=known.revisions + revisions,
         logged_from=now_s if known.logged_from == math.inf else known.logged_from,
     )
 
 
-def _described_periods(
+def described_periods(
     place: SeriesPlace,
     stored: StoredSeries,
     known: SeriesRecord,
     record: SeriesRecord,
     read: Mapping[str, Bars],
     sizes: Mapping[str, int],
+    gone: Collection[str] = (),
 ) -> dict[str, Period]:
-    """What the record says of each period file after the commit; `read` holds the bars that are in memory already."""
-    names = sorted({*stored.periods, *read})
+    """What the record says of each period file after the commit; `read` holds the bars that are in memory already.
+
+    `gone` are the periods whose files the commit takes away.
+    """
+    names = sorted({*stored.periods, *read}.difference(gone))
     if not names:
         return {}
     hours = record.hours
-    has_new_hours = hours != known.hours
+    has_new_hours = hours != known.hours or record.counted_from != known.counted_from
     first, _ = _extent(names[0], stored, known, read)
+    first = first if record.counted_from is None else record.counted_from
     _, last = _extent(names[-1], stored, known, read)
     # What is expected of a file ends with the series, so that only the ends can be concerned beside what was written.
     ends = {names[0], names[-1], min(known.periods, default=""), max(known.periods, default="")}

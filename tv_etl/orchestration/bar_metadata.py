@@ -27,6 +27,7 @@ def stored_metadata(outcome: Stored, uri: str) -> Metadata:
         "seconds to store": round(outcome.seconds, 3),
         **_series_metadata(commit.record, uri, float(facts["fetch.server_time"])),
         **({} if commit.readjustment is None else {"re-adjusted": str(commit.readjustment)}),
+        **({} if commit.seam is None else {"seam": f"{commit.seam}; {commit.seam.reason}"}),
     }
 
 

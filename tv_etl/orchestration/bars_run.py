@@ -10,10 +10,11 @@ import dagster as dg
 
 from tv_etl.collect.answer import facts_of
 from tv_etl.collect.ask import Ask, Want, backfill, increment, refetch, refetch_stored, unless_stored
-from tv_etl.collect.collection import AskedAgain, Failed, SetAside, Stored, Unchanged, carry_out, plan
+from tv_etl.collect.collection import AskedAgain, Failed, Resolved, SetAside, Stored, Unchanged, carry_out, plan
 from tv_etl.lake.errors import BarStoreError, DamagedFileError
 from tv_etl.lake.picture import SHOWN_BARS
 from tv_etl.lake.record import SeriesRecord
+from tv_etl.lake.resolution import Resolution
 from tv_etl.lake.store import BarStore
 from tv_etl.orchestration.bar_metadata import Metadata, stored_metadata, unchanged_metadata
 from tv_etl.orchestration.check_targets import Report
@@ -56,6 +57,11 @@ CONFIG_SCHEMA = {
             "end: for all that is stored."
         ),
     ),
+    "seam": dg.Field(
+        dg.Noneable(str),
+        default_value=None,
+        description="Resolve the newest open seam of each selected series first: accept, cut, or scale 0.25.",
+    ),
     "only": dg.Field(
         [str],
         default_value=[],
@@ -71,6 +77,7 @@ class BarsConfig:
     start: str | None = None
     end: str | None = None
     refetch: bool = False
+    seam: str | None = None
     only: Sequence[str] = ()
 
 
@@ -94,6 +101,7 @@ class BarsRun:
         self._store = store
         self._want = _want(config, group)
         self._mends = config.refetch
+        self._resolution = _resolution(config.seam)
         self._now = time.time()
         self._selected = self._selected_keys(config.only)
         self._earlier = self._read_earlier_tries()
@@ -109,7 +117,15 @@ class BarsRun:
         started, tally = time.monotonic(), self._tally
         shown_bars = SHOWN_BARS if self._group.pictures else 0
         asks: list[Ask] = []
-        for planned in plan(self._store, self._wants(), self._now, newest=shown_bars, mends=self._mends):
+        steps = plan(
+            self._store,
+            self._wants(),
+            self._now,
+            newest=shown_bars,
+            mends=self._mends,
+            resolution=self._resolution,
+        )
+        for planned in steps:
             if isinstance(planned, Ask):
                 asks.append(planned)
             else:
@@ -140,11 +156,14 @@ class BarsRun:
         for key in self._keys:
             yield series_of(key), unless_stored(self._want) if key in self._by_parents else self._want
 
-    def _report(self, outcome: SetAside | Unchanged | Stored | AskedAgain | Failed) -> list[Report]:
+    def _report(self, outcome: SetAside | Resolved | Unchanged | Stored | AskedAgain | Failed) -> list[Report]:
         """The outcome of a series as Dagster is told."""
         key = partition_key(outcome.series)
         if isinstance(outcome, SetAside):
             self._context.log.warning(f"{key}: damaged files set aside: {', '.join(outcome.names)}")
+            return []
+        if isinstance(outcome, Resolved):
+            self._context.log.warning(f"{key}: the seam of {outcome.seam} was resolved: {outcome.seam.resolved}")
             return []
         if isinstance(outcome, AskedAgain):
             self._tally.asked_again += 1
@@ -221,6 +240,9 @@ class BarsRun:
         if commit.readjustment is not None:
             key = partition_key(outcome.series)
             self._context.log.warning(f"{key}: the history was re-adjusted: {commit.readjustment}")
+        if commit.seam is not None:
+            key = partition_key(outcome.series)
+            self._context.log.warning(f"{key}: not proven to join what is stored: {commit.seam}; {commit.seam.reason}")
         self._tally.stored += 1
         self._tally.added += commit.added
         self._tally.changed += commit.changed
@@ -257,6 +279,15 @@ def _want(config: BarsConfig, group: Group) -> Want:
     if start is None and end is None:
         return refetch_stored(settings, initial_bars) if config.refetch else increment(settings, initial_bars)
     return refetch(settings, start) if config.refetch else backfill(settings, start, end)
+
+
+def _resolution(text: str | None) -> Resolution | None:
+    if not text:
+        return None
+    try:
+        return Resolution.parse(text)
+    except ValueError as error:
+        raise dg.Failure(f"seam: {printable(str(error), MAX_REASON)}", allow_retries=False) from None
 
 
 def _moment(name: str, text: str | None) -> datetime | None:

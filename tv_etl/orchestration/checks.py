@@ -63,6 +63,12 @@ _DESCRIPTIONS = {
         "No bar slides out of the server's window within a day. WARN: less than a day is left; run an increment now. "
         "ERROR: bars are being lost, or are lost already and can only come from another source."
     ),
+    "seamless": (
+        "Every answer joined the stored bars by proof: a bar that both have, on one scale or on two of a known ratio. "
+        "ERROR: at the time shown nothing proves that what is older is of the same scale or the same instrument: after "
+        "a pause longer than the server's window, or for a ticker that was used again. What is newer is collected on; "
+        "look at both sides and choose: scale the older bars, cut them off, or accept them."
+    ),
     "revisions": (
         "The last commit changed no stored bar. WARN: it did, or it re-adjusted the history for a split or a "
         "dividend; the rows are shown. The lake needs nothing, but results computed from the old values are out of "
@@ -119,6 +125,7 @@ def evaluate(
         _gap_free(series),
         _fresh(series),
         _loss_deadline(series),
+        _seamless(series),
         _revisions(series, last),
     ]
 
@@ -178,7 +185,9 @@ class _Judged:
             metadata=metadata or {},
         )
 
-    def run_config(self, start: int | None = None, end: int | None = None, *, refetch: bool = False) -> Metadata:
+    def run_config(
+        self, start: int | None = None, end: int | None = None, *, refetch: bool = False, seam: str = ""
+    ) -> Metadata:
         """What to paste into the launchpad of the group's job."""
         config: dict[str, object] = {"only": [self.key]}
         if start is not None:
@@ -187,6 +196,8 @@ class _Judged:
             config["end"] = utc(end).isoformat()
         if refetch:
             config["refetch"] = True
+        if seam:
+            config["seam"] = seam
         text = yaml.safe_dump({"ops": {self.group.name: {"config": config}}}, sort_keys=False)
         return {"run config": dg.MetadataValue.md(f"```yaml\n{text}```")}
 
@@ -303,6 +314,25 @@ def _loss_deadline(series: _Judged) -> dg.AssetCheckEvaluation:
         description = f"the next bar will be lost in {left}: fetch it before {deadline:%Y-%m-%d %H:%M}Z"
         return series.verdict(name, description, dg.AssetCheckSeverity.WARN, {**facts, **series.run_config()})
     return series.verdict(name, f"the next bar would be lost on {deadline:%Y-%m-%d %H:%M}Z", metadata=facts)
+
+
+def _seamless(series: _Judged) -> dg.AssetCheckEvaluation:
+    name, seam = "seamless", series.record.open_seam
+    if seam is None:
+        resolved = len(series.record.seams)
+        earlier = f"; {resolved:,} seams were resolved" if resolved else ""
+        return series.verdict(name, f"every answer joined what was stored{earlier}")
+    older, newer = ({"open": _format_time(at), "close": f"{close:.10g}"} for at, close in (seam.older, seam.newer))
+    metadata: Metadata = {
+        "both sides": dg.MetadataValue.table(
+            [dg.TableRecord({"side": "older", **older}), dg.TableRecord({"side": "newer", **newer})]
+        ),
+        "reason": seam.reason,
+        "command": f"tv-etl seam {series.record.series.symbol} {series.interval} scale RATIO | cut | accept",
+        **series.run_config(seam="accept"),
+    }
+    description = f"not proven to join at {seam}; {seam.reason}. Scale what is older, cut it off, or accept it"
+    return series.verdict(name, description, dg.AssetCheckSeverity.ERROR, metadata)
 
 
 def _revisions(series: _Judged, last: LastCommit) -> dg.AssetCheckEvaluation:

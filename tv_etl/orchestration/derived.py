@@ -192,7 +192,8 @@ def _daily_of(stored: StoredSeries) -> DailyBars:
     if hours is None:
         return DailyBars(Bars.none(), ())
     kept_out = stored.quarantine()["timestamp"].cast("int64").to_numpy() // 1_000_000
-    return daily_bars(stored.between(None, None), stored.series.interval, hours, record.asked, kept_out)
+    # Beyond a seam nothing is known to be of the same scale.
+    return daily_bars(stored.between(record.counted_from, None), stored.series.interval, hours, record.asked, kept_out)
 
 
 def _store_daily(store: BarStore, series: Series, built: DailyBars) -> dict[str, dg.MetadataValue | str | int]:

@@ -15,6 +15,7 @@ from tv_etl.lake.store import BarStore
 from tv_etl.orchestration.resources import TradingViewResource
 from tv_etl.tradingview.bar_schema import BAR_SCHEMA
 from tv_etl.tradingview.models import HistoryRequest
+from tv_etl_tests.collect.served_market import PLAIN, SERIES, table
 from tv_etl_tests.command import call
 from tv_etl_tests.conftest import NOW
 from tv_etl_tests.lake.test_status import stored
@@ -34,9 +35,9 @@ def test_each_series_is_one_row(tmp_path: Path, market_url: str) -> None:
         for symbol in ("BINANCE:BTCUSDT", "NASDAQ:AAPL")
         for interval in ("1d", "1m")
     ]
-    for request, table in TradingViewResource(ws_url=market_url).fetch(requests):
-        assert isinstance(table, pa.Table)
-        store.upsert(request.symbol, request.interval, table)
+    for request, answer in TradingViewResource(ws_url=market_url).fetch(requests):
+        assert isinstance(answer, pa.Table)
+        store.upsert(request.symbol, request.interval, answer)
     lines = printed(lake_status(store, NOW), NOW)
     assert len(lines) == 2 + len(requests)
     row = next(line for line in lines if "BINANCE:BTCUSDT" in line and " 1m " in line)
@@ -112,6 +113,27 @@ def test_a_damaged_series_says_so_in_place_of_its_entries(tmp_path: Path) -> Non
     done = call("status", "X:Y", "--lake", str(tmp_path))
     assert done.returncode == 0
     assert done.stdout.count("DamagedFileError") == 2
+
+
+def test_a_seam_is_shown_and_resolved_by_a_command(tmp_path: Path) -> None:
+    store = BarStore(tmp_path)
+    for start in (0, 500):
+        update = store.update_of(SERIES, table(PLAIN[start : start + 100]))
+        store.commit(SERIES, update, unless=lambda stored: None)
+    arguments = ("seam", SERIES.symbol, "1m", "--lake", str(tmp_path))
+    assert "seam" in next(line for line in printed(lake_status(store, NOW), NOW) if SERIES.symbol in line)
+    assert "not proven to join: no bar is both" in " ".join(
+        call("status", SERIES.symbol, *arguments[3:]).stdout.split()
+    )
+    shown = call(*arguments)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert f"{PLAIN[99][4]:.10g} before" in shown.stdout and f"{PLAIN[500][4]:.10g} after" in shown.stdout
+    wrong = call(*arguments, "mend")
+    assert wrong.returncode == 1 and "'mend' resolves no seam" in wrong.stderr
+    assert "resolved: scale 0.5 (volume × 2)" in call(*arguments, "scale", "0.5").stdout
+    assert store.read(*SERIES)["close"][0].as_py() == PLAIN[0][4] / 2
+    again = call(*arguments, "accept")
+    assert (again.returncode, again.stdout) == (1, "NASDAQ:SPLT 1m has no open seam\n")
 
 
 def test_an_empty_lake_has_no_rows(tmp_path: Path) -> None:

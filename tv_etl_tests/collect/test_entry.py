@@ -14,6 +14,11 @@ from tv_etl.tradingview.errors import ProtocolError
 from tv_etl.tradingview.series import Series
 from tv_etl_tests.collect.served_market import PLAIN, SERIES, SETTINGS, SPLIT, Rows, ServedMarket, at, second, table
 
+# Bars of another instrument at the same times.
+OTHER: Rows = [
+    (row[0], *(price + 300 + 17 * number % 29 for price in row[1:5]), row[5]) for number, row in enumerate(PLAIN)
+]
+
 
 def stored(store: BarStore, series: Series = SERIES) -> Rows:
     rows = store.read(*series).to_pylist()
@@ -64,8 +69,9 @@ def test_an_answer_with_rows_that_were_no_bars_is_not_stored(tmp_path: Path) -> 
         (PLAIN[:90], "would have to overlap those from "),
         (PLAIN[300:400], r"would have to reach back to 2026-11-\d\d \d\d:\d\dZ"),
         (SPLIT[150:], "would have to reach back to "),
+        (OTHER[50:150], "differ, and by no one ratio"),
     ],
-    ids=["older", "newer", "other scale"],
+    ids=["older", "newer", "other scale", "another instrument"],
 )
 def test_a_table_from_elsewhere_that_does_not_join_is_refused(tmp_path: Path, rows: Rows, reason: str) -> None:
     store = BarStore(tmp_path)

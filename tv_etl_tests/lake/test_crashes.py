@@ -154,7 +154,7 @@ def test_a_split_killed_before_any_system_call_is_whole_or_absent(tmp_path: Path
     done = Path(shutil.copytree(before, tmp_path / "done"))
     calls = actor.calls(done, "upsert")
     old, new, left = state_of(before), state_of(done), contents(done)
-    assert sum(name == "rename" for name, _ in calls) == 7, "three months, both logs, the record, and the journal"
+    assert sum(name == "rename" for name, _ in calls) == 8, "three months, three logs, the record, and the journal"
     assert len(new[1]) == len(new[2]) == len(new[3].readjustments) == 1
     found, half_done = [], []
     for name, number in calls:

@@ -138,10 +138,11 @@ class Lake:
         rows = self.store.read(SYMBOL, MINUTE).to_pylist()
         stored = {int(row["timestamp"].timestamp()): tuple(row.values())[1:] for row in rows}
         assert sorted(stored) == sorted(self.model)
-        assert all(close(stored[moment], values) for moment, values in self.model.items())
         found = Coverage(self.store.record(*SERIES), self.market.now)
+        since = min(stored, default=0) if found.record.counted_from is None else found.record.counted_from
+        assert all(close(stored[moment], values) for moment, values in self.model.items() if moment >= since)
         gaps = found.gaps(Bars.from_stored(self.store.read(*SERIES)).times)
-        expected = [moment for moment in OPENS if min(stored) <= moment <= max(stored)] if stored else []
+        expected = [moment for moment in OPENS if since <= moment <= max(stored)] if stored else []
         missing = [moment for moment in expected if moment not in stored]
         assert sum(gap.bars for gap in gaps) == len(missing)
         for gap in gaps:
@@ -153,6 +154,8 @@ class Lake:
         assert empty == [moment for moment in missing if moment in self.asked]
         assert all(moment not in self.market.prices for moment in empty), "the market had no such bar"
         assert (record.rows, record.gaps) == (len(stored), len(gaps))
+        if record.seams:
+            return  # what both sides had was replaced, and is no revision
         revised = [int(moment.timestamp()) for moment in self.store.revisions(SYMBOL, MINUTE)["timestamp"].to_pylist()]
         assert revised == self.revised
         assert record.revisions == len(revised)

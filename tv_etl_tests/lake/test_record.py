@@ -60,8 +60,8 @@ def test_a_record_that_is_none_is_damage(change: dict[str, object]) -> None:
 
 
 def test_a_later_version_is_refused_whatever_it_holds() -> None:
-    with pytest.raises(NewerFormatError, match="schema version 2, known is 1"):
-        SeriesRecord.decode(b'{"schema_version": 2, "symbol": "?", "interval": "?"}', PATH, AAPL)
+    with pytest.raises(NewerFormatError, match="schema version 3, known is 2"):
+        SeriesRecord.decode(b'{"schema_version": 3, "symbol": "?", "interval": "?"}', PATH, AAPL)
 
 
 def test_the_hours_of_a_day_are_the_regular_sessions() -> None:

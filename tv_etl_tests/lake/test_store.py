@@ -346,7 +346,7 @@ def test_files_in_the_wrong_place_are_damage(store: BarStore) -> None:
         ("", DamagedFileError),
         ("{}", DamagedFileError),
         ('{"schema_version": 1, "symbol": "X:Y", "interval": "1m", "facts": {}}', DamagedFileError),
-        ('{"schema_version": 2, "symbol": "NASDAQ:AAPL", "interval": "1m", "facts": {}}', NewerFormatError),
+        ('{"schema_version": 3, "symbol": "NASDAQ:AAPL", "interval": "1m", "facts": {}}', NewerFormatError),
     ],
 )
 def test_facts_that_cannot_be_read_are_an_error(store: BarStore, content: str, error: type) -> None:

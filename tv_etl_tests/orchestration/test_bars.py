@@ -160,6 +160,7 @@ def test_scattered_partitions_are_one_run_by_config(
     ("config", "words"),
     [({"start": "yesterday"}, "start: 'yesterday' is not a time"), ({"end": "2026-01-01"}, "not a time with an offset"),
      ({"start": "2026-11-02T00:00:00Z", "end": "2026-11-01T00:00:00Z"}, "is not before end 2026-11-01T00:00:00+00:00"),
+     ({"seam": "mend"}, "'mend' resolves no seam; write accept, cut, or scale and a ratio"),
      ({"only": ["1d|NASDAQ:NOPE"]}, "bars has no partition 1d|NASDAQ:NOPE")],
 )  # fmt: skip
 def test_bad_run_config_is_named_and_not_tried_again(
@@ -326,11 +327,23 @@ def test_a_hole_that_the_server_cannot_fill_is_told_and_asked_for_once(
     with serve_in_thread(
         replay(tmp_path / "market", rows, "1"), ServerOptions(clock=MarketClock(FIRST + 8_000 * 60, speed=0))
     ) as server:
-        late = materializations(run(instance, lake, server.url, SPLIT_GROUP))[SPLIT_KEY]
+        late = run(instance, lake, server.url, SPLIT_GROUP)
         again = materializations(run(instance, lake, server.url, SPLIT_GROUP))[SPLIT_KEY]
-    assert (late["rows added"], late["reach"], late["gaps"]) == (5_000, "limited", 1)
-    assert late["completeness"] == round(6_000 / 8_000, 6)
+        seamless = {each.check_name: each for each in late.get_asset_check_evaluations()}["seamless"]
+        accepted = materializations(run(instance, lake, server.url, SPLIT_GROUP, seam="accept"))[SPLIT_KEY]
+        refused = run(instance, lake, server.url, SPLIT_GROUP, seam="accept")
+    [shown] = materializations(late).values()
+    # What counts begins where nothing proves that the bars before are of the same scale.
+    assert (shown["rows added"], shown["reach"], shown["gaps"], shown["completeness"]) == (5_000, "limited", 0, 1.0)
+    assert "no bar is both stored and served" in shown["seam"]
+    assert (seamless.passed, seamless.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    assert "seam: accept" in str(seamless.metadata["run config"].value)
+    sides = seamless.metadata["both sides"]
+    assert isinstance(sides, dg.TableMetadataValue)
+    assert [record.data["close"] for record in sides.records] == [f"{rows[at][4]:.10g}" for at in (999, 3_000)]
     assert (again["rows added"], again["reach"], again["requests"]) == (0, "complete", 1)
+    assert (accepted["gaps"], accepted["completeness"]) == (1, round(6_000 / 8_000, 6))
+    assert not refused.success, "it has no open seam any more"
     record = BarStore(lake).record("NASDAQ:SPLT", "1m")
     assert record.window == Window(5_000, FIRST + 3_000 * 60)
     assert [(start - FIRST) // 60 for start, _ in record.asked[1:]] == [3_000]
