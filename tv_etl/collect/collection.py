@@ -6,15 +6,17 @@ join is asked for further back, until it does. A series that fails is an outcome
 
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import pyarrow as pa
 
 from tv_etl.collect.answer import Fetch, answers
 from tv_etl.collect.ask import Ask, Want, ask
+from tv_etl.collect.day_proof import prove_by_days
 from tv_etl.collect.entry import enter_answer
 from tv_etl.lake.bars import Bars
+from tv_etl.lake.errors import BarStoreError
 from tv_etl.lake.record import SeriesRecord
 from tv_etl.lake.resolution import Resolution
 from tv_etl.lake.seam import Seam
@@ -116,8 +118,11 @@ def plan(
 
 def carry_out(
     store: BarStore, asks: Iterable[Ask], fetch: Fetch, *, newest: int = 0
-) -> Iterator[Stored | AskedAgain | Failed]:
-    """Ask for all, what would be lost next first, and store each answer; a commit holds so many of the newest bars."""
+) -> Iterator[Stored | AskedAgain | Resolved | Failed]:
+    """Ask for all, what would be lost next first, and store each answer; a commit holds so many of the newest bars.
+
+    A seam that an answer leaves is resolved at once where the daily bars of the symbol prove what came between.
+    """
     waiting = sorted(asks, key=lambda each: each.urgency)
     while waiting:
         further: list[Ask] = []
@@ -126,8 +131,29 @@ def carry_out(
             outcome = _entered(store, asked[request], result, newest)
             if isinstance(outcome, AskedAgain):
                 further.append(outcome.ask)
+            if isinstance(outcome, Stored) and _may_be_proven(asked[request], outcome.commit):
+                outcome, resolved = _proven_by_days(store, outcome)
+                yield from resolved
             yield outcome
         waiting = further
+
+
+def _may_be_proven(asked: Ask, commit: Commit) -> bool:
+    """True where daily bars may tell now what they could not before: at a new seam, and once a day at an old one."""
+    last, before = commit.last, asked.seen.last
+    is_new_day = last is not None and before is not None and last.date() != before.date()
+    return commit.record.open_seam is not None and (commit.seam is not None or is_new_day)
+
+
+def _proven_by_days(store: BarStore, stored: Stored) -> tuple[Stored, list[Resolved]]:
+    try:
+        record = prove_by_days(store, stored.series)
+    except BarStoreError:  # the daily bars, or another writer, are in the way: the seam is still told
+        return stored, []
+    if record is None:
+        return stored, []
+    proven = replace(stored, commit=replace(stored.commit, record=record))
+    return proven, [Resolved(stored.series, _newest_resolved(record))]
 
 
 def _newest_resolved(record: SeriesRecord) -> Seam:

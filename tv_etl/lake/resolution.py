@@ -30,12 +30,16 @@ class Resolution:
     """What to do about the newest open seam of a series.
 
     `scale` multiplies the older prices by `ratio` and the older volumes by `volume_ratio`, of a split the inverse;
-    `cut` moves the older bars out of the dataset, and keeps them; `accept` joins them as they are.
+    `cut` moves the older bars out of the dataset, and keeps them; `accept` joins them as they are. `proof` says what
+    proves it, if it is not a person's word. Scaled prices are rounded to so many `decimals`; None is what both sides
+    use at most.
     """
 
     action: Action
     ratio: float = 1.0
     volume_ratio: float = 1.0
+    proof: str = ""
+    decimals: int | None = None
 
     @classmethod
     def parse(cls, text: str) -> "Resolution":
@@ -53,9 +57,9 @@ class Resolution:
         return cls(action, ratio, volume[0] if volume else 1 / ratio)
 
     def __str__(self) -> str:
-        if self.action != "scale":
-            return self.action
-        return f"scale {self.ratio:.10g} (volume × {self.volume_ratio:.6g})"
+        proof = f", {self.proof}" if self.proof else ""
+        numbers = f" {self.ratio:.10g} (volume × {self.volume_ratio:.6g})" if self.action == "scale" else ""
+        return f"{self.action}{numbers}{proof}"
 
 
 def resolve_seam(
@@ -95,7 +99,9 @@ def _scaled(
     read: dict[str, Bars],
     sizes: dict[str, int],
 ) -> SeriesRecord:
-    decimals = finest_decimals(stored.between(seam.older[0], None))
+    decimals = resolution.decimals
+    if decimals is None:
+        decimals = finest_decimals(stored.between(seam.older[0], None))
     found = Readjustment(resolution.ratio, resolution.volume_ratio, seam.at, decimals)
     replaced: list[Bars] = []
     for period in stored.periods:
