@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 from rich.table import Table
 from rich.text import Text
 
-from tv_etl.lake.chronicle import ASKED, GAP, QUARANTINED, READJUSTED, REVISED, SEAM, UNASKED, Chronicle
+from tv_etl.lake.chronicle import ASKED, GAP, QUARANTINED, READJUSTED, REVISED, SEAM, UNASKED, WITHDRAWN, Chronicle
 from tv_etl.lake.record import SeriesRecord
 from tv_etl.lake.status import SeriesStatus
 from tv_etl.tradingview.printable import printable
@@ -22,6 +22,7 @@ _STYLES = {
     READJUSTED: "cyan",
     QUARANTINED: "red",
     SEAM: "bold red",
+    WITHDRAWN: "yellow",
 }
 
 

@@ -11,10 +11,11 @@ from datetime import datetime, timedelta, timezone
 import numpy as np
 import pyarrow as pa
 
-from tv_etl.lake.bars import Bars, joined
+from tv_etl.lake.bars import Bars, check_bars, joined, merge
 from tv_etl.lake.errors import AsOfError
 from tv_etl.lake.logs import replaced_by_revisions
 from tv_etl.lake.snapshot import StoredSeries
+from tv_etl.tradingview.bar_schema import BAR_SCHEMA
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
@@ -30,7 +31,17 @@ def bars_as_of(stored: StoredSeries, moment: datetime, start_s: int | None, end_
     if moment_us < known_from * 1_000_000:
         raise AsOfError(str(stored.series), moment, known_from)
     parts = (stored.bars(period).take(stored.came_at(period) <= moment_us) for period in stored.periods)
-    return _restored(joined(*parts).between(start_s, end_s), replaced)
+    bars = merge(joined(*parts), _left_after(stored, moment_us)).bars
+    return _restored(bars.between(start_s, end_s), replaced)
+
+
+def _left_after(stored: StoredSeries, moment_us: int) -> Bars:
+    """The bars that were known at a moment and left the dataset since."""
+    log = stored.withdrawn()
+    came_at, found_at = (log[name].cast(pa.int64()).to_numpy() for name in ("came_at", "found_at"))
+    is_meant = log["has_left"].to_numpy() & (came_at <= moment_us) & (found_at > moment_us)
+    rows = log.filter(pa.array(is_meant)).select(BAR_SCHEMA.names)
+    return check_bars(rows) if rows.num_rows else Bars.none()
 
 
 def _replaced_after(stored: StoredSeries, moment_us: int) -> tuple[pa.Table, float]:

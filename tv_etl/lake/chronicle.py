@@ -16,7 +16,7 @@ from tv_etl.tradingview.moments import utc
 from tv_etl.tradingview.series import Series
 
 ASKED, UNASKED, GAP = "asked", "never asked", "gap"
-REVISED, READJUSTED, QUARANTINED, SEAM = "revised", "re-adjusted", "quarantined", "seam"
+REVISED, READJUSTED, QUARANTINED, SEAM, WITHDRAWN = "revised", "re-adjusted", "quarantined", "seam", "withdrawn"
 
 _FIELDS = (*PRICES, "volume")
 
@@ -66,7 +66,7 @@ def chronicle(store: BarStore, series: Series, now: datetime) -> Chronicle:
 def _entries(stored: StoredSeries, now: datetime) -> list[Entry]:
     coverage = Coverage(stored.record(), now.timestamp())
     of_record = [*_spans(coverage), *_gaps(coverage, stored), *_readjusted(coverage), *_seams(coverage)]
-    found = [*of_record, *_revised(stored), *_kept_out(stored)]
+    found = [*of_record, *_revised(stored), *_withdrawn(stored), *_kept_out(stored)]
     return sorted(found, key=lambda each: (each.start, each.end, each.kind))
 
 
@@ -109,6 +109,13 @@ def _revised(stored: StoredSeries) -> Iterator[Entry]:
             if row[f"old_{name}"] != row[name]
         ]
         yield _of_bar(REVISED, stored, row, ", ".join(changes))
+
+
+def _withdrawn(stored: StoredSeries) -> Iterator[Entry]:
+    for row in stored.withdrawn().to_pylist():
+        where = "out of the dataset: a served bar overlaps it" if row["has_left"] else "still stored"
+        back = "" if row["returned_at"] is None else "; served again since"
+        yield _of_bar(WITHDRAWN, stored, row, f"the server has it no more; {where}{back}")
 
 
 def _kept_out(stored: StoredSeries) -> Iterator[Entry]:

@@ -53,13 +53,13 @@ def encode_log(table: pa.Table, stamp: bytes = b"") -> memoryview:
 def revision_rows(old: Bars, new: Bars, found_at_s: float) -> pa.Table:
     """Rows for the revision log: two versions of the same bars."""
     before, after = old.to_table(), new.to_table()
-    columns = [before["timestamp"], _moments(len(old), found_at_s), *before.columns[1:], *after.columns[1:]]
+    columns = [before["timestamp"], moments(len(old), found_at_s), *before.columns[1:], *after.columns[1:]]
     return pa.Table.from_arrays(columns, schema=REVISION_SCHEMA)
 
 
 def readjusted_rows(before: Bars, found_at_s: float) -> pa.Table:
     """Rows for the log of a re-adjustment: the bars that it changed, as they were."""
-    return before.to_table().append_column(_FOUND_AT, _moments(len(before), found_at_s)).cast(READJUSTED_SCHEMA)
+    return before.to_table().append_column(_FOUND_AT, moments(len(before), found_at_s)).cast(READJUSTED_SCHEMA)
 
 
 def replaced_by_revisions(log: pa.Table) -> pa.Table:
@@ -74,10 +74,11 @@ def quarantined(log: pa.Table, sound: Bars, broken: Bars, found_at_s: float) -> 
         return log
     settled = np.concatenate([sound.times, broken.times]) * 1_000_000
     stays = pc.invert(pc.is_in(log["timestamp"], pa.array(settled).cast(_TIME)))
-    rows = broken.to_table().append_column(_FOUND_AT, _moments(len(broken), found_at_s))
+    rows = broken.to_table().append_column(_FOUND_AT, moments(len(broken), found_at_s))
     table = pa.concat_tables([log.filter(stays), rows.cast(QUARANTINE_SCHEMA)])
     return log if table.drop_columns("found_at").equals(log.drop_columns("found_at")) else table.sort_by("timestamp")
 
 
-def _moments(count: int, moment_s: float) -> pa.Array:
+def moments(count: int, moment_s: float) -> pa.Array:
+    """A moment (UTC seconds) for each of so many rows."""
     return pa.array(np.full(count, int(moment_s * 1_000_000))).cast(_TIME)

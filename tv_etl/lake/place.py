@@ -60,6 +60,11 @@ class SeriesPlace:
         """Name of the log of bars that were cut off at a seam, the first of which is number 1."""
         return self._own(f"cut-{number}.parquet")
 
+    @property
+    def withdrawn_name(self) -> str:
+        """Name of the log of bars that the server has no more."""
+        return self._own("withdrawn.parquet")
+
     def period_name(self, period: str) -> str:
         """Name of the data file of a period."""
         return f"{self.data}/{period}{SUFFIX}"

@@ -89,8 +89,9 @@ class SeriesRecord:
     """The content of `series.json`; that of a series never stored is empty.
 
     `asked` are spans of opens (UTC seconds) in which no bar is missing that the server had. `revisions` and
-    `quarantined` count the rows of the logs, `periods` describe the data files by name. From `logged_from` (UTC
-    seconds) on it is known what came when; inf if that is not known of any moment before the next commit.
+    `quarantined` count the rows of the logs, `withdrawn` the bars that the server has no more; `periods` describe the
+    data files by name. From `logged_from` (UTC seconds) on it is known what came when; inf if that is not known of any
+    moment before the next commit.
     """
 
     series: Series
@@ -101,6 +102,7 @@ class SeriesRecord:
     seams: tuple[Seam, ...] = ()
     revisions: int = 0
     quarantined: int = 0
+    withdrawn: int = 0
     periods: Mapping[str, Period] = field(default_factory=dict)
     logged_from: float = -math.inf
 
@@ -194,6 +196,7 @@ class SeriesRecord:
             "seams": [asdict(each) for each in self.seams],
             "revisions": self.revisions,
             "quarantined": self.quarantined,
+            "withdrawn": self.withdrawn,
             "periods": dict(self.periods),
             **({} if self.logged_from == math.inf else {_LOGGED: _finite(self.logged_from)}),
         }
@@ -227,6 +230,7 @@ class SeriesRecord:
             seams=tuple(map(_seam, fields.get("seams", ()))),
             revisions=int(fields.get("revisions", 0)),
             quarantined=int(fields.get("quarantined", 0)),
+            withdrawn=int(fields.get("withdrawn", 0)),
             periods={str(name): Period(*period) for name, period in fields.get("periods", {}).items()},
             logged_from=_moment(fields[_LOGGED]) if _LOGGED in fields else math.inf,
         )

@@ -11,13 +11,14 @@ from tv_etl.lake.arrivals import decode_arrivals
 from tv_etl.lake.bar_file import Footer, read_bars, read_footer
 from tv_etl.lake.bars import Bars, Times, joined
 from tv_etl.lake.errors import DamagedFileError
-from tv_etl.lake.layout import is_period, period_range
+from tv_etl.lake.layout import is_period, period_labels, period_range
 from tv_etl.lake.logs import QUARANTINE_SCHEMA, READJUSTED_SCHEMA, REVISION_SCHEMA, read_log
 from tv_etl.lake.place import SUFFIX, UNSPECIFIED, SeriesPlace
 from tv_etl.lake.record import SeriesRecord
 from tv_etl.lake.sealed import TAIL_BYTES
 from tv_etl.lake.spans import without
 from tv_etl.lake.storage.files import Snapshot
+from tv_etl.lake.withdrawn import read_withdrawn
 
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799  # of the years 1 to 9999
 
@@ -76,6 +77,11 @@ class StoredSeries:
             parts.insert(0, bars.take(slice(max(0, len(bars) - count), None)))
             count -= len(bars)
         return joined(*parts)
+
+    def periods_of(self, bars: Bars) -> list[str]:
+        """The periods that hold some bars, oldest first."""
+        labels = set(period_labels(bars.times, self.series.interval).tolist())
+        return [period for period in self.periods if period in labels]
 
     def newest_before(self, moment_s: float) -> int | None:
         """The open of the newest bar before a moment, from as few files as tell it."""
@@ -172,6 +178,8 @@ class StoredSeries:
                 damaged.append(self._place.seam_name(number))
         if _is_damaged(self.quarantine):
             damaged.append(self._place.quarantine_name)
+        if _is_damaged(self.withdrawn):
+            damaged.append(self._place.withdrawn_name)
         if self.has_record and record is None:
             damaged.append(self._place.record_name)
         return damaged
@@ -191,6 +199,11 @@ class StoredSeries:
     def _kept(self, name: str) -> pa.Table | None:
         content = self._snapshot.read(name)
         return None if content is None else read_log(content, self._address(name), READJUSTED_SCHEMA)
+
+    def withdrawn(self) -> pa.Table:
+        """The log of bars that the server has no more."""
+        name = self._place.withdrawn_name
+        return read_withdrawn(self._snapshot.read(name), self._address(name))
 
     def quarantine(self) -> pa.Table:
         """The bars that are kept out."""

@@ -40,6 +40,7 @@ class SeriesStatus:
             "revisions": record.revisions,
             "readjustments": len(record.readjustments),
             "quarantined": record.quarantined,
+            "withdrawn": record.withdrawn,
             "seam": None if record.open_seam is None else str(record.open_seam),
             "loss_deadline": _iso(self.loss_deadline),
             "error": self.error or None,

@@ -172,6 +172,7 @@ class BarStore:
                     record,
                     revisions=0 if place.revisions_name in names else record.revisions,
                     quarantined=0 if place.quarantine_name in names else record.quarantined,
+                    withdrawn=0 if place.withdrawn_name in names else record.withdrawn,
                     logged_from=self._clock(),  # what came when went with them
                 )
                 transaction.stage(place.record_name, left.encode())
@@ -183,6 +184,14 @@ class BarStore:
         if place.files.is_stored:
             aside += place.files.writing(write)
         return [self._storage.address(name) for name in aside]
+
+    def withdrawn(self, symbol: str, interval: str | Interval) -> pa.Table:
+        """Return the closed bars that the server once had, and not any more, in the order found.
+
+        Columns: those of a bar, found_at, came_at, has_left (the dataset, since a served bar overlaps it) and
+        returned_at, null until it is served again. Raises as `read` does.
+        """
+        return self.look(Series.of(symbol, interval), StoredSeries.withdrawn)
 
     def resolve_seam(self, symbol: str, interval: str | Interval, resolution: Resolution) -> SeriesRecord:
         """Resolve the newest open seam of the series; return what is known of it then.

@@ -42,7 +42,7 @@ import pyarrow as pa
 
 from tv_etl.lake.arrivals import merged_arrivals
 from tv_etl.lake.bar_file import PREFIX, encode_bars, grows_larger
-from tv_etl.lake.bars import Bars, check_bars, joined, merge
+from tv_etl.lake.bars import Bars, Mask, Times, check_bars, joined, merge
 from tv_etl.lake.errors import BadBarsError, ReadjustedError, SettingsError
 from tv_etl.lake.layout import is_soon_over, period_labels, period_range
 from tv_etl.lake.logs import encode_log, quarantined, readjusted_rows, revision_rows
@@ -54,6 +54,7 @@ from tv_etl.lake.snapshot import StoredSeries
 from tv_etl.lake.spans import Span
 from tv_etl.lake.spans import merged as merged_spans
 from tv_etl.lake.storage.files import Transaction
+from tv_etl.lake.withdrawn import counted, logged, overlapped, withdrawn_from
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.moments import utc
 
@@ -163,12 +164,14 @@ def commit_update(
         old, new = Bars.none(), Bars.none()  # of another scale, or another instrument: not revised
     record = _next_record(known, place, given, (readjustment, seam), len(old), now_s)
     record = replace(record, seams=_healed(record, stored, sound, scale, now_s))
-    merged = _merged(place, stored, transaction, sound, record, readjustment, now_s)
+    gone, has_left = _withdrawn(stored, given, sound, seam)
+    merged = _merged(place, stored, transaction, sound, record, readjustment, gone.times[has_left], now_s)
     if readjustment is not None:
         _stage_kept(transaction, place.readjusted_name(len(record.readjustments)), joined(*merged.replaced), now_s)
+    withdrawn = _stage_withdrawn(place, stored, transaction, known, gone, has_left, given.closed.times, now_s)
     quarantine = _stage_logs(place, stored, transaction, known, sound, broken, (old, new), now_s)
     periods = described_periods(place, stored, known, record, merged.read, merged.sizes)
-    record = replace(record, quarantined=quarantine, periods=periods)
+    record = replace(record, quarantined=quarantine, withdrawn=withdrawn, periods=periods)
     if periods and (merged.sizes or record != known or not stored.has_record):
         transaction.stage(place.record_name, record.encode())
     transaction.publish()
@@ -211,6 +214,42 @@ def find_scale(stored: StoredSeries, sound: Bars, facts: Mapping[str, str]) -> R
 def _beside(stored: StoredSeries, sound: Bars) -> Bars:
     """The stored bars of the time of those given."""
     return stored.between(int(sound.times[0]), int(sound.times[-1]) + 1) if len(sound) else Bars.none()
+
+
+def _withdrawn(stored: StoredSeries, given: Update, sound: Bars, seam: Seam | None) -> tuple[Bars, Mask]:
+    """The stored bars that an update vouches for and has not, and which of them leave the dataset."""
+    spans = given.asked if seam is None else (*given.asked, (seam.at, int(sound.times[-1]) + 1))
+    if not spans or stored.first_s is None:
+        return Bars.none(), np.empty(0, np.bool_)
+    around = stored.between(min(start for start, _ in spans), max(end for _, end in spans))
+    gone = withdrawn_from(around, given.closed.times, spans)
+    if seam is not None:  # they are of another scale, or another instrument
+        return gone, gone.times >= seam.at
+    return gone, overlapped(gone, sound.times, stored.series.interval.seconds)
+
+
+def _stage_withdrawn(
+    place: SeriesPlace,
+    stored: StoredSeries,
+    transaction: Transaction,
+    known: SeriesRecord,
+    gone: Bars,
+    has_left: Mask,
+    served: Times,
+    now_s: float,
+) -> int:
+    """Write down what the server has no more; return how many bars that are."""
+    if not len(gone) and not known.withdrawn:
+        return 0
+    before = stored.withdrawn()
+    parts = [
+        stored.came_at(period)[np.isin(stored.bars(period).times, gone.times)] for period in stored.periods_of(gone)
+    ]
+    came_at = np.concatenate([np.empty(0, np.int64), *parts])
+    log = logged(before, gone, came_at, has_left, served, now_s)
+    if log is not before:
+        transaction.stage(place.withdrawn_name, encode_log(log, transaction.stamp))
+    return counted(log)
 
 
 def _has_older(stored: StoredSeries, sound: Bars) -> bool:
@@ -261,17 +300,19 @@ def _merged(
     sound: Bars,
     record: SeriesRecord,
     readjustment: Readjustment | None,
+    leaving: Times,
     now_s: float,
 ) -> _Merged:
-    """Stage the data files that differ."""
+    """Stage the data files that differ; the bars at the `leaving` times are in them no more."""
     parts = dict(sound.split(period_labels(sound.times, place.interval)))
     newest_period = max([*parts, *stored.periods], default="")
     growing = {newest_period} if is_soon_over(place.interval) else set()
     settled = {*stored.periods[-1:]} - {newest_period} if growing else set()  # what grew until now
+    left = set(period_labels(leaving, place.interval).tolist())
     merged = _Merged({}, {}, [], 0)
     for period in sorted({*parts, *stored.periods}):
         is_older = readjustment is not None and _is_before(period, place.interval, readjustment)
-        if not (period in parts or period in settled or is_older):
+        if not (period in parts or period in settled or period in left or is_older):
             continue
         before = base = stored.bars(period)
         if readjustment is not None:
@@ -284,14 +325,20 @@ def _merged(
                 base = joined(beyond, readjustment.rescale(concerned))
                 merged.replaced.append(concerned_old)
         after = merge(base, parts.get(period, Bars.none()))
-        merged.read[period] = after.bars
+        stays = ~np.isin(after.bars.times, leaving)
+        bars = after.bars if stays.all() else after.bars.take(stays)
+        merged.read[period] = bars
         merged = merged._replace(added=merged.added + after.added)
         is_too_large = period in settled and grows_larger(before)
-        if after.added or after.changed or base is not before or is_too_large:
+        if after.added or after.changed or base is not before or bars is not after.bars or is_too_large:
             came_at = merged_arrivals(before.times, stored.came_at(period), after.bars.times, int(now_s * 1_000_000))
-            stamp, is_growing = transaction.stamp, period in growing
             content = encode_bars(
-                after.bars, place.series, file_facts(record), stamp, came_at=came_at, is_growing=is_growing
+                bars,
+                place.series,
+                file_facts(record),
+                transaction.stamp,
+                came_at=came_at[stays],
+                is_growing=period in growing,
             )
             transaction.stage(place.period_name(period), content)
             merged.sizes[period] = len(content)

@@ -21,6 +21,7 @@ def stored_metadata(outcome: Stored, uri: str) -> Metadata:
         "rows revised": commit.changed,
         "rows in overlap": commit.unchanged,
         "rows in quarantine": commit.quarantined,
+        "rows withdrawn": commit.record.withdrawn,
         "reach": facts["fetch.reach"],
         "requests": int(facts["fetch.requests"]),
         "seconds to fetch": float(facts["fetch.seconds"]),
