@@ -4,6 +4,7 @@ The market of this oracle trades in minutes. It splits, at once or weeks late, p
 bars, gives its ticker to another instrument, and forgets what is older than its window.
 """
 
+import math
 import random
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -121,7 +122,7 @@ class Lake:
             if time < since or number in self.market.withdrawn:
                 continue
             exact = self.market.row(number)[1:]
-            scale = max(1.0, *(by for _, by, _ in self.market.factors), 1.0)
+            scale = math.prod(max(1.0, by) for _, by, _ in self.market.factors)
             tolerance = 0.0101 * (1 + rescalings) * scale
             is_close = all(abs(one - other) <= tolerance for one, other in zip(values[:4], exact[:4], strict=True))
             if not is_close or abs(values[4] - exact[4]) > 2 + 0.001 * exact[4]:
