@@ -30,6 +30,7 @@ from tv_etl.tradingview.symbols import SeriesSettings
 if TYPE_CHECKING:
     from tv_etl.collect.ask import Want  # only with a lake; it takes a while to import
     from tv_etl.lake.store import BarStore
+    from tv_etl.lake.upsert import Commit
     from tv_etl.tradingview.history import HistoryResult
 
 DEFAULT_BARS = 300
@@ -151,7 +152,7 @@ class SeriesFetch:
                 yield Outcome(planned.series, error=_reason(planned.error))
         for outcome in carry_out(lake, asks, self._fetch):
             if isinstance(outcome, Stored):
-                yield self._written(outcome.series, outcome.answer, put)
+                yield _with_notes(self._written(outcome.series, outcome.answer, put), outcome.commit)
             elif isinstance(outcome, Failed) and outcome.answer is None:
                 yield Outcome(outcome.series, error=_reason(outcome.error))
             elif isinstance(outcome, Failed):
@@ -190,6 +191,17 @@ class SeriesFetch:
             if first > options.start:  # a request that feeds a lake reaches further back
                 return f"the server's bars for this account begin at {first:%Y-%m-%d %H:%M} UTC"
         return "" if bars else "the server has no bars in the requested range"
+
+
+def _with_notes(outcome: Outcome, commit: "Commit") -> Outcome:
+    """The outcome with what a lake's owner has to know of a commit."""
+    notes = [outcome.note] if outcome.note else []
+    if commit.adopted:
+        notes.append(f"older bars in the lake name no market: taken to be of this one, {commit.adopted!r}")
+    if commit.record.open_seam is not None:
+        seam = commit.record.open_seam
+        notes.append(f"not proven to join the older bars at {seam}: see tv-etl seam")
+    return replace(outcome, note="; ".join(notes))
 
 
 def _require_table(series: Series, result: pa.Table | Exception) -> pa.Table:

@@ -58,7 +58,7 @@ from tv_etl.lake.withdrawn import counted, logged, overlapped, withdrawn_from
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.moments import utc
 
-SETTINGS = ("adjustment", "session", "currency", "backadjustment")  # different ones never mix in a series
+SETTINGS = ("market", "adjustment", "session", "currency", "backadjustment")  # different ones never mix in a series
 _UNKNOWN = (UNSPECIFIED, "")
 
 _FILE_FACTS = ("source", *SETTINGS, "time_zone")
@@ -75,8 +75,8 @@ class Commit:
     `changed` bars are revisions. `forming` bars were refused because they were not closed. `record` is what is known
     of the series now. `paths` are the data files written, relative to the base of the lake, none where nothing changed.
     With a `readjustment` older bars than those given were rescaled; with a `seam` nothing proved of what scale they
-    are, and they were left as they are. `newest` are as many of the series' newest bars as
-    the caller wanted to see.
+    are, and they were left as they are. `adopted` is the market that bars of an unknown one were taken to be of.
+    `newest` are as many of the series' newest bars as the caller wanted to see.
     """
 
     added: int
@@ -87,6 +87,7 @@ class Commit:
     paths: tuple[str, ...] = ()
     readjustment: Readjustment | None = None
     seam: Seam | None = None
+    adopted: str = ""
     newest: Bars = field(default_factory=Bars.none, repr=False, compare=False)
 
     @property
@@ -184,6 +185,7 @@ def commit_update(
         paths=tuple(map(place.period_name, merged.sizes)),
         readjustment=readjustment,
         seam=seam,
+        adopted=record.facts.get("market", "") if known.periods and not known.facts.get("market") else "",
         newest=_newest(stored, merged.read, newest),
     )
 

@@ -34,6 +34,7 @@ from tv_etl.market_server.site.http import HttpServer, Route
 from tv_etl.market_server.site.pages import page_routes
 from tv_etl.market_server.site.screener import scan_route
 from tv_etl.tradingview.frames import MAX_MESSAGE_LENGTH
+from tv_etl.tradingview.protocol import MARKET_HEADER
 
 logger = logging.getLogger(__name__)
 
@@ -116,6 +117,7 @@ class MarketServer:
             self._port,
             ssl=context,
             process_request=self._check_request,
+            process_response=self._name_market,
             compression=None,  # the live server declines permessage-deflate
             max_size=MAX_MESSAGE_LENGTH,
             ping_interval=None,  # it has its own heartbeats
@@ -156,6 +158,10 @@ class MarketServer:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.stop()
+
+    def _name_market(self, connection: ServerConnection, request: Request, response: Response) -> None:
+        assert self._world is not None
+        response.headers[MARKET_HEADER] = self._world.market.name
 
     async def _serve(self, connection: ServerConnection) -> None:
         assert self._world is not None

@@ -240,6 +240,9 @@ class BarsRun:
         if commit.readjustment is not None:
             key = partition_key(outcome.series)
             self._context.log.warning(f"{key}: the history was re-adjusted: {commit.readjustment}")
+        if commit.adopted:
+            key = partition_key(outcome.series)
+            self._context.log.warning(f"{key}: older bars name no market: taken to be of this one, {commit.adopted!r}")
         if commit.seam is not None:
             key = partition_key(outcome.series)
             self._context.log.warning(f"{key}: not proven to join what is stored: {commit.seam}; {commit.seam.reason}")

@@ -1,13 +1,14 @@
 """Many series at once over one connection, each as an Arrow table.
 
 A table's columns are `timestamp` (bar open, microseconds UTC), `open high low close volume` (float64, volume null
-where the instrument has none). Its schema metadata holds the facts of the series under `tv_etl.` keys: source, symbol,
-interval, adjustment, session, backadjustment, currency, time_zone, trading_hours (JSON of the server's own session
-fields), forming_from (UTC seconds of the first bar that is not closed, or empty), asked_from and asked_until (UTC
-seconds; no closed bar of that span is missing), feed_delay_s (how late the feed is, if it says so), window_bars and
-window_from (how many bars the server still had, and the open of the oldest, if it had no older ones to give); and
-what is true of this one answer under `fetch.` keys: reach (complete | exhausted | limited), requests, rejected,
-update_mode, server_time (UTC seconds), seconds (how long it took, including the wait for a turn and for a connection).
+where the instrument has none). Its schema metadata holds the facts of the series under `tv_etl.` keys: source, market
+(tradingview, or the one that a market server says it has), symbol, interval, adjustment, session, backadjustment,
+currency, time_zone, trading_hours (JSON of the server's own session fields), forming_from (UTC seconds of the first bar
+that is not closed, or empty), asked_from and asked_until (UTC seconds; no closed bar of that span is missing),
+feed_delay_s (how late the feed is, if it says so), window_bars and window_from (how many bars the server still had, and
+the open of the oldest, if it had no older ones to give); and what is true of this one answer under `fetch.` keys: reach
+(complete | exhausted | limited), requests, rejected, update_mode, server_time (UTC seconds), seconds (how long it took,
+including the wait for a turn and for a connection).
 """
 
 import asyncio
@@ -25,7 +26,7 @@ from tv_etl.tradingview.bar_schema import BAR_SCHEMA
 from tv_etl.tradingview.errors import AuthError, ConnectionFailedError, ProtocolError, TradingViewError
 from tv_etl.tradingview.models import NO_VALUE, HistoryRequest, SeriesHistory, SymbolInfo, feed_delay_s
 from tv_etl.tradingview.paging import SeriesPager, is_pace_refusal
-from tv_etl.tradingview.services import WINDOW, Backoff, ConnectionService, Limits, MessageService
+from tv_etl.tradingview.services import TRADINGVIEW, WINDOW, Backoff, ConnectionService, Limits, MessageService
 from tv_etl.tradingview.websocket import loop_time
 
 # A series may need many pages; each must make progress, and the whole must end.
@@ -139,7 +140,8 @@ class _Batch:
                 await self._open()
                 history = await self._service.fetch(pager.request, timeout_s=SERIES_LIMIT_S, pager=pager)
                 self._pace.speed_up()
-                return to_table(history, seconds=time.monotonic() - started)
+                market = self._service.connection.market
+                return to_table(history, seconds=time.monotonic() - started, market=market)
             except TradingViewError as error:
                 if error is self._gave_up:
                     return error
@@ -199,7 +201,7 @@ class _Pace:
         self._gap_s = max(self._gap_s * 0.9, _FIRST_GAP_S)
 
 
-def to_table(history: SeriesHistory, *, seconds: float = 0.0) -> pa.Table:
+def to_table(history: SeriesHistory, *, seconds: float = 0.0, market: str = TRADINGVIEW) -> pa.Table:
     """Turn an answer into a table of BAR_SCHEMA; its provenance and how long it took are in the schema metadata."""
     rows = history.rows
     if len({len(row) for row in rows}) > 1:
@@ -213,13 +215,14 @@ def to_table(history: SeriesHistory, *, seconds: float = 0.0) -> pa.Table:
         *(pa.array(column) for column in columns[1:5]),
         pa.array(volumes, mask=volumes >= NO_VALUE),
     ]
-    return pa.Table.from_arrays(arrays, schema=BAR_SCHEMA.with_metadata(_metadata(history, seconds)))
+    return pa.Table.from_arrays(arrays, schema=BAR_SCHEMA.with_metadata(_metadata(history, seconds, market)))
 
 
-def _metadata(history: SeriesHistory, seconds: float) -> dict[str, str]:
+def _metadata(history: SeriesHistory, seconds: float, market: str) -> dict[str, str]:
     request, settings, info = history.request, history.request.settings, history.info
     facts = {
         "tv_etl.source": "tradingview",
+        "tv_etl.market": market,
         "tv_etl.symbol": request.symbol,
         "tv_etl.interval": request.width.token,
         "tv_etl.adjustment": settings.adjustment,

@@ -67,6 +67,11 @@ class Command:
     params: tuple[Any, ...]
 
 
+# The header of the handshake in which a market server says what market it has; TradingView sends none, and other
+# clients read none.
+MARKET_HEADER = "X-Market"
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """A message from the server. `session` is "" for what concerns the whole connection."""

@@ -34,6 +34,7 @@ from tv_etl.tradingview.websocket import WebSocket, final_failure, host_of, loop
 DEFAULT_WS_URL = "wss://data.tradingview.com/socket.io/websocket?from=screener%2F"
 # Serves what a paid plan includes (PROTOCOL.md §1.8).
 PAID_WS_URL = DEFAULT_WS_URL.replace("//data.", "//prodata.")
+TRADINGVIEW = "tradingview"  # the market of a server that names none
 WS_URL_VARIABLE = "TV_ETL_WS_URL"
 
 # Kept for a consumer that is slower than the market: an hour of updates, once a second; two long answers.
@@ -170,6 +171,11 @@ class ConnectionService:
     @property
     def is_open(self) -> bool:
         return self._socket is not None
+
+    @property
+    def market(self) -> str:
+        """Where the bars come from: TradingView, or the market that a market server says it has."""
+        return (self._socket.market if self._socket else "") or TRADINGVIEW
 
     @property
     def receiving_at(self) -> float:

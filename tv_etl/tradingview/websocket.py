@@ -18,6 +18,8 @@ from websockets.typing import Origin
 
 from tv_etl.tradingview.errors import AuthError, ConnectionFailedError, ProtocolError, TradingViewError
 from tv_etl.tradingview.frames import MAX_MESSAGE_LENGTH
+from tv_etl.tradingview.printable import printable
+from tv_etl.tradingview.protocol import MARKET_HEADER
 from tv_etl.tradingview.retry_after import read_retry_after
 
 # The server refuses connections without an origin of its own (PROTOCOL.md §1.1).
@@ -27,6 +29,7 @@ ORIGIN = Origin("https://www.tradingview.com")
 MIN_BYTES_PER_S = 1_000
 
 # A refusal may come with a page; the library reads 1 MB of it, and discards the rest until the deadline.
+MAX_MARKET_NAME = 100
 MAX_HANDSHAKE_BYTES = 2 * 1024 * 1024
 
 _CLOSE_LIMIT_S = 2.0
@@ -96,11 +99,14 @@ class LineWatch:
 class WebSocket:
     """An open WebSocket under watch; use `open_websocket`.
 
-    `receiving_at` is when a long message was last seen coming in, by `loop_time`; -inf if never.
+    `receiving_at` is when a long message was last seen coming in, by `loop_time`; -inf if never. `market` is what the
+    server says of the market that it has; empty for TradingView, which says nothing.
     """
 
     def __init__(self, connection: "_CountingConnection", host: str, watch: LineWatch) -> None:
         self.host = host
+        named = [] if connection.response is None else connection.response.headers.get_all(MARKET_HEADER)
+        self.market = printable(named[0], MAX_MARKET_NAME) if named else ""
         self.opened_at = loop_time()
         self.receiving_at = float("-inf")
         self._connection = connection

@@ -17,6 +17,7 @@ import pytest
 from tv_etl.cli.fetch import FetchOptions, SeriesFetch, parse_time
 from tv_etl.lake.store import BarStore
 from tv_etl.market_server.clock import MarketClock
+from tv_etl.market_server.market.market import Market
 from tv_etl.market_server.options import ServerOptions
 from tv_etl.market_server.server import serve_in_thread
 from tv_etl.tradingview.intervals import Interval
@@ -151,6 +152,34 @@ def test_a_file_gets_only_the_range_even_where_a_lake_takes_more(tmp_path: Path,
     rows = rows_of((tmp_path / "new.csv").read_text(encoding="utf-8"))
     assert [row["timestamp"][11:13] for row in rows] == ["00", "01", "02"]
     assert BarStore(tmp_path / "lake").record("BINANCE:BTCUSDT", "1h").gaps == 0
+
+
+def test_bars_of_two_markets_never_mix(tmp_path: Path, market_url: str) -> None:
+    """A forgotten address of a market server rewrites no real bars, nor the other way round."""
+    arguments = ("fetch", "NASDAQ:AAPL", "--lake", str(tmp_path), "--bars", "20")
+    assert call(*arguments, url=market_url).returncode == 0
+    store = BarStore(tmp_path)
+    assert store.facts("NASDAQ:AAPL", "1d")["market"] == "synthetic, seed 7"
+    before = store.read("NASDAQ:AAPL", "1d")
+    clock = MarketClock(NOW.timestamp(), speed=0)
+    with serve_in_thread(Market(8), ServerOptions(clock=clock)) as other:
+        done = call(*arguments, url=other.url)
+    assert done.returncode == 1
+    assert "stored with market 'synthetic, seed 7'; bars with market 'synthetic, seed 8' cannot be mixed" in done.stderr
+    assert store.read("NASDAQ:AAPL", "1d").equals(before)
+
+
+def test_bars_of_an_unknown_market_are_adopted_once_with_a_word(tmp_path: Path, market_url: str) -> None:
+    arguments = ("fetch", "NASDAQ:AAPL", "--lake", str(tmp_path), "--bars", "20")
+    assert call(*arguments, url=market_url).returncode == 0
+    series = tmp_path / ".tv_etl" / "1d" / "NASDAQ%3AAAPL" / "series.json"
+    record = json.loads(series.read_text(encoding="utf-8"))
+    del record["facts"]["market"]
+    series.write_text(json.dumps(record), encoding="utf-8")
+    adopted = call(*arguments, url=market_url)
+    assert (adopted.returncode, adopted.stdout) == (0, "")
+    assert "older bars in the lake name no market: taken to be of this one, 'synthetic, seed 7'" in adopted.stderr
+    assert call(*arguments, url=market_url).stderr == ""
 
 
 def test_a_series_that_the_lake_refuses_is_named(market_url: str, tmp_path: Path) -> None:

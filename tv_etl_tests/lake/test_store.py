@@ -213,6 +213,7 @@ def test_facts_are_kept_with_the_series_and_in_each_file(store: BarStore) -> Non
         b"tv_etl.source": b"tradingview",
         b"tv_etl.adjustment": b"splits",
         b"tv_etl.session": b"regular",
+        b"tv_etl.market": b"unspecified",
         b"tv_etl.currency": b"unspecified",
         b"tv_etl.backadjustment": b"unspecified",
         b"tv_etl.time_zone": b"unspecified",

@@ -27,6 +27,7 @@ class Market:
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
+        self.name = f"synthetic, seed {seed}"
         self._sources: OrderedDict[tuple[str, ...], BarSource] = OrderedDict()
 
     def listed_symbols(self) -> list[str]:

@@ -26,6 +26,7 @@ class ReplayMarket:
 
     def __init__(self, folder: Path, market: Market) -> None:
         self._market = market
+        self.name = f"replayed, seed {market.seed}"
         self._sources = {symbol: ReplayedBars(symbol, rows) for symbol, rows in read_folder(folder).items()}
 
     @property

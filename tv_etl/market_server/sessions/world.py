@@ -14,7 +14,9 @@ from tv_etl.market_server.sessions.faults import FAULTS
 
 
 class AnyMarket(Protocol):
-    """A synthetic or a replayed market."""
+    """A synthetic or a replayed market; by its name a lake tells it from any other."""
+
+    name: str
 
     def listed_symbols(self) -> list[str]:
         """Every symbol that a screener finds; no faults."""
