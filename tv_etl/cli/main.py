@@ -258,6 +258,42 @@ def status(symbol: str | None, interval: str | None, lake: str, as_json: bool, l
         console.print(chronicle_table(each, limit))
 
 
+@main.command()
+@click.option(
+    "--lake", default=lambda: os.environ.get("TV_ETL_LAKE") or "lake", show_default="$TV_ETL_LAKE or lake",
+    help="Directory of the lake, or its address in an object store.",
+)  # fmt: skip
+def verify(lake: str) -> None:
+    """Read every byte of a lake and say what is wrong with it and what to do; nothing is changed.
+
+    Files against their checksums, their places and the records; logs against what the records count; open seams. The
+    exit code is 1 if anything is wrong. Needs neither Dagster nor a server.
+    """
+    from tv_etl.cli.plain import json_text
+    from tv_etl.lake.errors import BarStoreError
+    from tv_etl.lake.store import BarStore
+    from tv_etl.lake.verify import verify as verified
+    from tv_etl.lake.verify import verify_place
+    from tv_etl.tradingview.errors import MissingExtraError
+
+    series = rows = size = wrong = 0
+    try:
+        store = BarStore(lake)
+        if problem := verify_place(store):
+            wrong += 1
+            click.echo(f"Error: {problem}", err=True)
+        for each in verified(store):
+            series, rows, size = series + 1, rows + each.rows, size + each.bytes
+            for finding in each.findings:
+                wrong += 1
+                click.echo(f"Error: {json_text(str(finding))[1:-1]}", err=True)
+    except (BarStoreError, MissingExtraError, ValueError) as error:
+        raise click.ClickException(_shown(error)) from None
+    found = f"{wrong:,} things are wrong" if wrong else "nothing is wrong"
+    click.echo(f"{store.base}: {series:,} series, {rows:,} bars, {size:,} bytes read; {found}")
+    sys.exit(1 if wrong else 0)
+
+
 @main.command(no_args_is_help=True)
 @click.argument("symbol")
 @click.argument("interval")

@@ -253,6 +253,8 @@ class StagedFiles:
             new = {target.parent for _, target in self._staged if not target.exists()}
             for directory in sorted(new - {group.directory}):
                 make_durable_directory(directory, group.root)
+            for directory in sorted({target.parent for _, target in self._staged}):
+                _require_same_device(directory, group.directory)
             if head is not None:
                 moves = [(a.name, b.relative_to(group.root).as_posix()) for a, b in self._staged]
                 group._write_journal(moves, head)
@@ -323,6 +325,12 @@ def _write_temporary(directory: Path, suffix: str, content: bytes | memoryview) 
             path.unlink()
         raise
     return path
+
+
+def _require_same_device(directory: Path, own: Path) -> None:
+    """Raise StoreWriteError where a rename would be a copy: found before the commit point, not after it."""
+    if directory.stat().st_dev != own.stat().st_dev:
+        raise StoreWriteError(directory, f"lies on another device than {own}: a commit could not rename into it")
 
 
 def _open_lock(path: Path, flags: int) -> int:
