@@ -5,6 +5,8 @@ stored and answered shows it. So each request reaches into the newest stored bar
 end: the server sends everything up to now anyway, which leaves an answer one edge to be joined, the older one.
 """
 
+import math
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -45,8 +47,11 @@ def ask(stored: StoredSeries, want: Want, now: float) -> Ask | None:
     return Ask(request, record, Coverage(record, now).urgency())
 
 
-def increment(settings: SeriesSettings, initial_bars: int | None) -> Want:
+def increment(settings: SeriesSettings, initial_bars: int | None, *, audit_s: float = math.inf) -> Want:
     """What is new since the watermark, and what older is missing within the server's reach.
+
+    Where it is due, an audit takes its place: once in `audit_s` seconds all that is stored is asked for, since what
+    changed further back no increment sees. Series take turns.
 
     Of a new series so many of the newest bars, None for all that the server has. A hole that the server no longer has
     bars for is not asked for again and again.
@@ -55,7 +60,10 @@ def increment(settings: SeriesSettings, initial_bars: int | None) -> Want:
     def want(stored: StoredSeries, now: float) -> HistoryRequest:
         if stored.last_s is None:
             return HistoryRequest(*stored.series, bars_count=initial_bars, settings=settings)
-        holes = Coverage(stored.record(), now).within_reach()
+        record = stored.record()
+        if stored.first_s is not None and is_audit_due(record, now, audit_s):
+            return HistoryRequest(*stored.series, start=utc(stored.first_s), settings=settings)
+        holes = Coverage(record, now).within_reach()
         start_s = min([stored.last_s + 1, *(start for start, _ in holes)])
         return _since(stored, utc(start_s), settings)
 
@@ -100,6 +108,14 @@ def newest(settings: SeriesSettings, bars: int, end: datetime | None = None) -> 
 def unless_stored(want: Want) -> Want:
     """Nothing where any bar is stored."""
     return lambda stored, now: want(stored, now) if stored.last_s is None else None
+
+
+def is_audit_due(record: SeriesRecord, now: float, audit_s: float) -> bool:
+    """True once in so many seconds, at a moment of the series' own, after the last audit."""
+    if audit_s == math.inf or not record.audited_at:
+        return False
+    phase = zlib.crc32(str(record.series).encode()) / 2**32
+    return math.floor(now / audit_s - phase) > math.floor(record.audited_at / audit_s - phase)
 
 
 def reaching_start(record: SeriesRecord, newest: datetime) -> datetime:

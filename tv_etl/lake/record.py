@@ -91,7 +91,7 @@ class SeriesRecord:
     `asked` are spans of opens (UTC seconds) in which no bar is missing that the server had. `revisions` and
     `quarantined` count the rows of the logs, `withdrawn` the bars that the server has no more; `periods` describe the
     data files by name. From `logged_from` (UTC seconds) on it is known what came when; inf if that is not known of any
-    moment before the next commit.
+    moment before the next commit. At `audited_at` (UTC seconds) all was last compared that the server has.
     """
 
     series: Series
@@ -105,6 +105,7 @@ class SeriesRecord:
     withdrawn: int = 0
     periods: Mapping[str, Period] = field(default_factory=dict)
     logged_from: float = -math.inf
+    audited_at: float = 0.0
 
     @property
     def open_seam(self) -> Seam | None:
@@ -197,6 +198,7 @@ class SeriesRecord:
             "revisions": self.revisions,
             "quarantined": self.quarantined,
             "withdrawn": self.withdrawn,
+            "audited_at": self.audited_at,
             "periods": dict(self.periods),
             **({} if self.logged_from == math.inf else {_LOGGED: _finite(self.logged_from)}),
         }
@@ -232,6 +234,7 @@ class SeriesRecord:
             quarantined=int(fields.get("quarantined", 0)),
             withdrawn=int(fields.get("withdrawn", 0)),
             periods={str(name): Period(*period) for name, period in fields.get("periods", {}).items()},
+            audited_at=float(fields.get("audited_at", 0.0)),
             logged_from=_moment(fields[_LOGGED]) if _LOGGED in fields else math.inf,
         )
 

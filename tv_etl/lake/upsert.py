@@ -163,7 +163,8 @@ def commit_update(
         seam = _seam(stored, sound, scale.reason, len(old), now_s)
         _stage_kept(transaction, place.seam_name(len(known.seams) + 1), old, now_s)
         old, new = Bars.none(), Bars.none()  # of another scale, or another instrument: not revised
-    record = _next_record(known, place, given, (readjustment, seam), len(old), now_s)
+    is_partial = _has_older(stored, sound) or not len(sound)
+    record = _next_record(known, place, given, (readjustment, seam), len(old), now_s, is_partial=is_partial)
     record = replace(record, seams=_healed(record, stored, sound, scale, now_s))
     gone, has_left = _withdrawn(stored, given, sound, seam)
     merged = _merged(place, stored, transaction, sound, record, readjustment, gone.times[has_left], now_s)
@@ -377,8 +378,12 @@ def _next_record(
     found: tuple[Readjustment | None, Seam | None],
     revisions: int,
     now_s: float,
+    *,
+    is_partial: bool,
 ) -> SeriesRecord:
     readjustment, seam = found
+    # All that is stored was compared, or all that the server has.
+    is_audit = given.window is not None or not is_partial
     readjustments = () if readjustment is None else (FoundReadjustment(now_s, readjustment),)
     return replace(
         known,
@@ -389,6 +394,7 @@ def _next_record(
         seams=known.seams if seam is None else (*known.seams, seam),
         revisions=known.revisions + revisions,
         logged_from=now_s if known.logged_from == math.inf else known.logged_from,
+        audited_at=now_s if is_audit or not known.audited_at else known.audited_at,
     )
 
 

@@ -1,5 +1,6 @@
 """One run of a `bars` asset: what it wants of each series, and what Dagster is told of the outcome of each."""
 
+import math
 import time
 import traceback
 from collections.abc import Iterator, Sequence
@@ -280,7 +281,9 @@ def _want(config: BarsConfig, group: Group) -> Want:
     if start is not None and end is not None and start >= end:
         raise dg.Failure(f"start {start.isoformat()} is not before end {end.isoformat()}", allow_retries=False)
     if start is None and end is None:
-        return refetch_stored(settings, initial_bars) if config.refetch else increment(settings, initial_bars)
+        if config.refetch:
+            return refetch_stored(settings, initial_bars)
+        return increment(settings, initial_bars, audit_s=group.audit_days * 86_400 if group.audit_days else math.inf)
     return refetch(settings, start) if config.refetch else backfill(settings, start, end)
 
 

@@ -192,6 +192,13 @@ class Group(_Model):
         default="40 5 * * *",
         description="Cron expression (UTC) for checking all that is stored, even what no run fetches; null for none.",
     )
+    audit_days: int = Field(
+        default=7,
+        ge=0,
+        description="Once in so many days a run fetches all that is stored of a series again and compares it, for "
+        "what changed further back than an increment looks, such as a split that comes late; series take turns. 0 for "
+        "never.",
+    )
     check_each_run: bool = Field(
         default=True,
         description="Also check each series in the run that fetches it. That is most of what a run costs Dagster: "

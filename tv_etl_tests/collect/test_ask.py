@@ -1,6 +1,7 @@
 """What is asked for reaches into the stored bars before it, and never ends before now."""
 
 import json
+import math
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tv_etl.collect.ask import (
     ask,
     backfill,
     increment,
+    is_audit_due,
     newest,
     reaching_start,
     refetch,
@@ -95,6 +97,31 @@ def test_so_many_bars_before_an_end_come_with_all_that_are_newer(store: BarStore
     found = asked(store, newest(SETTINGS, 50, at(850)))
     assert found is not None
     assert (found.request.bars_count, found.request.end, found.request.up_to_now) == (50, at(850), True)
+
+
+def test_once_a_week_all_that_is_stored_is_asked_for(tmp_path: Path) -> None:
+    """An increment looks at the newest bars only: a split that the server applies weeks late changes none of them."""
+    week = 7 * 86_400
+    store = BarStore(tmp_path, clock=lambda: float(NOW))
+    store.upsert(*SERIES, table(PLAIN[100:899], asked_from=second(100), asked_until=second(899)))
+    assert store.record(*SERIES).audited_at == NOW
+    due = [hour for hour in range(2 * 7 * 24) if start_at(store, NOW + 3_600 * hour, week) == at(100)]
+    assert due == list(range(due[0], 2 * 7 * 24)), "from a moment of its own on, until it was done"
+    assert due[0] <= 7 * 24
+    moments = {hour_of_audit(symbol, week) for symbol in range(200)}
+    assert len(moments) > 100, "series take turns"
+    assert start_at(store, NOW + 20 * week, math.inf) == at(898 - OVERLAP_BARS), "never, if nobody wants it"
+
+
+def start_at(store: BarStore, now: float, audit_s: float) -> datetime | None:
+    found = asked(store, increment(SETTINGS, 300, audit_s=audit_s), now)
+    assert found is not None
+    return found.request.start
+
+
+def hour_of_audit(symbol: int, audit_s: float) -> int:
+    record = SeriesRecord(Series.of(f"X:{symbol}", "1m"), audited_at=NOW)
+    return next(hour for hour in range(7 * 24 + 1) if is_audit_due(record, NOW + 3_600 * hour, audit_s))
 
 
 def test_what_is_stored_need_not_be_asked_for(store: BarStore) -> None:

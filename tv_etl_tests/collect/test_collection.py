@@ -144,6 +144,19 @@ def test_what_the_server_has_forgotten_is_not_asked_for_twice(tmp_path: Path) ->
     assert stored(store) == [*PLAIN[100:300], *PLAIN[800:]]
 
 
+def test_an_audit_finds_a_split_that_came_late(tmp_path: Path) -> None:
+    """No increment sees it: the newest bars are as they were."""
+    store = BarStore(tmp_path, clock=lambda: float(second(900)))
+    collect(store, ServedMarket(PLAIN[:900]), refetch(SETTINGS, at(100)))
+    late = minute_rows(COUNT, ratio=0.25, until=700)
+    collect(store, ServedMarket(late), increment(SETTINGS, 300))
+    assert stored(store) == [*PLAIN[100:700], *late[700:]], "unseen"
+    collect(store, ServedMarket(late, window=500), increment(SETTINGS, 300, audit_s=1.0))
+    assert stored(store) == late[100:], "those as well that the server has no more"
+    [found] = store.record(*SERIES).readjustments
+    assert (found.readjustment.ratio, found.readjustment.until) == (0.25, second(700))
+
+
 def test_an_increment_costs_one_request(tmp_path: Path) -> None:
     store = lake(tmp_path, PLAIN[:900], newest(SETTINGS, 300))
     market = ServedMarket(PLAIN)
