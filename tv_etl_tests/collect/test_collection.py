@@ -2,11 +2,13 @@
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timezone
 from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -19,10 +21,13 @@ from tv_etl.lake.storage.directory import DirectoryFiles
 from tv_etl.lake.storage.files import SeriesFiles
 from tv_etl.lake.storage.objects import ObjectFiles
 from tv_etl.lake.store import BarStore
+from tv_etl.market_server.testing import MarketOptions, running_market
+from tv_etl.tradingview.blocking import fetch_history
 from tv_etl.tradingview.errors import SymbolError
 from tv_etl.tradingview.history import HistoryResult
 from tv_etl.tradingview.models import HistoryRequest
 from tv_etl.tradingview.series import Series
+from tv_etl.tradingview.symbols import Adjustment, SeriesSettings
 from tv_etl_tests.collect.served_market import (
     COUNT,
     PLAIN,
@@ -155,6 +160,47 @@ def test_an_audit_finds_a_split_that_came_late(tmp_path: Path) -> None:
     assert stored(store) == late[100:], "those as well that the server has no more"
     [found] = store.record(*SERIES).readjustments
     assert (found.readjustment.ratio, found.readjustment.until) == (0.25, second(700))
+
+
+@pytest.mark.parametrize(
+    ("symbol", "adjustment", "ratio", "volume_ratio"),
+    [("NASDAQ:LATE", "splits", 0.5, 2.0), ("NASDAQ:PENY", "splits", 10.0, 0.1), ("NYSE:BOTH", "dividends", None, 1.5)],
+)
+def test_what_the_market_server_re_adjusts_is_rescaled_beyond_what_it_serves(
+    tmp_path: Path, symbol: str, adjustment: Adjustment, ratio: float | None, volume_ratio: float
+) -> None:
+    """The older half of the lake is no more in the server's window; the market of all time is asked without one."""
+    series, settings = Series.of(symbol, "1h"), SeriesSettings(adjustment)
+    store = BarStore(tmp_path)
+
+    def run(url: str, want: Want) -> list[Stored | Failed]:
+        asks = [each for each in plan(store, [(series, want)], NOW) if isinstance(each, Ask)]
+        outcomes = list(carry_out(store, asks, lambda requests: fetch_history(requests, ws_url=url)))
+        return [each for each in outcomes if isinstance(each, Stored | Failed)]
+
+    before, after = (datetime(2026, 11, day, 22, tzinfo=timezone.utc) for day in (13, 17))
+    with running_market(MarketOptions(seed=7, now=before, plan="ultimate")) as market:
+        [done] = run(market.url, newest(settings, 12_000))
+        assert isinstance(done, Stored) and done.commit.rows > 10_000
+    with running_market(MarketOptions(seed=7, now=after)) as market:
+        [done] = run(market.url, refetch_stored(settings, 9))
+        assert isinstance(done, Stored)
+        found = done.commit.readjustment
+        assert found is not None and done.answer.num_rows < done.commit.rows - 2_000
+        assert found.volume_ratio == pytest.approx(volume_ratio)
+        assert ratio is None or found.ratio == pytest.approx(ratio)
+    with running_market(MarketOptions(seed=7, now=after, plan="ultimate")) as market:
+        first = store.summary(*series).first
+        [(_, whole)] = fetch_history([HistoryRequest(*series, start=first, settings=settings)], ws_url=market.url)
+    assert isinstance(whole, pa.Table)
+    ours = store.read(*series)
+    theirs = whole.slice(0, ours.num_rows)
+    assert ours["timestamp"].equals(theirs["timestamp"])
+    for name in ("open", "high", "low", "close"):
+        tolerance = 0.0151 + 0.005 * found.ratio  # both were rounded, and what was rescaled once more
+        assert (
+            max(abs(a - b) for a, b in zip(ours[name].to_pylist(), theirs[name].to_pylist(), strict=True)) < tolerance
+        )
 
 
 def test_an_increment_costs_one_request(tmp_path: Path) -> None:

@@ -12,24 +12,26 @@ class Adjustments:
 
     def __init__(self, listing: Listing, calendar: Calendar, adjustment: str, path: PricePaths) -> None:
         self._calendar = calendar
-        self._events: list[tuple[int, float, float]] = []  # index of the ex-day, factor of prices, factor of volume
+        # Index of the ex-day and of the day on which it is in force, factor of prices, factor of volume.
+        self._events: list[tuple[int, int, float, float]] = []
         for ex_date, ratio in listing.splits:
-            self._events.append((self._index(ex_date), 1 / ratio, ratio))
+            index = self._index(ex_date)
+            self._events.append((index, index + listing.splits_late, 1 / ratio, ratio))
         for ex_date, amount in listing.dividends if adjustment == "dividends" else ():
             index = self._index(ex_date)
             if 0 < index < len(calendar.days):
                 close = path.days(np.array([index - 1])).close[0, 0] * listing.minmov / listing.pricescale
-                self._events.append((index, 1 - amount / float(close), 1.0))
+                self._events.append((index, index, 1 - amount / float(close), 1.0))
 
     def edition(self, now: float) -> int:
         """How many are in force."""
-        return sum(self._is_past(index, now) for index, _, _ in self._events)
+        return sum(self._is_past(in_force, now) for _, in_force, _, _ in self._events)
 
     def adjust(self, ticks: Ticks, days: Integers, now: float) -> Ticks:
         """Bars of trading days (indices; the first axis), adjusted as of a moment."""
         prices, volumes = np.ones(len(days)), np.ones(len(days))
-        for index, price_factor, volume_factor in self._events:
-            if self._is_past(index, now):
+        for index, in_force, price_factor, volume_factor in self._events:
+            if self._is_past(in_force, now):
                 prices[days < index] *= price_factor
                 volumes[days < index] *= volume_factor
         if (prices == 1).all() and (volumes == 1).all():

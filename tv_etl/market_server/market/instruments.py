@@ -1,9 +1,11 @@
 """The named instruments of the synthetic market. Add one by adding a `Listing` to `instruments`.
 
-Among them are, for tests: `NASDAQ:SPLT`, split four for one on 2026-11-16; `NYSE:DIVI`, which pays 0.52 on the 13th
-of every second month of a quarter; `AMEX:THIN`, traded every few minutes only; `NASDAQ:IPOX`, listed on 2026-10-26;
-`NASDAQ:GONE`, delisted after 2025-06-30; `LSE:VOD` and `XETR:SAP`, whose feeds are 15 minutes late; `ECONOMICS:USM2`,
-which no account may see.
+Among them are, for tests: `NASDAQ:SPLT`, split four for one on 2026-11-16; `NASDAQ:LATE`, split two for one on
+2026-11-02, which the server applies ten trading days later; `NASDAQ:PENY`, which costs a dollar and is joined ten to
+one on 2026-11-16; `NYSE:BOTH`, which splits three for two and pays 1.20 on 2026-11-16; `NYSE:DIVI`, which pays 0.52 on
+the 13th of every second month of a quarter; `AMEX:THIN`, traded every few minutes only; `NASDAQ:IPOX`, listed on
+2026-10-26; `NASDAQ:GONE`, delisted after 2025-06-30; `LSE:VOD` and `XETR:SAP`, whose feeds are 15 minutes late;
+`ECONOMICS:USM2`, which no account may see.
 """
 
 from datetime import date
@@ -103,6 +105,11 @@ def _asian() -> list[Listing]:
 def _for_tests() -> list[Listing]:
     return [
         us_stock("NASDAQ:SPLT", "Fourfold Industries Inc.", 62.0, 9_000_000, splits=((date(2026, 11, 16), 4.0),)),
+        us_stock("NASDAQ:LATE", "Afterthought Corp.", 48.0, 5_000_000, splits=((date(2026, 11, 2), 2.0),),
+                 splits_late=10),
+        us_stock("NASDAQ:PENY", "Penny Wise Inc.", 10.4, 2_000_000, 0.02, splits=((date(2026, 11, 16), 0.1),)),
+        us_stock("NYSE:BOTH", "Split and Pay Inc.", 71.0, 4_000_000, splits=((date(2026, 11, 16), 1.5),),
+                 dividends=((date(2026, 11, 16), 1.20),)),
         us_stock("NYSE:DIVI", "Steady Dividends Corp.", 104.0, 3_200_000, 0.010, dividends=_QUARTERLY),
         us_stock("NASDAQ:IPOX", "Newly Listed Inc.", 27.0, 2_400_000, 0.03, first_day=date(2026, 10, 26)),
         us_stock("NASDAQ:GONE", "Formerly Traded Holdings", 8.4, 900_000, 0.03, last_day=date(2025, 6, 30),

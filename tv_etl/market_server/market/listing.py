@@ -39,7 +39,8 @@ class Listing:
     session, if the extended one has any. A listing with `last_day` is delisted.
 
     `splits` are (ex-date, new shares for an old one), `dividends` are (ex-date, amount a share): from the ex-date on
-    all earlier bars are adjusted. In an instrument that `is_thin`, minutes without a trade have no bar.
+    all earlier bars are adjusted; by splits only `splits_late` trading days later, as a data vendor does that hears of
+    them late. In an instrument that `is_thin`, minutes without a trade have no bar.
     """
 
     symbol: str
@@ -67,6 +68,7 @@ class Listing:
     denial: str = ""
     is_thin: bool = False
     splits: tuple[tuple[date, float], ...] = ()
+    splits_late: int = 0
     dividends: tuple[tuple[date, float], ...] = ()
     language: str = "en"
     variable_tick_size: str = ""
