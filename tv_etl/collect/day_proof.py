@@ -15,7 +15,7 @@ from tv_etl.lake.resolution import Resolution
 from tv_etl.lake.seam import Seam
 from tv_etl.lake.snapshot import StoredSeries
 from tv_etl.lake.store import BarStore
-from tv_etl.lake.upsert import SETTINGS
+from tv_etl.lake.update import SETTINGS
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.series import Series
 

@@ -10,7 +10,8 @@ from tv_etl.lake.errors import NotJoinedError
 from tv_etl.lake.readjustment import Unproven
 from tv_etl.lake.snapshot import StoredSeries
 from tv_etl.lake.store import BarStore
-from tv_etl.lake.upsert import Commit, Update, find_scale
+from tv_etl.lake.update import Update
+from tv_etl.lake.upsert import Commit, find_scale
 from tv_etl.tradingview.moments import utc
 from tv_etl.tradingview.series import Series
 

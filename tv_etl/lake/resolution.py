@@ -9,6 +9,7 @@ from tv_etl.lake.bar_file import encode_bars
 from tv_etl.lake.bars import Bars, joined
 from tv_etl.lake.errors import NoSeamError
 from tv_etl.lake.logs import encode_log, readjusted_rows
+from tv_etl.lake.periods import described_periods
 from tv_etl.lake.place import SeriesPlace
 from tv_etl.lake.readjustment import Readjustment, finest_decimals
 from tv_etl.lake.record import FoundReadjustment, SeriesRecord
@@ -16,7 +17,7 @@ from tv_etl.lake.seam import Seam
 from tv_etl.lake.snapshot import StoredSeries
 from tv_etl.lake.spans import without
 from tv_etl.lake.storage.files import Transaction
-from tv_etl.lake.upsert import described_periods, file_facts
+from tv_etl.lake.update import file_facts
 
 Action = Literal["scale", "cut", "accept"]
 ACTIONS: tuple[Action, ...] = get_args(Action)

@@ -34,7 +34,8 @@ from tv_etl.lake.snapshot import StoredSeries
 from tv_etl.lake.storage.directory import DirectoryStorage, local_directory
 from tv_etl.lake.storage.files import Storage, Transaction
 from tv_etl.lake.storage.journal import LOCK_TIMEOUT_S
-from tv_etl.lake.upsert import Commit, Update, commit_update
+from tv_etl.lake.update import Update
+from tv_etl.lake.upsert import Commit, commit_update
 from tv_etl.tradingview.bar_schema import LABELLED_SCHEMA
 from tv_etl.tradingview.errors import IntervalError, MissingExtraError, SymbolError
 from tv_etl.tradingview.intervals import Interval

@@ -9,12 +9,15 @@ the series' lock or, in an object store, again from the beginning when somebody 
 any effect before `publish`, and must not remember anything between two runs.
 
     given ──┬── not consistent ──────────────> quarantine (unless a sound version has come since)
-            └── sound ── by period ──┐
-    stored, those periods alone ─────┴─ re-adjusted?  ── no ──┐
-                                        └─ yes: what is older is rescaled ─┤
-                                                              merge: the newer value of a bar stands
-                                                              what changed, beyond a re-adjustment ─> log of revisions
-                                                              files that differ ─> staged;  record ─> staged
+            └── sound ──┐
+    stored beside it ───┴── of what scale are both?
+                              one ratio: what is older is rescaled, and kept as it was
+                              not known: a seam, if the update needs proof; nothing is scaled
+                              else: as it is
+                            merge: the newer value of a bar stands
+                              what changed, beyond a re-adjustment ─> log of revisions
+                              what is vouched for and not given    ─> log of what was withdrawn
+                              files that differ ─> staged;  record ─> staged
 
 Which file a bar belongs to is a pure function of its interval and time, so only the periods of the bars given are
 read. There are two exceptions. A re-adjustment concerns every older bar, so then all older periods are read and
@@ -32,7 +35,7 @@ merging forgets the old values.
 """
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NamedTuple
@@ -41,31 +44,23 @@ import numpy as np
 import pyarrow as pa
 
 from tv_etl.lake.arrivals import merged_arrivals
-from tv_etl.lake.bar_file import PREFIX, encode_bars, grows_larger
-from tv_etl.lake.bars import Bars, Mask, Times, check_bars, joined, merge
-from tv_etl.lake.errors import BadBarsError, ReadjustedError, SettingsError
+from tv_etl.lake.bar_file import encode_bars, grows_larger
+from tv_etl.lake.bars import Bars, Mask, Times, joined, merge
+from tv_etl.lake.errors import ReadjustedError
 from tv_etl.lake.layout import is_soon_over, period_labels, period_range
 from tv_etl.lake.logs import encode_log, quarantined, readjusted_rows, revision_rows
-from tv_etl.lake.place import UNSPECIFIED, SeriesPlace
+from tv_etl.lake.periods import described_periods
+from tv_etl.lake.place import SeriesPlace
 from tv_etl.lake.readjustment import Readjustment, Unproven, find_readjustment, revised
-from tv_etl.lake.record import FoundReadjustment, Period, SeriesRecord, Window
+from tv_etl.lake.record import FoundReadjustment, SeriesRecord
 from tv_etl.lake.seam import Seam
 from tv_etl.lake.snapshot import StoredSeries
-from tv_etl.lake.spans import Span
 from tv_etl.lake.spans import merged as merged_spans
 from tv_etl.lake.storage.files import Transaction
+from tv_etl.lake.update import Update, agreed_facts, file_facts
 from tv_etl.lake.withdrawn import counted, logged, overlapped, withdrawn_from
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.moments import utc
-
-SETTINGS = ("market", "adjustment", "session", "currency", "backadjustment")  # different ones never mix in a series
-_UNKNOWN = (UNSPECIFIED, "")
-
-_FILE_FACTS = ("source", *SETTINGS, "time_zone")
-# What a table says of itself, not of the series.
-_NOT_FACTS = frozenset(
-    {"forming_from", "asked_from", "asked_until", "window_bars", "window_from", "schema_version", "symbol", "interval"}
-)
 
 
 @dataclass(frozen=True)
@@ -109,30 +104,6 @@ class Commit:
     def quarantined(self) -> int:
         """How many of its bars are kept out of the dataset."""
         return self.record.quarantined
-
-
-@dataclass(frozen=True)
-class Update:
-    """What an upsert was given: closed bars, and what their table says of itself and of the series."""
-
-    closed: Bars
-    forming: int
-    facts: Mapping[str, str]
-    asked: tuple[Span, ...]
-    window: Window | None
-
-    @classmethod
-    def of(cls, bars: pa.Table, interval: Interval, now_s: float) -> "Update":
-        """Check a table of bars. Raises BadBarsError."""
-        given = check_bars(bars)
-        facts = _facts_of(bars.schema)
-        closed = given.between(None, _forming_from(facts, interval, now_s))
-        return cls(closed, len(given) - len(closed), facts, _asked_in(facts), _window_in(facts))
-
-    @classmethod
-    def of_stored(cls, bars: Bars, kept_out: Bars, record: SeriesRecord) -> "Update":
-        """All that is known of a series: what would make another one the same."""
-        return cls(merge(kept_out, bars).bars, 0, record.facts, record.asked, record.window)
 
 
 def commit_update(
@@ -348,11 +319,6 @@ def _merged(
     return merged
 
 
-def file_facts(record: SeriesRecord) -> dict[str, str]:
-    """What a data file says of its series."""
-    return {key: record.facts.get(key, UNSPECIFIED) for key in _FILE_FACTS}
-
-
 def _stage_kept(transaction: Transaction, name: str, before: Bars, now_s: float) -> None:
     """Keep bars as they were before a commit replaces them."""
     if len(before):
@@ -387,7 +353,7 @@ def _next_record(
     readjustments = () if readjustment is None else (FoundReadjustment(now_s, readjustment),)
     return replace(
         known,
-        facts=_agreed_facts(place, known.facts, given.facts),
+        facts=agreed_facts(place.series, known.facts, given.facts),
         asked=tuple(merged_spans([*known.asked, *given.asked])),
         window=given.window or known.window,
         readjustments=(*known.readjustments, *readjustments),
@@ -396,57 +362,6 @@ def _next_record(
         logged_from=now_s if known.logged_from == math.inf else known.logged_from,
         audited_at=now_s if is_audit or not known.audited_at else known.audited_at,
     )
-
-
-def described_periods(
-    place: SeriesPlace,
-    stored: StoredSeries,
-    known: SeriesRecord,
-    record: SeriesRecord,
-    read: Mapping[str, Bars],
-    sizes: Mapping[str, int],
-    gone: Collection[str] = (),
-) -> dict[str, Period]:
-    """What the record says of each period file after the commit; `read` holds the bars that are in memory already.
-
-    `gone` are the periods whose files the commit takes away.
-    """
-    names = sorted({*stored.periods, *read}.difference(gone))
-    if not names:
-        return {}
-    hours = record.hours
-    has_new_hours = hours != known.hours or record.counted_from != known.counted_from
-    first, _ = _extent(names[0], stored, known, read)
-    first = first if record.counted_from is None else record.counted_from
-    _, last = _extent(names[-1], stored, known, read)
-    # What is expected of a file ends with the series, so that only the ends can be concerned beside what was written.
-    ends = {names[0], names[-1], min(known.periods, default=""), max(known.periods, default="")}
-    described = dict[str, Period]()
-    for name in names:
-        if name in known.periods and name not in ends and name not in sizes and not has_new_hours:
-            described[name] = known.periods[name]
-            continue
-        period_start, period_end = period_range(name, place.interval)
-        span = (max(first, period_start or first), min(last + 1, period_end or last + 1))
-        before = known.periods.get(name)
-        is_same = before is not None and (before.start, before.end) == span and not has_new_hours
-        if is_same and before is not None and name not in sizes:
-            described[name] = before
-            continue
-        bars = read[name] if name in read else stored.bars(name)
-        size = sizes[name] if name in sizes else stored.footer(name).bytes
-        described[name] = Period.of(bars, size, place.interval, hours, span)
-    return described
-
-
-def _extent(name: str, stored: StoredSeries, known: SeriesRecord, read: Mapping[str, Bars]) -> tuple[int, int]:
-    """The first and the last time in a period file."""
-    if name in read:
-        return int(read[name].times[0]), int(read[name].times[-1])
-    if name in known.periods:
-        return known.periods[name].first, known.periods[name].last
-    footer = stored.footer(name)
-    return footer.first_s, footer.last_s
 
 
 def _is_before(period: str, interval: Interval, readjustment: Readjustment) -> bool:
@@ -484,49 +399,3 @@ def _stage_logs(
     if after is not kept_out:
         transaction.stage(place.quarantine_name, encode_log(after, transaction.stamp))
     return len(after)
-
-
-def _facts_of(schema: pa.Schema) -> dict[str, str]:
-    raw: dict[bytes, bytes] = schema.metadata or {}
-    ours = {key: value for key, value in raw.items() if key.startswith(PREFIX.encode())}
-    try:
-        return {key.decode().removeprefix(PREFIX): value.decode() for key, value in ours.items()}
-    except UnicodeDecodeError as error:
-        raise BadBarsError("timestamp", None, f"the schema metadata is not UTF-8: {error}") from None
-
-
-def _forming_from(facts: Mapping[str, str], interval: Interval, now_s: float) -> int | None:
-    """UTC seconds of the first bar that is not closed; None when all are."""
-    if "forming_from" not in facts:
-        # Better a monthly bar a few days late than one half formed.
-        return math.floor(now_s - interval.longest_s) + 1
-    return _second(facts, "forming_from")
-
-
-def _asked_in(facts: Mapping[str, str]) -> tuple[Span, ...]:
-    start, until = _second(facts, "asked_from"), _second(facts, "asked_until")
-    return () if start is None or until is None else ((start, until),)
-
-
-def _window_in(facts: Mapping[str, str]) -> Window | None:
-    bars, start = _second(facts, "window_bars"), _second(facts, "window_from")
-    return None if bars is None or start is None else Window(bars, start)
-
-
-def _second(facts: Mapping[str, str], key: str) -> int | None:
-    text = facts.get(key, "")
-    try:
-        return int(text) if text else None
-    except ValueError:
-        raise BadBarsError("timestamp", None, f"tv_etl.{key} {text!r} is not a whole number") from None
-
-
-def _agreed_facts(place: SeriesPlace, stored: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
-    facts = dict(stored)
-    for key, value in given.items():
-        if key in _NOT_FACTS or value in _UNKNOWN:
-            continue
-        if key in SETTINGS and stored.get(key, value) not in (value, *_UNKNOWN):
-            raise SettingsError(str(place.series), key, stored[key], value)
-        facts[key] = value
-    return facts

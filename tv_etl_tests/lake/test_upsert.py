@@ -1,43 +1,49 @@
-"""What a table of bars says of itself; what an upsert does with it is in test_bar_store."""
+"""One commit counts every bar that it was given once, and finds the scale of what is stored by its own facts."""
 
-from datetime import datetime, timezone
-from typing import Any
+from pathlib import Path
 
-import pyarrow as pa
 import pytest
 
-from tv_etl.lake.errors import BadBarsError
-from tv_etl.lake.record import Window
-from tv_etl.lake.upsert import Update
-from tv_etl.tradingview.bar_schema import BAR_SCHEMA
-from tv_etl.tradingview.intervals import Interval
-
-MINUTE, MONTH = Interval.parse("1m"), Interval.parse("1mo")
-NOON = int(datetime(2026, 11, 20, 12, tzinfo=timezone.utc).timestamp())
+from tv_etl.lake.readjustment import Unproven
+from tv_etl.lake.store import BarStore
+from tv_etl.lake.upsert import Commit, find_scale
+from tv_etl_tests.collect.served_market import PLAIN, SERIES, SPLIT, Rows, table
 
 
-def bars(*seconds: int, **facts: Any) -> pa.Table:
-    times = pa.array([second * 1_000_000 for second in seconds], pa.int64()).cast(BAR_SCHEMA.field(0).type)
-    schema = BAR_SCHEMA.with_metadata({f"tv_etl.{key}": str(value) for key, value in facts.items()})
-    return pa.Table.from_arrays([times, *[pa.array([1.0] * len(seconds))] * 5], schema=schema)
+@pytest.fixture
+def store(tmp_path: Path) -> BarStore:
+    store = BarStore(tmp_path)
+    store.upsert(*SERIES, table(PLAIN[100:200]))
+    return store
 
 
-def test_a_table_says_what_is_closed_what_was_asked_and_how_far_the_server_reaches() -> None:
-    table = bars(NOON - 60, NOON, forming_from=NOON, asked_from=7, asked_until=NOON, window_bars=5, window_from=6)
-    update = Update.of(table, MINUTE, NOON)
-    assert (len(update.closed), update.forming) == (1, 1)
-    assert (update.asked, update.window) == (((7, NOON),), Window(5, 6))
+@pytest.mark.parametrize(
+    ("rows", "counts"),
+    [
+        (PLAIN[150:250], (50, 0, 50, 0)),
+        (SPLIT[50:250], (100, 0, 100, 0)),
+        ([*PLAIN[150:199], (PLAIN[199][0], *PLAIN[199][1:5], 1.0)], (0, 1, 49, 0)),
+        ([(row[0], *(price + 40 for price in row[1:5]), 5.0) for row in PLAIN[150:250]], (50, 0, 0, 50)),
+    ],
+    ids=["joined", "re-adjusted", "revised", "another instrument"],
+)
+def test_every_bar_given_is_counted_once(store: BarStore, rows: Rows, counts: tuple[int, int, int, int]) -> None:
+    commit = store.commit(SERIES, store.update_of(SERIES, table(rows)), unless=lambda stored: None)
+    assert isinstance(commit, Commit)
+    replaced = 0 if commit.seam is None else commit.seam.replaced
+    assert (commit.added, commit.changed, commit.unchanged, replaced) == counts
+    assert sum(counts) == len(rows)
+    assert commit.rows == store.read(*SERIES).num_rows
 
 
-@pytest.mark.parametrize(("interval", "width"), [(MINUTE, 60), (MONTH, 31 * 86_400)])
-def test_without_its_word_the_clock_says_what_is_closed(interval: Interval, width: int) -> None:
-    update = Update.of(bars(NOON - width, NOON - width + 1), interval, NOON)
-    assert (len(update.closed), update.forming) == (1, 1)
-    assert (update.asked, update.window) == ((), None)
+def test_the_scale_is_judged_by_the_series_own_facts(store: BarStore) -> None:
+    def scale(rows: Rows, **facts: str) -> object:
+        update = store.update_of(SERIES, table(rows, **facts))
+        return store.look(SERIES, lambda stored: find_scale(stored, update.closed, update.facts))
 
-
-@pytest.mark.parametrize("key", ["forming_from", "asked_from", "window_bars"])
-def test_a_word_that_is_no_number_is_named(key: str) -> None:
-    facts = {"asked_until": 1, "window_from": 1} | {key: "soon"}
-    with pytest.raises(BadBarsError, match=f"tv_etl.{key} 'soon' is not a whole number"):
-        Update.of(bars(NOON, **facts), MINUTE, NOON)
+    moved = [(row[0], *(price - 7.0 for price in row[1:5]), row[5]) for row in PLAIN[150:]]
+    assert scale(PLAIN[150:]) is None
+    assert isinstance(scale(PLAIN[300:]), Unproven)
+    assert getattr(scale(SPLIT[150:]), "ratio", None) == 0.25
+    assert isinstance(scale(SPLIT[150:], adjustment="dividends"), Unproven), "a small dividend may have come with it"
+    assert getattr(scale(moved, backadjustment="true"), "shift", None) == -7.0

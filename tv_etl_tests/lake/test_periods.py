@@ -1,0 +1,36 @@
+"""The record describes each file as it is after a commit, and only those anew that it concerns."""
+
+import json
+from pathlib import Path
+
+from tv_etl.lake.store import BarStore
+from tv_etl_tests.collect.served_market import PLAIN, SERIES, table
+
+HOURS = json.dumps({"session": "24x7", "timezone": "Etc/UTC"})
+MONTH = 30 * 86_400
+
+
+def test_what_is_expected_of_a_file_ends_with_the_series(tmp_path: Path) -> None:
+    """Bars of October and of November; what lies between them is missing in both files."""
+    store = BarStore(tmp_path)
+    older = [(row[0] - MONTH, *row[1:]) for row in PLAIN[:10]]
+    store.upsert(*SERIES, table(PLAIN[:10], trading_hours=HOURS))
+    [alone] = store.record(*SERIES).periods.values()
+    assert (alone.rows, alone.expected, alone.missing) == (10, 10, 0)
+    store.upsert(*SERIES, table(older, trading_hours=HOURS))
+    october, november = (store.record(*SERIES).periods[name] for name in ("2026-10", "2026-11"))
+    assert october.expected is not None and november.expected is not None
+    assert (october.missing, november.missing) == (october.expected - 10, november.expected - 10)
+    assert october.expected + november.expected == MONTH // 60 + 10
+    assert (october.gaps, november.gaps) == (1, 1)
+
+
+def test_before_a_seam_nothing_is_expected(tmp_path: Path) -> None:
+    store = BarStore(tmp_path)
+    older = [(row[0] - MONTH, *row[1:]) for row in PLAIN[:10]]
+    for rows in (older, PLAIN[:10]):
+        update = store.update_of(SERIES, table(rows, trading_hours=HOURS))
+        store.commit(SERIES, update, unless=lambda stored: None)
+    record = store.record(*SERIES)
+    assert (record.periods["2026-10"].expected, record.periods["2026-11"].expected) == (0, 10)
+    assert (record.ratio, record.gaps, record.rows) == (1.0, 0, 20)
