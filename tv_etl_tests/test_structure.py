@@ -58,6 +58,10 @@ PURE = {
     "alerts.state",
     "lake.derived.daily",
     "lake.picture",
+    "lake.readjustment",
+    "lake.resolution",
+    "lake.seam",
+    "lake.witness",
     "lake.spans",
     "orchestration.progress",
 }

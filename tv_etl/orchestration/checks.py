@@ -14,12 +14,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
+from tv_etl.lake.bars import Bars
 from tv_etl.lake.coverage import Coverage
 from tv_etl.lake.layout import period_range
 from tv_etl.lake.record import SeriesRecord
 from tv_etl.lake.spans import Span
 from tv_etl.lake.store import BarStore
 from tv_etl.lake.upsert import Commit
+from tv_etl.lake.witness import Step, suspicious_steps
 from tv_etl.orchestration.dagster_internals import (
     reverse_cron_string_iterator,
 )
@@ -67,7 +69,8 @@ _DESCRIPTIONS = {
         "Every answer joined the stored bars by proof: a bar that both have, on one scale or on two of a known ratio. "
         "ERROR: at the time shown nothing proves that what is older is of the same scale or the same instrument: after "
         "a pause longer than the server's window, or for a ticker that was used again. What is newer is collected on; "
-        "look at both sides and choose: scale the older bars, cut them off, or accept them."
+        "look at both sides and choose: scale the older bars, cut them off, or accept them. WARN, where every bar is "
+        "read: prices step by nearly a split's ratio, and nothing that the market did explains it."
     ),
     "revisions": (
         "The last commit changed no stored bar. WARN: it did, or it re-adjusted the history for a split or a "
@@ -143,7 +146,9 @@ def evaluate_stored(
         reason = f"cannot be checked: {type(error).__name__}: {printable(str(error), 1_000)}"
         advice = unknown.run_config(refetch=True)
         return [unknown.verdict(name, reason, dg.AssetCheckSeverity.ERROR, advice) for name in CHECKS]
-    return [_ordered(_Judged(store, group, record, now), bars), *rest]
+    judged = _Judged(store, group, record, now)
+    by_reading = {"ordered_and_unique": _ordered(judged, bars), "seamless": _seamless(judged, bars)}
+    return [by_reading["ordered_and_unique"], *(by_reading.get(each.check_name, each) for each in rest)]
 
 
 @dataclass(frozen=True)
@@ -316,9 +321,13 @@ def _loss_deadline(series: _Judged) -> dg.AssetCheckEvaluation:
     return series.verdict(name, f"the next bar would be lost on {deadline:%Y-%m-%d %H:%M}Z", metadata=facts)
 
 
-def _seamless(series: _Judged) -> dg.AssetCheckEvaluation:
+def _seamless(series: _Judged, bars: pa.Table | None = None) -> dg.AssetCheckEvaluation:
+    """By the record; where bars are given, also by a second witness, who knows nothing of joins."""
     name, seam = "seamless", series.record.open_seam
     if seam is None:
+        steps = [] if bars is None else suspicious_steps(Bars.from_stored(bars))
+        if steps:
+            return _stepped(series, steps)
         resolved = len(series.record.seams)
         earlier = f"; {resolved:,} seams were resolved" if resolved else ""
         return series.verdict(name, f"every answer joined what was stored{earlier}")
@@ -333,6 +342,21 @@ def _seamless(series: _Judged) -> dg.AssetCheckEvaluation:
     }
     description = f"not proven to join at {seam}; {seam.reason}. Scale what is older, cut it off, or accept it"
     return series.verdict(name, description, dg.AssetCheckSeverity.ERROR, metadata)
+
+
+def _stepped(series: _Judged, steps: list[Step]) -> dg.AssetCheckEvaluation:
+    rows = [
+        {"from": _format_time(time), "before": f"{before:.10g}", "after": f"{after:.10g}"}
+        for time, before, after, _ in steps[:_SHOWN_ROWS]
+    ]
+    more = f" and {len(steps) - 1:,} more times" if len(steps) > 1 else ""
+    description = (
+        f"prices step by nearly × {steps[0].ratio:.4g} at {_format_time(steps[0].time)}{more}, as where a split was "
+        "not applied to one side, and nothing around explains it; compare with another source, or fetch it all again"
+    )
+    table = dg.MetadataValue.table([dg.TableRecord(row) for row in rows])
+    metadata: Metadata = {"steps": table, **series.run_config(refetch=True)}
+    return series.verdict("seamless", description, dg.AssetCheckSeverity.WARN, metadata)
 
 
 def _revisions(series: _Judged, last: LastCommit) -> dg.AssetCheckEvaluation:

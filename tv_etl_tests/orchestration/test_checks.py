@@ -22,6 +22,7 @@ from tv_etl.orchestration.partitions import range_tags, series_partitions
 from tv_etl.tradingview.bar_schema import BAR_SCHEMA
 from tv_etl.tradingview.series import Series
 from tv_etl.watchlist.model import Group, Watchlist
+from tv_etl_tests.collect.served_market import PLAIN, SERIES, table
 from tv_etl_tests.lake_runs import FIRST, QUIET, materializations, minute_rows, replay, run
 from tv_etl_tests.yardstick import cpu_ratio
 
@@ -309,3 +310,17 @@ def test_all_checks_of_a_partition_cost_a_few_milliseconds(tmp_path: Path) -> No
             evaluate(store, group, record, now=now, last=LastCommit())
 
     assert cpu_ratio(judge) / 200 < 0.5
+
+
+def test_a_second_witness_looks_at_what_is_stored(tmp_path: Path) -> None:
+    """Bars of an older lake, of which a stretch was never scaled: no join tells of it any more."""
+    group, store, aapl = Group(symbols=["NASDAQ:SPLT"], intervals=["1m"]), BarStore(tmp_path), SERIES
+    calm = [(row[0], *(100 + price / 1_000 for price in row[1:5]), row[5]) for row in PLAIN]
+    quartered = [(row[0], *(price / 4 for price in row[1:5]), row[5] * 4) for row in calm]
+    for rows in (calm[:300], quartered[300:700], calm[700:]):
+        store.upsert(*aapl, table(rows))
+    found = evaluate_stored(store, group, aapl, now=float(OPEN), last=LastCommit())
+    seamless = {each.check_name: each for each in found}["seamless"]
+    assert (verdict(seamless), seamless.description is not None) == ("WARN", True)
+    assert "prices step by nearly × 0.25 at " in str(seamless.description)
+    assert "and 1 more times" in str(seamless.description)
