@@ -58,6 +58,7 @@ PURE = {
     "alerts.state",
     "lake.derived.daily",
     "lake.picture",
+    "lake.provenance",
     "lake.readjustment",
     "lake.resolution",
     "lake.seam",

@@ -1,18 +1,20 @@
 """How bars enter a series: in one transaction, which judges whether they join what is stored and stores them if so."""
 
+from dataclasses import replace
+
 import pyarrow as pa
 
 from tv_etl.collect.answer import require_bars
 from tv_etl.collect.ask import Ask
-from tv_etl.collect.join import ask_again, joins_from
+from tv_etl.collect.fit import fitted
+from tv_etl.collect.join import ask_again
 from tv_etl.lake.bars import Bars
 from tv_etl.lake.errors import NotJoinedError
-from tv_etl.lake.readjustment import Unproven
+from tv_etl.lake.provenance import Imported
 from tv_etl.lake.snapshot import StoredSeries
 from tv_etl.lake.store import BarStore
 from tv_etl.lake.update import Update
-from tv_etl.lake.upsert import Commit, find_scale
-from tv_etl.tradingview.moments import utc
+from tv_etl.lake.upsert import Commit
 from tv_etl.tradingview.series import Series
 
 
@@ -23,18 +25,28 @@ def enter_answer(store: BarStore, asked: Ask, answer: pa.Table, *, newest: int =
     """
     require_bars(asked.request.series, answer)
     update = store.update_of(asked.request.series, answer)
-    return store.commit(
-        asked.request.series, update, unless=lambda stored: ask_again(stored, asked, update.closed), newest=newest
-    )
+
+    def judge(stored: StoredSeries) -> Update | Ask:
+        return ask_again(stored, asked, update) or update
+
+    return store.commit(asked.request.series, update, judge=judge, newest=newest)
 
 
-def enter_table(store: BarStore, series: Series, bars: pa.Table) -> Commit:
-    """Store bars that nobody can be asked for again: a table of `BAR_SCHEMA`, with facts as `BarStore.upsert` has them.
+def enter_table(store: BarStore, series: Series, bars: pa.Table, *, provenance: str) -> Commit:
+    """Store bars that did not come over the wire: a table of `BAR_SCHEMA`, with facts as `BarStore.upsert` has them.
 
-    They have to join what is stored as an answer has to. Raises NotJoinedError with nothing stored, which says how far
-    they would have to reach, and as `BarStore.upsert` does.
+    `provenance` says for people where they came from. They have to join what is stored, and are brought to its scale;
+    a bar that the server has sent stands. Raises NotJoinedError with nothing stored, which says why, and as
+    `BarStore.upsert` does.
     """
-    return _enter(store, series, store.update_of(series, bars))
+    update = store.update_of(series, bars)
+    if not provenance:
+        raise ValueError("provenance is empty: say where the bars came from, e.g. the name of the file")
+    times = update.closed.times
+    if len(times):
+        whole = Imported(int(times[0]), int(times[-1]) + 1, provenance)
+        update = replace(update, imported=(whole,))
+    return _enter(store, series, update)
 
 
 def enter_renamed(store: BarStore, old: Series, new: Series) -> Commit:
@@ -52,24 +64,7 @@ def enter_renamed(store: BarStore, old: Series, new: Series) -> Commit:
 
 
 def _enter(store: BarStore, series: Series, update: Update) -> Commit:
-    sound = update.closed.take(update.closed.is_consistent())
-
-    def unless(stored: StoredSeries) -> NotJoinedError | None:
-        if stored.first_s is None or stored.last_s is None or not len(sound):
-            return None
-        begins, ends = utc(int(sound.times[0])), utc(int(sound.times[-1]))
-        since, scale = joins_from(stored, sound, None), find_scale(stored, sound, update.facts)
-        if since is not None:
-            reason = f"they would have to reach back to {since:%Y-%m-%d %H:%M}Z"
-        elif not len(stored.between(int(sound.times[0]), int(sound.times[-1]) + 1)):
-            reason = f"they would have to overlap those from {utc(stored.first_s):%Y-%m-%d %H:%M}Z on"
-        elif isinstance(scale, Unproven):
-            reason = scale.reason
-        else:
-            return None
-        return NotJoinedError(str(series), begins, ends, reason)
-
-    entered = store.commit(series, update, unless=unless)
+    entered = store.commit(series, update, judge=lambda stored: fitted(stored, update))
     if isinstance(entered, NotJoinedError):
         raise entered
     return entered

@@ -4,26 +4,33 @@ from datetime import datetime
 
 from tv_etl.collect.ask import Ask, reaching_start
 from tv_etl.lake.bars import Bars
-from tv_etl.lake.readjustment import agrees_at_start, differs
+from tv_etl.lake.readjustment import Unproven, agrees_at_start, differs
 from tv_etl.lake.snapshot import StoredSeries
+from tv_etl.lake.update import Update
+from tv_etl.lake.upsert import find_scale
 from tv_etl.tradingview.models import HistoryRequest
 from tv_etl.tradingview.moments import utc
 
 
-def ask_again(stored: StoredSeries, asked: Ask, closed: Bars) -> Ask | None:
+def ask_again(stored: StoredSeries, asked: Ask, update: Update) -> Ask | None:
     """What to ask for in place of what was asked, whose answer cannot be stored yet; None if it can.
 
-    It cannot while it does not join (`joins_from`). Nor can it if it differs from the stored bars and those changed
-    since it was asked for: it may be older than what another writer has stored. Raises as `BarStore.read` does.
+    It cannot while it does not join (`joins_from`), or while more of the stored time may tell its scale. Nor can it if
+    it differs from the stored bars and those changed since it was asked for: it may be older than what another writer
+    has stored. Raises as `BarStore.read` does.
     """
     request, record = asked.request, stored.record()
-    sound = closed.take(closed.is_consistent())
+    sound = update.closed.take(update.closed.is_consistent())
     start = joins_from(stored, sound, request.start)
-    if start is not None:
-        return Ask(HistoryRequest(*stored.series, start=start, settings=request.settings), record, asked.urgency)
-    if len(sound) and record != asked.seen and differs(_beside(stored, sound), sound):
+    if start is None and not (len(sound) and differs(_beside(stored, sound), sound)):
+        return None
+    if start is None and record != asked.seen:
         return Ask(request, record, asked.urgency)
-    return None
+    if start is None and isinstance(find_scale(stored, sound, update.facts), Unproven):
+        start = _whole(stored, sound, request.start)
+    if start is None:
+        return None
+    return Ask(HistoryRequest(*stored.series, start=start, settings=request.settings), record, asked.urgency)
 
 
 def joins_from(stored: StoredSeries, sound: Bars, asked_from: datetime | None) -> datetime | None:
@@ -40,9 +47,21 @@ def joins_from(stored: StoredSeries, sound: Bars, asked_from: datetime | None) -
     if agrees and meets:
         return None
     before_s = stored.newest_before(begins)
-    start = utc(stored.first_s) if not agrees or before_s is None else reaching_start(stored.record(), utc(before_s))
-    reached = utc(begins) if asked_from is None else min(utc(begins), asked_from)
-    return start if start < reached else None
+    if not agrees or before_s is None:
+        return _whole(stored, sound, asked_from)
+    start = reaching_start(stored.record(), utc(before_s))
+    return start if start < _reached(sound, asked_from) else None
+
+
+def _whole(stored: StoredSeries, sound: Bars, asked_from: datetime | None) -> datetime | None:
+    """The start of all that is stored; None if that was asked for."""
+    first_s = stored.first_s
+    return None if first_s is None or utc(first_s) >= _reached(sound, asked_from) else utc(first_s)
+
+
+def _reached(sound: Bars, asked_from: datetime | None) -> datetime:
+    begins = utc(int(sound.times[0]))
+    return begins if asked_from is None else min(begins, asked_from)
 
 
 def _beside(stored: StoredSeries, given: Bars) -> Bars:

@@ -17,6 +17,7 @@ from tv_etl.tradingview.series import Series
 
 ASKED, UNASKED, GAP = "asked", "never asked", "gap"
 REVISED, READJUSTED, QUARANTINED, SEAM, WITHDRAWN = "revised", "re-adjusted", "quarantined", "seam", "withdrawn"
+IMPORTED = "imported"
 
 _FIELDS = (*PRICES, "volume")
 
@@ -66,6 +67,7 @@ def chronicle(store: BarStore, series: Series, now: datetime) -> Chronicle:
 def _entries(stored: StoredSeries, now: datetime) -> list[Entry]:
     coverage = Coverage(stored.record(), now.timestamp())
     of_record = [*_spans(coverage), *_gaps(coverage, stored), *_readjusted(coverage), *_seams(coverage)]
+    of_record += _imported(coverage)
     found = [*of_record, *_revised(stored), *_withdrawn(stored), *_kept_out(stored)]
     return sorted(found, key=lambda each: (each.start, each.end, each.kind))
 
@@ -99,6 +101,13 @@ def _seams(coverage: Coverage) -> Iterator[Entry]:
         state = f"resolved: {seam.resolved}" if seam.resolved else f"not proven to join: {seam.reason}"
         prices = f"{seam.older[1]:.10g} before, {seam.newer[1]:.10g} after"
         yield Entry(SEAM, utc(seam.older[0]), utc(seam.at), None, f"{prices}; {state}", utc(seam.found_at))
+
+
+def _imported(coverage: Coverage) -> Iterator[Entry]:
+    for each in coverage.record.imported:
+        scaled = f"; prices {each.scaled}" if each.scaled else ""
+        text = f"from {each.provenance}{scaled}"
+        yield Entry(IMPORTED, utc(each.start), utc(each.end), None, text, utc(each.entered_at))
 
 
 def _revised(stored: StoredSeries) -> Iterator[Entry]:

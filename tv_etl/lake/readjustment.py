@@ -52,11 +52,14 @@ _PLAIN = 1_000  # numerator and denominator of a split at most
 _SHARE = 0.5  # of an older price's rounding, by which an inexact ratio may be wrong
 _SLACK = 1e-9
 _HARDLY = 4
+_ROUNDED = 0.29  # ticks, the deviation of a number that was rounded
+_DEVIATIONS = 3.0
 _VAGUE = 0.02
-_MANY_BARS = 20
+_MANY = 20
 # A ratio as far from 1 as no dividend: where volumes are too small to tell, it is a split.
 _NO_DIVIDEND = 0.2
 _CHANCE = 0.05
+_NO_GAIN = 0.005
 
 
 @dataclass(frozen=True)
@@ -125,10 +128,7 @@ def find_readjustment(
     if stretch is None:
         return Unproven("the bars that both have differ, and by no one ratio")
     if stretch.low <= identity <= stretch.high:
-        finest = 10.0 ** -_decimals(old.values[:4])
-        is_exact = highest_older() * (stretch.high - stretch.low) <= finest
-        most_are_same = is_same.sum() >= _EXPLAINED * len(old) and is_same[:MIN_BARS].sum() > MIN_BARS // 2
-        if is_exact or (most_are_same and not _all_moved_one_way(old, new)):
+        if _is_identity(old, new, is_same, stretch, highest_older):
             return None
         return Unproven("the prices that both have are too few or too coarse to tell a ratio")
     if is_backadjusted:
@@ -138,8 +138,11 @@ def find_readjustment(
         return _extent(old, new, _Scale(1.0, 1.0, shift), stretch, fetched)
     if stretch.is_vague:
         return Unproven("the prices that both have are too few or too coarse to tell a ratio")
-    stretch = _narrowed(stretch, _allowed_ratios(old, new, is_old_exact=True))
-    scale = _scale(old.take(stretch.fits), new.take(stretch.fits), stretch, highest_older, has_dividends)
+    stretch = _narrowed(stretch, old, _allowed_ratios(old, new, is_old_exact=True))
+    inside = old.take(stretch.fits), new.take(stretch.fits)
+    scale = _scale(*inside, stretch, highest_older, has_dividends)
+    if isinstance(scale, _Scale) and not _is_likely(*inside, scale):
+        scale = Unproven(f"the bars that both have differ by × {scale.ratio:.8g}, but not on the mean")
     return scale if isinstance(scale, Unproven) else _extent(old, new, scale, stretch, fetched)
 
 
@@ -180,11 +183,53 @@ def _differs(old: Bars, new: Bars) -> Mask:
     return np.asarray(is_other.any(axis=0))
 
 
-def _all_moved_one_way(old: Bars, new: Bars) -> bool:
-    """True if no few prices differ, and nearly all in one direction, as coarse ones do that were re-adjusted."""
-    ways = np.sign(new.values[:4] - old.values[:4])
-    moved = np.count_nonzero(ways)
-    return bool(moved >= MIN_BARS and abs(float(ways.sum())) >= _EXPLAINED * moved)
+def _is_identity(old: Bars, new: Bars, is_same: Mask, stretch: "_Stretch", highest_older: Callable[[], float]) -> bool:
+    """True if the oldest bars agree, and any ratio that rounding may hide leaves the highest older price as it is."""
+    if is_same[:MIN_BARS].sum() <= MIN_BARS // 2:
+        return False
+    first = slice(0, stretch.end)
+    agreed = is_same[first].sum()
+    width = stretch.high - stretch.low if 2 * agreed > stretch.end else math.inf
+    if agreed >= _EXPLAINED * stretch.end:
+        ratio, error = _mean_ratio(old.take(first), new.take(first))
+        width = min(width, abs(ratio - 1) + error)
+    return highest_older() * width <= max(_tick_of(old), _tick_of(new))
+
+
+def _is_likely(old: Bars, new: Bars, scale: "_Scale") -> bool:
+    """False if a ratio is not that of the means, or is more than its split: a dividend takes from a price."""
+    if scale.ratio * scale.volume_ratio > 1 + _NO_GAIN:
+        return False
+    whole = _fits(old.values[:4], new.values[:4], scale.ratio)
+    if whole.sum() < MIN_BARS:
+        return True
+    before, after = old.take(whole), new.take(whole)
+    ratio, error = _mean_ratio(before, after)
+    # Of exact prices a plain ratio makes halves, which may all be rounded one way.
+    halves = _tick_of(after) / (2 * Fraction(scale.ratio).limit_denominator(_PLAIN).denominator)
+    return abs(ratio - scale.ratio) <= error + halves / max(float(np.abs(before.values[:4]).mean()), halves)
+
+
+def _mean_ratio(old: Bars, new: Bars) -> tuple[float, float]:
+    """The ratio of the means of all prices, and how far it may be off: of many prices rounding averages out.
+
+    What moved by more than two ticks was revised, and counts as that.
+    """
+    before, after = old.values[:4], new.values[:4]
+    ticks = np.array([_tick_of(old), _tick_of(new)])
+    total = max(float(np.abs(before).sum()), float(ticks.sum()))
+    middle = float(np.median(after / np.where(before == 0, ticks[0], before)))
+    within = 2 * float(max(ticks[0] * abs(middle), ticks[1]))
+    ratio = middle + float(np.clip(after - middle * before, -within, within).sum()) / total
+    # Prices that are the same are rounded the same way.
+    _, counts = np.unique(before, return_counts=True)
+    error = (
+        _DEVIATIONS
+        * _ROUNDED
+        * float(np.hypot(ticks[0] * abs(ratio), ticks[1]))
+        * math.sqrt(float((counts.astype(np.float64) ** 2).sum()))
+    )
+    return ratio, error / total
 
 
 class _Allowed(NamedTuple):
@@ -269,7 +314,9 @@ def _oldest_stretch(allowed: _Allowed, is_same: Mask, identity: float) -> _Stret
         low, high = _most_allowed(first)
         fits = first.within(low, high)
         if fits.sum() >= max(MIN_BARS, _EXPLAINED * count) and not _share_another(first, fits):
-            return _extended(allowed, is_same, identity, low, high)
+            if low <= identity <= high:
+                return _Stretch(*_most_allowed(first, is_careful=True), fits, count, is_vague=False)
+            return _extended(allowed, is_same, low, high)
         count //= 2
     return None
 
@@ -283,10 +330,8 @@ def _share_another(first: _Allowed, fits: Mask) -> bool:
     return bool(others.within(*_most_allowed(others)).sum() >= _SHARED * leading)
 
 
-def _extended(allowed: _Allowed, is_same: Mask, identity: float, low: float, high: float) -> _Stretch:
+def _extended(allowed: _Allowed, is_same: Mask, low: float, high: float) -> _Stretch:
     fits = allowed.within(low, high)
-    if low <= identity <= high:
-        return _Stretch(low, high, fits, len(fits), is_vague=False)
     # After the day of a split bars are as they were: the first of them in a row end the stretch, and the last one that
     # is not, and fits, was the last before it.
     in_a_row = np.convolve(is_same & ~fits, np.ones(MIN_BARS, np.int64))[MIN_BARS - 1 :] == MIN_BARS
@@ -300,10 +345,10 @@ def _extended(allowed: _Allowed, is_same: Mask, identity: float, low: float, hig
     return _Stretch(*_most_allowed(stretch, is_careful=True), fits, end, is_vague)
 
 
-def _narrowed(stretch: _Stretch, allowed: _Allowed) -> _Stretch:
-    """The stretch if the old prices were exact, as raw ones are: where that explains all of its many bars."""
+def _narrowed(stretch: _Stretch, old: Bars, allowed: _Allowed) -> _Stretch:
+    """The stretch if the old prices were exact, as raw ones are: where that explains all of its many prices."""
     inside = allowed.take(stretch.fits)
-    if len(inside.low) < _MANY_BARS:
+    if len(np.unique(old.values[:4, stretch.fits])) < _MANY:
         return stretch
     low, high = _most_allowed(inside, is_careful=True)
     if not (inside.within(low, high) & inside.whole).all():

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from tv_etl.lake.bars import Bars
 from tv_etl.lake.errors import DamagedFileError, NewerFormatError
+from tv_etl.lake.provenance import Imported
 from tv_etl.lake.readjustment import Readjustment
 from tv_etl.lake.seam import Seam
 from tv_etl.lake.spans import Span, merged
@@ -88,7 +89,8 @@ class Period(NamedTuple):
 class SeriesRecord:
     """The content of `series.json`; that of a series never stored is empty.
 
-    `asked` are spans of opens (UTC seconds) in which no bar is missing that the server had. `revisions` and
+    `asked` are spans of opens (UTC seconds) in which no bar is missing that the server had; the bars of the spans
+    `imported` came from elsewhere. `revisions` and
     `quarantined` count the rows of the logs, `withdrawn` the bars that the server has no more; `periods` describe the
     data files by name. From `logged_from` (UTC seconds) on it is known what came when; inf if that is not known of any
     moment before the next commit. At `audited_at` (UTC seconds) all was last compared that the server has.
@@ -100,6 +102,7 @@ class SeriesRecord:
     window: Window | None = None
     readjustments: tuple[FoundReadjustment, ...] = ()
     seams: tuple[Seam, ...] = ()
+    imported: tuple[Imported, ...] = ()
     revisions: int = 0
     quarantined: int = 0
     withdrawn: int = 0
@@ -195,6 +198,7 @@ class SeriesRecord:
             "window": None if self.window is None else asdict(self.window),
             "readjustments": [{"found_at": each.found_at, **asdict(each.readjustment)} for each in self.readjustments],
             "seams": [asdict(each) for each in self.seams],
+            "imported": [asdict(each) for each in self.imported],
             "revisions": self.revisions,
             "quarantined": self.quarantined,
             "withdrawn": self.withdrawn,
@@ -230,6 +234,7 @@ class SeriesRecord:
             window=None if window is None else Window(int(window["bars"]), int(window["start"])),
             readjustments=tuple(map(_found, fields.get("readjustments", ()))),
             seams=tuple(map(_seam, fields.get("seams", ()))),
+            imported=tuple(Imported(**each) for each in fields.get("imported", ())),
             revisions=int(fields.get("revisions", 0)),
             quarantined=int(fields.get("quarantined", 0)),
             withdrawn=int(fields.get("withdrawn", 0)),

@@ -11,6 +11,7 @@ from tv_etl.lake.errors import NoSeamError
 from tv_etl.lake.logs import encode_log, readjusted_rows
 from tv_etl.lake.periods import described_periods
 from tv_etl.lake.place import SeriesPlace
+from tv_etl.lake.provenance import clipped_provenance
 from tv_etl.lake.readjustment import Readjustment, finest_decimals
 from tv_etl.lake.record import FoundReadjustment, SeriesRecord
 from tv_etl.lake.seam import Seam
@@ -80,6 +81,7 @@ def resolve_seam(
         record = replace(
             record,
             asked=tuple(without(record.asked, [(_BEGINNING, seam.at)])),
+            imported=clipped_provenance(record.imported, seam.at),
             logged_from=now_s,  # what was known before went with the bars
         )
         gone = _cut(place, stored, transaction, record, seam, now_s, read, sizes)

@@ -100,7 +100,8 @@ class BarStore:
         StoreBusyError; DamagedFileError, NewerFormatError or StoreReadError for what is stored; StoreWriteError.
         """
         series = Series.of(symbol, interval)
-        return self.commit(series, self.update_of(series, bars), unless=lambda stored: None, needs_proof=False)
+        update = self.update_of(series, bars)
+        return self.commit(series, update, judge=lambda stored: update, needs_proof=False)
 
     def update_of(self, series: Series, bars: pa.Table) -> Update:
         """What a table of bars brings into a series, forming bars left out. Raises BadBarsError."""
@@ -111,14 +112,15 @@ class BarStore:
         series: Series,
         update: Update,
         *,
-        unless: Callable[[StoredSeries], Verdict | None],
+        judge: Callable[[StoredSeries], "Update | Verdict"],
         needs_proof: bool = True,
         newest: int = 0,
     ) -> Commit | Verdict:
-        """Merge an update as `upsert` does, `unless` what is stored speaks against it: then store nothing.
+        """Merge an update as `upsert` does, if `judge` has nothing against it.
 
-        `unless` judges inside the transaction, where no other writer can come between; what it returns is returned. It
-        may be called again. Where the update `needs_proof` that it is of the stored bars' scale, and there is none, a
+        It judges what is stored inside the transaction, where no other writer can come between, and returns the update
+        to merge, maybe another one; of anything else that it returns nothing is stored, and that is returned. It may
+        be called again. Where the update `needs_proof` that it is of the stored bars' scale, and there is none, a
         seam is made. The commit holds so many of the `newest` bars. Raises as `upsert` does.
         """
         place = self._place(series)
@@ -127,11 +129,11 @@ class BarStore:
 
         def write(transaction: Transaction) -> Commit | Verdict:
             stored = StoredSeries(place, transaction)
-            verdict = unless(stored)
-            if verdict is not None:
-                return verdict
+            judged = judge(stored)
+            if not isinstance(judged, Update):
+                return judged
             now_s = self._clock()
-            return commit_update(place, stored, transaction, update, now_s, needs_proof=needs_proof, newest=newest)
+            return commit_update(place, stored, transaction, judged, now_s, needs_proof=needs_proof, newest=newest)
 
         return self._write(place, write)
 

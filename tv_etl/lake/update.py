@@ -10,6 +10,7 @@ from tv_etl.lake.bar_file import PREFIX
 from tv_etl.lake.bars import Bars, check_bars, merge
 from tv_etl.lake.errors import BadBarsError, SettingsError
 from tv_etl.lake.place import UNSPECIFIED
+from tv_etl.lake.provenance import Imported
 from tv_etl.lake.record import SeriesRecord, Window
 from tv_etl.lake.spans import Span
 from tv_etl.tradingview.intervals import Interval
@@ -34,6 +35,8 @@ class Update:
     facts: Mapping[str, str]
     asked: tuple[Span, ...]
     window: Window | None
+    imported: tuple[Imported, ...] = ()  # what of its bars came from elsewhere than the server
+    is_fitted: bool = False  # to the scale of the stored bars
 
     @classmethod
     def of(cls, bars: pa.Table, interval: Interval, now_s: float) -> "Update":
@@ -46,7 +49,7 @@ class Update:
     @classmethod
     def of_stored(cls, bars: Bars, kept_out: Bars, record: SeriesRecord) -> "Update":
         """All that is known of a series: what would make another one the same."""
-        return cls(merge(kept_out, bars).bars, 0, record.facts, record.asked, record.window)
+        return cls(merge(kept_out, bars).bars, 0, record.facts, record.asked, record.window, record.imported)
 
 
 def file_facts(record: SeriesRecord) -> dict[str, str]:

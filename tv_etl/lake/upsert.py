@@ -51,6 +51,7 @@ from tv_etl.lake.layout import is_soon_over, period_labels, period_range
 from tv_etl.lake.logs import encode_log, quarantined, readjusted_rows, revision_rows
 from tv_etl.lake.periods import described_periods
 from tv_etl.lake.place import SeriesPlace
+from tv_etl.lake.provenance import are_imported, joined_provenance
 from tv_etl.lake.readjustment import Readjustment, Unproven, find_readjustment, revised
 from tv_etl.lake.record import FoundReadjustment, SeriesRecord
 from tv_etl.lake.seam import Seam
@@ -124,7 +125,7 @@ def commit_update(
     is_sound = given.closed.is_consistent()
     sound, broken = given.closed.take(is_sound), given.closed.take(~is_sound)
     beside = _beside(stored, sound)
-    scale = find_scale(stored, sound, given.facts)
+    scale = None if given.is_fitted else find_scale(stored, sound, given.facts)
     readjustment = scale if isinstance(scale, Readjustment) else None
     if readjustment is not None:
         _refuse_unless_newest(place, stored, sound, readjustment)
@@ -136,7 +137,12 @@ def commit_update(
         old, new = Bars.none(), Bars.none()  # of another scale, or another instrument: not revised
     is_partial = _has_older(stored, sound) or not len(sound)
     record = _next_record(known, place, given, (readjustment, seam), len(old), now_s, is_partial=is_partial)
-    record = replace(record, seams=_healed(record, stored, sound, scale, now_s))
+    entered = [each if each.entered_at else replace(each, entered_at=now_s) for each in given.imported]
+    record = replace(
+        record,
+        seams=_healed(record, stored, sound, scale, now_s),
+        imported=joined_provenance(known.imported, entered, beside.times, sound.times),
+    )
     gone, has_left = _withdrawn(stored, given, sound, seam)
     merged = _merged(place, stored, transaction, sound, record, readjustment, gone.times[has_left], now_s)
     if readjustment is not None:
@@ -193,10 +199,14 @@ def _beside(stored: StoredSeries, sound: Bars) -> Bars:
 def _withdrawn(stored: StoredSeries, given: Update, sound: Bars, seam: Seam | None) -> tuple[Bars, Mask]:
     """The stored bars that an update vouches for and has not, and which of them leave the dataset."""
     spans = given.asked if seam is None else (*given.asked, (seam.at, int(sound.times[-1]) + 1))
-    if not spans or stored.first_s is None:
+    if not spans or stored.first_s is None or given.is_fitted:  # what others have says nothing of the server
         return Bars.none(), np.empty(0, np.bool_)
     around = stored.between(min(start for start, _ in spans), max(end for _, end in spans))
     gone = withdrawn_from(around, given.closed.times, spans)
+    if seam is None:  # the server never had what was imported
+        is_imported = are_imported(gone.times, stored.record().imported)
+        width_s = stored.series.interval.seconds
+        gone = gone.take(~is_imported | overlapped(gone, sound.times, width_s))
     if seam is not None:  # they are of another scale, or another instrument
         return gone, gone.times >= seam.at
     return gone, overlapped(gone, sound.times, stored.series.interval.seconds)
@@ -349,7 +359,7 @@ def _next_record(
 ) -> SeriesRecord:
     readjustment, seam = found
     # All that is stored was compared, or all that the server has.
-    is_audit = given.window is not None or not is_partial
+    is_audit = not given.is_fitted and (given.window is not None or not is_partial)
     readjustments = () if readjustment is None else (FoundReadjustment(now_s, readjustment),)
     return replace(
         known,

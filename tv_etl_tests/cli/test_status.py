@@ -15,7 +15,7 @@ from tv_etl.lake.store import BarStore
 from tv_etl.orchestration.resources import TradingViewResource
 from tv_etl.tradingview.bar_schema import BAR_SCHEMA
 from tv_etl.tradingview.models import HistoryRequest
-from tv_etl_tests.collect.served_market import PLAIN, SERIES, table
+from tv_etl_tests.collect.served_market import PLAIN, SERIES, enter, table
 from tv_etl_tests.command import call
 from tv_etl_tests.conftest import NOW
 from tv_etl_tests.lake.test_status import stored
@@ -119,7 +119,7 @@ def test_a_seam_is_shown_and_resolved_by_a_command(tmp_path: Path) -> None:
     store = BarStore(tmp_path)
     for start in (0, 500):
         update = store.update_of(SERIES, table(PLAIN[start : start + 100]))
-        store.commit(SERIES, update, unless=lambda stored: None)
+        enter(store, update)
     arguments = ("seam", SERIES.symbol, "1m", "--lake", str(tmp_path))
     assert "seam" in next(line for line in printed(lake_status(store, NOW), NOW) if SERIES.symbol in line)
     assert "not proven to join: no bar is both" in " ".join(

@@ -6,6 +6,9 @@ from datetime import datetime, timezone
 
 import pyarrow as pa
 
+from tv_etl.lake.store import BarStore
+from tv_etl.lake.update import Update
+from tv_etl.lake.upsert import Commit
 from tv_etl.tradingview.bar_schema import BAR_SCHEMA
 from tv_etl.tradingview.history import HistoryResult
 from tv_etl.tradingview.models import HistoryRequest
@@ -39,6 +42,17 @@ def table(rows: Rows, **facts: object) -> pa.Table:
     columns += [pa.array([row[column] for row in rows], pa.float64()) for column in range(1, 6)]
     answered = {"fetch.rejected": "0", "fetch.reach": "complete"}
     return pa.Table.from_arrays(columns, schema=BAR_SCHEMA.with_metadata({**metadata, **answered}))
+
+
+def enter(store: BarStore, update: Update) -> Commit:
+    """Store an update whatever is stored."""
+    return store.commit(SERIES, update, judge=lambda stored: update)
+
+
+def stored(store: BarStore, series: Series = SERIES) -> Rows:
+    """All bars that a store has of a series."""
+    rows = store.read(*series).to_pylist()
+    return [(row["timestamp"].timestamp(), *list(row.values())[1:]) for row in rows]
 
 
 @dataclass

@@ -55,7 +55,7 @@ def test_all_that_comes_first_joins(tmp_path: Path) -> None:
 
 
 def again(store: BarStore, asked: Ask, rows: Rows) -> tuple[datetime | None, SeriesRecord] | None:
-    found = store.look(SERIES, lambda stored: ask_again(stored, asked, bars(rows)))
+    found = store.look(SERIES, lambda stored: ask_again(stored, asked, store.update_of(SERIES, table(rows))))
     return None if found is None else (found.request.start, found.seen)
 
 
@@ -73,3 +73,15 @@ def test_an_answer_from_before_anothers_commit_is_asked_for_again_where_it_diffe
     assert late == (at(100), store.record(*SERIES)), "the stored bars may be newer than the answer"
     assert again(store, asked, SPLIT[100:850]) is None, "it says the same"
     assert again(store, asked_from(store, 100), PLAIN[100:]) is None, "now it was asked for after that"
+
+
+def test_more_is_asked_for_where_it_may_tell_the_scale(store: BarStore) -> None:
+    """The oldest bar agrees, and all others are of prices that have nothing to do with the stored ones."""
+    odd = [(row[0], *(price * (1.5 + number % 3) for price in row[1:5]), row[5]) for number, row in enumerate(PLAIN)]
+    rows = [PLAIN[780], *odd[781:800]]
+    found = again(store, asked_from(store, 780), rows)
+    assert found is not None
+    assert found[0] == at(100)
+    assert again(store, asked_from(store, 100), rows) is None, "there is no more: it has to be entered as it is"
+    revised = [*PLAIN[780:790], odd[790], *PLAIN[791:800]]
+    assert again(store, asked_from(store, 780), revised) is None, "a revision leaves no doubt"

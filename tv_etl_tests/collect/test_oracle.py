@@ -107,7 +107,7 @@ class Lake:
         rows = self.market.served(start)[:count]
         if rows:
             try:
-                enter_table(self.store, SERIES, table(rows, adjustment="dividends"))
+                enter_table(self.store, SERIES, table(rows, adjustment="dividends"), provenance="chart.csv")
             except (NotJoinedError, ReadjustedError):
                 return  # nothing was stored
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from tv_etl.lake.store import BarStore
-from tv_etl_tests.collect.served_market import PLAIN, SERIES, table
+from tv_etl_tests.collect.served_market import PLAIN, SERIES, enter, table
 
 HOURS = json.dumps({"session": "24x7", "timezone": "Etc/UTC"})
 MONTH = 30 * 86_400
@@ -30,7 +30,7 @@ def test_before_a_seam_nothing_is_expected(tmp_path: Path) -> None:
     older = [(row[0] - MONTH, *row[1:]) for row in PLAIN[:10]]
     for rows in (older, PLAIN[:10]):
         update = store.update_of(SERIES, table(rows, trading_hours=HOURS))
-        store.commit(SERIES, update, unless=lambda stored: None)
+        enter(store, update)
     record = store.record(*SERIES)
     assert (record.periods["2026-10"].expected, record.periods["2026-11"].expected) == (0, 10)
     assert (record.ratio, record.gaps, record.rows) == (1.0, 0, 20)

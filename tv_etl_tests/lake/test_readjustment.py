@@ -1,5 +1,7 @@
 """A re-adjusted history is told from revised bars, whatever the rounding."""
 
+from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -8,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tv_etl.lake.bars import Bars
-from tv_etl.lake.readjustment import Readjustment, Unproven, agrees_at_start, find_readjustment, revised
+from tv_etl.lake.readjustment import Readjustment, Unproven, agrees_at_start, find_readjustment, overlap, revised
 
 START = 1_760_000_000
 
@@ -235,6 +237,61 @@ def test_the_oldest_common_bar_tells_whether_to_look_further_back() -> None:
     assert agrees_at_start(old, adjusted(walk(10), 0.5, 0))
     assert not agrees_at_start(old, adjusted(walk(10), 0.5, 1))
     assert not agrees_at_start(old, Bars(old.times, old.values, np.zeros(10, np.bool_)))
+
+
+def served(dice: np.random.Generator, *, is_revised: bool) -> tuple[Bars, Bars, int, float, bool]:
+    """Bars at a price and a tick of any kind, as stored and as served after a split, a dividend or both.
+
+    Before the place returned all were stored and are served no more; and the factor, and if there was a dividend.
+    """
+    level = 10 ** dice.uniform(-2, 5)
+    tick = dice.choice([0.01, 0.01, 0.05, 0.25, 1.0, 0.0001]) if level > 1 else dice.choice([0.01, 0.001, 0.0001])
+    tick = tick if level / tick >= 8 else 10 ** np.floor(np.log10(level / 50))
+    older, count = int(dice.integers(50, 1_500)), int(dice.choice([5, 6, 10, 30, 100, 400]))
+    closes = level * np.exp(np.cumsum(dice.normal(dice.choice([0, 2e-3, -2e-3]), 0.005, older + count))[::-1])
+    opens, reach = np.r_[closes[0], closes[:-1]], np.abs(dice.normal(0, 0.0025, (2, older + count)))
+    exact = np.stack(
+        [opens, np.maximum(opens, closes) * (1 + reach[0]), np.minimum(opens, closes) * (1 - reach[1]), closes]
+    )
+    split = Fraction(dice.choice(["1/2", "1/4", "1/3", "2/3", "1/10", "1/20", "10", "5", "20/21", "1"]))
+    has_dividend = split == 1 or dice.random() < 0.3
+    factor = float(split) * (1 - dice.uniform(0.0005, 0.05) if has_dividend else 1)
+    until = older + (count if dice.random() < 0.5 else int(dice.integers(3, count + 1)))
+    is_before = np.arange(older + count) < until
+    volumes = dice.integers(0, 10 ** int(dice.integers(1, 7)), older + count).astype(float)
+
+    def rounded(prices: Any) -> Any:
+        return np.round(np.round(prices / tick) * tick, 10)
+
+    old, raw = rounded(exact), dice.random() < 0.5
+    new = rounded((old if raw else exact) * np.where(is_before, factor, 1))
+    if is_revised:
+        some = older + dice.choice(count, max(1, count // 12), replace=False)
+        new[3, some] = rounded(new[3, some] * (1 + dice.normal(0, 0.01, len(some))) + tick)
+    times, known = 60 * np.arange(older + count), np.ones(older + count, np.bool_)
+    stored = Bars(times, np.vstack([old, volumes]), known)
+    fresh = Bars(times, np.vstack([new, np.round(volumes * np.where(is_before, float(1 / split), 1))]), known)
+    return stored, fresh, older, max(tick, tick * factor), has_dividend
+
+
+@pytest.mark.parametrize("is_revised", [False, True])
+def test_no_older_bar_is_off_by_more_than_its_rounding_or_nothing_is_said(is_revised: bool) -> None:
+    outcomes = dict.fromkeys((Readjustment, Unproven, type(None)), 0)
+    for seed in range(600):
+        stored, fresh, older, tick, has_dividend = served(np.random.default_rng(seed), is_revised=is_revised)
+        window = fresh.take(slice(older, None))
+        highest = float(stored.values[:4, :older].max())
+        found = find_readjustment(stored, window, highest_older=partial(float, highest), has_dividends=has_dividend)
+        outcomes[type(found)] += 1
+        is_alike = bool((overlap(stored, window)[0].values[:4] == window.values[:4]).all())
+        if isinstance(found, Unproven) or is_alike:
+            continue
+        after = stored if found is None else found.rescale(stored)
+        off = np.abs(after.values[:, :older] - fresh.values[:, :older])
+        assert off[:4].max() <= 2 * tick, (seed, found)
+        allowed = 0.5 + 0.5 * (1 if found is None else found.volume_ratio) + 1e-6 * fresh.values[4, :older]
+        assert (off[4] <= allowed).all(), (seed, found)
+    assert outcomes[Readjustment] > 300, "most are found"
 
 
 @settings(max_examples=200)

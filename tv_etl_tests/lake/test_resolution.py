@@ -21,6 +21,7 @@ from tv_etl_tests.collect.served_market import (
     Rows,
     ServedMarket,
     at,
+    enter,
     second,
     table,
 )
@@ -113,7 +114,8 @@ def test_an_answer_that_reaches_across_heals_it(base: str) -> None:
     assert isinstance(done, Stored)
     whole = ServedMarket(SPLIT)
     rest = table(whole.rows[200:], asked_from=second(200), asked_until=second(COUNT))
-    commit = store.commit(SERIES, store.update_of(SERIES, rest), unless=lambda stored: None)
+    update = store.update_of(SERIES, rest)
+    commit = enter(store, update)
     assert isinstance(commit, Commit)
     assert commit.record.open_seam is None
     assert commit.record.seams[0].resolved == "served anew across it"

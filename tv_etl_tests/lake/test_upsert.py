@@ -7,7 +7,7 @@ import pytest
 from tv_etl.lake.readjustment import Unproven
 from tv_etl.lake.store import BarStore
 from tv_etl.lake.upsert import Commit, find_scale
-from tv_etl_tests.collect.served_market import PLAIN, SERIES, SPLIT, Rows, table
+from tv_etl_tests.collect.served_market import PLAIN, SERIES, SPLIT, Rows, enter, table
 
 
 @pytest.fixture
@@ -28,7 +28,8 @@ def store(tmp_path: Path) -> BarStore:
     ids=["joined", "re-adjusted", "revised", "another instrument"],
 )
 def test_every_bar_given_is_counted_once(store: BarStore, rows: Rows, counts: tuple[int, int, int, int]) -> None:
-    commit = store.commit(SERIES, store.update_of(SERIES, table(rows)), unless=lambda stored: None)
+    update = store.update_of(SERIES, table(rows))
+    commit = enter(store, update)
     assert isinstance(commit, Commit)
     replaced = 0 if commit.seam is None else commit.seam.replaced
     assert (commit.added, commit.changed, commit.unchanged, replaced) == counts

@@ -8,7 +8,7 @@ import pytest
 
 from tv_etl.lake.store import BarStore
 from tv_etl.lake.verify import Verified, verify, verify_place
-from tv_etl_tests.collect.served_market import PLAIN, SERIES, SPLIT, second, table
+from tv_etl_tests.collect.served_market import PLAIN, SERIES, SPLIT, enter, second, table
 from tv_etl_tests.command import call
 from tv_etl_tests.lake_files import files_of
 
@@ -88,7 +88,7 @@ def test_a_backup_restored_in_the_wrong_order_is_found(tmp_path: Path) -> None:
 def test_an_open_seam_is_told(tmp_path: Path) -> None:
     store = BarStore(tmp_path)
     for start in (0, 500):
-        store.commit(SERIES, store.update_of(SERIES, table(PLAIN[start : start + 50])), unless=lambda stored: None)
+        enter(store, store.update_of(SERIES, table(PLAIN[start : start + 50])))
     assert "nothing proves that the bars join at" in problems(store)
     assert "tv-etl seam NASDAQ:SPLT 1m shows both sides" in problems(store)
 
