@@ -7,14 +7,16 @@ import pyarrow as pa
 from tv_etl.collect.answer import require_bars
 from tv_etl.collect.ask import Ask
 from tv_etl.collect.fit import fitted
-from tv_etl.collect.join import ask_again
+from tv_etl.collect.join import ask_again, joins_from
 from tv_etl.lake.bars import Bars
 from tv_etl.lake.errors import NotJoinedError
 from tv_etl.lake.provenance import Imported
+from tv_etl.lake.readjustment import Unproven
 from tv_etl.lake.snapshot import StoredSeries
 from tv_etl.lake.store import BarStore
 from tv_etl.lake.update import Update
-from tv_etl.lake.upsert import Commit
+from tv_etl.lake.upsert import Commit, find_scale
+from tv_etl.tradingview.moments import utc
 from tv_etl.tradingview.series import Series
 
 
@@ -46,7 +48,10 @@ def enter_table(store: BarStore, series: Series, bars: pa.Table, *, provenance: 
     if len(times):
         whole = Imported(int(times[0]), int(times[-1]) + 1, provenance)
         update = replace(update, imported=(whole,))
-    return _enter(store, series, update)
+    entered = store.commit(series, update, judge=lambda stored: fitted(stored, update))
+    if isinstance(entered, NotJoinedError):
+        raise entered
+    return entered
 
 
 def enter_renamed(store: BarStore, old: Series, new: Series) -> Commit:
@@ -64,7 +69,24 @@ def enter_renamed(store: BarStore, old: Series, new: Series) -> Commit:
 
 
 def _enter(store: BarStore, series: Series, update: Update) -> Commit:
-    entered = store.commit(series, update, judge=lambda stored: fitted(stored, update))
+    sound = update.closed.take(update.closed.is_consistent())
+
+    def judge(stored: StoredSeries) -> Update | NotJoinedError:
+        if stored.first_s is None or stored.last_s is None or not len(sound):
+            return update
+        begins, ends = utc(int(sound.times[0])), utc(int(sound.times[-1]))
+        since, scale = joins_from(stored, sound, None), find_scale(stored, sound, update.facts)
+        if since is not None:
+            reason = f"they would have to reach back to {since:%Y-%m-%d %H:%M}Z"
+        elif not len(stored.between(int(sound.times[0]), int(sound.times[-1]) + 1)):
+            reason = f"they would have to overlap those from {utc(stored.first_s):%Y-%m-%d %H:%M}Z on"
+        elif isinstance(scale, Unproven):
+            reason = scale.reason
+        else:
+            return update
+        return NotJoinedError(str(series), begins, ends, reason)
+
+    entered = store.commit(series, update, judge=judge)
     if isinstance(entered, NotJoinedError):
         raise entered
     return entered

@@ -46,16 +46,18 @@ import pyarrow as pa
 from tv_etl.lake.arrivals import merged_arrivals
 from tv_etl.lake.bar_file import encode_bars, grows_larger
 from tv_etl.lake.bars import Bars, Mask, Times, joined, merge
+from tv_etl.lake.crossing import Crossing, crossed, taken_over
 from tv_etl.lake.errors import ReadjustedError
 from tv_etl.lake.layout import is_soon_over, period_labels, period_range
 from tv_etl.lake.logs import encode_log, quarantined, readjusted_rows, revision_rows
 from tv_etl.lake.periods import described_periods
 from tv_etl.lake.place import SeriesPlace
 from tv_etl.lake.provenance import are_imported, joined_provenance
-from tv_etl.lake.readjustment import Readjustment, Unproven, find_readjustment, revised
+from tv_etl.lake.readjustment import Readjustment, Unproven, find_readjustment, overlap, revised
 from tv_etl.lake.record import FoundReadjustment, SeriesRecord
 from tv_etl.lake.seam import Seam
 from tv_etl.lake.snapshot import StoredSeries
+from tv_etl.lake.spans import Span
 from tv_etl.lake.spans import merged as merged_spans
 from tv_etl.lake.storage.files import Transaction
 from tv_etl.lake.update import Update, agreed_facts, file_facts
@@ -138,12 +140,17 @@ def commit_update(
     is_partial = _has_older(stored, sound) or not len(sound)
     record = _next_record(known, place, given, (readjustment, seam), len(old), now_s, is_partial=is_partial)
     entered = [each if each.entered_at else replace(each, entered_at=now_s) for each in given.imported]
+    crossing = Crossing(record.seams)
+    if seam is not None:
+        crossing = taken_over(record.seams, seam, sound, now_s)
+    elif not isinstance(scale, Unproven) or not _has_older(stored, sound):
+        crossing = crossed(record.seams, stored, sound, now_s)
     record = replace(
         record,
-        seams=_healed(record, stored, sound, scale, now_s),
+        seams=crossing.seams,
         imported=joined_provenance(known.imported, entered, beside.times, sound.times),
     )
-    gone, has_left = _withdrawn(stored, given, sound, seam)
+    gone, has_left = _withdrawn(stored, given, sound, crossing.leaving)
     merged = _merged(place, stored, transaction, sound, record, readjustment, gone.times[has_left], now_s)
     if readjustment is not None:
         _stage_kept(transaction, place.readjusted_name(len(record.readjustments)), joined(*merged.replaced), now_s)
@@ -183,7 +190,7 @@ def find_scale(stored: StoredSeries, sound: Bars, facts: Mapping[str, str]) -> R
         return float(np.abs(older.values[:4]).max()) if len(older) else 0.0
 
     return find_readjustment(
-        _beside(stored, sound),
+        _oldest_beside(known, stored, sound),
         sound,
         highest_older=highest_older,
         is_backadjusted=fact("backadjustment") == "true",
@@ -196,20 +203,26 @@ def _beside(stored: StoredSeries, sound: Bars) -> Bars:
     return stored.between(int(sound.times[0]), int(sound.times[-1]) + 1) if len(sound) else Bars.none()
 
 
-def _withdrawn(stored: StoredSeries, given: Update, sound: Bars, seam: Seam | None) -> tuple[Bars, Mask]:
+def _oldest_beside(known: SeriesRecord, stored: StoredSeries, sound: Bars) -> Bars:
+    """The stored bars that tell the scale: on this side of the oldest seam, where both have any."""
+    seams = [seam.at for seam in known.seams if seam.is_open and len(sound) and seam.at > sound.times[0]]
+    beside = stored.between(int(sound.times[0]), min(seams)) if seams else Bars.none()
+    return beside if len(overlap(beside, sound)[0]) else _beside(stored, sound)
+
+
+def _withdrawn(stored: StoredSeries, given: Update, sound: Bars, leaving: tuple[Span, ...]) -> tuple[Bars, Mask]:
     """The stored bars that an update vouches for and has not, and which of them leave the dataset."""
-    spans = given.asked if seam is None else (*given.asked, (seam.at, int(sound.times[-1]) + 1))
+    spans = (*given.asked, *leaving)
     if not spans or stored.first_s is None or given.is_fitted:  # what others have says nothing of the server
         return Bars.none(), np.empty(0, np.bool_)
     around = stored.between(min(start for start, _ in spans), max(end for _, end in spans))
     gone = withdrawn_from(around, given.closed.times, spans)
-    if seam is None:  # the server never had what was imported
-        is_imported = are_imported(gone.times, stored.record().imported)
-        width_s = stored.series.interval.seconds
-        gone = gone.take(~is_imported | overlapped(gone, sound.times, width_s))
-    if seam is not None:  # they are of another scale, or another instrument
-        return gone, gone.times >= seam.at
-    return gone, overlapped(gone, sound.times, stored.series.interval.seconds)
+    has_left = overlapped(gone, sound.times, stored.series.interval.seconds)
+    for start, end in leaving:
+        has_left |= (gone.times >= start) & (gone.times < end)
+    # The server never had what was imported.
+    is_told = ~are_imported(gone.times, stored.record().imported) | has_left
+    return gone.take(is_told), has_left[is_told]
 
 
 def _stage_withdrawn(
@@ -251,20 +264,6 @@ def _seam(stored: StoredSeries, sound: Bars, reason: str, replaced: int, now_s: 
         older=(int(older.times[-1]), float(older.values[3, -1])),
         newer=(at, float(sound.values[3, 0])),
         replaced=replaced,
-    )
-
-
-def _healed(
-    record: SeriesRecord, stored: StoredSeries, sound: Bars, scale: "Readjustment | Unproven | None", now_s: float
-) -> tuple[Seam, ...]:
-    """The seams after an answer: one that it reaches across is none any more, if it joins what is older."""
-    if not len(sound) or (isinstance(scale, Unproven) and _has_older(stored, sound)):
-        return record.seams
-    return tuple(
-        replace(seam, resolved="served anew across it", resolved_at=now_s)
-        if seam.is_open and int(sound.times[0]) < seam.at
-        else seam
-        for seam in record.seams
     )
 
 

@@ -59,6 +59,7 @@ def logged(log: pa.Table, withdrawn: Bars, came_at: Times, has_left: Mask, serve
     )
     if pc.any(is_back).as_py():
         log = log.set_column(9, WITHDRAWN_SCHEMA.field(9), pc.if_else(is_back, now, log["returned_at"]))
+    log = _leaving_now(log, withdrawn.times[has_left], now)
     known = log.filter(pc.is_null(log["returned_at"]))["timestamp"].cast(pa.int64()).to_numpy() // 1_000_000
     # One that stayed is withdrawn by every answer; it is told once.
     is_new = ~np.isin(withdrawn.times, known)
@@ -73,6 +74,18 @@ def logged(log: pa.Table, withdrawn: Bars, came_at: Times, has_left: Mask, serve
         pa.nulls(len(fresh), _TIME),
     ]
     return pa.concat_tables([log, pa.Table.from_arrays(columns, schema=WITHDRAWN_SCHEMA)])
+
+
+def _leaving_now(log: pa.Table, leaving: Times, now: pa.Scalar) -> pa.Table:
+    """Bars that stayed until now, although they were withdrawn before, are found again as what leaves."""
+    stayed = pc.and_(pc.invert(log["has_left"]), pc.is_null(log["returned_at"]))
+    is_leaving = pc.and_(stayed, pc.is_in(log["timestamp"], pa.array(leaving * 1_000_000).cast(_TIME)))
+    if not pc.any(is_leaving).as_py():
+        return log
+    for name, value in (("found_at", now), ("has_left", pa.scalar(True))):
+        place = WITHDRAWN_SCHEMA.get_field_index(name)
+        log = log.set_column(place, WITHDRAWN_SCHEMA.field(place), pc.if_else(is_leaving, value, log[name]))
+    return log
 
 
 def counted(log: pa.Table) -> int:
