@@ -4,6 +4,7 @@ import json
 from datetime import timedelta
 from pathlib import Path
 
+from tv_etl.collect.entry import enter_table
 from tv_etl.lake.chronicle import chronicle
 from tv_etl.lake.store import BarStore
 from tv_etl.tradingview.series import Series
@@ -52,6 +53,15 @@ def test_all_that_happened_to_a_series_is_told_by_time(tmp_path: Path) -> None:
     assert {each.found_at for each in known.entries if each.found_at} == {found}
     as_json = [each.to_dict() for each in known.entries]
     assert json.loads(json.dumps(as_json)) == as_json
+
+
+def test_what_was_imported_is_told_with_where_from(tmp_path: Path) -> None:
+    store = BarStore(tmp_path, clock=NOW.timestamp)
+    store_rows(store, PLAIN[200:300], 200, 300)
+    enter_table(store, SERIES, table(SPLIT[100:250]), provenance="chart.csv")
+    [told] = [each for each in chronicle(store, SERIES, NOW).entries if each.kind == "imported"]
+    assert (told.start, told.end, told.found_at) == (at(100), at(200), NOW)
+    assert told.text.startswith("from chart.csv; prices × 4 (volume × 0.25) before ")
 
 
 def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
