@@ -60,7 +60,7 @@ def test_what_was_imported_is_told_with_where_from(tmp_path: Path) -> None:
     store_rows(store, PLAIN[200:300], 200, 300)
     enter_table(store, SERIES, table(SPLIT[100:250]), provenance="chart.csv")
     [told] = [each for each in chronicle(store, SERIES, NOW).entries if each.kind == "imported"]
-    assert (told.start, told.end, told.found_at) == (at(100), at(200), NOW)
+    assert (told.start, told.end, told.found_at) == (at(100), at(199) + timedelta(seconds=1), NOW)
     assert told.text.startswith("from chart.csv; prices × 4 (volume × 0.25) before ")
 
 
