@@ -2,6 +2,8 @@
 
 from datetime import datetime
 
+import numpy as np
+
 from tv_etl.collect.ask import Ask, reaching_start
 from tv_etl.lake.bars import Bars
 from tv_etl.lake.readjustment import agrees_at_start, differs
@@ -40,7 +42,13 @@ def joins_from(stored: StoredSeries, sound: Bars, asked_from: datetime | None) -
     if agrees and meets:
         return None
     before_s = stored.newest_before(begins)
-    start = utc(stored.first_s) if not agrees or before_s is None else reaching_start(stored.record(), utc(before_s))
+    if len(beside) and not np.isin(beside.times, sound.times).any():
+        # Bars anchored anew meet none of the old ones, and the oldest of those may lie in one that opens before it.
+        start = reaching_start(stored.record(), utc(stored.first_s))
+    elif before_s is None or not agrees:
+        start = utc(stored.first_s)
+    else:
+        start = reaching_start(stored.record(), utc(before_s))
     reached = utc(begins) if asked_from is None else min(utc(begins), asked_from)
     return start if start < reached else None
 

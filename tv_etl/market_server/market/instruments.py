@@ -157,7 +157,7 @@ def _changing() -> list[Listing]:
     longer = replace(hour, schedule=venues.us_equity("0830-1600", "0830-1300"), drawn_hours=hour.schedule)
     corrected = (
         Amendment(_new_york(2019, 3, 20, 11), _new_york(2019, 3, 20, 12), price=1.01, volume=2),
-        Amendment(_new_york(2026, 7, 15, 14, 7), _new_york(2026, 7, 15, 14, 20), price=0.97),
+        Amendment(_new_york(2026, 7, 15, 14, 7), _new_york(2026, 7, 15, 14, 20), price=0.97, volume=2),
         Amendment(_new_york(2026, 11, 13, 14), _new_york(2026, 11, 13, 14, 5), price=1.02, volume=3),
     )
     busted = (Amendment(_new_york(2026, 11, 13, 10, 17), _new_york(2026, 11, 13, 11, 45), volume=0),)
