@@ -7,10 +7,9 @@ splits three for two and pays 1.20 on 2026-11-16; `NASDAQ:HEIR` and `NYSE:TAKE`,
 2026-11-16, the one newly listed on that day, the other with a history of its own; `NASDAQ:BUST`, of which trades of
 2026-11-13 are taken back on 2026-11-16; `NASDAQ:FIXD`, of which trades of 2026-11-13, of 2026-07-15 and of 2019-03-20
 are corrected on 2026-11-16; `NYSE:HOUR`, which opens an hour earlier from 2026-11-16 on, so that its wide bars begin
-elsewhere in all of its history; `NYSE:DIVI`, which pays 0.52 on
-the 13th of every second month of a quarter; `AMEX:THIN`, traded every few minutes only; `NASDAQ:IPOX`, listed on
-2026-10-26; `NASDAQ:GONE`, delisted after 2025-06-30; `LSE:VOD` and `XETR:SAP`, whose feeds are 15 minutes late;
-`ECONOMICS:USM2`, which no account may see.
+elsewhere in all of its history; `NYSE:DIVI`, which pays 0.52 on the 13th of every second month of a quarter;
+`AMEX:THIN`, traded every few minutes only; `NASDAQ:IPOX`, listed on 2026-10-26; `NASDAQ:GONE`, delisted after
+2025-06-30; `LSE:VOD` and `XETR:SAP`, whose feeds are 15 minutes late; `ECONOMICS:USM2`, which no account may see.
 """
 
 from dataclasses import replace

@@ -77,7 +77,10 @@ class Market:
         if key in self._sources:
             return self._sources[key]
         sources = [
-            SyntheticBars(version, self.seed, session, adjustment=adjustment, currency=currency) for version in versions
+            SyntheticBars(
+                version, self.seed, session if version.extended else "regular", adjustment=adjustment, currency=currency
+            )
+            for version in versions
         ]
         is_changing = len(sources) > 1 or listing.amendments
         return self._remember(key, ChangingBars(since, sources, shown) if is_changing else sources[0])

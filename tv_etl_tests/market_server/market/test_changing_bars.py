@@ -66,9 +66,6 @@ def test_from_a_day_on_a_ticker_is_another_instrument(symbol: str, old_level: fl
         new = source_of(symbol).bars(Interval.parse(interval), AFTER, count=30).rows
         assert old[-1, 0] < FIRST and 0.7 < np.median(old[:, 4]) / old_level < 1.4
         assert new[-1, 0] >= FIRST and 0.7 < np.median(new[:, 4]) / new_level < 1.4
-    # No one ratio leads from one to the other.
-    old, new = (source_of("NYSE:TAKE").bars(Interval.parse("1D"), now, count=9, before=FIRST).rows for now in (0, 0))
-    assert len(old) == len(new)
 
 
 def test_of_what_is_newly_listed_nothing_older_is_served() -> None:
