@@ -83,23 +83,19 @@ class CountingMarket(Market):
             self._still_answered = 0
             self._goes_on.set()
 
-    def find(
-        self, symbol: str, session: str = "regular", *, adjustment: str = "splits", currency: str = ""
-    ) -> BarSource | None:
+    def find(self, symbol: str, session: str = "regular", **settings: Any) -> BarSource | None:
         self.asked[symbol] += 1
         if self._still_answered:
             self._still_answered -= 1
             if not self._still_answered:
                 self._stands_still.set()
                 self._goes_on.wait()
-        return super().find(symbol, session, adjustment=adjustment, currency=currency)
+        return super().find(symbol, session, **settings)
 
-    def source_of(
-        self, listing: Listing, session: str = "regular", *, adjustment: str = "splits", currency: str = ""
-    ) -> BarSource:
+    def source_of(self, listing: Listing, session: str = "regular", **settings: Any) -> BarSource:
         if listing.symbol in REFUSED:  # a fault is not looked for
             self.asked[listing.symbol] += 1
-        return super().source_of(listing, session, adjustment=adjustment, currency=currency)
+        return super().source_of(listing, session, **settings)
 
 
 class DagsterDev:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from tv_etl.lake.bars import Bars
+from tv_etl.lake.crossing import reached_across
 from tv_etl.lake.errors import NotJoinedError
 from tv_etl.lake.provenance import are_imported
 from tv_etl.lake.readjustment import Readjustment, Unproven, find_readjustment
@@ -38,9 +39,8 @@ def fitted(stored: StoredSeries, update: Update) -> Update | NotJoinedError:
 def _scale(stored: StoredSeries, update: Update, sound: Bars, beside: Bars) -> Readjustment | Unproven | None:
     """What brings the bars given to the stored scale; None if they are of it."""
     record = stored.record()
-    for seam in record.seams:
-        if seam.is_open and sound.times[0] < seam.at <= sound.times[-1]:
-            return Unproven(f"there is a seam at {utc(seam.at):%Y-%m-%d %H:%M}Z; resolve it first with tv-etl seam")
+    for seam in reached_across(record.seams, sound):
+        return Unproven(f"there is a seam at {utc(seam.at):%Y-%m-%d %H:%M}Z; resolve it first with tv-etl seam")
     if not len(beside):
         first, last = (utc(each) for each in (stored.first_s, stored.last_s) if each is not None)
         return Unproven(

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from tv_etl.collect.ask import Ask, reaching_start
 from tv_etl.lake.bars import Bars
-from tv_etl.lake.readjustment import Unproven, agrees_at_start, differs
+from tv_etl.lake.readjustment import Unproven, agrees_at_start, differs, overlap
 from tv_etl.lake.snapshot import StoredSeries
 from tv_etl.lake.update import Update
 from tv_etl.lake.upsert import find_scale
@@ -47,9 +47,12 @@ def joins_from(stored: StoredSeries, sound: Bars, asked_from: datetime | None) -
     if agrees and meets:
         return None
     before_s = stored.newest_before(begins)
-    if not agrees or before_s is None:
+    is_anchored_anew = len(beside) > 0 and not len(overlap(beside, sound)[0])
+    if not is_anchored_anew and (not agrees or before_s is None):
         return _whole(stored, sound, asked_from)
-    start = reaching_start(stored.record(), utc(before_s))
+    # Of bars anchored anew one that opens before the first stored one may hold it.
+    newest_s = stored.first_s if is_anchored_anew or before_s is None else before_s
+    start = reaching_start(stored.record(), utc(newest_s))
     return start if start < _reached(sound, asked_from) else None
 
 

@@ -5,6 +5,7 @@ has no bar nothing is known still. Where that is the oldest one, the seam moves 
 a side that lie in the answer's time, and that it has not, are of another scale, or another instrument, and leave.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -22,13 +23,21 @@ class Crossing(NamedTuple):
     leaving: tuple[Span, ...] = ()
 
 
+def reached_across(seams: Sequence[Seam], sound: Bars) -> list[Seam]:
+    """The open seams between the first and the last of some bars, oldest first."""
+    if not len(sound):
+        return []
+    begins, ends = int(sound.times[0]), int(sound.times[-1])
+    return sorted((each for each in seams if each.is_open and begins < each.at <= ends), key=lambda each: each.at)
+
+
 def crossed(seams: tuple[Seam, ...], stored: StoredSeries, sound: Bars, now_s: float) -> Crossing:
     """Resolve or move the open seams that an answer, which joins what it overlaps, reaches across."""
     if not len(sound):
         return Crossing(seams)
     begins, leaving = int(sound.times[0]), list[Span]()
     after = dict[int, Seam]()
-    for seam in sorted((each for each in seams if each.is_open and each.at > begins), key=lambda each: each.at):
+    for seam in reached_across(seams, sound):
         start = max([begins, *after])
         has_common = len(overlap(stored.between(start, seam.at), sound)[0]) > 0
         after[seam.at] = _resolved(seam, now_s)
@@ -44,7 +53,8 @@ def crossed(seams: tuple[Seam, ...], stored: StoredSeries, sound: Bars, now_s: f
 
 def taken_over(seams: tuple[Seam, ...], new: Seam, sound: Bars, now_s: float) -> Crossing:
     """The seams where an answer begins at a new one, which takes the place of those that it reaches across."""
-    after = tuple(_resolved(each, now_s) if each.is_open and each.at > new.at else each for each in seams)
+    reached = reached_across(seams, sound)
+    after = tuple(_resolved(each, now_s) if each in reached else each for each in seams)
     return Crossing(after, ((new.at, int(sound.times[-1]) + 1),))
 
 

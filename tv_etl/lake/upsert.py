@@ -46,7 +46,7 @@ import pyarrow as pa
 from tv_etl.lake.arrivals import merged_arrivals
 from tv_etl.lake.bar_file import encode_bars, grows_larger
 from tv_etl.lake.bars import Bars, Mask, Times, joined, merge
-from tv_etl.lake.crossing import Crossing, crossed, taken_over
+from tv_etl.lake.crossing import Crossing, crossed, reached_across, taken_over
 from tv_etl.lake.errors import ReadjustedError
 from tv_etl.lake.layout import is_soon_over, period_labels, period_range
 from tv_etl.lake.logs import encode_log, quarantined, readjusted_rows, revision_rows
@@ -205,8 +205,8 @@ def _beside(stored: StoredSeries, sound: Bars) -> Bars:
 
 def _oldest_beside(known: SeriesRecord, stored: StoredSeries, sound: Bars) -> Bars:
     """The stored bars that tell the scale: on this side of the oldest seam, where both have any."""
-    seams = [seam.at for seam in known.seams if seam.is_open and len(sound) and seam.at > sound.times[0]]
-    beside = stored.between(int(sound.times[0]), min(seams)) if seams else Bars.none()
+    seams = reached_across(known.seams, sound)
+    beside = stored.between(int(sound.times[0]), seams[0].at) if seams else Bars.none()
     return beside if len(overlap(beside, sound)[0]) else _beside(stored, sound)
 
 

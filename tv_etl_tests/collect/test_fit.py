@@ -67,3 +67,6 @@ def test_imported_bars_do_not_reach_across_an_open_seam(tmp_path: Path) -> None:
     for begin, end in ((50, 200), (550, 700)):
         enter_table(store, SERIES, table(PLAIN[begin:end]), provenance="chart.csv")
     assert stored(store) == [*PLAIN[:200], *PLAIN[500:700]]
+    seam = store.record(*SERIES).open_seam
+    assert seam is not None
+    assert seam.at == second(500), "bars of one side say nothing of it"

@@ -12,6 +12,8 @@ from tv_etl.lake.record import SeriesRecord
 from tv_etl.lake.store import BarStore
 from tv_etl_tests.collect.served_market import PLAIN, SERIES, SETTINGS, SPLIT, Rows, at, table
 
+ANCHORED_ANEW = [(row[0] + 30, *row[1:]) for row in PLAIN]
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> BarStore:
@@ -39,6 +41,8 @@ def bars(rows: Rows) -> Bars:
         (PLAIN[850:], 790, None),  # the server has nothing older of what it was asked for
         (SPLIT[750:], 100, None),
         (SPLIT[750:], None, 100),
+        (ANCHORED_ANEW[750:], 750, 100 - OVERLAP_BARS),  # it has none of the stored bars, and would not further back
+        (ANCHORED_ANEW[750:], 95, None),
         ([], 150, None),
     ],
 )

@@ -38,7 +38,7 @@ class MarketWith(Market):
         super().__init__(7)
         self._more = {listing.symbol: listing for listing in more}
 
-    def find(self, symbol: str, session: str = "regular", **settings: str) -> BarSource | None:
+    def find(self, symbol: str, session: str = "regular", **settings: Any) -> BarSource | None:
         more = self._more.get(symbol)
         return super().find(symbol, session) if more is None else self.source_of(more, session)
 

@@ -63,7 +63,7 @@ class BarSource(Protocol):
         """The open of the `count`th newest intraday bar, None if there are fewer."""
 
     def edition(self, now: float) -> int:
-        """A number that changes whenever closed bars do: how many splits and dividends they are adjusted for."""
+        """A number that changes whenever closed bars do, as with every split and dividend they are adjusted for."""
 
 
 def days_of(source: BarSource, now: float, back: Sequence[int]) -> Floats:

@@ -2,26 +2,42 @@
 
 Among them are, for tests: `NASDAQ:SPLT`, split four for one on 2026-11-16; `NASDAQ:LATE`, split two for one on
 2026-11-02, which the server applies ten trading days later; `NASDAQ:PENY`, which costs a dollar and is joined ten to
-one on 2026-11-16; `NYSE:BOTH`, which splits three for two and pays 1.20 on 2026-11-16; `NYSE:DIVI`, which pays 0.52 on
-the 13th of every second month of a quarter; `AMEX:THIN`, traded every few minutes only; `NASDAQ:IPOX`, listed on
-2026-10-26; `NASDAQ:GONE`, delisted after 2025-06-30; `LSE:VOD` and `XETR:SAP`, whose feeds are 15 minutes late;
-`ECONOMICS:USM2`, which no account may see.
+one on 2026-11-16; `NYSE:NICK`, split two for one on 2026-11-16, whose tick is a tenth of its price; `NYSE:BOTH`, which
+splits three for two and pays 1.20 on 2026-11-16; `NASDAQ:HEIR` and `NYSE:TAKE`, tickers of another instrument until
+2026-11-16, the one newly listed on that day, the other with a history of its own; `NASDAQ:BUST`, of which trades of
+2026-11-13 are taken back on 2026-11-16; `NASDAQ:FIXD`, of which trades of 2026-11-13, of 2026-07-15 and of 2019-03-20
+are corrected on 2026-11-16; `NYSE:HOUR`, which opens an hour earlier from 2026-11-16 on, so that its wide bars begin
+elsewhere in all of its history; `NYSE:DIVI`, which pays 0.52 on the 13th of every second month of a quarter;
+`AMEX:THIN`, traded every few minutes only; `NASDAQ:IPOX`, listed on 2026-10-26; `NASDAQ:GONE`, delisted after
+2025-06-30; `LSE:VOD` and `XETR:SAP`, whose feeds are 15 minutes late; `ECONOMICS:USM2`, which no account may see.
 """
 
-from datetime import date
+from dataclasses import replace
+from datetime import date, datetime
 from types import MappingProxyType
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from tv_etl.market_server.market import venues
-from tv_etl.market_server.market.listing import Listing, Source
+from tv_etl.market_server.market.listing import Amendment, Listing, Source
 from tv_etl.market_server.market.sessions import Schedule
 
+_NEW_YORK = ZoneInfo("America/New_York")
+_CHANGE = datetime(2026, 11, 16, tzinfo=_NEW_YORK)
 _QUARTERLY = tuple((date(year, month, 13), 0.52) for year in range(2020, 2028) for month in (2, 5, 8, 11))
 
 
 def instruments() -> list[Listing]:
     """Every named instrument."""
-    return [*_american(), *_traded_round_the_clock(), *_indices_and_futures(), *_european(), *_asian(), *_for_tests()]
+    return [
+        *_american(),
+        *_traded_round_the_clock(),
+        *_indices_and_futures(),
+        *_european(),
+        *_asian(),
+        *_for_tests(),
+        *_changing(),
+    ]
 
 
 def _american() -> list[Listing]:
@@ -108,6 +124,8 @@ def _for_tests() -> list[Listing]:
         us_stock("NASDAQ:LATE", "Afterthought Corp.", 48.0, 5_000_000, splits=((date(2026, 11, 2), 2.0),),
                  splits_late=10),
         us_stock("NASDAQ:PENY", "Penny Wise Inc.", 10.4, 2_000_000, 0.02, splits=((date(2026, 11, 16), 0.1),)),
+        us_stock("NYSE:NICK", "Nickel and Dime Corp.", 0.5, 8_000_000, 0.03, minmov=5, yearly_growth=0.0,
+                 splits=((date(2026, 11, 16), 2.0),)),
         us_stock("NYSE:BOTH", "Split and Pay Inc.", 71.0, 4_000_000, splits=((date(2026, 11, 16), 1.5),),
                  dividends=((date(2026, 11, 16), 1.20),)),
         us_stock("NYSE:DIVI", "Steady Dividends Corp.", 104.0, 3_200_000, 0.010, dividends=_QUARTERLY),
@@ -124,6 +142,35 @@ def _for_tests() -> list[Listing]:
             yearly_growth=0.05, swing_octaves=6, denial="group",
         ),
     ]  # fmt: skip
+
+
+def _changing() -> list[Listing]:
+    """Those that are served otherwise from the morning of `_CHANGE` on, and not for a split or a dividend."""
+    heir = us_stock("NASDAQ:HEIR", "Heir Apparent Inc.", 240.0, 6_000_000, first_day=date(2026, 11, 16))
+    testator = us_stock("NASDAQ:HEIR", "Testator Mills Corp.", 13.0, 1_500_000, 0.02, drawn_as="NASDAQ:HEIR before")
+    take = us_stock("NYSE:TAKE", "Takeover Holdings Inc.", 85.0, 4_000_000, first_day=date(2012, 5, 18))
+    taken = us_stock("NYSE:TAKE", "Taken Over Corp.", 31.0, 2_000_000, 0.02, drawn_as="NYSE:TAKE before")
+    bust = us_stock("NASDAQ:BUST", "Clearly Erroneous Inc.", 57.0, 3_500_000)
+    fixd = us_stock("NASDAQ:FIXD", "Corrected Figures Inc.", 66.0, 4_500_000)
+    hour = us_stock("NYSE:HOUR", "Early Bird Corp.", 44.0, 2_800_000, extended=None, outside=())
+    longer = replace(hour, schedule=venues.us_equity("0830-1600", "0830-1300"), drawn_hours=hour.schedule)
+    corrected = (
+        Amendment(_new_york(2019, 3, 20, 11), _new_york(2019, 3, 20, 12), price=1.01, volume=2),
+        Amendment(_new_york(2026, 7, 15, 14, 7), _new_york(2026, 7, 15, 14, 20), price=0.97, volume=2),
+        Amendment(_new_york(2026, 11, 13, 14), _new_york(2026, 11, 13, 14, 5), price=1.02, volume=3),
+    )
+    busted = (Amendment(_new_york(2026, 11, 13, 10, 17), _new_york(2026, 11, 13, 11, 45), volume=0),)
+    return [
+        replace(heir, formerly=(_CHANGE, testator)),
+        replace(take, formerly=(_CHANGE, taken)),
+        replace(bust, formerly=(_CHANGE, bust), amendments=busted),
+        replace(fixd, formerly=(_CHANGE, fixd), amendments=corrected),
+        replace(longer, formerly=(_CHANGE, hour)),
+    ]
+
+
+def _new_york(year: int, month: int, day: int, hour: int, minute: int = 0) -> datetime:
+    return datetime(year, month, day, hour, minute, tzinfo=_NEW_YORK)
 
 
 def us_stock(

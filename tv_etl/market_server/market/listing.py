@@ -6,8 +6,8 @@ BITSTAMP:BTCUSD (2026-06-07) and SP:SPX (2023-06-11).
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date
-from typing import Any
+from datetime import date, datetime
+from typing import Any, NamedTuple
 
 from tv_etl.market_server.market.identifiers import cusip_of, figi_of
 from tv_etl.market_server.market.sessions import Schedule
@@ -28,6 +28,18 @@ class Source:
     provider: str = "ice"
 
 
+class Amendment(NamedTuple):
+    """What was traded from `start` up to `end`, two whole minutes, counts at other prices and with another volume.
+
+    With a `volume` of 0 it does not count at all.
+    """
+
+    start: datetime
+    end: datetime
+    price: float = 1.0
+    volume: int = 1
+
+
 @dataclass(frozen=True)
 class Listing:
     """One instrument: what the wire says of it, and what its synthetic prices look like.
@@ -41,6 +53,10 @@ class Listing:
     `splits` are (ex-date, new shares for an old one), `dividends` are (ex-date, amount a share): from the ex-date on
     all earlier bars are adjusted; by splits only `splits_late` trading days later, as a data vendor does that hears of
     them late. In an instrument that `is_thin`, minutes without a trade have no bar.
+
+    `formerly` is (moment, what the symbol stood for before it): from the moment on nothing is served of that any more.
+    `amendments` say what is served otherwise than it was traded. Prices are drawn for the hours `drawn_hours` if these
+    are not those of the schedule, which then opens earlier; and from the name `drawn_as` if that is not the symbol.
     """
 
     symbol: str
@@ -70,6 +86,10 @@ class Listing:
     splits: tuple[tuple[date, float], ...] = ()
     splits_late: int = 0
     dividends: tuple[tuple[date, float], ...] = ()
+    formerly: "tuple[datetime, Listing] | None" = None
+    amendments: tuple[Amendment, ...] = ()
+    drawn_hours: Schedule | None = None
+    drawn_as: str = ""
     language: str = "en"
     variable_tick_size: str = ""
     legs: tuple[str, ...] = ()

@@ -3,12 +3,14 @@
 Pure: knows no clock, no file, no wire. What it remembers of its instruments is bounded, however many are asked for.
 """
 
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
 
 import numpy as np
 
 from tv_etl.market_server.market.bar_source import Bars, BarSource, Floats, days_of, quote_interval
+from tv_etl.market_server.market.changing_bars import ChangingBars, version_at, versions_of
 from tv_etl.market_server.market.listing_rules import rule_symbols
 from tv_etl.market_server.market.listings import Listing, find_listing, listings, spread_legs
 from tv_etl.market_server.market.prices import PricePaths
@@ -35,11 +37,18 @@ class Market:
         return [*listings(), *rule_symbols()]
 
     def find(
-        self, symbol: str, session: str = "regular", *, adjustment: str = "splits", currency: str = ""
+        self,
+        symbol: str,
+        session: str = "regular",
+        *,
+        adjustment: str = "splits",
+        currency: str = "",
+        now: float = math.inf,
     ) -> BarSource | None:
         """The bars of a symbol in its regular or extended session, None if there are none.
 
-        With `adjustment` "dividends" they are adjusted for dividends too. With a `currency` prices are converted.
+        With `adjustment` "dividends" they are adjusted for dividends too. With a `currency` prices are converted. Their
+        listing is what the symbol stands for at `now`; the bars are at any moment those of what it stands for then.
         """
         listing, currency = find_listing(symbol), currency.removeprefix("XTVC")
         if listing is None:
@@ -47,19 +56,34 @@ class Market:
             return spread if spread is not None and currency in ("", spread.listing.currency) else None
         if currency not in ("", listing.currency) and not {currency, listing.currency} <= set(DOLLARS):
             return None
-        return self.source_of(listing, session, adjustment=adjustment, currency=currency)
+        return self.source_of(listing, session, adjustment=adjustment, currency=currency, now=now)
 
     def source_of(
-        self, listing: Listing, session: str = "regular", *, adjustment: str = "splits", currency: str = ""
+        self,
+        listing: Listing,
+        session: str = "regular",
+        *,
+        adjustment: str = "splits",
+        currency: str = "",
+        now: float = math.inf,
     ) -> BarSource:
         """The bars of a listing, even of one that the market does not list."""
         session = session if listing.extended is not None else "regular"
         adjustment = adjustment if listing.dividends else "splits"
         currency = currency or listing.currency
-        key = (listing.symbol, session, adjustment, currency)
-        return self._sources.get(key) or self._remember(
-            key, SyntheticBars(listing, self.seed, session, adjustment=adjustment, currency=currency)
-        )
+        since, versions = zip(*versions_of(listing), strict=True)
+        shown = version_at(since, now)
+        key = (listing.symbol, session, adjustment, currency, str(shown))
+        if key in self._sources:
+            return self._sources[key]
+        sources = [
+            SyntheticBars(
+                version, self.seed, session if version.extended else "regular", adjustment=adjustment, currency=currency
+            )
+            for version in versions
+        ]
+        is_changing = len(sources) > 1 or listing.amendments
+        return self._remember(key, ChangingBars(since, sources, shown) if is_changing else sources[0])
 
     def listing(self, symbol: str) -> Listing | None:
         """The listing of a symbol, None if it has none."""
@@ -138,4 +162,5 @@ class Market:
 
 
 def _is_plain(listing: Listing) -> bool:
-    return not (listing.is_thin or listing.last_day or listing.splits or listing.dividends)
+    is_as_traded = not (listing.splits or listing.dividends or listing.formerly or listing.amendments)
+    return is_as_traded and not (listing.is_thin or listing.last_day)

@@ -99,7 +99,9 @@ class PricePaths:
     def __init__(self, listings: Sequence[Listing], seed: int, calendar: Calendar) -> None:
         self.calendar = calendar
         self._listings = listings
-        self._base = np.array([_text_hash(f"{seed}\n{listing.symbol}") for listing in listings], np.uint64)[:, None]
+        self._base = np.array(
+            [_text_hash(f"{seed}\n{listing.drawn_as or listing.symbol}") for listing in listings], np.uint64
+        )[:, None]
         self._tick = _column([listing.minmov / listing.pricescale for listing in listings])
         self._price = _column([listing.price for listing in listings])
         self._volatility = _column([listing.volatility for listing in listings])

@@ -3,6 +3,7 @@
 An interval without a file is made of the finest one that has a file, if that divides it.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -39,13 +40,19 @@ class ReplayMarket:
         return list(dict.fromkeys([*self._market.listed_symbols(), *self.symbols]))
 
     def find(
-        self, symbol: str, session: str = "regular", *, adjustment: str = "splits", currency: str = ""
+        self,
+        symbol: str,
+        session: str = "regular",
+        *,
+        adjustment: str = "splits",
+        currency: str = "",
+        now: float = math.inf,
     ) -> BarSource | None:
         """The bars of a symbol, None if the symbol is unknown. Replayed bars have one session and one adjustment."""
         source = self._sources.get(symbol)
         if source is not None:
             return source if currency.removeprefix("XTVC") in ("", source.listing.currency) else None
-        return self._market.find(symbol, session, adjustment=adjustment, currency=currency)
+        return self._market.find(symbol, session, adjustment=adjustment, currency=currency, now=now)
 
     def listing(self, symbol: str) -> Listing | None:
         """The listing of a symbol, None if it has none."""
@@ -77,7 +84,9 @@ class ReplayedBars:
             known = plain_listing(symbol, _pricescale(prices), has_volume=self.has_volume)
         first = int(min(each[0, 0] for each in rows.values())) // DAY_S
         # What the file has is what there is: no other session, no other adjustment, and no minute left out twice.
-        self.listing = replace(known, extended=None, outside=(), splits=(), dividends=(), is_thin=False)
+        self.listing = replace(
+            known, extended=None, outside=(), splits=(), dividends=(), formerly=None, amendments=(), is_thin=False
+        )  # fmt: skip
         self.calendar = calendar_of(known.schedule, min(first, known.first_day_number))
 
     @property

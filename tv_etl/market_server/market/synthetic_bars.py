@@ -37,8 +37,8 @@ class SyntheticBars:
         self.has_volume = listing.daily_volume is not None
         bounds = (listing.first_day_number, listing.last_day_number)
         self.calendar = calendar_of(listing.schedule_of(session), *bounds)
-        self._regular = calendar_of(listing.schedule, *bounds)
-        self._is_extended = session == "extended"
+        self._regular = calendar_of(listing.drawn_hours or listing.schedule, *bounds)
+        self._is_extended = session == "extended" or listing.drawn_hours is not None
         self._path = PricePaths([listing], seed, self._regular)
         self._is_thin = listing.is_thin
         self._actions = Adjustments(listing, self._regular, adjustment, self._path)
@@ -154,13 +154,14 @@ class SyntheticBars:
         days = self._path.days(index).reshape(-1)
         if not self._is_extended:
             return days
-        before, after = (self._path.outside_hours(index, block).reshape(-1) for block in ("pre", "post"))
+        blocks = [block for block, _ in self._blocks(int(index[0]))]
+        parts = [days if each == "regular" else self._path.outside_hours(index, each).reshape(-1) for each in blocks]
         return Ticks(
-            before.open,
-            np.maximum(np.maximum(before.high, days.high), after.high),
-            np.minimum(np.minimum(before.low, days.low), after.low),
-            after.close,
-            before.volume + days.volume + after.volume,
+            parts[0].open,
+            np.max([part.high for part in parts], axis=0),
+            np.min([part.low for part in parts], axis=0),
+            parts[-1].close,
+            np.sum([part.volume for part in parts], axis=0),
         )
 
     # --- parts of days ----------------------------------------------------------------------------------------
@@ -290,7 +291,8 @@ class SyntheticBars:
             return [("regular", regular)]
         (start, end), *_ = spans_of(self.calendar.hours[self.calendar.kinds[day]])
         opens, closes = regular[0][0], regular[-1][1]
-        return [("pre", [(start, opens)]), ("regular", regular), ("post", [(closes, end)])]
+        after = [("post", [(closes, end)])] if closes < end else []
+        return [("pre", [(start, opens)]), ("regular", regular), *after]
 
     def _level(self, interval: Interval, kind: int) -> int:
         """The widest parts that the bars of an interval can be made of."""

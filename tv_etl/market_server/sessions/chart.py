@@ -102,7 +102,7 @@ class ChartSession:
             series.zone = self._zone_of(series.source)
             if series.source is not None and len(series.rows):
                 scale = {"index": series.first_index, "zoffset": -series.first_index, "changes": []}
-                scale |= {"marks": joined(series.marks())}
+                scale |= {"marks": joined(series.marks(self._now(series)))}
                 self._put([self._text("tickmark_update", [scale])])
 
     def _on_resolve_symbol(self, symbol_id: str, spec: str) -> None:
@@ -175,7 +175,8 @@ class ChartSession:
         source = series.source if series else resolved.source if resolved else None
         if source is None or not source.supports(interval):
             raise InvalidParameters
-        self._put([self._text("first_bar_time", [symbol_id, first_bar_time(source, interval)])], WORK_S)
+        first = first_bar_time(source, interval, self._world.clock.now())
+        self._put([self._text("first_bar_time", [symbol_id, first])], WORK_S)
 
     def _on_request_studies_metadata(self, *request: str) -> None:
         self._put([self._text("studies_metadata", [*request[:1], {"metainfo": metadata()}])], WORK_S)
@@ -335,7 +336,8 @@ class ChartSession:
 
     def _older_update(self, series: ServedSeries, older: BarsText) -> str:
         has_studies = any(study.series_id == series.id for study in self._studies.values())
-        return self._update(older_update(series, older, self._world.node_name, has_studies=has_studies))
+        now, node = self._now(series), self._world.node_name
+        return self._update(older_update(series, older, node, now, has_studies=has_studies))
 
     def _update(self, params: list[Any]) -> str:
         return self._text("timescale_update", params, is_timed=True)

@@ -113,7 +113,7 @@ def history_values(source: BarSource, now: float) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name, interval in _FIRST_BARS.items():
         if source.supports(interval):
-            values[name] = first_bar_time(source, interval)
+            values[name] = first_bar_time(source, interval, now - source.listing.delay_s)
     if not source.supports(_DAY):
         return values
     rows = source.bars(_DAY, now - source.listing.delay_s, start=0).rows

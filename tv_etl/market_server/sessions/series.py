@@ -17,12 +17,12 @@ from tv_etl.tradingview.intervals import Interval
 _ALL_HISTORY = 1_000_000  # more than any instrument has days
 
 
-def first_bar_time(source: BarSource, interval: Interval) -> int | None:
+def first_bar_time(source: BarSource, interval: Interval, now: float) -> int | None:
     """The open of the oldest bar there is, UTC seconds; None if there is none."""
     began = int(source.calendar.opens[0])
     # A replay may have days that begin years before its minutes, and many years of minutes take long to look through.
     for days in (7, 400, 40_000):
-        rows = source.bars(interval, began + days * DAY_S, start=0).rows
+        rows = source.bars(interval, now, start=0, before=began + days * DAY_S).rows
         if len(rows):
             return int(rows[0, 0])
     return None
@@ -66,11 +66,11 @@ class ServedSeries:
         """The opens of the bars held."""
         return self.rows[:, 0].astype(np.int64)
 
-    def marks(self) -> bytes:
+    def marks(self, now: float) -> bytes:
         """The tick marks of the whole scale, those to come included."""
         assert self.source is not None
         scale = np.concatenate([self.times, np.array(self.future, np.int64)])
-        before = self.source.bars(self.interval, scale[0], count=1, before=int(scale[0])).times
+        before = self.source.bars(self.interval, now, count=1, before=int(scale[0])).times
         previous = int(before[0]) if len(before) else None
         return encode_marks(self.source, self.interval, self.zone, scale, self.first_index, previous)
 
@@ -109,7 +109,7 @@ class ServedSeries:
         )  # fmt: skip
         is_short = len(older.rows) < count if start is None else start < floor or older.is_start
         if is_short:
-            self._note_reach(older, oldest)
+            self._note_reach(older, oldest, now)
         if not len(older.rows):
             return None
         self.rows = np.concatenate([older.rows, self.rows])
@@ -159,7 +159,7 @@ class ServedSeries:
             if wanted.is_forward or len(framed.rows) >= len(part.rows):
                 part, is_short = framed, start < floor or framed.is_start
         if is_short:
-            self._note_reach(part, before)
+            self._note_reach(part, before, now)
         return part
 
     def _start(self, wanted: Range, newest: int) -> int | None:
@@ -179,10 +179,10 @@ class ServedSeries:
     def _most(self, plan: Plan) -> int:
         return plan.intraday_bars if self.interval.is_intraday else _ALL_HISTORY
 
-    def _note_reach(self, part: BarsText, before: int) -> None:
+    def _note_reach(self, part: BarsText, before: int, now: float) -> None:
         first = int(part.rows[0, 0]) if len(part.rows) else before
-        self.reached = "end" if part.is_start or self._is_first(first) else "limit"
+        self.reached = "end" if part.is_start or self._is_first(first, now) else "limit"
 
-    def _is_first(self, bar_open: int) -> bool:
+    def _is_first(self, bar_open: int, now: float) -> bool:
         assert self.source is not None
-        return not len(self.source.bars(self.interval, bar_open, count=1, before=bar_open))
+        return not len(self.source.bars(self.interval, now, count=1, before=bar_open))

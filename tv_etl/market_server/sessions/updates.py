@@ -27,13 +27,13 @@ def first_update(series: ServedSeries, parts: list[BarsText], node: str) -> list
     return [_entry(series, joined(*(part.points for part in parts)), node), scale]
 
 
-def older_update(series: ServedSeries, older: BarsText, node: str, *, has_studies: bool) -> list[Any]:
+def older_update(series: ServedSeries, older: BarsText, node: str, now: float, *, has_studies: bool) -> list[Any]:
     """The bars that were just put before those the client has."""
     scale = {
         "index": series.first_index,
         "zoffset": -series.first_index,
         "changes": joined(older.changes),
-        "marks": joined(series.marks()),
+        "marks": joined(series.marks(now)),
         "index_diff": _index_diff(series.first_index, len(older.rows)) if has_studies else [],
     }
     return [_entry(series, joined(older.points), node), scale]

@@ -1,5 +1,6 @@
 """What all connections of a server share: the market, its clock, the account's plan, the texts of closed bars."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -22,9 +23,18 @@ class AnyMarket(Protocol):
         """Every symbol that a screener finds; no faults."""
 
     def find(
-        self, symbol: str, session: str = "regular", *, adjustment: str = "splits", currency: str = ""
+        self,
+        symbol: str,
+        session: str = "regular",
+        *,
+        adjustment: str = "splits",
+        currency: str = "",
+        now: float = math.inf,
     ) -> BarSource | None:
-        """The bars of a symbol, None if the symbol is unknown or cannot be had in the currency."""
+        """The bars of a symbol, None if the symbol is unknown or cannot be had in the currency.
+
+        Their listing is what the symbol stands for at `now`.
+        """
 
     def listing(self, symbol: str) -> Listing | None:
         """The listing of a symbol, None if it has none."""
@@ -61,7 +71,8 @@ class World:
         """The bars of a symbol; a fault's are those of a plain instrument."""
         if symbol in FAULTS:
             return self.market.source_of(plain_listing(symbol))
-        return self.market.find(symbol, session, adjustment=adjustment, currency=currency)
+        now = self.clock.now()
+        return self.market.find(symbol, session, adjustment=adjustment, currency=currency, now=now)
 
     def time_ms(self) -> int:
         """The market's time in milliseconds."""

@@ -17,11 +17,12 @@ SYMBOLS = ["NASDAQ:AAPL", "BINANCE:BTCUSDT", "FX:EURUSD", "FOREX:EURUSD", "TVC:N
 KINDS = [
     *SYMBOLS, "TSE:7203", "HKEX:700", "SSE:600519", "SET:PTT", "NSE:M&M", "XETR:SAP", "LSE:VOD", "NYSE:BRK.B",
     "DERIBIT:BTC-PERPETUAL", "AMEX:THIN", "NASDAQ:SPLT", "NYSE:DIVI", "NASDAQ:IPOX", "NASDAQ:GONE", "NYSE:JAAA",
-    "KUCOIN:XAAAUSDT", "ECONOMICS:USM2",
+    "KUCOIN:XAAAUSDT", "ECONOMICS:USM2", "NYSE:NICK", "NASDAQ:HEIR", "NYSE:TAKE", "NASDAQ:BUST",
+    "NASDAQ:FIXD", "NYSE:HOUR",
 ]  # fmt: skip
 # Those that have a bar wherever their announced hours want one.
 FULL = [symbol for symbol, each in sorted(listings().items()) if not (each.is_thin or each.last_day)]
-FULL.remove("NASDAQ:IPOX")
+FULL = [symbol for symbol in FULL if symbol not in ("NASDAQ:IPOX", "NASDAQ:HEIR")]  # new
 MOMENTS = st.integers(1_500_000_000, 1_795_200_000)
 
 
