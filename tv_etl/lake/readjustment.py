@@ -136,8 +136,6 @@ def find_readjustment(
             np.round((stretch.low + stretch.high) / 2, max(_decimals(old.values[:4]), _decimals(new.values[:4])))
         )
         return _extent(old, new, _Scale(1.0, 1.0, shift), stretch, fetched)
-    if stretch.is_vague:
-        return Unproven("the prices that both have are too few or too coarse to tell a ratio")
     stretch = _narrowed(stretch, old, _allowed_ratios(old, new, is_old_exact=True))
     inside = old.take(stretch.fits), new.take(stretch.fits)
     scale = _scale(*inside, stretch, highest_older, has_dividends)
@@ -408,6 +406,8 @@ def _scale(
     ):
         split = _plainest(low, high)
     is_told_twice = split is not None and low <= split <= high and volumes is not None and not _holds_one(volumes)
+    if stretch.is_vague and not is_told_twice:
+        return Unproven("the prices that both have are too few or too coarse to tell a ratio")
     if prices < 2 and not is_told_twice:
         return Unproven("all bars that both have are of one price, which any ratio fits")
     volume_ratio = 1.0 if split is None else float(1 / split)

@@ -191,7 +191,7 @@ def test_bars_of_another_anchor_replace_those_they_overlap(tmp_path: Path, marke
 # --- coarse ticks --------------------------------------------------------------------------------------------------
 
 
-def test_prices_too_coarse_to_tell_a_ratio_leave_a_seam(
+def test_volumes_tell_a_split_of_prices_too_coarse_to_tell_it(
     tmp_path: Path, market: RunningMarket, market_later: RunningMarket
 ) -> None:
     lake = Collector(tmp_path, "NYSE:NICK", "1h", market)
@@ -199,11 +199,14 @@ def test_prices_too_coarse_to_tell_a_ratio_leave_a_seam(
     old = lake.stored()
     lake.market = market_later
     done = lake.collect(NEWS)
-    seam, served = done.commit.record.open_seam, lake.served()
+    [found] = [each.readjustment for each in done.commit.record.readjustments]
+    assert (done.commit.record.open_seam, found.ratio, found.volume_ratio) == (None, 0.5, 2.0)
+    served = lake.served()
     begins = served["timestamp"][0].as_py()
-    assert seam is not None and seam.at == begins.timestamp()
-    assert "too coarse" in seam.reason
-    assert until(lake.stored(), begins).equals(until(old, begins)), "nothing is scaled on doubt"
+    older, was = until(lake.stored(), begins), until(old, begins)
+    assert older["volume"].to_pylist() == [2 * volume for volume in was["volume"].to_pylist()]
+    off = pc.subtract(older["close"], pc.multiply(was["close"], 0.5))
+    assert pc.max(pc.abs(off)).as_py() <= 0.05, "to a tick"
     assert since(lake.stored(), begins).equals(served)
 
 
