@@ -317,6 +317,8 @@ def _in_order(text: str, versions: Iterable[tuple[str, str]]) -> list[tuple[int,
         if found and begins <= found[-1][0]:
             raise TradingHoursError(text, f"the version from {date_text} on does not begin after the one before it")
         found.append((begins, version))
+    if len(found) > 1 and not all(version for _, version in found):
+        raise TradingHoursError(text, "one of its versions is empty: expected e.g. 0915-1530#20260803/0915-1515")
     return found
 
 
@@ -406,6 +408,8 @@ def _unreadable(text: str, rest: str) -> TradingHoursError:
     unknown = next((letter for letter in rest if letter.isalpha() and letter not in _LETTERS), None)
     if unknown is not None:
         return TradingHoursError(text, f"it is not known what the letter {unknown!r} in it means")
+    if "#" in rest or "/" in rest:
+        return TradingHoursError(text, "a version begins with #YYYYMMDD/, as in 0915-1530#20260803/0915-1515")
     return TradingHoursError(text, "expected HHMM-HHMM, at most 2400")
 
 
