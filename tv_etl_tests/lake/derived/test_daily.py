@@ -54,6 +54,9 @@ def series(market: RunningMarket, symbol: str, interval: str, start: datetime) -
         ("FX:EURUSD", "5m", 36),  # a trading day opens on the evening before
         ("COMEX:GC1!", "5m", 36),  # a break every day
         ("TSE:7203", "1m", 20),  # a break at noon
+        ("HKEX:700", "5m", 36),  # auctions
+        ("NSE:RELIANCE", "1h", 130),  # shorter days from a date on
+        ("ICEEUR:BRN1!", "15m", 50),  # other hours on Mondays, and from two dates on
         ("BINANCE:BTCUSDT", "1h", 36),  # never closed
     ],
 )
