@@ -336,7 +336,9 @@ def _loss_deadline(series: _Judged) -> dg.AssetCheckEvaluation:
         spans = {"never asked for in time": dg.MetadataValue.table(_records(lost.spans))}
         gone = _spans_text(lost.spans)
         if lost.is_certain:
-            description = f"lost: the server no longer has bars of {gone}; take them from another source"
+            description = (
+                f"lost: the server no longer has bars of {gone}; take them from another source{series.hours_note}"
+            )
             return series.verdict(name, description, dg.AssetCheckSeverity.ERROR, {**spans})
         description = f"bars of {gone} are leaving the server's window: fetch them now{series.hours_note}"
         return series.verdict(name, description, dg.AssetCheckSeverity.ERROR, {**spans, **series.run_config()})
