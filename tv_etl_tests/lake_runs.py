@@ -1,19 +1,42 @@
 """Runs of the bars asset as Dagster makes them, and markets that replay bars of the test's own."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
+from tv_etl.market_server.clock import MarketClock
+from tv_etl.market_server.market.listings import listings
 from tv_etl.market_server.market.market import Market
 from tv_etl.market_server.market.replay import ReplayMarket
+from tv_etl.market_server.options import ServerOptions
+from tv_etl.market_server.server import MarketServer, serve_in_thread
 from tv_etl.orchestration.build import build_definitions
 from tv_etl.orchestration.partitions import range_tags, series_partitions
 from tv_etl.watchlist.model import Group, Watchlist
 from tv_etl_tests.conftest import NOW
+from tv_etl_tests.market_server.talk import MarketWith
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 FIRST = int(NOW.timestamp()) // 60 * 60 - 9_000 * 60
+
+# A session with a letter that nobody has seen, and the symbol that has it.
+UNSEEN_SESSION = "0930-1200Q1300-1600"
+UNSEEN_PROBLEM = f"trading hours {UNSEEN_SESSION!r}: it is not known what the letter 'Q' in it means"
+UNSEEN = "HKEX:9"
+
+
+@contextmanager
+def market_of_unseen_hours() -> Iterator[MarketServer]:
+    """A market at NOW that also has a symbol whose trading hours nobody can read."""
+    described = {"session": UNSEEN_SESSION, "subsessions": [{"id": "regular", "session": UNSEEN_SESSION}]}
+    listing = replace(listings()["HKEX:700"], symbol=UNSEEN, delay_s=0, extras=described)
+    clock = MarketClock(NOW.timestamp(), speed=0)
+    with serve_in_thread(MarketWith(listing), ServerOptions(clock=clock, update_ms=50)) as server:
+        yield server
 
 
 def run(

@@ -121,6 +121,7 @@ class SeriesFetch:
     ) -> None:
         self._series = list(dict.fromkeys(Series(symbol, interval) for symbol in symbols for interval in intervals))
         self._options = options
+        self._told_hours = set[tuple[str, str]]()
         self._server = {"ws_url": ws_url, "account": account, "limits": LIMITS}
 
     def __len__(self) -> int:
@@ -152,12 +153,27 @@ class SeriesFetch:
                 yield Outcome(planned.series, error=_reason(planned.error))
         for outcome in carry_out(lake, asks, self._fetch):
             if isinstance(outcome, Stored):
-                yield _with_notes(self._written(outcome.series, outcome.answer, put), outcome.commit)
+                yield self._with_notes(self._written(outcome.series, outcome.answer, put), outcome.commit)
             elif isinstance(outcome, Failed) and outcome.answer is None:
                 yield Outcome(outcome.series, error=_reason(outcome.error))
             elif isinstance(outcome, Failed):
                 written = self._written(outcome.series, outcome.answer, put)
                 yield replace(written, error=written.error or f"not stored: {_reason(outcome.error)}")
+
+    def _with_notes(self, outcome: Outcome, commit: "Commit") -> Outcome:
+        """The outcome with what a lake's owner has to know of a commit."""
+        notes = [outcome.note] if outcome.note else []
+        if commit.adopted:
+            notes.append(f"older bars in the lake name no market: taken to be of this one, {commit.adopted!r}")
+        if commit.record.open_seam is not None:
+            seam = commit.record.open_seam
+            notes.append(f"not proven to join the older bars at {seam}: see tv-etl seam")
+        # Of a symbol at many intervals the same.
+        told = (outcome.series.symbol, commit.record.hours_problem)
+        if commit.record.hours_problem and told not in self._told_hours:
+            self._told_hours.add(told)
+            notes.append(f"gaps are not known, since trading hours cannot be read: {printable(told[1], 1_000)}")
+        return replace(outcome, note="; ".join(notes))
 
     def _fetch(self, requests: "Iterable[HistoryRequest]") -> "Iterator[HistoryResult]":
         return fetch_history(requests, **self._server)
@@ -191,17 +207,6 @@ class SeriesFetch:
             if first > options.start:  # a request that feeds a lake reaches further back
                 return f"the server's bars for this account begin at {first:%Y-%m-%d %H:%M} UTC"
         return "" if bars else "the server has no bars in the requested range"
-
-
-def _with_notes(outcome: Outcome, commit: "Commit") -> Outcome:
-    """The outcome with what a lake's owner has to know of a commit."""
-    notes = [outcome.note] if outcome.note else []
-    if commit.adopted:
-        notes.append(f"older bars in the lake name no market: taken to be of this one, {commit.adopted!r}")
-    if commit.record.open_seam is not None:
-        seam = commit.record.open_seam
-        notes.append(f"not proven to join the older bars at {seam}: see tv-etl seam")
-    return replace(outcome, note="; ".join(notes))
 
 
 def _require_table(series: Series, result: pa.Table | Exception) -> pa.Table:

@@ -1,12 +1,23 @@
 """The status of a lake, and all that is known of one series, as tables on a terminal."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta, timezone
 
 from rich.table import Table
 from rich.text import Text
 
-from tv_etl.lake.chronicle import ASKED, GAP, QUARANTINED, READJUSTED, REVISED, SEAM, UNASKED, WITHDRAWN, Chronicle
+from tv_etl.lake.chronicle import (
+    ASKED,
+    GAP,
+    QUARANTINED,
+    READJUSTED,
+    REVISED,
+    SEAM,
+    UNASKED,
+    UNJUDGED,
+    WITHDRAWN,
+    Chronicle,
+)
 from tv_etl.lake.record import SeriesRecord
 from tv_etl.lake.status import SeriesStatus
 from tv_etl.tradingview.printable import printable
@@ -14,6 +25,7 @@ from tv_etl.tradingview.printable import printable
 _RED_BELOW = timedelta(days=1)
 _YELLOW_BELOW = timedelta(days=2)
 _FULL_WIDTH = 100
+_NAMED_SYMBOLS = 5
 _STYLES = {
     ASKED: "",
     UNASKED: "yellow",
@@ -23,12 +35,16 @@ _STYLES = {
     QUARANTINED: "red",
     SEAM: "bold red",
     WITHDRAWN: "yellow",
+    UNJUDGED: "red",
 }
 
 
 def status_table(statuses: Iterable[SeriesStatus], now: datetime, width: int = _FULL_WIDTH) -> Table:
-    """One row per series; times are UTC. Below a width of 100 characters first bars and revisions are left out."""
-    is_wide = width >= _FULL_WIDTH
+    """One row per series; times are UTC. Below a width of 100 characters first bars and revisions are left out.
+
+    Trading hours that cannot be read are told below it, each text once.
+    """
+    statuses, is_wide = list(statuses), width >= _FULL_WIDTH
     table = Table(title="Series in the lake", box=None, padding=(0, 1, 0, 0))
     table.add_column("symbol", no_wrap=True)
     table.add_column("interval", no_wrap=True)
@@ -52,7 +68,22 @@ def status_table(statuses: Iterable[SeriesStatus], now: datetime, width: int = _
             *([f"{record.revisions:,}"] if is_wide else []),
             _deadline_text(status.loss_deadline, now),
         )
+    problems = list(_hours_problems(statuses))
+    if problems:
+        table.caption, table.caption_justify = Text("\n".join(problems), style="red", overflow="fold"), "left"
     return table
+
+
+def _hours_problems(statuses: Iterable[SeriesStatus]) -> Iterator[str]:
+    by_text: dict[str, list[SeriesStatus]] = {}
+    for status in statuses:
+        if status.record.hours_problem:
+            by_text.setdefault(status.record.hours_problem, []).append(status)
+    for problem, concerned in by_text.items():
+        symbols = [printable(symbol) for symbol in dict.fromkeys(each.series.symbol for each in concerned)]
+        more = f" and {len(symbols) - _NAMED_SYMBOLS:,} more" if len(symbols) > _NAMED_SYMBOLS else ""
+        names = ", ".join(symbols[:_NAMED_SYMBOLS])
+        yield f"{names}{more}: no calendar, so gaps are not known: {printable(problem, 1_000)}"
 
 
 def chronicle_table(known: Chronicle, limit: int) -> Table:
@@ -83,6 +114,8 @@ def chronicle_table(known: Chronicle, limit: int) -> Table:
 def _complete_text(record: SeriesRecord) -> str | Text:
     if record.open_seam is not None:
         return Text("seam", style="bold red")
+    if record.hours_problem:
+        return Text("no hours", style="red")
     return "unknown" if record.ratio is None else f"{record.ratio:.2%}"
 
 

@@ -122,7 +122,8 @@ def reaching_start(record: SeriesRecord, newest: datetime) -> datetime:
     """From when on to ask so as to overlap the stored bars up to `newest`: some bars, and the day before.
 
     A split or a dividend re-adjusts what was traded before its day; without a bar of the day before, an increment
-    later on that day would not see it. Where days follow each other without a break nothing is ever split.
+    later on that day would not see it. Where days follow each other without a break nothing is ever split. Where the
+    trading hours are not known, or cannot be read, nothing tells the day before: some bars must do.
     """
     interval, hours = record.series.interval, record.hours
     start = newest - OVERLAP_BARS * timedelta(seconds=interval.seconds)

@@ -36,6 +36,7 @@ class _Sides(NamedTuple):
 def prove_by_days(store: BarStore, series: Series) -> SeriesRecord | None:
     """Resolve the newest open seam of a series by the daily bars of its symbol; None where they do not prove it.
 
+    They cannot where the trading hours are not known or cannot be read: nothing tells which bars are of one day.
     Raises as `BarStore.read` and `resolve_seam` do.
     """
     sides = store.look(series, _sides)

@@ -10,6 +10,7 @@ import pyarrow as pa
 from tv_etl.lake.bars import PRICES
 from tv_etl.lake.coverage import Coverage
 from tv_etl.lake.errors import BarStoreError
+from tv_etl.lake.record import HOURS_NOT_TOLD
 from tv_etl.lake.snapshot import StoredSeries
 from tv_etl.lake.store import BarStore
 from tv_etl.tradingview.moments import utc
@@ -17,7 +18,7 @@ from tv_etl.tradingview.series import Series
 
 ASKED, UNASKED, GAP = "asked", "never asked", "gap"
 REVISED, READJUSTED, QUARANTINED, SEAM, WITHDRAWN = "revised", "re-adjusted", "quarantined", "seam", "withdrawn"
-IMPORTED = "imported"
+IMPORTED, UNJUDGED = "imported", "not judged"
 
 _FIELDS = (*PRICES, "volume")
 
@@ -67,7 +68,7 @@ def chronicle(store: BarStore, series: Series, now: datetime) -> Chronicle:
 def _entries(stored: StoredSeries, now: datetime) -> list[Entry]:
     coverage = Coverage(stored.record(), now.timestamp())
     of_record = [*_spans(coverage), *_gaps(coverage, stored), *_readjusted(coverage), *_seams(coverage)]
-    of_record += _imported(coverage)
+    of_record += [*_imported(coverage), *_unjudged(coverage)]
     found = [*of_record, *_revised(stored), *_withdrawn(stored), *_kept_out(stored)]
     return sorted(found, key=lambda each: (each.start, each.end, each.kind))
 
@@ -85,6 +86,15 @@ def _gaps(coverage: Coverage, stored: StoredSeries) -> Iterator[Entry]:
         days = f"{gap.sessions:,} whole trading days; " if gap.sessions else ""
         why = "the server had none" if gap.confirmed else "not wholly asked for"
         yield Entry(GAP, gap.first, utc(gap.last.timestamp() + width_s), gap.bars, f"{days}{why}")
+
+
+def _unjudged(coverage: Coverage) -> Iterator[Entry]:
+    record = coverage.record
+    if record.hours is not None or record.first is None or record.last is None:
+        return
+    end = utc(record.last.timestamp() + record.series.interval.seconds)
+    problem = record.hours_problem or HOURS_NOT_TOLD
+    yield Entry(UNJUDGED, record.first, end, record.rows, f"no calendar says which bars are missing: {problem}")
 
 
 def _readjusted(coverage: Coverage) -> Iterator[Entry]:

@@ -71,7 +71,8 @@ class Lost:
 class Coverage:
     """A series as its record has it, seen at `now` (UTC seconds).
 
-    Where the trading hours are not known, bars are expected as if the market never closed; but no gap is claimed.
+    Where the trading hours are not known or cannot be read, bars are expected as if the market never closed; but no
+    gap is claimed.
     """
 
     record: SeriesRecord

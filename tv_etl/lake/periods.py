@@ -27,6 +27,10 @@ def described_periods(
         return {}
     hours = record.hours
     has_new_hours = hours != known.hours or record.counted_from != known.counted_from
+    # Hours that could not be read when a file was judged may be read by now.
+    has_new_hours |= Period.can_be_judged(place.interval, hours) and any(
+        each.expected is None for each in known.periods.values()
+    )
     first, _ = _extent(names[0], stored, known, read)
     first = first if record.counted_from is None else record.counted_from
     _, last = _extent(names[-1], stored, known, read)

@@ -28,6 +28,9 @@ from tv_etl.tradingview.trading_hours import TradingHours, TradingHoursError, ga
 # 2: seams. Whoever does not know of them would scale across one.
 RECORD_VERSION = 2
 
+# In place of a problem with the trading hours, where there are none to have one.
+HOURS_NOT_TOLD = "the server told no trading hours"
+
 _LOGGED = "logged_from"
 
 
@@ -65,17 +68,25 @@ class Period(NamedTuple):
     gaps: int = 0
     sessions: int = 0
 
+    @staticmethod
+    def can_be_judged(interval: Interval, hours: TradingHours | None) -> bool:
+        """True if the hours say which bars of the interval there must be."""
+        if hours is None:
+            return False
+        try:
+            hours.expected_between(interval, 0, 0)
+        except IntervalError:
+            return False
+        return True
+
     @classmethod
     def of(cls, bars: Bars, size: int, interval: Interval, hours: TradingHours | None, span: Span) -> "Period":
         """Judge the bars of a file of `size` bytes by what is expected in the span."""
         start, end = span
         plain = cls(len(bars), int(bars.times[0]), int(bars.times[-1]), size, start, end)
-        if hours is None:
+        if hours is None or not cls.can_be_judged(interval, hours):
             return plain
-        try:
-            expected = hours.expected_between(interval, start, end)
-        except IntervalError:
-            return plain
+        expected = hours.expected_between(interval, start, end)
         runs = gap_runs(expected, bars.times)
         return plain._replace(
             expected=len(expected),
@@ -167,25 +178,50 @@ class SeriesRecord:
         except ValueError:
             return 0.0
 
-    @cached_property
+    @property
     def hours(self) -> TradingHours | None:
-        """The hours that the bars follow; None if the server never told them, or not readably."""
-        # A day is the regular session's whatever hours the series was asked for.
-        is_extended = self.series.interval.is_intraday and self.facts.get("session", "regular") != "regular"
-        return self._hours_of(self.facts["session"]) if is_extended else self.regular_hours
+        """The hours that the bars follow; None if the server never told them, or if they cannot be read."""
+        return self._hours_read[0]
 
-    @cached_property
+    @property
+    def hours_problem(self) -> str:
+        """Why the hours that the server told cannot be read, with their text; empty if they can, or if there are none.
+
+        Without hours there is no calendar: no gap is claimed, and bars are expected as if the market never closed.
+        """
+        return self._hours_read[1]
+
+    @property
     def regular_hours(self) -> TradingHours | None:
         """The regular session's hours, by which days are counted; None as for `hours`."""
-        return self._hours_of("regular")
+        return self._regular_hours_read[0]
 
-    def _hours_of(self, session: str) -> TradingHours | None:
-        if not self.facts.get("trading_hours"):
-            return None
+    @property
+    def regular_hours_problem(self) -> str:
+        """As `hours_problem`, of `regular_hours`."""
+        return self._regular_hours_read[1]
+
+    @cached_property
+    def _hours_read(self) -> tuple[TradingHours | None, str]:
+        # A day is the regular session's whatever hours the series was asked for.
+        is_extended = self.series.interval.is_intraday and self.facts.get("session", "regular") != "regular"
+        return self._read_hours(self.facts["session"]) if is_extended else self._regular_hours_read
+
+    @cached_property
+    def _regular_hours_read(self) -> tuple[TradingHours | None, str]:
+        return self._read_hours("regular")
+
+    def _read_hours(self, session: str) -> tuple[TradingHours | None, str]:
+        """The hours of a session, or why they cannot be read."""
+        told = self.facts.get("trading_hours")
+        if not told:
+            return None, ""
         try:
-            return TradingHours.of_symbol(json.loads(self.facts["trading_hours"]), session)
-        except (TradingHoursError, ValueError, AttributeError, RecursionError):
-            return None
+            return TradingHours.of_symbol(json.loads(told), session), ""
+        except TradingHoursError as error:
+            return None, str(error)
+        except (ValueError, AttributeError, RecursionError):
+            return None, f"trading hours {told!r}: not a description of a symbol"
 
     def encode(self) -> bytes:
         """The file's content."""

@@ -41,6 +41,7 @@ class SeriesStatus:
             "readjustments": len(record.readjustments),
             "quarantined": record.quarantined,
             "withdrawn": record.withdrawn,
+            "unreadable_hours": record.hours_problem or None,
             "seam": None if record.open_seam is None else str(record.open_seam),
             "loss_deadline": _iso(self.loss_deadline),
             "error": self.error or None,

@@ -8,6 +8,9 @@ from tv_etl.lake.bars import Bars
 from tv_etl.lake.coverage import Coverage
 from tv_etl.lake.picture import Candle, markdown
 from tv_etl.lake.record import SeriesRecord
+from tv_etl.tradingview.printable import printable
+
+_SHOWN_TEXT = 1_000  # characters
 
 Metadata = dict[str, dg.MetadataValue | str | int | float]
 
@@ -54,6 +57,10 @@ def _series_metadata(record: SeriesRecord, uri: str, now: float) -> Metadata:
     if record.first is not None and record.last is not None:
         metadata["first bar"] = dg.MetadataValue.timestamp(record.first)
         metadata["last bar"] = dg.MetadataValue.timestamp(record.last)
+    if record.hours is None:
+        metadata["trading hours"] = (
+            f"cannot be read: {printable(record.hours_problem, _SHOWN_TEXT)}" if record.hours_problem else "not told"
+        )
     if record.ratio is not None:
         metadata["gaps"], metadata["missing sessions"] = record.gaps, record.missing_sessions
     if record.audited_at:

@@ -112,6 +112,8 @@ class BarsRun:
         self._by_parents = stored_by_parents(context.instance, context.run, self._asset_key)
         self._progress = Progress(len(self._keys), time.monotonic())
         self._tally = _Tally()
+        # Partitions by why their trading hours cannot be read.
+        self._unreadable: dict[str, list[str]] = {}
 
     def fetch_all(self, tradingview: TradingViewResource) -> Iterator[Report]:
         """Fetch and store each series and yield what became of it; raise Failure naming those that failed."""
@@ -144,6 +146,7 @@ class BarsRun:
             f"{tally.stored:,} of {len(self._keys):,} series stored: {tally.added:,} bars added, "
             f"{tally.changed:,} revised{again}; {time.monotonic() - started:.1f} s"
         )
+        self._tell_unreadable_hours()
         if self._failed:
             raise self._failure()
 
@@ -252,8 +255,18 @@ class BarsRun:
         self._tally.changed += commit.changed
         return reports
 
+    def _tell_unreadable_hours(self) -> None:
+        for problem, keys in self._unreadable.items():
+            more = f" and {len(keys) - NAMED_FAILURES:,} more" if len(keys) > NAMED_FAILURES else ""
+            self._context.log.warning(
+                f"{', '.join(keys[:NAMED_FAILURES])}{more}: trading hours cannot be read, so that gaps are not known: "
+                f"{printable(problem, MAX_REASON)}"
+            )
+
     def _materialized(self, record: SeriesRecord, metadata: Metadata, now: float, last: LastCommit) -> list[Report]:
         key = partition_key(record.series)
+        if record.hours_problem:
+            self._unreadable.setdefault(record.hours_problem, []).append(key)
         return [
             dg.AssetMaterialization(self._asset_key, partition=key, metadata=metadata),
             *evaluate(self._store, self._group, record, now=now, last=last),

@@ -17,7 +17,7 @@ import yaml
 from tv_etl.lake.bars import Bars
 from tv_etl.lake.coverage import Coverage
 from tv_etl.lake.layout import period_range
-from tv_etl.lake.record import SeriesRecord
+from tv_etl.lake.record import HOURS_NOT_TOLD, Period, SeriesRecord
 from tv_etl.lake.spans import Span
 from tv_etl.lake.store import BarStore
 from tv_etl.lake.upsert import Commit
@@ -41,6 +41,7 @@ QUIET_SESSIONS = 3
 NEAR_LOSS = timedelta(days=1)
 
 _SHOWN_ROWS = 20
+_SHOWN_TEXT = 1_000  # characters
 Metadata = dict[str, dg.MetadataValue | str | int | float]
 
 _DESCRIPTIONS = {
@@ -55,7 +56,8 @@ _DESCRIPTIONS = {
     "gap_free": (
         "Every bar that the trading hours promise is stored, or the server was asked and had none. ERROR: a whole "
         "trading day is missing, or a span was never asked for; run the backfill shown. WARN: the server has nothing "
-        f"for more than {SMALL_SHARE:.0%} of the bars. A few missing minutes of a thinly traded symbol pass."
+        f"for more than {SMALL_SHARE:.0%} of the bars, or its trading hours cannot be read. A few missing minutes of a "
+        "thinly traded symbol pass."
     ),
     "fresh": (
         "The newest bar that has closed, by the trading hours and the feed's delay, is stored, give or take one "
@@ -172,6 +174,14 @@ class _Judged:
     def coverage(self) -> Coverage:
         return Coverage(self.record, self.now)
 
+    @property
+    def hours_note(self) -> str:
+        """What to add to a verdict that takes the market to be always open, since nobody knows better."""
+        if self.record.hours is not None:
+            return ""
+        why = "cannot be read" if self.record.hours_problem else "are not known"
+        return f"; trading hours {why}, so the market is taken never to close"
+
     def verdict(
         self,
         check: str,
@@ -255,10 +265,20 @@ def _gap_free(series: _Judged) -> dg.AssetCheckEvaluation:
             "never asked for": dg.MetadataValue.table(_records(holes)),
             **series.run_config(holes[0][0], holes[-1][1]),
         }
-        description = f"nobody asked for {_spans_text(holes)}; run this backfill while the server still has the bars"
+        description = (
+            f"nobody asked for {_spans_text(holes)}; run this backfill while the server still has the bars"
+            f"{series.hours_note}"
+        )
         return series.verdict(name, description, dg.AssetCheckSeverity.ERROR, metadata)
+    if record.hours_problem:
+        description = (
+            "not known: the server's trading hours cannot be read, so that no calendar says which bars to expect: "
+            f"{printable(record.hours_problem, _SHOWN_TEXT)}"
+        )
+        told: Metadata = {"trading hours": printable(record.facts["trading_hours"], _SHOWN_TEXT)}
+        return series.verdict(name, description, dg.AssetCheckSeverity.WARN, told)
     if record.ratio is None or record.hours is None:
-        return series.verdict(name, "not known: the server gave no trading hours that say which bars to expect")
+        return series.verdict(name, f"not known: {_why_unjudged(series)}")
     missing = sum(period.missing for period in record.periods.values())
     facts: Metadata = {"missing bars": missing, "gaps": record.gaps, "completeness": round(record.ratio, 6)}
     asked_all = {**facts, **series.run_config(_first(record), _last(record) + 1, refetch=True)}
@@ -276,6 +296,17 @@ def _gap_free(series: _Judged) -> dg.AssetCheckEvaluation:
     return series.verdict(name, "no expected bar is missing")
 
 
+def _why_unjudged(series: _Judged) -> str:
+    """Why nothing is known of missing bars, though no trading hours are unreadable."""
+    if series.record.hours is None:
+        return HOURS_NOT_TOLD
+    if not series.record.periods:
+        return "nothing is stored yet"
+    if not Period.can_be_judged(series.interval, series.record.hours):
+        return f"trading hours do not say which bars of {series.interval.token} to expect"
+    return "the trading hours could not be read when the bars were stored; the next run that stores bars counts anew"
+
+
 def _fresh(series: _Judged) -> dg.AssetCheckEvaluation:
     name, record, hours = "fresh", series.record, series.record.hours
     if record.last is None:
@@ -287,7 +318,7 @@ def _fresh(series: _Judged) -> dg.AssetCheckEvaluation:
     if not series.coverage.is_known(found.newest):
         description = (
             f"the newest bar is of {_format_time(_last(record))}, but one of {_format_time(found.newest)} has closed; "
-            "is the schedule on, and do its runs succeed?"
+            f"is the schedule on, and do its runs succeed?{series.hours_note}"
         )
         return series.verdict(name, description, dg.AssetCheckSeverity.WARN, series.run_config())
     quiet = _quiet_sessions(series.interval, hours, _last(record), found.newest)
@@ -296,8 +327,7 @@ def _fresh(series: _Judged) -> dg.AssetCheckEvaluation:
             f"the server has had no bar for {quiet} sessions after {_format_time(_last(record))}: halted or delisted?"
         )
         return series.verdict(name, description, dg.AssetCheckSeverity.WARN)
-    note = "" if hours is not None else "; trading hours are not known"
-    return series.verdict(name, f"all that closed by {_format_time(int(since))} is stored{note}")
+    return series.verdict(name, f"all that closed by {_format_time(int(since))} is stored{series.hours_note}")
 
 
 def _loss_deadline(series: _Judged) -> dg.AssetCheckEvaluation:
@@ -306,9 +336,11 @@ def _loss_deadline(series: _Judged) -> dg.AssetCheckEvaluation:
         spans = {"never asked for in time": dg.MetadataValue.table(_records(lost.spans))}
         gone = _spans_text(lost.spans)
         if lost.is_certain:
-            description = f"lost: the server no longer has bars of {gone}; take them from another source"
+            description = (
+                f"lost: the server no longer has bars of {gone}; take them from another source{series.hours_note}"
+            )
             return series.verdict(name, description, dg.AssetCheckSeverity.ERROR, {**spans})
-        description = f"bars of {gone} are leaving the server's window: fetch them now"
+        description = f"bars of {gone} are leaving the server's window: fetch them now{series.hours_note}"
         return series.verdict(name, description, dg.AssetCheckSeverity.ERROR, {**spans, **series.run_config()})
     deadline = series.coverage.loss_deadline()
     if deadline is None:
@@ -316,9 +348,12 @@ def _loss_deadline(series: _Judged) -> dg.AssetCheckEvaluation:
     left = deadline - utc(int(series.now))
     facts: Metadata = {"loss deadline": dg.MetadataValue.timestamp(deadline)}
     if left < NEAR_LOSS:
-        description = f"the next bar will be lost in {left}: fetch it before {deadline:%Y-%m-%d %H:%M}Z"
+        description = (
+            f"the next bar will be lost in {left}: fetch it before {deadline:%Y-%m-%d %H:%M}Z{series.hours_note}"
+        )
         return series.verdict(name, description, dg.AssetCheckSeverity.WARN, {**facts, **series.run_config()})
-    return series.verdict(name, f"the next bar would be lost on {deadline:%Y-%m-%d %H:%M}Z", metadata=facts)
+    description = f"the next bar would be lost on {deadline:%Y-%m-%d %H:%M}Z{series.hours_note}"
+    return series.verdict(name, description, metadata=facts)
 
 
 def _seamless(series: _Judged, bars: pa.Table | None = None) -> dg.AssetCheckEvaluation:

@@ -17,9 +17,10 @@ import dagster as dg
 import numpy as np
 
 from tv_etl.lake.bars import Bars
-from tv_etl.lake.derived.daily import DailyBars, Difference, daily_bars, differences
+from tv_etl.lake.derived.daily import DailyBars, Difference, daily_bars, differences, unjudged_days
 from tv_etl.lake.derived.panel import refresh_panel
 from tv_etl.lake.errors import BarStoreError
+from tv_etl.lake.record import HOURS_NOT_TOLD
 from tv_etl.lake.snapshot import StoredSeries
 from tv_etl.lake.store import BarStore
 from tv_etl.orchestration.check_targets import check_outputs
@@ -37,6 +38,7 @@ _DAY = Interval.parse("1d")
 # Days end once a day, but not everywhere at the same time.
 _CRON = "15 */6 * * *"
 _SHOWN = 20
+_SHOWN_TEXT = 1_000  # characters
 _FORMING_FROM = "tv_etl.forming_from"  # empty: no bar is forming
 
 Report = dg.AssetMaterialization | dg.AssetCheckEvaluation
@@ -120,7 +122,8 @@ def _build_daily(group: Group, interval: str, lake: LakeResources) -> dg.AssetsD
         description=(
             f"Daily bars built from the stored {interval} bars by trading day, even for days whose {interval} bars "
             "TradingView no longer has, and from nothing but what the lake holds. A day that is not wholly stored is "
-            "not built, and is named in the metadata: fetch it in a run of the bars with `start` and `end`."
+            "not built, and is named in the metadata: fetch it in a run of the bars with `start` and `end`. Where the "
+            "trading hours are not known or cannot be read, no day is built, and each is named."
         ),
     )
     with warnings.catch_warnings():
@@ -189,11 +192,12 @@ def _daily_of(stored: StoredSeries) -> DailyBars:
     record = stored.record()
     # Those of a day, even where the minutes are of extended hours.
     hours = record.regular_hours
-    if hours is None:
-        return DailyBars(Bars.none(), ())
-    kept_out = stored.quarantine()["timestamp"].cast("int64").to_numpy() // 1_000_000
     # Beyond a seam nothing is known to be of the same scale.
-    return daily_bars(stored.between(record.counted_from, None), stored.series.interval, hours, record.asked, kept_out)
+    fine = stored.between(record.counted_from, None)
+    if hours is None:
+        return unjudged_days(fine, printable(record.regular_hours_problem or HOURS_NOT_TOLD, _SHOWN_TEXT))
+    kept_out = stored.quarantine()["timestamp"].cast("int64").to_numpy() // 1_000_000
+    return daily_bars(fine, stored.series.interval, hours, record.asked, kept_out)
 
 
 def _store_daily(store: BarStore, series: Series, built: DailyBars) -> dict[str, dg.MetadataValue | str | int]:
@@ -206,10 +210,12 @@ def _store_daily(store: BarStore, series: Series, built: DailyBars) -> dict[str,
         table.replace_schema_metadata({f"tv_etl.{name}": text for name, text in facts.items()} | {_FORMING_FROM: ""}),
     )
     days = [{"day": str(each.day), "why": each.reason} for each in built.unbuilt[-_SHOWN:]]
+    unjudged = sum(bool(each.problem) for each in built.unbuilt)
     return {
         "rows added": commit.added,
         "rows revised": commit.changed,
-        "days not wholly stored": len(built.unbuilt),
+        "days not wholly stored": sum(not each.problem for each in built.unbuilt),
+        **({"days not judged": unjudged} if unjudged else {}),
         **({f"the last {len(days)} not built": _table(days)} if days else {}),
         **({"first bar": _date(commit.first), "last bar": _date(commit.last)} if commit.first and commit.last else {}),
         "dagster/partition_row_count": commit.rows,
@@ -219,6 +225,17 @@ def _store_daily(store: BarStore, series: Series, built: DailyBars) -> dict[str,
 
 def _matches_tradingview(store: BarStore, key: dg.AssetKey, symbol: str, built: DailyBars) -> dg.AssetCheckEvaluation:
     theirs = Bars.from_stored(store.read(symbol, _DAY))
+    problem = next((each.problem for each in built.unbuilt if each.problem), "")
+    if problem:
+        return dg.AssetCheckEvaluation(
+            asset_key=key,
+            check_name=MATCHES_TRADINGVIEW,
+            partition=symbol,
+            passed=False,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=f"no day is built, and none compared: {problem}",
+            metadata={"days not judged": len(built.unbuilt)},
+        )
     found = differences(built, theirs)
     days = sorted({each.open_s for each in found})
     compared = len(np.intersect1d(built.bars.times, theirs.times))

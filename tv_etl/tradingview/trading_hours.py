@@ -14,11 +14,19 @@ A *trading day* is the date a session belongs to; an overnight session opens on 
     0900-1630|0900-1400:2         a part with days replaces the one without, here on Mondays
     1;1000-1500:12345             a week begins on the named day, here on Sunday (by default Monday)
     1800F2-1700                   the time lies that many days before the trading day; a bare F is one day
+    0930-1200A0900E0920-1206U1300-1600E1300-1611
+                                  A and E begin a window of an auction, which is no trading; U and S begin the next
+                                  range, here 13:00 to 16:00 after 09:30 to 12:00
+    0915-1530#20260803/0915-1515  versions: the first until the day before the date, the second from it on
+
+For one trading day a correction that names it wins, then the holidays, then the weekday's part of the version in
+force on that day. A letter that is not among these is not guessed at: it is an error.
 """
 
 import json
 import math
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
@@ -46,8 +54,15 @@ _WEEKEND = frozenset({0, 6})
 _BLOCK_DAYS = 256
 _CHANGING = 1 << 40
 
-_TIME = re.compile(r"(?P<hours>[01][0-9]|2[0-4])(?P<minutes>[0-5][0-9])(?:(?P<mark>F)(?P<earlier>[0-9]?))?")
+_BEGINNING = -(1 << 62)  # before any day
+
+_CLOCK = "(?:[01][0-9]|2[0-4])[0-5][0-9](?:F[0-9]?)?"
+_RANGE = re.compile(f"({_CLOCK})-({_CLOCK})")
+_AUCTION = re.compile(f"[AE]({_CLOCK})(?:-({_CLOCK}))?")
+_NEXT_RANGE = "US"
+_LETTERS = frozenset("AEFSU")
 _PART = re.compile(r"(?P<ranges>[^:]+)(?::(?P<days>[1-7]{1,7}))?")
+_CHANGE = re.compile("#([0-9]{8})/")
 
 
 class TradingHoursError(ValueError):
@@ -91,7 +106,8 @@ class TradingHours:
     """The hours of one session (regular, extended, ...) of one instrument, in TradingView's spelling.
 
     `holidays` are trading days without a session (`YYYYMMDD,YYYYMMDD`); `corrections` are days with another
-    one, or none, whatever the session string and the holidays say (`0930-1300:20251128;dayoff:20250109`).
+    one, or none, whatever the session string and the holidays say (`0930-1300:20251128;dayoff:20250109`). Versions
+    hold for the day they are asked of, in corrections too: `1800-1900#20260803/1815-1915:20251021,20261108`.
     Raises TradingHoursError where a text is malformed.
     """
 
@@ -247,29 +263,40 @@ _Ranges = tuple[_Range, ...]
 _ALL_DAY: _Ranges = (_Range(0, 1440),)
 
 
-@dataclass(frozen=True)
-class _Calendar:
+class _Version(NamedTuple):
+    """The hours of the trading days from one on, until the next version begins."""
+
+    begins: int  # in days since 1970
     week: tuple[_Ranges, ...]  # by weekday, Sunday = 0
     first_weekday: int
+
+
+@dataclass(frozen=True)
+class _Calendar:
+    versions: tuple[_Version, ...]  # ascending; the first begins with time
+    begins: tuple[int, ...]  # of each version
     exceptions: dict[int, _Ranges]  # by days since 1970; no ranges: closed
     zone: ZoneInfo
     earliest: int  # of all opens, in minutes from midnight of the trading day
     latest: int  # of all closes
 
+    def in_force(self, first: int, last: int) -> list[tuple[_Version, int, int]]:
+        """The versions of the days from `first` to `last`, with the days of each, half-open."""
+        places = range(bisect_right(self.begins, first) - 1, bisect_right(self.begins, last))
+        ends = (*self.begins[1:], last + 1)
+        return [(self.versions[place], max(first, self.begins[place]), min(last + 1, ends[place])) for place in places]
+
 
 @lru_cache(maxsize=1024)
 def _calendar(hours: TradingHours) -> _Calendar:
-    week, first_weekday = _parse_session(hours.session)
+    versions = tuple(_Version(begins, *_parse_session(text)) for begins, text in _parse_versions(hours.session))
     exceptions: dict[int, _Ranges] = dict.fromkeys(_parse_days(hours.holidays), ())
-    for part in filter(None, hours.corrections.split(";")):
-        ranges, colon, days = part.rpartition(":")
-        if not colon:
-            raise TradingHoursError(hours.corrections, f"{part!r} names no day: expected e.g. 0930-1300:20251128")
-        exceptions.update(dict.fromkeys(_parse_days(days), () if ranges == "dayoff" else _parse_ranges(ranges)))
-    spans = [span for ranges in (*week, *exceptions.values()) for span in ranges]
+    exceptions.update(_parse_corrections(hours.corrections))
+    weeks = {ranges for version in versions for ranges in version.week}
+    spans = [span for ranges in (*weeks, *exceptions.values()) for span in ranges]
     return _Calendar(
-        week=week,
-        first_weekday=first_weekday,
+        versions=versions,
+        begins=tuple(version.begins for version in versions),
         exceptions=exceptions,
         zone=_parse_zone(hours.timezone),
         earliest=min((span.opens for span in spans), default=0),
@@ -277,8 +304,58 @@ def _calendar(hours: TradingHours) -> _Calendar:
     )
 
 
+def _parse_versions(text: str) -> list[tuple[int, str]]:
+    """Each version and the day that it begins on, in days since 1970, ascending."""
+    first, *rest = _CHANGE.split(text)
+    return _in_order(text, [("", first), *zip(rest[::2], rest[1::2], strict=True)])
+
+
+def _in_order(text: str, versions: Iterable[tuple[str, str]]) -> list[tuple[int, str]]:
+    found: list[tuple[int, str]] = []
+    for date_text, version in versions:
+        begins = _parse_days(date_text)[0] if date_text else _BEGINNING
+        if found and begins <= found[-1][0]:
+            raise TradingHoursError(text, f"the version from {date_text} on does not begin after the one before it")
+        found.append((begins, version))
+    if len(found) > 1 and not all(version for _, version in found):
+        raise TradingHoursError(text, "one of its versions is empty: expected e.g. 0915-1530#20260803/0915-1515")
+    return found
+
+
+def _parse_corrections(text: str) -> dict[int, _Ranges]:
+    """The ranges of each corrected day, in days since 1970."""
+    found: dict[int, _Ranges] = {}
+    versions = _parse_corrected_versions(text)
+    ends = [*(begins for begins, _ in versions[1:]), math.inf]
+    for (begins, version), end in zip(versions, ends, strict=True):
+        for part in filter(None, version.split(";")):
+            ranges, colon, listed = part.rpartition(":")
+            if not colon:
+                raise TradingHoursError(text, f"{part!r} names no day: expected e.g. 0930-1300:20251128")
+            by_day = [(day, () if each == "dayoff" else _parse_ranges(each)) for day, each in _parse_versions(ranges)]
+            days = [day for day, _ in by_day]
+            for day in _parse_days(listed):
+                if begins <= day < end:
+                    found[day] = by_day[bisect_right(days, day) - 1][1]
+    return found
+
+
+def _parse_corrected_versions(text: str) -> list[tuple[int, str]]:
+    """Versions of all corrections, `A:days#D/B:days`; those of one correction's hours, `A#D/B:days`, stay in it."""
+    first, *rest = _CHANGE.split(text)
+    versions = [("", [first])]
+    names_days = ":" in first.rpartition(";")[2]
+    for date_text, piece in zip(rest[::2], rest[1::2], strict=True):
+        if names_days:
+            versions.append((date_text, [piece]))
+        else:
+            versions[-1][1].append(f"#{date_text}/{piece}")
+        names_days = ":" in piece.rpartition(";")[2]
+    return _in_order(text, ((date_text, "".join(pieces)) for date_text, pieces in versions))
+
+
 def _parse_session(text: str) -> tuple[tuple[_Ranges, ...], int]:
-    """(ranges by weekday, first weekday of a week)."""
+    """(ranges by weekday, first weekday of a week) of one version."""
     everyday: list[_Range] = []
     by_day: dict[int, list[_Range]] = {}
     first_weekday = _MONDAY
@@ -289,9 +366,8 @@ def _parse_session(text: str) -> tuple[tuple[_Ranges, ...], int]:
         match = _PART.fullmatch(piece)
         if match is None:
             raise TradingHoursError(text, f"{piece!r} is not e.g. 0930-1600 or 0930-1600:23456")
-        always = match["ranges"] == "24x7"
-        ranges = _ALL_DAY if always else _parse_ranges(match["ranges"])
-        days = match["days"] or ("1234567" if always else None)
+        ranges = _parse_ranges(match["ranges"])
+        days = match["days"] or ("1234567" if ranges is _ALL_DAY else None)
         if days is None:
             everyday.extend(ranges)
         for digit in sorted(set(days or "")):
@@ -304,11 +380,40 @@ def _parse_session(text: str) -> tuple[tuple[_Ranges, ...], int]:
 
 
 def _parse_ranges(text: str) -> _Ranges:
-    return tuple(sorted(_parse_range(part) for part in text.split(",")))
+    """The trading in `0930-1200A0900E0920-1206U1300-1600,1700-1800`, or all of a day."""
+    if text == "24x7":
+        return _ALL_DAY
+    found = []
+    for piece in text.split(","):
+        place = 0
+        while True:
+            match = _RANGE.match(piece, place)
+            if match is None:
+                raise _unreadable(text, piece[place:])
+            found.append(_parse_range(match[1], match[2], text))
+            place = match.end()
+            while auction := _AUCTION.match(piece, place):
+                for clock in filter(None, auction.groups()):
+                    _parse_time(clock, text)
+                place = auction.end()
+            if place == len(piece):
+                break
+            if piece[place] not in _NEXT_RANGE:
+                raise _unreadable(text, piece[place:])
+            place += 1
+    return tuple(sorted(found))
 
 
-def _parse_range(text: str) -> _Range:
-    first, _, second = text.partition("-")
+def _unreadable(text: str, rest: str) -> TradingHoursError:
+    unknown = next((letter for letter in rest if letter.isalpha() and letter not in _LETTERS), None)
+    if unknown is not None:
+        return TradingHoursError(text, f"it is not known what the letter {unknown!r} in it means")
+    if "#" in rest or "/" in rest:
+        return TradingHoursError(text, "a version begins with #YYYYMMDD/, as in 0915-1530#20260803/0915-1515")
+    return TradingHoursError(text, "expected HHMM-HHMM, at most 2400")
+
+
+def _parse_range(first: str, second: str, text: str) -> _Range:
     opens, opens_earlier = _parse_time(first, text)
     closes, closes_earlier = _parse_time(second, text)
     if closes == 0 and closes_earlier is None:
@@ -322,16 +427,15 @@ def _parse_range(text: str) -> _Range:
     return _Range(opens, closes)
 
 
-def _parse_time(text: str, context: str) -> tuple[int, int | None]:
+def _parse_time(clock: str, text: str) -> tuple[int, int | None]:
     """(minutes from midnight, how many days before the trading day if the text says so)."""
-    match = _TIME.fullmatch(text)
-    minutes = int(match["hours"]) * 60 + int(match["minutes"]) if match else 0
-    if match is None or minutes > 1440:
-        raise TradingHoursError(context, "expected HHMM-HHMM, at most 2400")
-    return minutes, int(match["earlier"] or 1) if match["mark"] else None
+    minutes = int(clock[:2]) * 60 + int(clock[2:4])
+    if minutes > 1440:
+        raise _unreadable(text, "")
+    return minutes, int(clock[5:] or 1) if clock[4:] else None
 
 
-def _parse_days(text: str) -> Iterable[int]:
+def _parse_days(text: str) -> list[int]:
     """Days since 1970 of `YYYYMMDD,YYYYMMDD`."""
     days = []
     for part in filter(None, text.split(",")):
@@ -372,7 +476,10 @@ def _sessions(calendar: _Calendar, since: int, until: int) -> tuple[Seconds, Sec
     weekdays = (days + _EPOCH_WEEKDAY) % 7
     exceptions = {day: ranges for day, ranges in calendar.exceptions.items() if first <= day <= last}
     weekdays[[day - first for day in exceptions]] = -1
-    chunks = [_local(days[weekdays == weekday], ranges) for weekday, ranges in enumerate(calendar.week)]
+    chunks = []
+    for version, begin, end in calendar.in_force(first, last):
+        held, held_weekdays = days[begin - first : end - first], weekdays[begin - first : end - first]
+        chunks += [_local(held[held_weekdays == weekday], ranges) for weekday, ranges in enumerate(version.week)]
     chunks += [_local(np.array([day]), ranges) for day, ranges in exceptions.items()]
     table = np.concatenate(chunks)
     table = table[np.lexsort((table[:, 1], table[:, 0]))]
@@ -433,7 +540,10 @@ def _groups(calendar: _Calendar, days: Seconds, interval: Interval) -> Seconds:
     if interval.unit == "d" and interval.count == 1:
         return days
     if interval.unit == "w" and interval.count == 1:
-        return (days + _EPOCH_WEEKDAY - calendar.first_weekday) // 7
+        versions = np.searchsorted(calendar.begins, days, side="right") - 1
+        firsts = np.array([version.first_weekday for version in calendar.versions], dtype=np.int64)[versions]
+        # Where weeks begin on another day from a date on, no day goes back to the week before its own.
+        return np.maximum.accumulate(days - (days + _EPOCH_WEEKDAY - firsts) % 7)
     if interval.unit == "mo" and 12 % interval.count == 0:
         months = days.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
         return months // interval.count

@@ -24,7 +24,7 @@ from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.series import Series
 from tv_etl_tests.command import TV_ETL, call, on_terminal
 from tv_etl_tests.conftest import NOW
-from tv_etl_tests.lake_runs import FIRST, minute_rows, replay
+from tv_etl_tests.lake_runs import FIRST, UNSEEN, UNSEEN_PROBLEM, market_of_unseen_hours, minute_rows, replay
 from tv_etl_tests.patience import HANG_S
 
 DAY = Interval.parse("1d")
@@ -180,6 +180,15 @@ def test_bars_of_an_unknown_market_are_adopted_once_with_a_word(tmp_path: Path, 
     assert (adopted.returncode, adopted.stdout) == (0, "")
     assert "older bars in the lake name no market: taken to be of this one, 'synthetic, seed 7'" in adopted.stderr
     assert call(*arguments, url=market_url).stderr == ""
+
+
+def test_trading_hours_that_cannot_be_read_are_told_once_of_a_symbol(tmp_path: Path) -> None:
+    arguments = ("fetch", UNSEEN, "NASDAQ:AAPL", "--interval", "1d", "--interval", "1h", "--bars", "20")
+    with market_of_unseen_hours() as server:
+        done = call(*arguments, "--lake", str(tmp_path), url=server.url)
+    assert done.returncode == 0
+    assert done.stderr.count(UNSEEN_PROBLEM) == 1
+    assert f"gaps are not known, since trading hours cannot be read: {UNSEEN_PROBLEM}" in done.stderr
 
 
 def test_a_series_that_the_lake_refuses_is_named(market_url: str, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from tv_etl_tests.collect.served_market import PLAIN, SERIES, enter, table
 from tv_etl_tests.command import call
 from tv_etl_tests.conftest import NOW
 from tv_etl_tests.lake.test_status import stored
+from tv_etl_tests.lake_runs import UNSEEN_PROBLEM, UNSEEN_SESSION
 
 
 def printed(statuses: list[SeriesStatus], now: datetime) -> list[str]:
@@ -90,6 +91,24 @@ def test_a_symbol_shows_which_gaps_and_what_else_by_time(tmp_path: Path) -> None
     [series] = json.loads(call("status", "X:Y", "--json", "--lake", str(tmp_path)).stdout)
     assert [entry["kind"] for entry in series["entries"]] == told
     assert "entries" not in json.loads(call("status", "--json", "--lake", str(tmp_path)).stdout)[0]
+
+
+def test_trading_hours_that_cannot_be_read_are_told_with_their_text(tmp_path: Path) -> None:
+    store = BarStore(tmp_path)
+    hours = json.dumps({"session": UNSEEN_SESSION, "timezone": "Asia/Hong_Kong"})
+    for symbol in ("HKEX:9", "HKEX:8"):
+        for interval in ("1m", "1d"):
+            store.upsert(symbol, interval, table(PLAIN[:3], trading_hours=hours))
+    stored(store, "X:Y", [NOW], NOW)
+    listed = printed(lake_status(store, NOW), NOW)
+    assert ["no hours" in line for line in listed if "HKEX:" in line and "never" in line] == [True] * 4
+    told = f"HKEX:8, HKEX:9: no calendar, so gaps are not known: {UNSEEN_PROBLEM}"
+    assert " ".join(" ".join(listed).split()).endswith(told)
+    one = " ".join(call("status", "HKEX:9", "1m", "--lake", str(tmp_path)).stdout.split())
+    assert "not judged 2026-11-12 09:00 2026-11-12 09:03 3 no calendar says which bars are missing:" in one
+    assert UNSEEN_SESSION in one
+    [series] = json.loads(call("status", "HKEX:9", "1m", "--json", "--lake", str(tmp_path)).stdout)
+    assert (series["unreadable_hours"], series["completeness"], series["gaps"]) == (UNSEEN_PROBLEM, None, None)
 
 
 @pytest.mark.parametrize(

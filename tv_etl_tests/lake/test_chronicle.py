@@ -64,6 +64,20 @@ def test_what_was_imported_is_told_with_where_from(tmp_path: Path) -> None:
     assert told.text.startswith("from chart.csv; prices × 4 (volume × 0.25) before ")
 
 
+def test_without_a_calendar_the_whole_series_is_not_judged_and_why(tmp_path: Path) -> None:
+    asked = {"asked_from": second(100), "asked_until": second(200)}
+    for place, (facts, why) in enumerate((
+        ({}, "the server told no trading hours"),
+        ({"trading_hours": '{"session": "0930-1200Q1300-1600"}'},
+         "trading hours '0930-1200Q1300-1600': it is not known what the letter 'Q' in it means"),
+    )):  # fmt: skip
+        store = BarStore(tmp_path / str(place))
+        store.upsert(*SERIES, table(PLAIN[100:200], **asked, **facts))
+        [entry] = [each for each in chronicle(store, SERIES, NOW).entries if each.kind == "not judged"]
+        assert (entry.start, entry.end, entry.bars) == (at(100), at(200), 100)
+        assert entry.text == f"no calendar says which bars are missing: {why}"
+
+
 def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
     store = BarStore(tmp_path)
     store_rows(store, PLAIN[:10], 0, 10)

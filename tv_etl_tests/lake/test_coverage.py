@@ -1,10 +1,13 @@
 """What a series holds, lacks and is about to lose, by its trading hours and the server's window."""
 
 import json
+from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,8 +17,10 @@ from tv_etl.lake.coverage import Coverage, Gap
 from tv_etl.lake.record import SeriesRecord, Window
 from tv_etl.lake.spans import merged
 from tv_etl.lake.store import BarStore
+from tv_etl.market_server.testing import MarketOptions, RunningMarket, running_market
 from tv_etl.tradingview.bar_schema import BAR_SCHEMA
-from tv_etl.tradingview.models import ASSUMED_WINDOW_BARS
+from tv_etl.tradingview.blocking import fetch_history
+from tv_etl.tradingview.models import ASSUMED_WINDOW_BARS, HistoryRequest
 from tv_etl.tradingview.series import Series
 
 OPEN = datetime(2026, 11, 18, 14, 30, tzinfo=timezone.utc)  # 09:30 in New York
@@ -194,3 +199,89 @@ def test_the_deadline_is_when_a_server_with_such_a_window_forgets(
         at += 60 - at % 60
     assert found is not None
     assert found.timestamp() == at
+
+
+# --- hours as the server writes them --------------------------------------------------------------------------
+
+# On the 16th, after London and New York have put their clocks back and Bombay has had its Diwali.
+MARKET_NOW = datetime(2026, 11, 16, 23, tzinfo=timezone.utc)
+# Symbol, interval, from when on, and a trading day in it with its first open, its last bar and its bars.
+SERVED = [
+    ("HKEX:700", "1m", datetime(2026, 11, 2, tzinfo=timezone.utc), "2026-11-05 01:30", "2026-11-05 07:59", 330),
+    ("HKEX:700", "1h", datetime(2026, 1, 5, tzinfo=timezone.utc), "2026-02-16 01:30", "2026-02-16 03:30", 3),  # an eve
+    ("SSE:600519", "5m", datetime(2026, 9, 21, tzinfo=timezone.utc), "2026-10-08 01:30", "2026-10-08 06:55", 48),
+    ("NSE:RELIANCE", "15m", datetime(2026, 7, 20, tzinfo=timezone.utc), "2026-07-31 03:45", "2026-07-31 09:45", 25),
+    ("NSE:RELIANCE", "15m", datetime(2026, 7, 20, tzinfo=timezone.utc), "2026-08-03 03:45", "2026-08-03 09:30", 24),
+    ("NSE:RELIANCE", "15m", datetime(2026, 7, 20, tzinfo=timezone.utc), "2026-11-08 12:30", "2026-11-08 13:00", 3),
+    ("ICEEUR:BRN1!", "30m", datetime(2026, 10, 12, tzinfo=timezone.utc), "2026-10-23 00:00", "2026-10-23 21:30", 44),
+    ("ICEEUR:BRN1!", "30m", datetime(2026, 10, 12, tzinfo=timezone.utc), "2026-10-25 22:00", "2026-10-26 21:30", 48),
+    ("ICEEUR:BRN1!", "30m", datetime(2026, 10, 12, tzinfo=timezone.utc), "2026-11-03 01:00", "2026-11-03 22:30", 44),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def market() -> Iterator[RunningMarket]:
+    with running_market(MarketOptions(seed=7, now=MARKET_NOW, plan="ultimate")) as running:
+        yield running
+
+
+def fetched(market: RunningMarket, symbol: str, interval: str, start: datetime) -> pa.Table:
+    [(_, answer)] = fetch_history([HistoryRequest(symbol, interval, start=start)], ws_url=market.url)
+    assert isinstance(answer, pa.Table), answer
+    return answer
+
+
+@pytest.mark.parametrize(("symbol", "interval", "start", "first", "last", "bars"), SERVED)
+def test_a_series_as_served_is_complete_and_a_missing_session_of_it_is_found_exactly(
+    store: BarStore,
+    market: RunningMarket,
+    symbol: str,
+    interval: str,
+    start: datetime,
+    first: str,
+    last: str,
+    bars: int,
+) -> None:
+    answer = fetched(market, symbol, interval, start)
+    record = store.upsert(symbol, interval, answer).record
+    assert record.hours is not None and (record.ratio, record.gaps) == (1.0, 0)
+    times = Bars.from_stored(store.read(symbol, interval)).times
+    expected = record.hours.expected_between(record.series.interval, int(times[0]), int(times[-1]) + 1)
+    assert np.setxor1d(times, expected).size == 0
+
+    opens, closes = (datetime.fromisoformat(f"{text}+00:00") for text in (first, last))
+    kept = pc.or_(pc.less(answer["timestamp"], pa.scalar(opens)), pc.greater(answer["timestamp"], pa.scalar(closes)))
+    lacking = BarStore(f"{store.base}-lacking")
+    found = lacking.upsert(symbol, interval, answer.filter(kept)).record
+    assert (found.missing_sessions, found.gaps) == (1, 1) and found.ratio is not None and found.ratio < 1.0
+    stored = Bars.from_stored(lacking.read(symbol, interval)).times
+    assert Coverage(found, MARKET_NOW.timestamp()).gaps(stored) == [Gap(opens, closes, bars, 1, confirmed=True)]
+
+
+@pytest.mark.parametrize("symbol", ["HKEX:700", "SSE:600519", "NSE:RELIANCE", "ICEEUR:BRN1!"])
+def test_years_of_days_and_weeks_as_served_are_complete(store: BarStore, market: RunningMarket, symbol: str) -> None:
+    for interval in ("1d", "1w", "1mo"):
+        start = datetime(2020, 1, 6 if interval == "1w" else 1, tzinfo=timezone.utc)
+        record = store.upsert(symbol, interval, fetched(market, symbol, interval, start)).record
+        assert (record.ratio, record.gaps) == (1.0, 0), interval
+        assert record.rows > {"1d": 1_600, "1w": 300, "1mo": 80}[interval]
+
+
+@pytest.mark.parametrize(
+    ("symbol", "is_due_at"),
+    # When the first bar after the weekend has closed, and the feed's quarter of an hour is over; on Diwali, a Sunday.
+    [("HKEX:700", datetime(2026, 11, 9, 1, 46, 10, tzinfo=timezone.utc)),
+     ("NSE:RELIANCE", datetime(2026, 11, 8, 12, 31, 10, tzinfo=timezone.utc))],
+)  # fmt: skip
+def test_nothing_is_due_while_the_market_is_closed(
+    store: BarStore, market: RunningMarket, symbol: str, is_due_at: datetime
+) -> None:
+    friday = datetime(2026, 11, 6, tzinfo=timezone.utc)
+    answer = fetched(market, symbol, "1m", friday)
+    evening = friday + timedelta(hours=20)
+    facts = {**answer.schema.metadata, b"tv_etl.asked_until": str(int(evening.timestamp())).encode()}
+    week = answer.filter(pc.less(answer["timestamp"], pa.scalar(evening)))
+    record = store.upsert(symbol, "1m", week.replace_schema_metadata(facts)).record
+    assert not Coverage(record, (friday + timedelta(days=1, hours=12)).timestamp()).is_due
+    assert not Coverage(record, (is_due_at - timedelta(minutes=1)).timestamp()).is_due
+    assert Coverage(record, is_due_at.timestamp()).is_due

@@ -78,9 +78,38 @@ def test_the_hours_of_a_day_are_the_regular_sessions() -> None:
     assert days.hours == minutes.regular_hours
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"session": "whenever"}', "7"])
-def test_hours_that_nobody_can_read_are_not_known(text: str) -> None:
-    assert SeriesRecord(AAPL, {"trading_hours": text}).hours is None
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('{"session": "whenever"}', "trading hours 'whenever': it is not known what the letter 'w' in it means"),
+        ('{"session": "0930-1600Q1600-1610"}', "trading hours '0930-1600Q1600-1610': it is not known what the letter"),
+        ('{"session": "0930-1600", "timezone": "Mars/Olympus"}', "trading hours 'Mars/Olympus': not an IANA time zone"),
+        ("[]", "trading hours '[]': not a description of a symbol"),
+        ("{", "trading hours '{': not a description of a symbol"),
+        ("7", "trading hours '7': not a description of a symbol"),
+    ],
+)
+def test_hours_that_nobody_can_read_are_a_problem_that_is_told(text: str, problem: str) -> None:
+    record = SeriesRecord(AAPL, {"trading_hours": text})
+    assert record.hours is None and record.hours_problem.startswith(problem)
+    assert record.regular_hours is None and record.regular_hours_problem == record.hours_problem
+
+
+def test_hours_that_were_never_told_are_no_problem() -> None:
+    for facts in ({}, {"trading_hours": ""}):
+        record = SeriesRecord(AAPL, facts)
+        assert (record.hours, record.hours_problem) == (None, "")
+    assert SeriesRecord(AAPL, {"trading_hours": '{"session": "0930-1600"}'}).hours_problem == ""
+
+
+def test_of_two_sessions_one_may_be_unreadable() -> None:
+    hours = json.dumps({
+        "session": "0930-1600", "timezone": "America/New_York",
+        "subsessions": [{"id": "regular", "session": "0930-1600"}, {"id": "extended", "session": "0400-2000X"}],
+    })  # fmt: skip
+    record = SeriesRecord(AAPL, {"trading_hours": hours, "session": "extended"})
+    assert record.hours is None and "'0400-2000X'" in record.hours_problem
+    assert record.regular_hours is not None and record.regular_hours_problem == ""
 
 
 def test_a_period_is_judged_by_its_hours() -> None:

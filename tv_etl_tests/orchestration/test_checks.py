@@ -1,5 +1,6 @@
 """The checks of the bars asset, on bars that a market really served."""
 
+import logging
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -23,7 +24,18 @@ from tv_etl.tradingview.bar_schema import BAR_SCHEMA
 from tv_etl.tradingview.series import Series
 from tv_etl.watchlist.model import Group, Watchlist
 from tv_etl_tests.collect.served_market import PLAIN, SERIES, table
-from tv_etl_tests.lake_runs import FIRST, QUIET, materializations, minute_rows, replay, run
+from tv_etl_tests.lake_runs import (
+    FIRST,
+    QUIET,
+    UNSEEN,
+    UNSEEN_PROBLEM,
+    UNSEEN_SESSION,
+    market_of_unseen_hours,
+    materializations,
+    minute_rows,
+    replay,
+    run,
+)
 from tv_etl_tests.yardstick import cpu_ratio
 
 GROUP = Group(symbols=["NASDAQ:SPLT"], intervals=["1m"], initial_bars=100)
@@ -190,6 +202,49 @@ def test_every_check_passes_on_a_market_whose_feeds_are_late_or_closed(
     ]
     assert failed == []
     assert len(result.get_asset_check_evaluations()) == len(CHECKS) * len(series_partitions(group).get_partition_keys())
+
+
+def test_hours_that_cannot_be_read_are_told_in_the_check_the_metadata_and_once_in_the_log(
+    instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    group = Group(symbols=["NASDAQ:AAPL", UNSEEN], intervals=["1h", "5m"], initial_bars=100)
+    with market_of_unseen_hours() as server:
+        result = run(instance, tmp_path, server.url, group)
+    assert result.success
+    found = {each.partition: each for each in result.get_asset_check_evaluations() if each.check_name == "gap_free"}
+    for interval in ("1h", "5m"):
+        told, other = found[f"{interval}|{UNSEEN}"], found[f"{interval}|NASDAQ:AAPL"]
+        assert verdict(told) == "WARN" and UNSEEN_PROBLEM in (told.description or "")
+        assert UNSEEN_SESSION in str(told.metadata["trading hours"].value)
+        assert verdict(other) == "PASS"
+        shown = materializations(result)
+        assert shown[f"{interval}|{UNSEEN}"]["trading hours"] == f"cannot be read: {UNSEEN_PROBLEM}"
+        assert shown[f"{interval}|{UNSEEN}"]["completeness"] == "unknown"
+        assert "trading hours" not in shown[f"{interval}|NASDAQ:AAPL"]
+    noted = [each for each in result.get_asset_check_evaluations() if each.check_name in ("fresh", "loss_deadline")]
+    for each in noted:
+        is_unseen = (each.partition or "").endswith(UNSEEN)
+        assert (
+            "trading hours cannot be read, so the market is taken never to close" in str(each.description)
+        ) == is_unseen
+    [line] = [each.user_message for each in instance.all_logs(result.run_id) if "cannot be read" in each.user_message
+              and each.level == logging.WARNING]  # fmt: skip
+    assert f"1h|{UNSEEN}" in line and f"5m|{UNSEEN}" in line and line.endswith(UNSEEN_PROBLEM)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"facts": {}}, "not known: the server told no trading hours"),
+        ({"periods": {"2026-11": PERIOD._replace(expected=None)}}, "could not be read when the bars were stored"),
+        ({"periods": {}}, "not known: nothing is stored yet"),
+        ({"series": Series.of("NASDAQ:AAPL", "2d"), "periods": {"all": PERIOD._replace(expected=None)}},
+         "do not say which bars of 2d to expect"),
+    ],
+)  # fmt: skip
+def test_what_is_not_known_of_gaps_says_why(tmp_path: Path, change: dict[str, Any], words: str) -> None:
+    found = judged(tmp_path, replace(WHOLE, **change), OPEN + 391 * 60)["gap_free"]
+    assert (verdict(found), words in (found.description or "")) == ("PASS", True), found.description
 
 
 @pytest.mark.parametrize(

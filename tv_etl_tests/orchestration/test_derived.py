@@ -13,7 +13,7 @@ from tv_etl.orchestration.build import build_definitions
 from tv_etl.orchestration.derived import build_derived_assets, daily_store
 from tv_etl.orchestration.partitions import range_tags
 from tv_etl.watchlist.model import Group, Watchlist
-from tv_etl_tests.lake_runs import QUIET, run
+from tv_etl_tests.lake_runs import QUIET, UNSEEN, UNSEEN_PROBLEM, market_of_unseen_hours, run
 
 GROUP = Group(
     symbols=["NASDAQ:AAPL", "NASDAQ:NDX", "BINANCE:BTCUSDT"],
@@ -87,6 +87,22 @@ def test_days_that_differ_are_shown_and_warn(instance: dg.DagsterInstance, lake:
     assert check.metadata["days that differ"].value == 1
     assert check.metadata["high differs"].value == 1
     assert str(highs[0]) in str(check.metadata["the last 1 differences"])
+
+
+def test_days_that_nobody_can_judge_are_named(instance: dg.DagsterInstance, tmp_path: Path) -> None:
+    group = Group(symbols=[UNSEEN], intervals=["1d", "5m"], initial_bars=150, daily_from="5m")
+    with market_of_unseen_hours() as server:
+        assert run(instance, tmp_path / "lake", server.url, group).success
+    result = derive(instance, tmp_path / "lake", "bars_daily_from_5m", [UNSEEN], group=group)
+    assert result.success
+    shown = metadata_by_partition(result)[UNSEEN]
+    assert (shown["days not judged"], shown["days not wholly stored"], shown["rows added"]) == (3, 0, 0)
+    rows = [record.data for record in shown["the last 3 not built"].records]
+    assert [row["day"] for row in rows] == ["2026-11-16", "2026-11-17", "2026-11-18"]
+    assert {row["why"] for row in rows} == {f"cannot be judged: {UNSEEN_PROBLEM}"}
+    [check] = result.get_asset_check_evaluations()
+    assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert check.description == f"no day is built, and none compared: {UNSEEN_PROBLEM}"
 
 
 def test_a_damaged_series_fails_alone(instance: dg.DagsterInstance, lake: Path) -> None:

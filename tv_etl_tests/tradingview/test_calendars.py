@@ -1,4 +1,8 @@
-"""An independent calendar knows the same minutes: other people's holidays against the server's own."""
+"""An independent calendar knows the same minutes of eight exchanges: other people's holidays against the server's own.
+
+The hours of New York and of Bombay are as recorded, the sessions of Hong Kong and of Shanghai as the server writes
+them; the rest is written by hand.
+"""
 
 import json
 from datetime import datetime, timedelta, timezone
@@ -66,3 +70,68 @@ def test_an_independent_calendar_knows_the_same_minutes(
     found = dict(zip(days.astype(str).tolist(), minutes.tolist(), strict=True))
     lost = LOST_WITH_PANDAS_3 if int(pd.__version__.partition(".")[0]) >= 3 else set()
     assert found == {day: count for day, count in extra.items() if day in lost or day not in LOST_WITH_PANDAS_3}
+
+
+# Exchange, and its hours from July 2024 to June 2026.
+BY_HAND = {
+    "XHKG": TradingHours(
+        "0930-1200A0900E0920-1206U1300-1600E1300-1611",
+        "Asia/Hong_Kong",
+        "20240701,20240906,20240918,20241001,20241011,20241225,20241226,20250101,20250129,20250130,20250131,20250404,"
+        "20250418,20250421,20250501,20250505,20250701,20251001,20251007,20251029,20251225,20251226,20260101,20260217,"
+        "20260218,20260219,20260403,20260406,20260407,20260501,20260525,20260619",
+        "0930-1200A0900E0920-1208:20241224,20241231,20250128,20251224,20251231,20260216",
+    ),
+    "XSHG": TradingHours(
+        "0930-1130E0925-1131S1300-1500E1300-1501",
+        "Asia/Shanghai",
+        "20240916,20240917,20241001,20241002,20241003,20241004,20241007,20250101,20250128,20250129,20250130,20250131,"
+        "20250203,20250204,20250404,20250501,20250502,20250505,20250602,20251001,20251002,20251003,20251006,20251007,"
+        "20251008,20260101,20260102,20260216,20260217,20260218,20260219,20260220,20260223,20260406,20260501,20260504,"
+        "20260505,20260619",
+    ),
+    "XTKS": TradingHours(
+        "0900-1100,1230-1500#20111121/0900-1130,1230-1500#20241105/0900-1130,1230-1530",
+        "Asia/Tokyo",
+        "20240715,20240812,20240916,20240923,20241014,20241104,20241231,20250101,20250102,20250103,20250113,20250211,"
+        "20250224,20250320,20250429,20250505,20250506,20250721,20250811,20250915,20250923,20251013,20251103,20251124,"
+        "20251231,20260101,20260102,20260112,20260211,20260223,20260320,20260429,20260504,20260505,20260506",
+    ),
+    "XLON": TradingHours(
+        "0800-1630",
+        "Europe/London",
+        "20240826,20241225,20241226,20250101,20250418,20250421,20250505,20250526,20250825,20251225,20251226,20260101,"
+        "20260403,20260406,20260504,20260525",
+        "0800-1230:20241224,20241231,20251224,20251231",
+    ),
+    "XKRX": TradingHours(
+        "0900-1500#20160801/0900-1530",
+        "Asia/Seoul",
+        "20240815,20240916,20240917,20240918,20241001,20241003,20241009,20241225,20241231,20250101,20250127,20250128,"
+        "20250129,20250130,20250303,20250501,20250505,20250506,20250603,20250606,20250815,20251003,20251006,20251007,"
+        "20251008,20251009,20251225,20251231,20260101,20260216,20260217,20260218,20260302,20260501,20260505,20260525,"
+        "20260603",
+        # The first day of a year opens an hour late, that of the university entrance exam closes late as well.
+        "1000-1500#20160801/1000-1530:20150102,20250102,20260102;1000-1630:20241114,20251113",
+    ),
+    "XASX": TradingHours(
+        "1000-1600",
+        "Australia/Sydney",
+        "20241225,20241226,20250101,20250127,20250418,20250421,20250425,20250609,20251225,20251226,20260101,20260126,"
+        "20260403,20260406,20260608",
+        "1000-1410:20241224,20241231,20251224,20251231",
+    ),
+}  # fmt: skip
+# What exchange_calendars has not heard of: two entrance exams, and the local elections of 2026.
+UNHEARD_OF = {"XKRX": ["2024-11-14", "2025-11-13", "2026-06-03"]}
+
+
+@pytest.mark.filterwarnings("ignore")  # of pandas, which is newer than it
+@pytest.mark.parametrize("exchange", BY_HAND)
+def test_hours_by_hand_are_those_of_an_independent_calendar_over_two_years(exchange: str) -> None:
+    calendar = exchange_calendars.get_calendar(exchange, start="2024-07-01", end="2026-06-30")
+    theirs = calendar.minutes.as_unit("s").asi8
+    ours = BY_HAND[exchange].expected(Interval.parse("1m"), utc("2024-07-01"), utc("2026-07-01"))
+    assert theirs.size > 100_000
+    different = np.setxor1d(ours, theirs).astype("datetime64[s]").astype("M8[D]")
+    assert np.unique(different).astype(str).tolist() == UNHEARD_OF.get(exchange, [])

@@ -82,8 +82,9 @@ def test_thousands_of_rows_come_in_pages(server: MarketServer) -> None:
 
 
 def test_symbols_alone_are_a_list(server: MarketServer) -> None:
-    wanted = ScanRequest(market="futures", sort=ScanSort(by="name"), limit=2)
-    assert own_clock.run(ScannerService(server.http_url).symbols(wanted)) == ["NYMEX:CL1!", "COMEX:GC1!"]
+    wanted = ScanRequest(market="futures", sort=ScanSort(by="name"), limit=3)
+    found = own_clock.run(ScannerService(server.http_url).symbols(wanted))
+    assert found == ["ICEEUR:BRN1!", "NYMEX:CL1!", "COMEX:GC1!"]
 
 
 def test_the_environment_names_the_server(server: MarketServer, monkeypatch: pytest.MonkeyPatch) -> None:

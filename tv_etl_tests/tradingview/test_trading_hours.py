@@ -209,6 +209,160 @@ def test_a_time_marked_f_lies_before_the_trading_day() -> None:
     assert spans(TradingHours("1800F-1700:2", "Etc/UTC"), *week) == ["07-05 18:00 07-06 17:00"]
 
 
+# As the server writes them
+
+HONG_KONG = "0930-1200A0900E0920-1206U1300-1600E1300-1611"
+SHANGHAI = "0930-1130E0925-1131S1300-1500E1300-1501"
+BRENT = (
+    "0100-2300|2300F-2300:2#20261026/0000-2200|2200F-2200:2#20261102/0100-2300|2300F-2300:2#20270315/"
+    "0000-2200|2200F-2200:2"
+)
+BOMBAY = TradingHours("0915-1530#20260803/0915-1515", "Asia/Kolkata")
+
+
+@pytest.mark.parametrize(
+    ("session", "zone", "expected"),
+    [
+        (HONG_KONG, "Asia/Hong_Kong", ["07-06 01:30 07-06 04:00", "07-06 05:00 07-06 08:00"]),
+        (SHANGHAI, "Asia/Shanghai", ["07-06 01:30 07-06 03:30", "07-06 05:00 07-06 07:00"]),
+        ("0215-0826,0830-1516", "Etc/UTC", ["07-06 02:15 07-06 08:26", "07-06 08:30 07-06 15:16"]),
+        ("0900-1000A0830-0900E1000E1001-1005,1100-1200", "Etc/UTC",
+         ["07-06 09:00 07-06 10:00", "07-06 11:00 07-06 12:00"]),
+        ("2200F-0200A2100U0300-0400", "Etc/UTC", ["07-06 00:00 07-06 02:00", "07-06 03:00 07-06 04:00",
+                                                  "07-06 22:00 07-07 00:00"]),
+    ],
+)  # fmt: skip
+def test_auctions_are_no_trading_and_u_and_s_begin_the_next_range(session: str, zone: str, expected: list[str]) -> None:
+    assert spans(TradingHours(session, zone), "2026-07-06", "2026-07-07") == expected
+
+
+def test_the_holidays_of_a_future_are_corrections_that_begin_days_before() -> None:
+    # CME_MINI:ES1! as of 2026-10-10.
+    future = TradingHours(
+        "1700-1600",
+        "America/Chicago",
+        "20260101,20260119,20260403,20261126",
+        "1700-0815:20260403;1700F2-1200F1,1700-1215:20261127;1700F2-1200F1,1700-1600:20260120",
+    )
+    assert spans(future, "2026-01-17", "2026-01-21") == [
+        "01-18 23:00 01-19 18:00", "01-19 23:00 01-20 22:00", "01-20 23:00 01-21 00:00",
+    ]  # fmt: skip
+    assert spans(future, "2026-04-02T22:00", "2026-04-05T22:00") == ["04-02 22:00 04-03 13:15"]
+    assert spans(future, "2026-11-25T22:30", "2026-11-29T22:30") == [
+        "11-25 23:00 11-26 18:00", "11-26 23:00 11-27 18:15",
+    ]  # fmt: skip
+
+
+def test_a_version_holds_until_the_day_before_its_successor() -> None:
+    assert spans(BOMBAY, "2026-07-31", "2026-08-04") == ["07-31 03:45 07-31 10:00", "08-03 03:45 08-03 09:45"]
+    # TVC:GOLD's like: other days of the week as well.
+    wider = TradingHours("0900-1746:23456#20251201/0800-2200:234567", "Etc/UTC")
+    assert spans(wider, "2025-11-28", "2025-12-02") == ["11-28 09:00 11-28 17:46", "12-01 08:00 12-01 22:00"]
+    assert spans(wider, "2025-12-06", "2025-12-07") == ["12-06 08:00 12-06 22:00"]
+
+
+def test_brent_keeps_the_hours_of_new_york_in_the_time_of_london() -> None:
+    brent = TradingHours(BRENT, "Europe/London")
+    assert spans(brent, "2026-10-22T22:30", "2026-11-04") == [
+        "10-23 00:00 10-23 22:00",
+        "10-25 22:00 10-26 22:00",
+        *(f"10-{day} 00:00 10-{day} 22:00" for day in (27, 28, 29, 30)),
+        "11-01 23:00 11-02 23:00",
+        "11-03 01:00 11-03 23:00",
+    ]
+
+
+def test_an_overnight_session_is_of_the_version_of_its_trading_day() -> None:
+    # The 3rd opens on the evening of the 2nd by the hours that begin with the 3rd.
+    hours = TradingHours("1700-1600#20261103/1800-1500", "Etc/UTC")
+    assert spans(hours, "2026-11-01T12:00", "2026-11-03T16:00") == [
+        "11-01 17:00 11-02 16:00",
+        "11-02 18:00 11-03 15:00",
+    ]
+
+
+def test_where_two_versions_would_overlap_the_older_session_keeps_its_time() -> None:
+    hours = TradingHours("0900-2300:1234567#20261103/2000-1900:1234567", "Etc/UTC")
+    assert spans(hours, "2026-11-02", "2026-11-03T20:00") == ["11-02 09:00 11-03 19:00"]
+    days, opens, closes = hours.sessions(int(utc("2026-11-02T12:00").timestamp()), int(utc("2026-11-03").timestamp()))
+    assert (len(days), moment(opens[1]), moment(closes[0])) == (2, utc("2026-11-02T23:00"), utc("2026-11-02T23:00"))
+
+
+def test_a_year_of_history_keeps_the_hours_of_its_time() -> None:
+    tokyo = TradingHours(
+        "0900-1100,1230-1500#20111121/0900-1130,1230-1500#20241105/0900-1130,1230-1530", "Asia/Tokyo", "20111123"
+    )
+    for day, closes in (("2011-11-18", 270), ("2011-11-21", 300), ("2024-11-04", 300), ("2024-11-05", 330)):
+        assert len(bars(tokyo, "1m", day, f"{day}T23:00")) == closes
+
+
+def test_a_week_may_begin_on_another_day_from_a_date_on() -> None:
+    # Saudi Arabia moved its weekend on 2013-06-29.
+    riyadh = TradingHours("7;1100-1530:71234#20130629/1;1100-1530:12345", "Asia/Riyadh")
+    assert bars(riyadh, "1w", "2013-06-14", "2013-07-12") == [
+        "06-15 08:00",
+        "06-22 08:00",
+        "06-30 08:00",
+        "07-07 08:00",
+    ]
+    backwards = TradingHours("1000-1100:1234567#20260709/1;1000-1100:1234567", "Etc/UTC")
+    assert bars(backwards, "1w", "2026-07-01", "2026-07-15") == ["07-06 10:00", "07-12 10:00"]
+
+
+def test_corrections_have_versions_too_which_hold_for_the_day_they_are_asked_of() -> None:
+    evenings = TradingHours(
+        "0915-1530", "Asia/Kolkata", "20251021,20261108", "1800-1900#20260803/1815-1915:20251021,20261108"
+    )
+    assert spans(evenings, "2025-10-21", "2025-10-22") == ["10-21 12:30 10-21 13:30"]
+    assert spans(evenings, "2026-11-08", "2026-11-09") == ["11-08 12:45 11-08 13:45"]
+    closed = TradingHours("0915-1530", "Etc/UTC", "", "dayoff#20260803/0915-1200:20260731,20260803")
+    assert spans(closed, "2026-07-31", "2026-08-04") == ["08-03 09:15 08-03 12:00"]
+
+
+def test_all_corrections_together_may_have_versions() -> None:
+    hours = TradingHours(
+        "0900-1700",
+        "Etc/UTC",
+        "",
+        "dayoff:20260730;0900-1200:20260731,20260804#20260803/1000-1100#20260805/1000-1200:20260804,20260805;"
+        "1300-1400:20260806,20260731",
+    )
+    assert spans(hours, "2026-07-30", "2026-08-07") == [
+        "07-31 09:00 07-31 12:00",
+        "08-03 09:00 08-03 17:00",
+        "08-04 10:00 08-04 11:00",
+        "08-05 10:00 08-05 12:00",
+        "08-06 13:00 08-06 14:00",
+    ]
+
+
+def test_a_correction_wins_over_a_holiday_and_a_holiday_over_the_week() -> None:
+    day = ("2026-07-07", "2026-07-08")
+    assert spans(TradingHours("0900-1700", "Etc/UTC", "20260707"), *day) == []
+    assert spans(TradingHours("0900-1700", "Etc/UTC", "20260707", f"{HONG_KONG}:20260707"), *day) == [
+        "07-07 09:30 07-07 12:00", "07-07 13:00 07-07 16:00",
+    ]  # fmt: skip
+    assert spans(TradingHours("0900-1700", "Etc/UTC", "20260707", "24x7:20260707"), *day) == ["07-07 00:00 07-08 00:00"]
+
+
+@pytest.mark.parametrize(
+    ("session", "letter"),
+    [
+        ("0930-1200Q1300-1600", "Q"),
+        ("0930-1200A0900B0920-1206U1300-1600", "B"),
+        ("0930-1200a0900", "a"),
+        ("0915-1530#20260803/0915-1515Z", "Z"),
+        ("0930-1200:2|0930-1200É:3", "É"),
+    ],
+)
+def test_a_letter_that_nobody_has_seen_is_named_with_its_text(session: str, letter: str) -> None:
+    for field in ("session", "corrections"):
+        text = session if field == "session" else session.replace(":2|", ":20260707;").replace(":3", "") + ":20260101"
+        with pytest.raises(TradingHoursError, match=f"letter '{letter}'") as caught:
+            TradingHours(**{"session": "24x7", "timezone": "Etc/UTC", field: text})
+        assert letter in caught.value.text and caught.value.text in text
+
+
 # Days, weeks, months
 
 
@@ -347,7 +501,10 @@ def test_a_time_has_the_trading_day_of_its_session_and_none_between_sessions() -
     "session",
     ["", "0930", "0930-", "0930-1660", "2500-2600", "2430-1000", "0930-1600:", "0930-1600:8", "0930-1600:0",
      "0930-1600,", "0930-1600||", "1", "1700F-1600F1", "24x5", "24x7,0930-1600", "0930-1600:2:3", "٠٩٣٠-1600",
-     "0930-1600\n"],
+     "0930-1600\n", "A0900", "0930-1200A", "0930-1200A2500", "0930-1200A0900-", "0930-1200U", "0930-1200U1300",
+     "0930-1200S,1300-1400", "U0930-1200", "0930-1200 A0900", "0930-1600#20260803", "0930-1600/0930-1500",
+     "0930-1600#20260803/", "#20260803/0930-1600", "0930-1600#20261303/0930-1500", "0930-1600#2026/0930-1500",
+     "0930-1600#20260803/0930-1500#20260803/0930-1400", "0930-1600#20260803/0930-1500#20260802/0930-1400"],
 )  # fmt: skip
 def test_a_malformed_session_is_named(session: str) -> None:
     with pytest.raises(TradingHoursError) as caught:
@@ -361,7 +518,12 @@ def test_malformed_holidays_are_named(holidays: str) -> None:
         TradingHours("24x7", "Etc/UTC", holidays=holidays)
 
 
-@pytest.mark.parametrize("corrections", ["0930-1300", "dayof:20260101", "dayoff:2026", "0930:20260101"])
+@pytest.mark.parametrize(
+    "corrections",
+    ["0930-1300", "dayof:20260101", "dayoff:2026", "0930:20260101", "1;0930-1300:20260101",
+     "0930-1300#20260803/0930-1200", "0930-1300:20260101#20260803/", "0930-1300:20260101#20260803/0930-1200:2026",
+     "0930-1300:20260101#20260803/0930-1200:20260901#20260801/0930-1100:20260901"],
+)  # fmt: skip
 def test_malformed_corrections_are_named(corrections: str) -> None:
     with pytest.raises(TradingHoursError):
         TradingHours("24x7", "Etc/UTC", corrections=corrections)
@@ -431,16 +593,31 @@ ZONES = ["Etc/UTC", "America/New_York", "Europe/London", "Asia/Kolkata", "Austra
 MINUTES = st.integers(0, 1439).map(lambda minute: f"{minute // 60:02}{minute % 60:02}")
 DAYS = st.sets(st.sampled_from("1234567"), min_size=1).map(lambda days: ":" + "".join(sorted(days)))
 RANGE = st.builds("{}-{}".format, MINUTES, MINUTES) | st.builds("{}F{}-{}".format, MINUTES, st.integers(1, 3), MINUTES)
-RANGES = st.lists(RANGE, min_size=1, max_size=3).map(",".join)
+AUCTION = st.builds("{}{}".format, st.sampled_from("AE"), MINUTES | RANGE)
+RANGE_AND_AUCTIONS = st.builds("{}{}".format, RANGE, st.lists(AUCTION, max_size=2).map("".join))
+RANGES = st.builds(
+    "{}{}".format,
+    RANGE_AND_AUCTIONS,
+    st.lists(st.builds("{}{}".format, st.sampled_from(",US"), RANGE_AND_AUCTIONS), max_size=2).map("".join),
+)
 PARTS = st.builds("{}{}".format, RANGES, st.just("") | DAYS)
-SESSIONS = st.just("24x7") | PARTS | st.builds("{}|{}".format, RANGES, st.builds("{}{}".format, RANGES, DAYS))
+VERSION = st.just("24x7") | PARTS | st.builds("{}|{}".format, RANGES, st.builds("{}{}".format, RANGES, DAYS))
 DATES = st.dates(date(2026, 1, 1), date(2026, 12, 31)).map(lambda day: f"{day:%Y%m%d}")
+
+
+def dated(texts: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    """One of the texts, or several that follow each other by date."""
+    changes = st.dictionaries(DATES, texts, max_size=3).map(lambda found: sorted(found.items()))
+    return st.builds(lambda first, rest: first + "".join(f"#{day}/{text}" for day, text in rest), texts, changes)
+
+
+SESSIONS = dated(VERSION)
 HOURS = st.builds(
     TradingHours,
     session=SESSIONS,
     timezone=st.sampled_from(ZONES),
     holidays=st.lists(DATES, max_size=5).map(",".join),
-    corrections=st.just("") | st.builds("{}:{};dayoff:{}".format, RANGES, DATES, DATES),
+    corrections=st.just("") | st.builds("{}:{};dayoff:{}".format, dated(RANGES), DATES, DATES),
 )
 TIMES = st.datetimes(datetime(2026, 1, 1), datetime(2026, 12, 31), timezones=st.just(UTC))
 LENGTHS = st.timedeltas(timedelta(0), timedelta(days=20))
@@ -491,7 +668,56 @@ def test_open_is_what_the_wall_clock_says(opens: str, closes: str, days: str, zo
     assert TradingHours(f"{opens}-{closes}{days}", zone).is_open(at) == claimed
 
 
-@given(st.text(alphabet="0123456789-,:;|FxX ", max_size=24), st.sampled_from(["session", "holidays", "corrections"]))
+@given(HOURS, TIMES, LENGTHS)
+def test_sessions_never_overlap_and_each_day_has_the_hours_of_one_version(
+    hours: TradingHours, start: datetime, length: timedelta
+) -> None:
+    found = hours.sessions(int(start.timestamp()), int((start + length).timestamp()))
+    assert (found.opens < found.closes).all() and (found.closes[:-1] <= found.opens[1:]).all()
+    assert (np.diff(found.days) >= 0).all()
+
+
+@given(st.lists(VERSION, min_size=2, max_size=4), st.data(), st.sampled_from(ZONES))
+def test_a_day_far_from_a_change_has_the_sessions_of_its_version_alone(
+    versions: list[str], data: st.DataObject, zone: str
+) -> None:
+    months = range(2, 2 + len(versions) - 1)
+    text = versions[0] + "".join(f"#2026{month:02}01/{each}" for month, each in zip(months, versions[1:], strict=True))
+    place = data.draw(st.integers(0, len(versions) - 1))
+    noon = datetime(2026, place + 1, 15, 12, tzinfo=UTC)
+    both = [TradingHours(each, zone).spans(noon, noon + timedelta(days=2)) for each in (text, versions[place])]
+    assert both[0] == both[1]
+
+
+@given(HOURS, TIMES, LENGTHS)
+def test_hours_read_again_from_what_they_write_are_the_same(
+    hours: TradingHours, start: datetime, length: timedelta
+) -> None:
+    again = TradingHours.from_json(hours.to_json())
+    assert again == hours and again.to_json() == hours.to_json()
+    assert again.spans(start, start + length) == hours.spans(start, start + length)
+
+
+@given(SESSIONS, st.sampled_from(ZONES), st.dates(date(2026, 1, 20), date(2026, 12, 10)), RANGES)
+def test_a_correction_wins_over_a_holiday_whatever_the_session_is(
+    session: str, zone: str, day: date, ranges: str
+) -> None:
+    # All the days around it are holidays, so that nothing of them touches it.
+    holidays = ",".join(f"{day + timedelta(days=distance):%Y%m%d}" for distance in range(-10, 11))
+    correction = f"{ranges}:{day:%Y%m%d}"
+    noon = datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
+    around = noon - timedelta(days=5), noon + timedelta(days=5)
+    corrected = TradingHours(session, zone, holidays, correction).spans(*around)
+    assert corrected and corrected == TradingHours("24x7", zone, holidays, correction).spans(*around)
+    assert TradingHours(session, zone, holidays).spans(*around) == []
+
+
+@given(
+    st.text(alphabet="0123456789-,:;|FxXAEUS#/ ", max_size=40)
+    | st.lists(st.sampled_from(["0930-1200", "A0900", "E0920-1206", "U", "S", "#20260803/", ":", "23", ";", "|", ",",
+                                "1700F2-1200F1", "24x7", "dayoff", "20260707", "Q"]), max_size=12).map("".join),
+    st.sampled_from(["session", "holidays", "corrections"]),
+)  # fmt: skip
 def test_any_text_is_read_or_refused_by_name(text: str, field: str) -> None:
     try:
         hours = TradingHours(**{"session": "24x7", "timezone": "Etc/UTC", field: text})
@@ -507,6 +733,29 @@ def test_seven_years_of_minutes_take_a_fraction_of_a_second() -> None:
         assert opens.size > 680_000 and [gap.bars for gap in gaps] == [1000]
 
     assert cpu_ratio(look) < 125
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0930-1200" + "A0900" * 20_000,
+        "0930-1200U" * 10_000 + "0930-1200",
+        "0930-1200" + "#20260803/" * 10_000,
+        "0930-1200:2" + "".join(f"#{year}0101/0930-1200" for year in range(1970, 9_000)),
+        "#" * 100_000,
+    ],
+    ids=["auctions", "ranges", "empty", "versions", "marks"],
+)
+def test_a_text_of_a_hundred_thousand_letters_is_read_or_refused_in_a_moment(text: str) -> None:
+    def look() -> None:
+        for field, suffix in (("session", ""), ("corrections", ":20260707")):
+            try:
+                hours = TradingHours(**{"session": "24x7", "timezone": "Etc/UTC", field: text + suffix})
+            except TradingHoursError:
+                continue
+            hours.spans(utc("2026-07-01"), utc("2026-08-01"))
+
+    assert cpu_ratio(look) < 250
 
 
 @pytest.mark.parametrize(

@@ -27,20 +27,23 @@ _PRICE_TOLERANCE = 1e-9
 _VOLUME_TOLERANCE = 1e-6
 
 _EPOCH = date(1970, 1, 1).toordinal()
-_MARGIN_S = 4 * 86_400  # a day's sessions lie within so much of each other
+_DAY_S = 86_400
+_MARGIN_S = 4 * _DAY_S  # a day's sessions lie within so much of each other
 
 
 class UnbuiltDay(NamedTuple):
-    """A trading day that is not wholly stored.
+    """A trading day that is not wholly stored, or of which nobody knows whether it is.
 
     `number` counts days from 1970, `open_s` is where it begins; `missing_from` is the first open of a bar that was not
-    asked for (UTC seconds), `quarantined` how many of its bars are in quarantine.
+    asked for (UTC seconds), `quarantined` how many of its bars are in quarantine. `problem` says why it cannot be
+    judged; without trading hours the day is a date in UTC.
     """
 
     number: int
     open_s: int
     missing_from: int | None
     quarantined: int
+    problem: str = ""
 
     @property
     def day(self) -> date:
@@ -50,6 +53,8 @@ class UnbuiltDay(NamedTuple):
     @property
     def reason(self) -> str:
         """Why it is not built, for people."""
+        if self.problem:
+            return f"cannot be judged: {self.problem}"
         if self.missing_from is None:
             return f"{self.quarantined} bars in quarantine"
         return f"not asked for from {datetime.fromtimestamp(self.missing_from, tz=timezone.utc):%Y-%m-%d %H:%M} UTC on"
@@ -66,6 +71,14 @@ class DailyBars:
     def unbuilt_opens(self) -> frozenset[int]:
         """Where the days begin that are not built."""
         return frozenset(day.open_s for day in self.unbuilt)
+
+
+def unjudged_days(fine: Bars, problem: str) -> DailyBars:
+    """No day at all, for want of trading hours: each date (UTC) with finer bars is named, with what the problem is."""
+    numbers, firsts = np.unique(fine.times // _DAY_S, return_index=True)
+    opens = fine.times[firsts]
+    days = (UnbuiltDay(*day, None, 0, problem) for day in zip(numbers.tolist(), opens.tolist(), strict=True))
+    return DailyBars(Bars.none(), tuple(days))
 
 
 class Difference(NamedTuple):

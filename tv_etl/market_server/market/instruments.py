@@ -10,6 +10,8 @@ are corrected on 2026-11-16; `NYSE:HOUR`, which opens an hour earlier from 2026-
 elsewhere in all of its history; `NYSE:DIVI`, which pays 0.52 on the 13th of every second month of a quarter;
 `AMEX:THIN`, traded every few minutes only; `NASDAQ:IPOX`, listed on 2026-10-26; `NASDAQ:GONE`, delisted after
 2025-06-30; `LSE:VOD` and `XETR:SAP`, whose feeds are 15 minutes late; `ECONOMICS:USM2`, which no account may see.
+Sessions in all of TradingView's spelling: `HKEX:700` and `SSE:600519` (with auctions), `NSE:RELIANCE` and
+`ICEEUR:BRN1!` (with versions by date, in parts by day as well).
 """
 
 from dataclasses import replace
@@ -87,6 +89,11 @@ def _indices_and_futures() -> list[Listing]:
         _future("COMEX:GC1!", "Gold Futures", 3_400.0, 10, 190_000),
         _future("COMEX:SI1!", "Silver Futures", 42.0, 1_000, 80_000),
         _future("NYMEX:CL1!", "Light Crude Oil Futures", 68.0, 100, 320_000),
+        replace(
+            _future("ICEEUR:BRN1!", "Brent Crude Futures", 72.0, 100, 290_000),
+            schedule=venues.BRENT,
+            source=Source("ICEEUR_DLY", "ICE Futures Europe", "GB", "https://www.ice.com", "ice"),
+        ),
     ]
 
 
@@ -107,6 +114,8 @@ def _asian() -> list[Listing]:
                pricescale=1, minmov=100, yearly_growth=0.06, local_description="삼성전자", language="ko"),
         _stock("NSE:M&M", "Mahindra & Mahindra Ltd.", venues.INDIA, 3_500.0, 2_600_000, "INR", minmov=10,
                yearly_growth=0.1, language="hi", extras=MappingProxyType({"isin": "INE101A01026"})),
+        _stock("NSE:RELIANCE", "Reliance Industries Ltd.", venues.INDIA_DATED, 1_450.0, 11_000_000, "INR", minmov=10,
+               yearly_growth=0.09, language="hi", extras=MappingProxyType({"isin": "INE002A01018"})),
         _stock("TSE:7203", "Toyota Motor Corporation", venues.JAPAN, 2_950.0, 24_000_000, "JPY", pricescale=10,
                minmov=5, local_description="トヨタ自動車", language="ja"),
         _stock("HKEX:700", "Tencent Holdings Limited", venues.HONG_KONG, 620.0, 19_000_000, "HKD", minmov=50,

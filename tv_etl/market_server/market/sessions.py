@@ -1,8 +1,10 @@
 """Trading days of an instrument: which there are, when each opens and closes, which bars it is cut into.
 
-A *trading day* is the date a session belongs to; an overnight session opens on the evening before. Pure.
+A *trading day* is the date a session belongs to; an overnight session opens on the evening before. Sessions are read
+as far as the server's own schedules need it: ranges with auctions, parts by day, days before, versions by date. Pure.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -21,9 +23,10 @@ DAY_MINUTES = 1_440
 ROUND_THE_CLOCK = "24x7"
 
 _EPOCH = datetime(1970, 1, 1)
-_WEEKDAYS = frozenset(range(5))
-_ALL_DAYS = frozenset(range(7))
+_WEEKDAYS, _ALL_DAYS = "23456", "1234567"  # as sessions name them, Sunday first
+_AUCTION = re.compile(r"[AE]\d{4}(-\d{4})?")
 _LAST_DAY = 24_105  # 2035-12-31
+_CLOSED = -1
 
 
 @dataclass(frozen=True)
@@ -34,12 +37,15 @@ class Hours:
 
     @classmethod
     def parse(cls, text: str) -> "Hours":
-        """Read `0930-1600`, `1700-1700` (overnight), `0900-1130,1230-1530` or `24x7`."""
+        """Read `0930-1600`, `1700-1700` (overnight), `2300F-2300`, `0900-1130,1230-1530` or `24x7`.
+
+        Of `0930-1200A0900E0920-1206U1300-1600` the auctions are left out: nothing of them comes as a bar.
+        """
         if text == ROUND_THE_CLOCK:
             return cls(((0, DAY_MINUTES),))
         segments = []
-        for part in text.split(","):
-            start, end = (int(clock[:2]) * 60 + int(clock[2:]) for clock in part.split("-"))
+        for part in re.split("[,US]", _AUCTION.sub("", text)):
+            start, end = map(_minute, part.split("-"))
             segments.append((start - DAY_MINUTES if start >= end else start, end))
         return cls(tuple(segments))
 
@@ -66,11 +72,35 @@ class Hours:
         return np.concatenate([np.arange(start, end, dtype=np.int64) for start, end in self.segments])
 
 
+def _minute(clock: str) -> int:
+    """Minutes after midnight of the trading day; `2300F2` is two days before, a bare F one."""
+    time, is_earlier, days = clock.partition("F")
+    return int(time[:2]) * 60 + int(time[2:]) - (int(days or 1) * DAY_MINUTES if is_earlier else 0)
+
+
+def versions_of(text: str) -> list[tuple[int | None, str]]:
+    """The versions of `0915-1530#20260803/0915-1515`, each with the day (since 1970-01-01) that it begins on."""
+    first, *changes = text.split("#")
+    dated = [change.split("/") for change in changes]
+    return [(None, first), *((_day_numbers([day])[0], version) for day, version in dated)]
+
+
+def weekly_hours(text: str) -> dict[int, Hours]:
+    """The hours by weekday (Monday is 0) of one version, `0100-2300|2300F-2300:2`; a part with days wins."""
+    week: dict[int, Hours] = {}
+    for part in sorted(text.split("|"), key=lambda each: ":" in each):
+        hours, _, days = part.partition(":")
+        for digit in days or (_ALL_DAYS if hours == ROUND_THE_CLOCK else _WEEKDAYS):
+            week[(int(digit) - 2) % 7] = Hours.parse(hours)
+    return week
+
+
 @dataclass(frozen=True)
 class Schedule:
     """Trading hours in TradingView's spelling: what `symbol_resolved` shows and what the bars obey.
 
-    `corrections` maps other hours, or `dayoff`, to the days (`YYYYMMDD`) that have them.
+    `corrections` maps other hours, or `dayoff`, to the days (`YYYYMMDD`) that have them. Of a session and of corrected
+    hours alike there may be versions by date.
     """
 
     session: str
@@ -93,24 +123,33 @@ class Calendar:
 
     def __init__(self, schedule: Schedule, first_day: int, last_day: int | None = None) -> None:
         self.is_round_the_clock = schedule.session == ROUND_THE_CLOCK
-        weekdays = _ALL_DAYS if self.is_round_the_clock else _WEEKDAYS
         end = _LAST_DAY if last_day is None else min(last_day, _LAST_DAY)
         days = np.arange(first_day, end + 1, dtype=np.int64)
-        special = [day for text, dates in schedule.corrections.items() if text != "dayoff" for day in dates]
-        is_open = np.isin((days + 3) % 7, list(weekdays)) & ~np.isin(days, _day_numbers(schedule.holidays))
-        is_open |= np.isin(days, _day_numbers(special))
-        self.days: Integers = days[is_open & ~np.isin(days, _day_numbers(schedule.corrections.get("dayoff", ())))]
-        self.hours = [Hours.parse(schedule.session)]
-        self.kinds: Integers = np.zeros(len(self.days), np.int64)
+        self.hours: list[Hours] = []
+        kinds = np.full(len(days), _CLOSED, np.int64)
+        for begins, version in versions_of(schedule.session):
+            in_force = days >= (first_day if begins is None else begins)
+            kinds[in_force] = _CLOSED
+            for weekday, hours in sorted(weekly_hours(version).items()):
+                kinds[in_force & ((days + 3) % 7 == weekday)] = self._kind(hours)
+        kinds[np.isin(days, _day_numbers(schedule.holidays))] = _CLOSED
         for text, dates in schedule.corrections.items():
-            if text != "dayoff":
-                self.kinds[np.isin(self.days, _day_numbers(dates))] = len(self.hours)
-                self.hours.append(Hours.parse(text))
+            is_corrected = np.isin(days, _day_numbers(dates))
+            for begins, version in versions_of(text):
+                in_force = is_corrected & (days >= (first_day if begins is None else begins))
+                kinds[in_force] = _CLOSED if version == "dayoff" else self._kind(Hours.parse(version))
+        self.days: Integers = days[kinds != _CLOSED]
+        self.kinds: Integers = kinds[kinds != _CLOSED]
         earliest = min(first_day, 0)
         self.midnights: Integers = self.days * DAY_S - _utc_offsets(schedule.time_zone, earliest)[self.days - earliest]
         self.opens: Integers = self.midnights + 60 * self._per_kind([h.segments[0][0] for h in self.hours])
         self.closes: Integers = self.midnights + 60 * self._per_kind([h.segments[-1][1] for h in self.hours])
         self.minutes: Integers = self._per_kind([h.minutes for h in self.hours])
+
+    def _kind(self, hours: Hours) -> int:
+        if hours not in self.hours:
+            self.hours.append(hours)
+        return self.hours.index(hours)
 
     def _per_kind(self, values: list[int]) -> Integers:
         return np.array(values, np.int64)[self.kinds]

@@ -47,15 +47,32 @@ EURONEXT = Schedule(
 BRAZIL = Schedule("1000-1700", "America/Sao_Paulo", holidays.brazil_holidays())
 KOREA = Schedule("0900-1530", "Asia/Seoul", holiday_lists.KOREA)
 INDIA = Schedule("0915-1530", "Asia/Kolkata", holiday_lists.INDIA, holiday_lists.INDIA_SPECIAL_SESSIONS)
+# As TradingView has it since the exchange shortened its day, and the evening of Diwali with it.
+INDIA_DATED = Schedule(
+    "0915-1530#20260803/0915-1515",
+    "Asia/Kolkata",
+    (*holiday_lists.INDIA, "20261108"),
+    MappingProxyType(
+        {hours: days for hours, days in holiday_lists.INDIA_SPECIAL_SESSIONS.items() if "20241101" not in days}
+        | {"1800-1900#20260803/1800-1845": ("20241101", "20261108")}
+    ),
+)
 JAPAN = Schedule("0900-1130,1230-1530", "Asia/Tokyo", holiday_lists.JAPAN)
 HONG_KONG = Schedule(
-    "0930-1200,1300-1600",
+    "0930-1200A0900E0920-1206U1300-1600E1300-1611",
     "Asia/Hong_Kong",
     holiday_lists.HONG_KONG,
     MappingProxyType({"0930-1200": holiday_lists.HONG_KONG_EVES}),
 )
-CHINA = Schedule("0930-1130,1300-1500", "Asia/Shanghai", holiday_lists.CHINA)
+CHINA = Schedule("0930-1130E0925-1131S1300-1500E1300-1501", "Asia/Shanghai", holiday_lists.CHINA)
 THAILAND = Schedule("1000-1230,1400-1630", "Asia/Bangkok", holiday_lists.THAILAND)
+# New York's hours in London's time: an hour less while only one of the two has put its clocks back.
+BRENT = Schedule(
+    "0100-2300|2300F-2300:2#20261026/0000-2200|2200F-2200:2#20261102/0100-2300|2300F-2300:2#20270315/"
+    "0000-2200|2200F-2200:2#20270329/0100-2300|2300F-2300:2",
+    "Europe/London",
+    holidays.currency_holidays(),
+)
 
 CBOE_ONE = Source("BATS", "Cboe One", "US", "https://markets.cboe.com/us/equities/overview/")
 ARCA = Source("AMEX", "NYSE Arca", "US", "https://www.nyse.com")

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tv_etl.lake.bars import Bars
-from tv_etl.lake.derived.daily import DailyBars, Difference, daily_bars, differences
+from tv_etl.lake.derived.daily import DailyBars, Difference, daily_bars, differences, unjudged_days
 from tv_etl.lake.record import SeriesRecord
 from tv_etl.market_server.testing import MarketOptions, RunningMarket, running_market
 from tv_etl.tradingview.blocking import fetch_history
@@ -54,6 +54,9 @@ def series(market: RunningMarket, symbol: str, interval: str, start: datetime) -
         ("FX:EURUSD", "5m", 36),  # a trading day opens on the evening before
         ("COMEX:GC1!", "5m", 36),  # a break every day
         ("TSE:7203", "1m", 20),  # a break at noon
+        ("HKEX:700", "5m", 36),  # auctions
+        ("NSE:RELIANCE", "1h", 130),  # shorter days from a date on
+        ("ICEEUR:BRN1!", "15m", 50),  # other hours on Mondays, and from two dates on
         ("BINANCE:BTCUSDT", "1h", 36),  # never closed
     ],
 )
@@ -196,3 +199,16 @@ def test_differences_are_named_by_day_and_field() -> None:
     fewer = DailyBars(ours.take(np.array([0, 2, 3])), ())
     assert Difference(second, "bar", None, 1.0) in differences(fewer, theirs)
     assert differences(fewer, ours.take(slice(0, 1))) == [], f"{first} is the only day that both know"
+
+
+def test_without_trading_hours_each_date_is_named_and_none_is_built() -> None:
+    # Two minutes of the 17th, and one of the 19th.
+    start = int(datetime(2026, 11, 17, 23, 58, tzinfo=timezone.utc).timestamp())
+    times = np.array([start, start + 60, start + 86_400 + 120], np.int64)
+    built = unjudged_days(Bars(times, np.ones((5, 3)), np.ones(3, np.bool_)), "the server told no trading hours")
+    assert not len(built.bars)
+    assert [(each.day, each.open_s) for each in built.unbuilt] == [
+        (date(2026, 11, 17), start), (date(2026, 11, 19), start + 86_400 + 120),
+    ]  # fmt: skip
+    assert {each.reason for each in built.unbuilt} == {"cannot be judged: the server told no trading hours"}
+    assert unjudged_days(Bars.none(), "?").unbuilt == ()

@@ -87,6 +87,26 @@ def test_special_sessions_are_those_tradingview_sends() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("symbol", "session"),
+    [
+        ("HKEX:700", "0930-1200A0900E0920-1206U1300-1600E1300-1611"),
+        ("SSE:600519", "0930-1130E0925-1131S1300-1500E1300-1501"),
+        ("NSE:RELIANCE", "0915-1530#20260803/0915-1515"),
+        ("ICEEUR:BRN1!", listings()["ICEEUR:BRN1!"].schedule.session),
+    ],
+)
+def test_sessions_are_announced_as_tradingview_writes_them(symbol: str, session: str) -> None:
+    info = symbol_info(listings()[symbol])
+    (regular,) = info["subsessions"]
+    assert info["session"] == regular["session"] == session
+
+
+def test_corrections_have_versions_by_date() -> None:
+    (regular,) = symbol_info(listings()["NSE:RELIANCE"])["subsessions"]
+    assert "1800-1900#20260803/1800-1845:20241101,20261108;" in regular["session-correction"]
+
+
 def test_a_delayed_feed_is_a_source_of_its_own() -> None:
     """Recorded: NASDAQ:NDX comes from NASDAQ_DLY:NDX, XETR:SAP has the base name XETR_DLY:SAP."""
     info = symbol_info(replace(listings()["NASDAQ:NDX"], delay_s=900))

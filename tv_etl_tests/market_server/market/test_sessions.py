@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tv_etl.market_server.market.listings import listings
-from tv_etl.market_server.market.sessions import DAY_S, Calendar, Hours, calendar_of
+from tv_etl.market_server.market.sessions import DAY_S, Calendar, Hours, calendar_of, versions_of, weekly_hours
 from tv_etl.tradingview.intervals import Interval
 
 pytestmark = pytest.mark.pure
@@ -28,10 +28,59 @@ def opens_on(symbol: str, day: str, interval: str) -> list[str]:
 
 @pytest.mark.parametrize(
     ("text", "minutes"),
-    [("24x7", 1440), ("0930-1600", 390), ("1700-1700", 1440), ("1800-1700", 1380), ("0900-1130,1230-1530", 330)],
-)
+    [("24x7", 1440), ("0930-1600", 390), ("1700-1700", 1440), ("1800-1700", 1380), ("0900-1130,1230-1530", 330),
+     ("0930-1200A0900E0920-1206U1300-1600E1300-1611", 330), ("0930-1130E0925-1131S1300-1500E1300-1501", 240),
+     ("2300F-2300", 1440), ("1700F2-1200F1,1700-1215", 1140 + 1155)],
+)  # fmt: skip
 def test_hours_count_the_traded_minutes(text: str, minutes: int) -> None:
     assert Hours.parse(text).minutes == minutes
+
+
+def test_auctions_are_no_segments() -> None:
+    hours = Hours.parse("0930-1200A0900E0920-1206U1300-1600E1300-1611")
+    assert hours.segments == ((9 * 60 + 30, 12 * 60), (13 * 60, 16 * 60))
+
+
+def test_a_part_that_names_a_day_wins_over_one_that_names_none() -> None:
+    week = weekly_hours("2300F-2300:2|0100-2300")
+    assert sorted(week) == [0, 1, 2, 3, 4]
+    assert week[0].segments == ((-60, 23 * 60),) and {week[day].segments for day in range(1, 5)} == {((60, 23 * 60),)}
+    assert sorted(weekly_hours("24x7")) == list(range(7)) and sorted(weekly_hours("1000-1100:17")) == [5, 6]
+
+
+def test_a_version_holds_from_its_date_on() -> None:
+    assert versions_of("0900-1000") == [(None, "0900-1000")]
+    assert versions_of("0900-1000#19700102/24x7:7#19700104/0900-1100") == [
+        (None, "0900-1000"), (1, "24x7:7"), (3, "0900-1100"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("symbol", "day", "opens"),
+    [
+        ("NSE:RELIANCE", "2026-07-31", ["31 03:45", "31 05:45", "31 07:45", "31 09:45"]),
+        ("NSE:RELIANCE", "2026-08-03", ["03 03:45", "03 05:45", "03 07:45"]),
+        ("NSE:RELIANCE", "2024-11-01", ["01 12:30"]),  # Diwali, before the change and after it
+        ("NSE:RELIANCE", "2026-11-08", ["08 12:30"]),
+        ("ICEEUR:BRN1!", "2026-10-26", ["25 22:00", *(f"26 {hour:02}:00" for hour in range(0, 22, 2))]),
+        ("ICEEUR:BRN1!", "2026-10-27", [f"27 {hour:02}:00" for hour in range(0, 22, 2)]),
+        ("ICEEUR:BRN1!", "2026-11-03", [f"03 {hour:02}:00" for hour in range(1, 23, 2)]),
+        ("ICEEUR:BRN1!", "2026-10-23", [f"23 {hour:02}:00" for hour in range(0, 22, 2)]),  # London's summer
+    ],
+)
+def test_bars_follow_the_hours_of_their_date(symbol: str, day: str, opens: list[str]) -> None:
+    assert opens_on(symbol, day, "120") == opens
+
+
+def test_a_day_closes_by_the_hours_of_its_date() -> None:
+    reliance, minute = calendar("NSE:RELIANCE"), Interval.parse("1")
+    assert reliance.bar_close(minute, int(utc(2026, 7, 31, 9, 59))) == utc(2026, 7, 31, 10) - 1
+    assert reliance.bar_close(minute, int(utc(2026, 8, 3, 9, 44))) == utc(2026, 8, 3, 9, 45) - 1
+    minutes = [
+        int(reliance.minutes[reliance.last_opened(utc(2026, month, day, 12))]) for month, day in ((7, 31), (8, 3))
+    ]
+    assert minutes == [375, 360]
+    assert reliance.minutes[reliance.last_opened(utc(2026, 11, 8, 12, 45))] == 45
 
 
 def test_bars_begin_with_each_segment_of_a_day() -> None:
