@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.series import Series
-from tv_etl.tradingview.symbols import SeriesSettings, check_symbol
+from tv_etl.tradingview.symbols import SeriesSettings, check_symbol, is_symbol
 
 # How far an answer reaches: to what was asked, to the start of history, or to the plan's window.
 Reach = Literal["complete", "exhausted", "limited"]
@@ -102,6 +102,27 @@ class SymbolInfo:
     def symbol(self) -> str:
         """The symbol as the site writes it, `NASDAQ:AAPL`."""
         return self._text("pro_name") or self._text("full_name")
+
+    def name_of(self, asked: str) -> str:
+        """The name that the instrument has now, which is the one asked for unless it was renamed or moved.
+
+        `NASDAQ:META` where `NASDAQ:FB` was asked for. A name of the same instrument by the source of its data, such as
+        `BATS:AAPL` or `NSE_DLY:JUNIPER`, is no former one; of an expression such as `A:B/C:D` nothing is told.
+        """
+        listed, name = self._text("listed_exchange"), self._text("name")
+        own = self._text("pro_name") or (f"{listed}:{name}" if listed and name else "")
+        # How the sources' names are spelt is theirs: they have the ticker, though.
+        ticker = own.partition(":")[2].casefold()
+        is_of_source = asked in self._sources_names() and asked.partition(":")[2].casefold() == ticker
+        if not is_symbol(own) or is_of_source or own.casefold() == asked.casefold() or self.kind == "expression":
+            return asked
+        return own
+
+    def _sources_names(self) -> set[str]:
+        """The instrument's names by the sources of its data."""
+        lists = (self.raw.get(key) for key in ("aliases", "alternatives", "base_name", "legs"))
+        names = [name for each in lists if isinstance(each, list) for name in each if isinstance(name, str)]
+        return {self._text("full_name"), *names}
 
     @property
     def description(self) -> str:

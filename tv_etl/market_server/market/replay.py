@@ -77,7 +77,7 @@ class ReplayedBars:
             known = plain_listing(symbol, _pricescale(prices), has_volume=self.has_volume)
         first = int(min(each[0, 0] for each in rows.values())) // DAY_S
         # What the file has is what there is: no other session, no other adjustment, and no minute left out twice.
-        self.listing = replace(known, extended=None, outside=(), splits=(), dividends=(), is_thin=False)
+        self.listing = replace(known, symbol=symbol, extended=None, outside=(), splits=(), dividends=(), is_thin=False)
         self.calendar = calendar_of(known.schedule, min(first, known.first_day_number))
 
     @property
