@@ -105,13 +105,13 @@ def test_a_table_holds_the_wires_values_and_where_they_come_from() -> None:
 def test_the_name_that_the_instrument_has_now_is_a_fact(market_url: str) -> None:
     wanted = [HistoryRequest(f"NASDAQ:{ticker}", "1d", bars_count=2) for ticker in ("OLDN", "NEWN", "AAPL")]
 
-    async def run() -> dict[str, str]:
-        found = fetch_history(wanted, ws_url=market_url)
-        return {each.symbol: result.schema.metadata[b"tv_etl.resolved_as"].decode() async for each, result in found}
+    async def run() -> dict[str, Any]:
+        return {request.symbol: result async for request, result in fetch_history(wanted, ws_url=market_url)}
 
-    assert asyncio.run(run()) == {
-        "NASDAQ:OLDN": "NASDAQ:NEWN", "NASDAQ:NEWN": "NASDAQ:NEWN", "NASDAQ:AAPL": "NASDAQ:AAPL"
-    }  # fmt: skip
+    names = {
+        symbol: each.schema.metadata[b"tv_etl.resolved_as"].decode() for symbol, each in asyncio.run(run()).items()
+    }
+    assert names == {"NASDAQ:OLDN": "NASDAQ:NEWN", "NASDAQ:NEWN": "NASDAQ:NEWN", "NASDAQ:AAPL": "NASDAQ:AAPL"}
 
 
 def test_a_lost_connection_is_opened_again_and_nothing_is_missing() -> None:
