@@ -6,7 +6,18 @@ from datetime import datetime, timedelta, timezone
 from rich.table import Table
 from rich.text import Text
 
-from tv_etl.lake.chronicle import ASKED, GAP, QUARANTINED, READJUSTED, REVISED, SEAM, UNASKED, WITHDRAWN, Chronicle
+from tv_etl.lake.chronicle import (
+    ASKED,
+    GAP,
+    QUARANTINED,
+    READJUSTED,
+    RENAMED,
+    REVISED,
+    SEAM,
+    UNASKED,
+    WITHDRAWN,
+    Chronicle,
+)
 from tv_etl.lake.record import SeriesRecord
 from tv_etl.lake.status import SeriesStatus
 from tv_etl.tradingview.printable import printable
@@ -23,6 +34,7 @@ _STYLES = {
     QUARANTINED: "red",
     SEAM: "bold red",
     WITHDRAWN: "yellow",
+    RENAMED: "cyan",
 }
 
 
@@ -53,6 +65,14 @@ def status_table(statuses: Iterable[SeriesStatus], now: datetime, width: int = _
             _deadline_text(status.loss_deadline, now),
         )
     return table
+
+
+def rename_lines(statuses: Iterable[SeriesStatus]) -> list[str]:
+    """A line for each symbol whose instrument has another name now: what it is, and the command that moves it there."""
+    names = {status.series.symbol: status.record.renamed_to for status in statuses if status.record.renamed_to}
+    return [
+        printable(f"{old} is named {new} now: tv-etl rename {old} {new}", 500) for old, new in sorted(names.items())
+    ]
 
 
 def chronicle_table(known: Chronicle, limit: int) -> Table:

@@ -17,6 +17,7 @@ from tv_etl.tradingview.series import Series
 
 ASKED, UNASKED, GAP = "asked", "never asked", "gap"
 REVISED, READJUSTED, QUARANTINED, SEAM, WITHDRAWN = "revised", "re-adjusted", "quarantined", "seam", "withdrawn"
+RENAMED = "renamed"
 
 _FIELDS = (*PRICES, "volume")
 
@@ -66,7 +67,7 @@ def chronicle(store: BarStore, series: Series, now: datetime) -> Chronicle:
 def _entries(stored: StoredSeries, now: datetime) -> list[Entry]:
     coverage = Coverage(stored.record(), now.timestamp())
     of_record = [*_spans(coverage), *_gaps(coverage, stored), *_readjusted(coverage), *_seams(coverage)]
-    found = [*of_record, *_revised(stored), *_withdrawn(stored), *_kept_out(stored)]
+    found = [*of_record, *_renamed(coverage), *_revised(stored), *_withdrawn(stored), *_kept_out(stored)]
     return sorted(found, key=lambda each: (each.start, each.end, each.kind))
 
 
@@ -99,6 +100,11 @@ def _seams(coverage: Coverage) -> Iterator[Entry]:
         state = f"resolved: {seam.resolved}" if seam.resolved else f"not proven to join: {seam.reason}"
         prices = f"{seam.older[1]:.10g} before, {seam.newer[1]:.10g} after"
         yield Entry(SEAM, utc(seam.older[0]), utc(seam.at), None, f"{prices}; {state}", utc(seam.found_at))
+
+
+def _renamed(coverage: Coverage) -> Iterator[Entry]:
+    for rename in coverage.record.renames:
+        yield Entry(RENAMED, utc(rename.at), utc(rename.at), None, f"{rename.old} to {rename.new}")
 
 
 def _revised(stored: StoredSeries) -> Iterator[Entry]:

@@ -4,6 +4,7 @@ import json
 from datetime import timedelta
 from pathlib import Path
 
+from tv_etl.collect.renaming import rename_symbol
 from tv_etl.lake.chronicle import chronicle
 from tv_etl.lake.store import BarStore
 from tv_etl.tradingview.series import Series
@@ -52,6 +53,14 @@ def test_all_that_happened_to_a_series_is_told_by_time(tmp_path: Path) -> None:
     assert {each.found_at for each in known.entries if each.found_at} == {found}
     as_json = [each.to_dict() for each in known.entries]
     assert json.loads(json.dumps(as_json)) == as_json
+
+
+def test_a_rename_is_told_with_its_moment(tmp_path: Path) -> None:
+    store, new = BarStore(tmp_path), Series.of("NASDAQ:NEWN", "1m")
+    store_rows(store, PLAIN[:10], 0, 10)
+    assert list(rename_symbol(store, SERIES.symbol, new.symbol, clock=lambda: at(20).timestamp()))
+    [renamed] = [each for each in chronicle(store, new, NOW).entries if each.kind == "renamed"]
+    assert (renamed.start, renamed.text) == (at(20), "NASDAQ:SPLT to NASDAQ:NEWN")
 
 
 def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:

@@ -270,6 +270,21 @@ def test_a_symbol_that_is_silent_for_days_is_reported(tmp_path: Path) -> None:
     assert "halted or delisted" in (found.description or "")
 
 
+def test_a_symbol_that_has_another_name_now_is_reported_with_what_to_do(tmp_path: Path) -> None:
+    named = {**WHOLE.facts, "resolved_as": "NASDAQ:NEWN"}
+    found = judged(tmp_path, replace(WHOLE, facts=named), OPEN + 391 * 60)["fresh"]
+    assert verdict(found) == "WARN"
+    assert "is stored; NASDAQ:AAPL is named NASDAQ:NEWN now: run `tv-etl rename NASDAQ:AAPL NASDAQ:NEWN`" in str(
+        found.description
+    )
+    assert found.metadata["command"].value == "tv-etl rename NASDAQ:AAPL NASDAQ:NEWN"
+    now = OPEN + 7 * DAY + 3_600
+    silent = judged(tmp_path, replace(WHOLE, facts=named, asked=((OPEN, now - 60),)), now)["fresh"]
+    assert "halted or delisted?; NASDAQ:AAPL is named" in (silent.description or "")
+    same = {**WHOLE.facts, "resolved_as": "NASDAQ:AAPL"}
+    assert verdict(judged(tmp_path, replace(WHOLE, facts=same), OPEN + 391 * 60)["fresh"]) == "PASS"
+
+
 def test_a_loss_is_reported_a_day_ahead_and_when_it_happens(tmp_path: Path) -> None:
     # A window of 780 minutes is two trading days.
     record = replace(WHOLE, window=Window(780, OPEN - DAY))
