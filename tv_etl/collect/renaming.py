@@ -26,7 +26,7 @@ from tv_etl.tradingview.errors import SymbolError, TradingViewError
 from tv_etl.tradingview.series import Series
 from tv_etl.tradingview.symbols import check_symbol
 
-_TRIES = 5  # a fetch of the old name may come between, but hardly again and again
+_TRIES = 6  # a fetch of the old name may come between, but hardly again and again
 
 
 @dataclass(frozen=True)
@@ -61,36 +61,37 @@ def rename_symbol(
         raise SymbolError(new, "is the name that it has; name another one to rename it to")
     stored = store.series()
     mine = [each for each in stored if each.symbol == old]
+    _finish(store, stored, old, new)
     known = [each for each in store.renames(old) if each.old == old]
-    if not mine and not _finish(store, stored, old, new) and not any(each.new == new for each in known):
+    if not mine and not any(each.new == new for each in known):
         raise NoSeriesError(old, store.base, f"it was renamed: {known[-1]}" if known else "")
     return (_moved(store, each, Series(new, each.interval), clock) for each in mine)
 
 
-def _finish(store: BarStore, stored: list[Series], old: str, new: str) -> bool:
-    """Put on record what a killed move left to be put there; True if it was the last step of one."""
-    found = False
+def _finish(store: BarStore, stored: list[Series], old: str, new: str) -> None:
+    """Put on record what a move could not that was killed after the last file of a series was out."""
     for series in stored:
         left = Series(old, series.interval)
         rename = _pending(store.record(*left), store.record(*series), old) if series.symbol == new else None
         if rename is not None:
-            found |= store.retire(*left, rename, if_entered=lambda stored: not stored.periods)
-    return found
+            store.retire(*left, rename, if_entered=lambda stored: not stored.periods)
 
 
 def _moved(store: BarStore, old: Series, new: Series, clock: Callable[[], float]) -> Moved | NotMoved:
     try:
         left, kept = store.record(*old), store.record(*new)
-        rename = _pending(left, kept, old.symbol) or Rename(old.symbol, new.symbol, clock())
+        pending, added = _pending(left, kept, old.symbol), 0
+        rename = pending or Rename(old.symbol, new.symbol, clock())
         renames = tuple(sorted({*left.renames, rename}, key=lambda each: each.at))
-        added = 0
+        is_entered = pending is not None
         for _ in range(_TRIES):
+            if is_entered and store.retire(*old, rename, if_entered=store.look(new, _known).holds):
+                return Moved(old, new, rename, store.record(*new).rows, added)
             _require_no_seam(store, old, new)
             if store.watermark(*new) is not None:
                 enter_renamed(store, new, old, is_whole=True)
             added += enter_renamed(store, old, new, renames).added
-            if store.retire(*old, rename, if_entered=store.look(new, _known).holds):
-                return Moved(old, new, rename, store.record(*new).rows, added)
+            is_entered = True
         raise StoreBusyError(store.uri(*old), "other writers brought more while it was moved")
     except (BarStoreError, TradingViewError) as error:
         return NotMoved(old, error)

@@ -214,8 +214,8 @@ class BarStore:
     ) -> bool:
         """Take a series out of the dataset that has entered another one; True once it is out.
 
-        `if_entered` judges inside the transaction whether all that is stored has entered; if not, nothing changes. The
-        files, data and logs, are kept beside the record, which has the rename from now on. Raises as `upsert` does.
+        `if_entered` judges inside the transaction whether all that is stored has; if not, nothing changes. The files,
+        data and logs, are kept beside the record, which has the rename from now on. Raises as `upsert` does.
         """
         place = self._place(Series.of(symbol, interval))
 
@@ -228,8 +228,8 @@ class BarStore:
             # What is stored is out with the last data file: until then whoever is killed finds it here again.
             for name in [*logs, *map(place.period_name, stored.periods)]:
                 transaction.set_aside(name)
-            renames = tuple(dict.fromkeys([*known.renames, rename]))
-            transaction.stage(place.record_name, SeriesRecord(place.series, renames=renames).encode())
+            left = SeriesRecord(place.series, renames=tuple(dict.fromkeys([*known.renames, rename])))
+            transaction.stage(place.record_name, left.encode())
             transaction.publish()
             return True
 
@@ -328,7 +328,7 @@ class BarStore:
     def renames(self, symbol: str) -> list[Rename]:
         """Return by which renames series of a symbol came or left, oldest first. Raises as `read` does."""
         found = {each for width in self._stored_intervals() for each in self.record(symbol, width).renames}
-        return sorted(found, key=lambda each: each.at)
+        return sorted(found, key=attrgetter("at"))
 
     def uri(self, symbol: str, interval: str | Interval) -> str:
         """Return the directory or the address of the series' files, for readers other than us; it may not exist yet."""

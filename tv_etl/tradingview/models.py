@@ -111,12 +111,11 @@ class SymbolInfo:
         """
         listed, name = self._text("listed_exchange"), self._text("name")
         own = self._text("pro_name") or (f"{listed}:{name}" if listed and name else "")
-        # How the sources' names are spelt is theirs: they have the ticker, though.
-        ticker = own.partition(":")[2].casefold()
-        is_of_source = asked in self._sources_names() and asked.partition(":")[2].casefold() == ticker
-        if not is_symbol(own) or is_of_source or own.casefold() == asked.casefold() or self.kind == "expression":
+        if not is_symbol(own) or self.kind == "expression" or _plain_name(own) == _plain_name(asked):
             return asked
-        return own
+        # A source spells its own name as it likes, but the ticker is the same.
+        is_of_source = asked in self._sources_names() and _plain_name(asked)[1] == _plain_name(own)[1]
+        return asked if is_of_source else own
 
     def _sources_names(self) -> set[str]:
         """The instrument's names by the sources of its data."""
@@ -278,6 +277,12 @@ def feed_delay_s(update_mode: str) -> float | None:
 def convert_timestamp_to_iso(timestamp: float) -> str:
     """Render UTC seconds as ISO 8601, e.g. `2026-08-21T13:30:00+00:00`."""
     return datetime.fromtimestamp(timestamp, tz=timezone.utc).isoformat()
+
+
+def _plain_name(symbol: str) -> tuple[str, str]:
+    """The exchange and ticker of a symbol in one case, whether its feed is live, delayed or of the end of the day."""
+    exchange, _, ticker = symbol.casefold().partition(":")
+    return re.sub("_(dly?|eod)$", "", exchange), ticker
 
 
 def _number(value: Any) -> float | None:

@@ -141,6 +141,7 @@ def test_a_renamed_symbol_is_told_and_moved_by_a_command(tmp_path: Path, market_
     intervals = ("--interval", "1d", "--interval", "1h")
     fetched = call("fetch", "NASDAQ:OLDN", "NASDAQ:AAPL", *intervals, "--bars", "20", *lake, url=market_url)
     assert fetched.returncode == 0, fetched.stderr
+    assert fetched.stderr.count("it is named NASDAQ:NEWN now: tv-etl rename NASDAQ:OLDN NASDAQ:NEWN") == 2
     told = call("status", *lake).stdout
     assert told.count("is named") == 1
     assert "NASDAQ:OLDN is named NASDAQ:NEWN now: tv-etl rename NASDAQ:OLDN NASDAQ:NEWN\n" in told

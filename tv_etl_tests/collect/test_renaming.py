@@ -223,6 +223,7 @@ def test_a_killed_move_loses_nothing_and_is_finished_by_the_next(tmp_path: Path)
     store = BarStore(whole)
     put(store, OLD, [*october, *PLAIN[100:200]])
     put(store, OLD, revised[-60:])  # a log of revisions
+    put(store, OLD, PLAIN[:50:5], "1h")
     put(store, NEW, [revised[-60], *revised[-59:], *PLAIN[200:300]])
     everything = [*revised, *PLAIN[200:300]]
     script = [sys.executable, "-c", KILLED, str(whole), str(work)]
@@ -231,9 +232,12 @@ def test_a_killed_move_loses_nothing_and_is_finished_by_the_next(tmp_path: Path)
     for death in range(deaths):
         lake = BarStore(work / str(death))
         assert {*stored(lake, OLD), *stored(lake, NEW)} == {*everything}, f"killed at change {death}"
+        assert {*stored(lake, OLD, "1h"), *stored(lake, NEW, "1h")} == {*PLAIN[:50:5]}, f"killed at change {death}"
         moved(lake)
-        assert (stored(lake, OLD), stored(lake, NEW)) == ([], everything), f"killed at change {death}"
-        [rename] = lake.record(NEW, "1m").renames
-        assert lake.record(OLD, "1m").renames == (rename,), f"killed at change {death}"
+        for interval, rows in (("1m", everything), ("1h", PLAIN[:50:5])):
+            left = (stored(lake, OLD, interval), stored(lake, NEW, interval))
+            assert left == ([], rows), f"killed at change {death}"
+            [rename] = lake.record(NEW, interval).renames
+            assert lake.record(OLD, interval).renames == (rename,), f"killed at change {death}"
         assert moved(lake) == []
     shutil.rmtree(work)

@@ -73,6 +73,7 @@ META = {"pro_name": "NASDAQ:META", "full_name": "BATS:META", "name": "META", "li
         ("BATS:META", META, "BATS:META"),
         ("SPCFD:SPX", {"pro_name": "SP:SPX", "aliases": ["SPCFD:SPX", "SP_DLY:SPX"]}, "SPCFD:SPX"),
         ("NSE_DLY:JUNIPER", {"pro_name": "NSE:JUNIPER", "alternatives": ["NSE_DLY:JUNIPER", 7]}, "NSE_DLY:JUNIPER"),
+        ("COMEX:GC1!", {"pro_name": "COMEX_DL:GC1!", "full_name": "COMEX_DL:GC1!"}, "COMEX:GC1!"),
         ("A:B/C:D", {"pro_name": "X:B/X:D", "type": "expression"}, "A:B/C:D"),
     ],
 )
