@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from tv_etl.collect.renaming import Moved, rename_symbol
 from tv_etl.lake.record import Period, SeriesRecord, Window
 from tv_etl.lake.store import BarStore
 from tv_etl.market_server.clock import MarketClock
@@ -190,6 +191,21 @@ def test_every_check_passes_on_a_market_whose_feeds_are_late_or_closed(
     ]
     assert failed == []
     assert len(result.get_asset_check_evaluations()) == len(CHECKS) * len(series_partitions(group).get_partition_keys())
+
+
+def test_a_renamed_symbol_warns_until_it_has_its_new_name(
+    instance: dg.DagsterInstance, tmp_path: Path, market_url: str
+) -> None:
+    group = Group(symbols=["NASDAQ:OLDN", "NASDAQ:NEWN"], intervals=["1h"], initial_bars=50)
+    result = run(instance, tmp_path, market_url, group)
+    failed = {(each.partition, each.check_name) for each in result.get_asset_check_evaluations() if not each.passed}
+    assert failed == {("1h|NASDAQ:OLDN", "fresh")}
+    shown = {key: each.get("renamed to") for key, each in materializations(result).items()}
+    assert shown == {"1h|NASDAQ:OLDN": "NASDAQ:NEWN", "1h|NASDAQ:NEWN": None}
+    assert all(isinstance(each, Moved) for each in rename_symbol(BarStore(tmp_path), *group.symbols))
+    after = run(instance, tmp_path, market_url, group, keys=["1h|NASDAQ:NEWN"])
+    assert materializations(after)["1h|NASDAQ:NEWN"]["dagster/partition_row_count"] == 49
+    assert failing(after) == {}
 
 
 @pytest.mark.parametrize(
