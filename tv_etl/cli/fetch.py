@@ -165,6 +165,9 @@ class SeriesFetch:
         notes = [outcome.note] if outcome.note else []
         if commit.adopted:
             notes.append(f"older bars in the lake name no market: taken to be of this one, {commit.adopted!r}")
+        if commit.record.renamed_to:
+            old, new = outcome.series.symbol, commit.record.renamed_to
+            notes.append(f"it is named {new} now: tv-etl rename {old} {new}")
         if commit.record.open_seam is not None:
             seam = commit.record.open_seam
             notes.append(f"not proven to join the older bars at {seam}: see tv-etl seam")

@@ -220,7 +220,7 @@ def _exit_on_closed_pipe() -> NoReturn:
     help="With a SYMBOL: show so many entries of each series, the newest; 0 for all. JSON has all.",
 )  # fmt: skip
 def status(symbol: str | None, interval: str | None, lake: str, as_json: bool, limit: int) -> None:
-    """Show what the lake holds, lacks and is about to lose, the most urgent series first.
+    """Show what the lake holds, lacks and is about to lose, the most urgent series first, and renamed symbols.
 
     With a SYMBOL, all that is known of it by time, at one INTERVAL or each: spans asked for, gaps, revisions,
     re-adjustments, bars in quarantine.
@@ -230,7 +230,7 @@ def status(symbol: str | None, interval: str | None, lake: str, as_json: bool, l
     from rich.console import Console
 
     from tv_etl.cli.plain import json_text
-    from tv_etl.cli.status import chronicle_table, status_table
+    from tv_etl.cli.status import chronicle_table, rename_lines, status_table
     from tv_etl.lake.chronicle import chronicle
     from tv_etl.lake.errors import BarStoreError
     from tv_etl.lake.status import lake_status
@@ -253,9 +253,48 @@ def status(symbol: str | None, interval: str | None, lake: str, as_json: bool, l
         return
     console = Console()
     console.print(status_table(statuses, now, console.width))
+    for line in rename_lines(statuses):
+        console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
     for each in sorted(known, key=lambda each: each.series.order):
         console.print()
         console.print(chronicle_table(each, limit))
+
+
+@main.command(no_args_is_help=True)
+@click.argument("old")
+@click.argument("new")
+@click.option(
+    "--lake", default=lambda: os.environ.get("TV_ETL_LAKE") or "lake", show_default="$TV_ETL_LAKE or lake",
+    help="Directory of the lake, or its address in an object store.",
+)  # fmt: skip
+def rename(old: str, new: str, lake: str) -> None:
+    """Move all series of the symbol OLD to NEW, the name that its instrument has now.
+
+    Where NEW has bars already, both must prove to join: a series that does not is named on stderr and stays as it was,
+    the others move, and the exit code is 1. After a kill, run it again.
+    """
+    from tv_etl.cli.plain import json_text
+    from tv_etl.collect.renaming import Moved, rename_symbol
+    from tv_etl.lake.errors import BarStoreError
+    from tv_etl.lake.store import BarStore
+    from tv_etl.tradingview.errors import MissingExtraError, SymbolError
+
+    moved = failed = 0
+    try:
+        for each in rename_symbol(BarStore(lake), old, new):
+            if isinstance(each, Moved):
+                moved += 1
+                click.echo(f"{each.old} is {each.new} now: {each.rows:,} bars, {each.added:,} of them from {old}")
+            else:
+                failed += 1
+                click.echo(f"Error: {each.old} was not moved: {json_text(str(each.error))[1:-1]}", err=True)
+    except (BarStoreError, MissingExtraError, SymbolError, ValueError) as error:
+        raise click.ClickException(_shown(error)) from None
+    if not moved and not failed:
+        click.echo(f"all series of {old} are those of {new} already")
+    if moved:
+        click.echo(f"Write {new} in place of {old} in your watchlist, or {old} will be collected again.")
+    sys.exit(1 if failed else 0)
 
 
 @main.command()

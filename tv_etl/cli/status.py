@@ -11,6 +11,7 @@ from tv_etl.lake.chronicle import (
     GAP,
     QUARANTINED,
     READJUSTED,
+    RENAMED,
     REVISED,
     SEAM,
     UNASKED,
@@ -36,6 +37,7 @@ _STYLES = {
     SEAM: "bold red",
     WITHDRAWN: "yellow",
     UNJUDGED: "red",
+    RENAMED: "cyan",
 }
 
 
@@ -84,6 +86,14 @@ def _hours_problems(statuses: Iterable[SeriesStatus]) -> Iterator[str]:
         more = f" and {len(symbols) - _NAMED_SYMBOLS:,} more" if len(symbols) > _NAMED_SYMBOLS else ""
         names = ", ".join(symbols[:_NAMED_SYMBOLS])
         yield f"{names}{more}: no calendar, so gaps are not known: {printable(problem, 1_000)}"
+
+
+def rename_lines(statuses: Iterable[SeriesStatus]) -> list[str]:
+    """A line for each symbol whose instrument has another name now: what it is, and the command that moves it there."""
+    names = {status.series.symbol: status.record.renamed_to for status in statuses if status.record.renamed_to}
+    return [
+        printable(f"{old} is named {new} now: tv-etl rename {old} {new}", 500) for old, new in sorted(names.items())
+    ]
 
 
 def chronicle_table(known: Chronicle, limit: int) -> Table:

@@ -1,6 +1,7 @@
 """How bars enter a series: in one transaction, which judges whether they join what is stored and stores them if so."""
 
 from dataclasses import replace
+from datetime import datetime, timezone
 
 import pyarrow as pa
 
@@ -12,12 +13,15 @@ from tv_etl.lake.bars import Bars
 from tv_etl.lake.errors import NotJoinedError
 from tv_etl.lake.provenance import Imported
 from tv_etl.lake.readjustment import Unproven
+from tv_etl.lake.record import Rename
 from tv_etl.lake.snapshot import StoredSeries
 from tv_etl.lake.store import BarStore
 from tv_etl.lake.update import Update
 from tv_etl.lake.upsert import Commit, find_scale
 from tv_etl.tradingview.moments import utc
 from tv_etl.tradingview.series import Series
+
+_BEGINNING = datetime(1, 1, 1, tzinfo=timezone.utc)
 
 
 def enter_answer(store: BarStore, asked: Ask, answer: pa.Table, *, newest: int = 0) -> Commit | Ask:
@@ -54,28 +58,32 @@ def enter_table(store: BarStore, series: Series, bars: pa.Table, *, provenance: 
     return entered
 
 
-def enter_renamed(store: BarStore, old: Series, new: Series) -> Commit:
+def enter_renamed(
+    store: BarStore, old: Series, new: Series, renames: tuple[Rename, ...] = (), *, is_whole: bool = False
+) -> Commit:
     """Store all that is known of one series under another name as well, which the instrument has now.
 
-    Bars, quarantine, facts, spans asked and window; the old series stays. Raises as `enter_table` does.
+    Bars, quarantine, facts, spans asked and window; the old series stays. The `renames` by which the bars come go on
+    record. If it `is_whole`, nobody has more of it: a ratio that the overlap proves is enough, as of an answer that
+    reaches as far as the server does. Raises as `enter_table` does.
     """
 
     def known(stored: StoredSeries) -> Update:
         record = stored.record()
         kept_out = Bars.from_stored(stored.quarantine().drop_columns("found_at"))
-        return Update.of_stored(stored.between(None, None), kept_out, record)
+        return replace(Update.of_stored(stored.between(None, None), kept_out, record), renames=renames)
 
-    return _enter(store, new, store.look(old, known))
+    return _enter(store, new, store.look(old, known), asked_from=_BEGINNING if is_whole else None)
 
 
-def _enter(store: BarStore, series: Series, update: Update) -> Commit:
+def _enter(store: BarStore, series: Series, update: Update, *, asked_from: datetime | None = None) -> Commit:
     sound = update.closed.take(update.closed.is_consistent())
 
     def judge(stored: StoredSeries) -> Update | NotJoinedError:
         if stored.first_s is None or stored.last_s is None or not len(sound):
             return update
         begins, ends = utc(int(sound.times[0])), utc(int(sound.times[-1]))
-        since, scale = joins_from(stored, sound, None), find_scale(stored, sound, update.facts)
+        since, scale = joins_from(stored, sound, asked_from), find_scale(stored, sound, update.facts)
         if since is not None:
             reason = f"they would have to reach back to {since:%Y-%m-%d %H:%M}Z"
         elif not len(stored.between(int(sound.times[0]), int(sound.times[-1]) + 1)):

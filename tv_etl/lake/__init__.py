@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from tv_etl.lake.errors import DamagedFileError as DamagedFileError
     from tv_etl.lake.errors import NewerFormatError as NewerFormatError
     from tv_etl.lake.errors import NoSeamError as NoSeamError
+    from tv_etl.lake.errors import NoSeriesError as NoSeriesError
     from tv_etl.lake.errors import NotJoinedError as NotJoinedError
     from tv_etl.lake.errors import ReadjustedError as ReadjustedError
     from tv_etl.lake.errors import SettingsError as SettingsError
@@ -31,6 +32,7 @@ _MODULE_OF = {
     "DamagedFileError": "errors",
     "NewerFormatError": "errors",
     "NoSeamError": "errors",
+    "NoSeriesError": "errors",
     "NotJoinedError": "errors",
     "ReadjustedError": "errors",
     "SettingsError": "errors",
@@ -47,6 +49,7 @@ __all__ = [
     "DamagedFileError",
     "NewerFormatError",
     "NoSeamError",
+    "NoSeriesError",
     "NotJoinedError",
     "ReadjustedError",
     "SeriesSummary",

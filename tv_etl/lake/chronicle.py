@@ -18,7 +18,7 @@ from tv_etl.tradingview.series import Series
 
 ASKED, UNASKED, GAP = "asked", "never asked", "gap"
 REVISED, READJUSTED, QUARANTINED, SEAM, WITHDRAWN = "revised", "re-adjusted", "quarantined", "seam", "withdrawn"
-IMPORTED, UNJUDGED = "imported", "not judged"
+IMPORTED, UNJUDGED, RENAMED = "imported", "not judged", "renamed"
 
 _FIELDS = (*PRICES, "volume")
 
@@ -68,7 +68,7 @@ def chronicle(store: BarStore, series: Series, now: datetime) -> Chronicle:
 def _entries(stored: StoredSeries, now: datetime) -> list[Entry]:
     coverage = Coverage(stored.record(), now.timestamp())
     of_record = [*_spans(coverage), *_gaps(coverage, stored), *_readjusted(coverage), *_seams(coverage)]
-    of_record += [*_imported(coverage), *_unjudged(coverage)]
+    of_record += [*_imported(coverage), *_renamed(coverage), *_unjudged(coverage)]
     found = [*of_record, *_revised(stored), *_withdrawn(stored), *_kept_out(stored)]
     return sorted(found, key=lambda each: (each.start, each.end, each.kind))
 
@@ -118,6 +118,11 @@ def _imported(coverage: Coverage) -> Iterator[Entry]:
         scaled = f"; prices {each.scaled}" if each.scaled else ""
         text = f"from {each.provenance}{scaled}"
         yield Entry(IMPORTED, utc(each.start), utc(each.end), None, text, utc(each.entered_at))
+
+
+def _renamed(coverage: Coverage) -> Iterator[Entry]:
+    for rename in coverage.record.renames:
+        yield Entry(RENAMED, utc(rename.at), utc(rename.at), None, f"{rename.old} to {rename.new}")
 
 
 def _revised(stored: StoredSeries) -> Iterator[Entry]:

@@ -5,6 +5,7 @@
     ├── SettingsError (ValueError)    the bars were made with other settings than the stored ones
     ├── NotJoinedError (ValueError)   the bars given do not join the stored ones; nothing was stored
     ├── NoSeamError (ValueError)      there is no open seam to resolve
+    ├── NoSeriesError (ValueError)    nothing is stored of a symbol
     ├── ReadjustedError               the history was re-adjusted beyond the bars given; nothing was stored
     ├── AsOfError (ValueError)        what a series was at a moment is not on record
     ├── DamagedFileError              a stored file cannot be read as what it should be
@@ -75,6 +76,16 @@ class NoSeamError(BarStoreError, ValueError):
     def __init__(self, series: str) -> None:
         super().__init__(f"{series} has no open seam: nothing is to be resolved")
         self.series = series
+
+
+class NoSeriesError(BarStoreError, ValueError):
+    """Nothing is stored of the symbol; `known` says what the lake at `base` knows of it, empty if nothing."""
+
+    def __init__(self, symbol: str, base: str, known: str = "") -> None:
+        super().__init__(f"{symbol!r} is not stored in {base}{f'; {known}' if known else ''}")
+        self.symbol = symbol
+        self.base = base
+        self.known = known
 
 
 class ReadjustedError(BarStoreError):

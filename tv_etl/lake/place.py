@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 
+from tv_etl.lake.record import SeriesRecord
 from tv_etl.lake.storage.files import RECORD, SeriesFiles, Storage, data_directory, own_directory
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.series import Series
@@ -68,6 +69,14 @@ class SeriesPlace:
     def period_name(self, period: str) -> str:
         """Name of the data file of a period."""
         return f"{self.data}/{period}{SUFFIX}"
+
+    def log_names(self, record: SeriesRecord) -> list[str]:
+        """Names of all logs that there may be beside a record."""
+        return [
+            *(self.revisions_name, self.quarantine_name, self.withdrawn_name),
+            *(self.readjusted_name(number) for number in range(1, len(record.readjustments) + 1)),
+            *(name(number) for number in range(1, len(record.seams) + 1) for name in (self.seam_name, self.cut_name)),
+        ]
 
     def _own(self, name: str) -> str:
         return f"{own_directory(self.interval.token, self.segment)}/{name}"

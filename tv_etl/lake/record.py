@@ -30,6 +30,7 @@ RECORD_VERSION = 2
 
 # In place of a problem with the trading hours, where there are none to have one.
 HOURS_NOT_TOLD = "the server told no trading hours"
+RESOLVED_AS = "resolved_as"  # the fact of a series that is its symbol, or the one that its instrument has now
 
 _LOGGED = "logged_from"
 
@@ -48,6 +49,17 @@ class FoundReadjustment:
 
     found_at: float
     readjustment: Readjustment
+
+
+class Rename(NamedTuple):
+    """A symbol gave its series to another one, the instrument's new name; `at` is when (UTC seconds)."""
+
+    old: str
+    new: str
+    at: float
+
+    def __str__(self) -> str:
+        return f"{self.old} to {self.new}, {utc(self.at):%Y-%m-%d %H:%M}Z"
 
 
 class Period(NamedTuple):
@@ -104,7 +116,8 @@ class SeriesRecord:
     `imported` came from elsewhere. `revisions` and
     `quarantined` count the rows of the logs, `withdrawn` the bars that the server has no more; `periods` describe the
     data files by name. From `logged_from` (UTC seconds) on it is known what came when; inf if that is not known of any
-    moment before the next commit. At `audited_at` (UTC seconds) all was last compared that the server has.
+    moment before the next commit. At `audited_at` (UTC seconds) all was last compared that the server has. `renames`
+    tell from which names bars came here, and to which they went.
     """
 
     series: Series
@@ -120,6 +133,13 @@ class SeriesRecord:
     periods: Mapping[str, Period] = field(default_factory=dict)
     logged_from: float = -math.inf
     audited_at: float = 0.0
+    renames: tuple[Rename, ...] = ()
+
+    @property
+    def renamed_to(self) -> str:
+        """The name that the instrument has now by the last answer, if that is another one; else empty."""
+        name = self.facts.get(RESOLVED_AS, "")
+        return "" if name == self.series.symbol else name
 
     @property
     def open_seam(self) -> Seam | None:
@@ -239,6 +259,7 @@ class SeriesRecord:
             "quarantined": self.quarantined,
             "withdrawn": self.withdrawn,
             "audited_at": self.audited_at,
+            **({"renames": [list(each) for each in self.renames]} if self.renames else {}),
             "periods": dict(self.periods),
             **({} if self.logged_from == math.inf else {_LOGGED: _finite(self.logged_from)}),
         }
@@ -276,6 +297,7 @@ class SeriesRecord:
             withdrawn=int(fields.get("withdrawn", 0)),
             periods={str(name): Period(*period) for name, period in fields.get("periods", {}).items()},
             audited_at=float(fields.get("audited_at", 0.0)),
+            renames=tuple(Rename(str(old), str(new), float(at)) for old, new, at in fields.get("renames", ())),
             logged_from=_moment(fields[_LOGGED]) if _LOGGED in fields else math.inf,
         )
 

@@ -128,8 +128,11 @@ class StoredSeries:
     def record(self) -> SeriesRecord:
         """What is known of the stored bars; where the record was not copied along, what the newest file says."""
         if not self.periods:
-            # A record without files is of files that somebody took away.
-            return SeriesRecord(self._place.series, logged_from=math.inf if self.has_record else -math.inf)
+            # A record without files is of files that somebody took away, or that have another name now.
+            written = self.decoded_record()
+            renames = () if written is None else written.renames
+            logged_from = math.inf if self.has_record else -math.inf
+            return SeriesRecord(self._place.series, logged_from=logged_from, renames=renames)
         name = self._place.record_name
         content = self._record_content
         if content is None:

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from tv_etl.lake.coverage import Coverage
-from tv_etl.lake.errors import BarStoreError
+from tv_etl.lake.errors import BarStoreError, NoSeriesError
 from tv_etl.lake.record import SeriesRecord
 from tv_etl.lake.store import BarStore
 from tv_etl.tradingview.intervals import Interval
@@ -42,6 +42,7 @@ class SeriesStatus:
             "quarantined": record.quarantined,
             "withdrawn": record.withdrawn,
             "unreadable_hours": record.hours_problem or None,
+            "renamed_to": record.renamed_to or None,
             "seam": None if record.open_seam is None else str(record.open_seam),
             "loss_deadline": _iso(self.loss_deadline),
             "error": self.error or None,
@@ -53,16 +54,18 @@ def lake_status(
 ) -> list[SeriesStatus]:
     """The status of every stored series, or of those of a symbol, or of an interval.
 
-    Damaged ones come first, then the soonest loss deadline. Raises StoreReadError, and ValueError where a symbol is
-    named and not stored, which says at what it is.
+    Damaged ones come first, then the soonest loss deadline. Raises StoreReadError, and where a symbol is named
+    NoSeriesError if it is not stored, ValueError if it is at other intervals.
     """
     stored = store.series()
     mine = [each for each in stored if symbol in (None, each.symbol)]
     wanted = [each for each in mine if interval in (None, each.interval)]
     if symbol is not None and not wanted:
         tokens = ", ".join(each.interval.token for each in mine)
-        where = f"at {interval}, but at {tokens}" if mine else f"in {store.base}"
-        raise ValueError(f"{symbol!r} is not stored {where}")
+        if not mine:
+            gone = [str(each) for each in store.renames(symbol) if each.old == symbol]
+            raise NoSeriesError(symbol, store.base, f"it was renamed: {gone[-1]}" if gone else "")
+        raise ValueError(f"{symbol!r} is not stored at {interval}, but at {tokens}")
     return sorted((_status(store, each, now) for each in wanted), key=_urgency)
 
 

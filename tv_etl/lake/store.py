@@ -28,7 +28,7 @@ from tv_etl.lake.bars import Bars
 from tv_etl.lake.errors import NoSeamError
 from tv_etl.lake.layout import path_segment
 from tv_etl.lake.place import SeriesPlace
-from tv_etl.lake.record import SeriesRecord
+from tv_etl.lake.record import Rename, SeriesRecord
 from tv_etl.lake.resolution import Resolution, resolve_seam
 from tv_etl.lake.snapshot import StoredSeries
 from tv_etl.lake.storage.directory import DirectoryStorage, local_directory
@@ -211,6 +211,32 @@ class BarStore:
 
         return place.files.writing(write)
 
+    def retire(
+        self, symbol: str, interval: str | Interval, rename: Rename, *, if_entered: Callable[[StoredSeries], bool]
+    ) -> bool:
+        """Take a series out of the dataset that has entered another one; True once it is out.
+
+        `if_entered` judges inside the transaction whether all that is stored has; if not, nothing changes. The files,
+        data and logs, are kept beside the record, which has the rename from now on. Raises as `upsert` does.
+        """
+        place = self._place(Series.of(symbol, interval))
+
+        def write(transaction: Transaction) -> bool:
+            stored = StoredSeries(place, transaction)
+            if not if_entered(stored):
+                return False
+            known = stored.decoded_record() or stored.record()
+            logs = [name for name in place.log_names(known) if transaction.read(name) is not None]
+            # What is stored is out with the last data file: until then whoever is killed finds it here again.
+            for name in [*logs, *map(place.period_name, stored.periods)]:
+                transaction.set_aside(name)
+            left = SeriesRecord(place.series, renames=tuple(dict.fromkeys([*known.renames, rename])))
+            transaction.stage(place.record_name, left.encode())
+            transaction.publish()
+            return True
+
+        return place.files.writing(write)
+
     def quarantine(self, symbol: str, interval: str | Interval) -> pa.Table:
         """Return the closed bars whose low and high do not enclose open and close, ascending, with found_at.
 
@@ -300,6 +326,11 @@ class BarStore:
         """Return every stored series, by symbol and then by width. Raises StoreReadError."""
         found = [Series(name, width) for width in self._stored_intervals() for name in self._stored_symbols(width)]
         return sorted(found, key=_ORDER)
+
+    def renames(self, symbol: str) -> list[Rename]:
+        """Return by which renames series of a symbol came or left, oldest first. Raises as `read` does."""
+        found = {each for width in self._stored_intervals() for each in self.record(symbol, width).renames}
+        return sorted(found, key=attrgetter("at"))
 
     def uri(self, symbol: str, interval: str | Interval) -> str:
         """Return the directory or the address of the series' files, for readers other than us; it may not exist yet."""

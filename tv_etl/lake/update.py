@@ -11,7 +11,7 @@ from tv_etl.lake.bars import Bars, check_bars, merge
 from tv_etl.lake.errors import BadBarsError, SettingsError
 from tv_etl.lake.place import UNSPECIFIED
 from tv_etl.lake.provenance import Imported
-from tv_etl.lake.record import SeriesRecord, Window
+from tv_etl.lake.record import RESOLVED_AS, Rename, SeriesRecord, Window
 from tv_etl.lake.spans import Span
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.series import Series
@@ -28,7 +28,10 @@ _NOT_FACTS = frozenset(
 
 @dataclass(frozen=True)
 class Update:
-    """What an upsert was given: closed bars, and what their table says of itself and of the series."""
+    """What an upsert was given: closed bars, and what their table says of itself and of the series.
+
+    `renames` are those by which the bars come from a series of another name.
+    """
 
     closed: Bars
     forming: int
@@ -37,6 +40,7 @@ class Update:
     window: Window | None
     imported: tuple[Imported, ...] = ()  # what of its bars came from elsewhere than the server
     is_fitted: bool = False  # to the scale of the stored bars
+    renames: tuple[Rename, ...] = ()
 
     @classmethod
     def of(cls, bars: pa.Table, interval: Interval, now_s: float) -> "Update":
@@ -48,8 +52,9 @@ class Update:
 
     @classmethod
     def of_stored(cls, bars: Bars, kept_out: Bars, record: SeriesRecord) -> "Update":
-        """All that is known of a series: what would make another one the same."""
-        return cls(merge(kept_out, bars).bars, 0, record.facts, record.asked, record.window, record.imported)
+        """All that is known of a series but its name: what would make another one the same."""
+        facts = {key: value for key, value in record.facts.items() if key != RESOLVED_AS}
+        return cls(merge(kept_out, bars).bars, 0, facts, record.asked, record.window, record.imported)
 
 
 def file_facts(record: SeriesRecord) -> dict[str, str]:

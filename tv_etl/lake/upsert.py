@@ -370,6 +370,7 @@ def _next_record(
         revisions=known.revisions + revisions,
         logged_from=now_s if known.logged_from == math.inf else known.logged_from,
         audited_at=now_s if is_audit or not known.audited_at else known.audited_at,
+        renames=tuple(dict.fromkeys([*known.renames, *given.renames])),
     )
 
 

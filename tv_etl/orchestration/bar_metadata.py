@@ -65,6 +65,8 @@ def _series_metadata(record: SeriesRecord, uri: str, now: float) -> Metadata:
         metadata["gaps"], metadata["missing sessions"] = record.gaps, record.missing_sessions
     if record.audited_at:
         metadata["last audit"] = dg.MetadataValue.timestamp(record.audited_at)
+    if record.renamed_to:
+        metadata["renamed to"] = record.renamed_to
     deadline = Coverage(record, now).loss_deadline()
     metadata["loss deadline"] = "none" if deadline is None else dg.MetadataValue.timestamp(deadline)
     return metadata

@@ -61,7 +61,8 @@ _DESCRIPTIONS = {
     ),
     "fresh": (
         "The newest bar that has closed, by the trading hours and the feed's delay, is stored, give or take one "
-        "interval of the schedule. WARN: check that the schedule is on and its runs succeed, then run an increment."
+        "interval of the schedule. WARN: check that the schedule is on and its runs succeed, then run an increment. Or "
+        "the instrument has another name now, under which alone the server may go on: `tv-etl rename OLD NEW`."
     ),
     "loss_deadline": (
         "No bar slides out of the server's window within a day. WARN: less than a day is left; run an increment now. "
@@ -128,7 +129,7 @@ def evaluate(
         _ordered(series),
         _consistent(series),
         _gap_free(series),
-        _fresh(series),
+        _named(series, _fresh(series)),
         _loss_deadline(series),
         _seamless(series),
         _revisions(series, last),
@@ -328,6 +329,18 @@ def _fresh(series: _Judged) -> dg.AssetCheckEvaluation:
         )
         return series.verdict(name, description, dg.AssetCheckSeverity.WARN)
     return series.verdict(name, f"all that closed by {_format_time(int(since))} is stored{series.hours_note}")
+
+
+def _named(series: _Judged, fresh: dg.AssetCheckEvaluation) -> dg.AssetCheckEvaluation:
+    """A verdict on freshness, with the new name of the instrument: the old one may bring no bar any more."""
+    old, new = series.record.series.symbol, series.record.renamed_to
+    if not new:
+        return fresh
+    advice = f"tv-etl rename {old} {new}"
+    description = f"{fresh.description}; {old} is named {new} now: run `{advice}` and change the watchlist"
+    metadata: Metadata = {"renamed to": new, "command": advice}
+    severity = dg.AssetCheckSeverity.WARN if fresh.passed else fresh.severity
+    return series.verdict(fresh.check_name, description, severity, {**fresh.metadata, **metadata})
 
 
 def _loss_deadline(series: _Judged) -> dg.AssetCheckEvaluation:

@@ -1,13 +1,16 @@
 """Datasets derived from the lake, as assets that a group of the watchlist may have beside its bars.
 
-    panel: true      asset `<group>_panel`            all symbols of an interval side by side: panel.py
+    panel: true      asset `<group>_panel`            the group's symbols side by side, by interval: panel.py; in
+                                                      <lake>/<group>_panel
     daily_from: 1m   asset `<group>_daily_from_1m`    daily bars built from the minutes, in a store of their own under
                                                       <lake>/daily_from_1m, checked against TradingView's daily bars
+                                                      and for days of nothing
 
 They read the lake and fetch nothing. Their partitions (an interval, a symbol) differ from those of the bars, so
 Dagster never puts them into the run that fetches, where a symbol that failed would keep them from being made.
 """
 
+import math
 import time
 import warnings
 from collections.abc import Iterator
@@ -23,7 +26,7 @@ from tv_etl.lake.errors import BarStoreError
 from tv_etl.lake.record import HOURS_NOT_TOLD
 from tv_etl.lake.snapshot import StoredSeries
 from tv_etl.lake.store import BarStore
-from tv_etl.orchestration.check_targets import check_outputs
+from tv_etl.orchestration.check_targets import Report, attach_targets, check_outputs
 from tv_etl.orchestration.partitions import INTERVAL, SYMBOL, found_symbols, symbols_of
 from tv_etl.orchestration.resources import LakeResources
 from tv_etl.tradingview.errors import TradingViewError
@@ -33,15 +36,17 @@ from tv_etl.tradingview.series import Series
 from tv_etl.watchlist.model import Group
 
 MATCHES_TRADINGVIEW = "matches_tradingview"
+NO_EMPTY_DAY = "no_empty_day"
 
 _DAY = Interval.parse("1d")
 # Days end once a day, but not everywhere at the same time.
 _CRON = "15 */6 * * *"
 _SHOWN = 20
 _SHOWN_TEXT = 1_000  # characters
+_NAMED = 5
+# Within it the schedules fetch even what they fetch once a day.
+_PATIENCE_S = 86_400
 _FORMING_FROM = "tv_etl.forming_from"  # empty: no bar is forming
-
-Report = dg.AssetMaterialization | dg.AssetCheckEvaluation
 
 
 def build_derived_assets(group: Group, resources: LakeResources | None = None) -> list[dg.AssetsDefinition]:
@@ -77,40 +82,59 @@ def _build_panel(group: Group, lake: LakeResources) -> dg.AssetsDefinition:
             required_resource_keys=lake.keys("bar_store"),
             kinds={"parquet"},
             description=(
-                "All symbols of an interval side by side, for questions across them: every series that the lake has at "
-                "that interval, of other groups as well, sorted by day, then by symbol. Only months whose bars have "
-                "changed are written again. For a lake in a directory only."
+                "The symbols of the group side by side, for questions across them: every series that the lake has of "
+                "them at an interval, sorted by day, then by symbol. Only months whose bars have changed are written "
+                "again. An interval of which nothing is stored fails. For a lake in a directory only."
             ),
         )
         def panel(context: dg.AssetExecutionContext) -> Iterator[dg.AssetMaterialization]:
-            store = lake.bar_store(context).store()
+            store, failed = lake.bar_store(context).store(), {}
             for interval in context.partition_keys if context.has_partition_key_range else [context.partition_key]:
-                started = time.monotonic()
                 try:
-                    refresh = refresh_panel(store, interval)
+                    report = _panel_report(context, store, group, interval)
                 except (BarStoreError, TradingViewError, ValueError) as error:
-                    raise dg.Failure(f"{interval}: {printable(str(error), 1_000)}", allow_retries=False) from error
-                records = [
-                    dg.TableRecord({"file": path.name, "bytes": path.stat().st_size})
-                    for path in refresh.written[-_SHOWN:]
-                ]
-                yield dg.AssetMaterialization(
-                    asset_key=context.asset_key,
-                    partition=interval,
-                    metadata={
-                        "files written": len(refresh.written),
-                        "files unchanged": refresh.unchanged,
-                        "seconds": round(time.monotonic() - started, 2),
-                        **({f"the last {len(records)} written": dg.MetadataValue.table(records)} if records else {}),
-                        "dagster/uri": f"{store.base}/panel/interval={interval}",
-                    },
-                )
+                    failed[interval] = printable(str(error), 1_000)
+                else:
+                    yield report
+            if failed:
+                text = "; ".join(f"{interval}: {reason}" for interval, reason in failed.items())
+                raise dg.Failure(text, metadata={**failed}, allow_retries=False)
 
     return panel
 
 
+def _panel_report(
+    context: dg.AssetExecutionContext, store: BarStore, group: Group, interval: str
+) -> dg.AssetMaterialization:
+    """Refresh the panel of an interval. Raises as `refresh_panel` does, ValueError where it would be one of nothing."""
+    name, started = f"{group.name}_panel", time.monotonic()
+    symbols = symbols_of(group, context.instance)
+    refresh = refresh_panel(store, interval, symbols=symbols, name=name)
+    if not refresh.symbols:
+        raise ValueError(f"no bars of {group.name} are stored at that interval: fetch them first")
+    records = [dg.TableRecord({"file": path.name, "bytes": path.stat().st_size}) for path in refresh.written[-_SHOWN:]]
+    absent = [symbol for symbol in symbols if symbol not in set(refresh.symbols)]
+    return dg.AssetMaterialization(
+        asset_key=context.asset_key,
+        partition=interval,
+        metadata={
+            "symbols": len(refresh.symbols),
+            **({"symbols not stored": ", ".join(absent[:_SHOWN])} if absent else {}),
+            "files written": len(refresh.written),
+            "files unchanged": refresh.unchanged,
+            "seconds": round(time.monotonic() - started, 2),
+            **({f"the last {len(records)} written": dg.MetadataValue.table(records)} if records else {}),
+            "dagster/uri": f"{store.base}/{name}/interval={interval}",
+        },
+    )
+
+
+def _daily_name(group: Group, interval: str) -> str:
+    return f"{group.name}_daily_from_{interval}"
+
+
 def _build_daily(group: Group, interval: str, lake: LakeResources) -> dg.AssetsDefinition:
-    name = f"{group.name}_daily_from_{interval}"
+    name = _daily_name(group, interval)
     partitions = found_symbols(group) if group.scanner else dg.StaticPartitionsDefinition(group.symbols)
     spec = dg.AssetSpec(
         name,
@@ -123,12 +147,25 @@ def _build_daily(group: Group, interval: str, lake: LakeResources) -> dg.AssetsD
             f"Daily bars built from the stored {interval} bars by trading day, even for days whose {interval} bars "
             "TradingView no longer has, and from nothing but what the lake holds. A day that is not wholly stored is "
             "not built, and is named in the metadata: fetch it in a run of the bars with `start` and `end`. Where the "
-            "trading hours are not known or cannot be read, no day is built, and each is named."
+            "trading hours are not known or cannot be read, no day is built, and each is named. A day of which nothing "
+            f"is stored fails the check `{NO_EMPTY_DAY}`."
         ),
     )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Parameter `backfill_policy`", dg.BetaWarning)
         warnings.filterwarnings("ignore", "Specifying a partitions_def on an AssetCheckSpec", dg.PreviewWarning)
+        empty = dg.AssetCheckSpec(
+            NO_EMPTY_DAY,
+            asset=name,
+            partitions_def=partitions,
+            description=(
+                f"Every trading day from the first stored {interval} bar to the day before yesterday has {interval} "
+                "bars to be built of. WARN: of the days named the server was asked for all, and had none; was the "
+                "exchange closed? ERROR: they were not asked for, are in quarantine, or cannot be told apart, since "
+                "the symbol's trading hours are not known; or nothing is stored at all. What `gap_free` of the "
+                f"{interval} bars says shows how to fetch them."
+            ),
+        )
         check = dg.AssetCheckSpec(
             MATCHES_TRADINGVIEW,
             asset=name,
@@ -146,49 +183,57 @@ def _build_daily(group: Group, interval: str, lake: LakeResources) -> dg.AssetsD
         @dg.multi_asset(
             name=name,
             specs=[spec],
-            check_specs=[check] if _DAY.token in group.intervals else [],
+            check_specs=[empty, check] if _DAY.token in group.intervals else [empty],
             can_subset=True,
             backfill_policy=dg.BackfillPolicy.single_run(),
             required_resource_keys=lake.keys("bar_store"),
         )
         def daily(context: dg.AssetExecutionContext) -> Iterator[Report | dg.Output[None]]:
-            store, failed = lake.bar_store(context).store(), {}
-            selected = context.has_partition_key or context.has_partition_key_range
-            for symbol in context.partition_keys if selected else symbols_of(group, context.instance):
-                try:
-                    series = Series.of(symbol, interval)
-                    reports = list(_daily_reports(context, dg.AssetKey(name), store, series))
-                except Exception as error:  # whatever it is, it is this symbol's alone
-                    failed[symbol] = f"{type(error).__name__}: {printable(str(error), 1_000)}"
-                else:
-                    yield from reports
-            if failed:
-                names, more = list(failed)[:_SHOWN], len(failed) - _SHOWN
-                text = f"{len(failed)} symbols failed: {', '.join(names)}{f' and {more:,} more' if more > 0 else ''}"
-                raise dg.Failure(text, metadata={name: failed[name] for name in names}, allow_retries=False)
+            yield from attach_targets(context, dg.AssetKey(name), _reports(context, group, interval, lake))
             yield from check_outputs(context)
 
     return daily
 
 
+def _reports(context: dg.AssetExecutionContext, group: Group, interval: str, lake: LakeResources) -> Iterator[Report]:
+    """Build the days of each selected symbol; raise Failure naming those that failed."""
+    store, failed = lake.bar_store(context).store(), {}
+    selected = context.has_partition_key or context.has_partition_key_range
+    for symbol in context.partition_keys if selected else symbols_of(group, context.instance):
+        try:
+            reports = list(_daily_reports(context, dg.AssetKey(_daily_name(group, interval)), store, symbol, interval))
+        except Exception as error:  # whatever it is, it is this symbol's alone
+            failed[symbol] = f"{type(error).__name__}: {printable(str(error), 1_000)}"
+        else:
+            yield from reports
+    if failed:
+        names, more = list(failed)[:_SHOWN], len(failed) - _SHOWN
+        text = f"{len(failed)} symbols failed: {', '.join(names)}{f' and {more:,} more' if more > 0 else ''}"
+        raise dg.Failure(text, metadata={name: failed[name] for name in names}, allow_retries=False)
+
+
 def _daily_reports(
-    context: dg.AssetExecutionContext, key: dg.AssetKey, store: BarStore, series: Series
+    context: dg.AssetExecutionContext, key: dg.AssetKey, store: BarStore, symbol: str, interval: str
 ) -> Iterator[Report]:
-    built = build_daily(store, series)
+    series, checks = Series.of(symbol, interval), {each.name for each in context.selected_asset_check_keys}
+    built = build_daily(store, series, until=math.floor(time.time()) - _PATIENCE_S)
     if context.selected_asset_keys:
-        yield dg.AssetMaterialization(
-            asset_key=key, partition=series.symbol, metadata=_store_daily(store, series, built)
-        )
-    if context.selected_asset_check_keys:
-        yield _matches_tradingview(store, key, series.symbol, built)
+        yield dg.AssetMaterialization(asset_key=key, partition=symbol, metadata=_store_daily(store, series, built))
+    if NO_EMPTY_DAY in checks:
+        yield no_empty_day(key, series, built)
+    if MATCHES_TRADINGVIEW in checks:
+        yield _matches_tradingview(store, key, symbol, built)
 
 
-def build_daily(store: BarStore, series: Series) -> DailyBars:
-    """Build daily bars from what is stored of a finer series. Raises as `BarStore.read` does."""
-    return store.look(series, _daily_of)
+def build_daily(store: BarStore, series: Series, *, until: int | None = None) -> DailyBars:
+    """Build daily bars from what is stored of a finer series, of days that were over at `until` (UTC seconds).
+
+    Raises as `BarStore.read` does.
+    """
+    return store.look(series, lambda stored: _daily_of(stored, until))
 
 
-def _daily_of(stored: StoredSeries) -> DailyBars:
+def _daily_of(stored: StoredSeries, until: int | None) -> DailyBars:
     record = stored.record()
     # Those of a day, even where the minutes are of extended hours.
     hours = record.regular_hours
@@ -197,7 +242,7 @@ def _daily_of(stored: StoredSeries) -> DailyBars:
     if hours is None:
         return unjudged_days(fine, printable(record.regular_hours_problem or HOURS_NOT_TOLD, _SHOWN_TEXT))
     kept_out = stored.quarantine()["timestamp"].cast("int64").to_numpy() // 1_000_000
-    return daily_bars(fine, stored.series.interval, hours, record.asked, kept_out)
+    return daily_bars(fine, stored.series.interval, hours, record.asked, kept_out, until=until)
 
 
 def _store_daily(store: BarStore, series: Series, built: DailyBars) -> dict[str, dg.MetadataValue | str | int]:
@@ -215,12 +260,37 @@ def _store_daily(store: BarStore, series: Series, built: DailyBars) -> dict[str,
         "rows added": commit.added,
         "rows revised": commit.changed,
         "days not wholly stored": sum(not each.problem for each in built.unbuilt),
+        "days of nothing": sum(each.is_empty for each in built.unbuilt),
         **({"days not judged": unjudged} if unjudged else {}),
         **({f"the last {len(days)} not built": _table(days)} if days else {}),
         **({"first bar": _date(commit.first), "last bar": _date(commit.last)} if commit.first and commit.last else {}),
         "dagster/partition_row_count": commit.rows,
         "dagster/uri": derived.uri(symbol, _DAY),
     }
+
+
+def no_empty_day(key: dg.AssetKey, series: Series, built: DailyBars) -> dg.AssetCheckEvaluation:
+    """Whether each day has something to be built of; a daily bar of nothing would be no bar, and nobody would see."""
+    empty = [each for each in built.unbuilt if each.is_empty]
+    days = [{"day": str(each.day), "why": each.reason} for each in empty[-_SHOWN:]]
+    is_nothing = not len(built.bars) and not built.unbuilt
+    description = f"every day has {series.interval} bars"
+    if is_nothing:
+        description = f"nothing is built: no {series.interval} bar of a trading day of {series.symbol} is stored"
+    elif empty:
+        more = f" and {len(empty) - _NAMED:,} more" if len(empty) > _NAMED else ""
+        names = ", ".join(str(each.day) for each in empty[: -_NAMED - 1 : -1])
+        description = f"{len(empty):,} days have nothing to be built of: {names}{more}; {empty[-1].reason}"
+    is_warning = not is_nothing and all(each.is_silent for each in empty)
+    return dg.AssetCheckEvaluation(
+        asset_key=key,
+        check_name=NO_EMPTY_DAY,
+        partition=series.symbol,
+        passed=not empty and not is_nothing,
+        severity=dg.AssetCheckSeverity.WARN if is_warning else dg.AssetCheckSeverity.ERROR,
+        description=description,
+        metadata={"days of nothing": len(empty), **({f"the last {len(days)}": _table(days)} if days else {})},
+    )
 
 
 def _matches_tradingview(store: BarStore, key: dg.AssetKey, symbol: str, built: DailyBars) -> dg.AssetCheckEvaluation:

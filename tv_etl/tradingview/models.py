@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.series import Series
-from tv_etl.tradingview.symbols import SeriesSettings, check_symbol
+from tv_etl.tradingview.symbols import SeriesSettings, check_symbol, is_symbol
 
 # How far an answer reaches: to what was asked, to the start of history, or to the plan's window.
 Reach = Literal["complete", "exhausted", "limited"]
@@ -102,6 +102,26 @@ class SymbolInfo:
     def symbol(self) -> str:
         """The symbol as the site writes it, `NASDAQ:AAPL`."""
         return self._text("pro_name") or self._text("full_name")
+
+    def name_of(self, asked: str) -> str:
+        """The name that the instrument has now, which is the one asked for unless it was renamed or moved.
+
+        `NASDAQ:META` where `NASDAQ:FB` was asked for. A name of the same instrument by the source of its data, such as
+        `BATS:AAPL` or `NSE_DLY:JUNIPER`, is no former one; of an expression such as `A:B/C:D` nothing is told.
+        """
+        listed, name = self._text("listed_exchange"), self._text("name")
+        own = self._text("pro_name") or (f"{listed}:{name}" if listed and name else "")
+        if not is_symbol(own) or self.kind == "expression" or _plain_name(own) == _plain_name(asked):
+            return asked
+        # A source spells its own name as it likes, but the ticker is the same.
+        is_of_source = asked in self._sources_names() and _plain_name(asked)[1] == _plain_name(own)[1]
+        return asked if is_of_source else own
+
+    def _sources_names(self) -> set[str]:
+        """The instrument's names by the sources of its data."""
+        lists = (self.raw.get(key) for key in ("aliases", "alternatives", "base_name", "legs"))
+        names = [name for each in lists if isinstance(each, list) for name in each if isinstance(name, str)]
+        return {self._text("full_name"), *names}
 
     @property
     def description(self) -> str:
@@ -257,6 +277,12 @@ def feed_delay_s(update_mode: str) -> float | None:
 def convert_timestamp_to_iso(timestamp: float) -> str:
     """Render UTC seconds as ISO 8601, e.g. `2026-08-21T13:30:00+00:00`."""
     return datetime.fromtimestamp(timestamp, tz=timezone.utc).isoformat()
+
+
+def _plain_name(symbol: str) -> tuple[str, str]:
+    """The exchange and ticker of a symbol in one case, whether its feed is live, delayed or of the end of the day."""
+    exchange, _, ticker = symbol.casefold().partition(":")
+    return re.sub("_(dly?|eod)$", "", exchange), ticker
 
 
 def _number(value: Any) -> float | None:

@@ -36,6 +36,15 @@ def check_symbol(text: str) -> str:
     return text
 
 
+def is_symbol(text: str) -> bool:
+    """True for what `check_symbol` takes."""
+    try:
+        check_symbol(text)
+    except SymbolError:
+        return False
+    return True
+
+
 @dataclass(frozen=True)
 class SeriesSettings:
     """What changes the bars of a series: two series with different settings are different data.

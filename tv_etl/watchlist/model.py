@@ -212,7 +212,9 @@ class Group(_Model):
         default=False,
         description="Fetch series that were never stored as soon as they are listed, by declarative automation.",
     )
-    panel: bool = Field(default=False, description="Also keep a dataset with all symbols of an interval side by side.")
+    panel: bool = Field(
+        default=False, description="Also keep a dataset with the group's symbols side by side, by interval."
+    )
     daily_from: IntervalToken | None = Field(
         default=None, description="Also build daily bars from the bars of this interval, e.g. 1m."
     )

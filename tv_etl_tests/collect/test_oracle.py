@@ -24,7 +24,8 @@ from hypothesis import strategies as st
 
 from tv_etl.collect.ask import Ask, Want, backfill, increment, newest, refetch, refetch_stored
 from tv_etl.collect.collection import Failed, Stored, carry_out, plan
-from tv_etl.collect.entry import enter_renamed, enter_table
+from tv_etl.collect.entry import enter_table
+from tv_etl.collect.renaming import Moved, rename_symbol
 from tv_etl.lake.errors import NotJoinedError
 from tv_etl.lake.store import BarStore
 from tv_etl.tradingview.errors import ConnectionFailedError
@@ -171,11 +172,13 @@ class Lake:
             time.sleep(0.001)
 
     def rename(self) -> None:
-        new = Series.of(f"{SERIES.symbol}{len(self.store.series())}", "1m")
-        record = self.store.record(*self.series)
+        new, record = Series.of(f"{self.series.symbol}N", "1m"), self.store.record(*self.series)
         if record.periods and record.open_seam is None:
-            enter_renamed(self.store, self.series, new)
-            assert self.store.read(*new) == self.store.read(*self.series)
+            before = self.store.read(*self.series)
+            [moved] = rename_symbol(self.store, self.series.symbol, new.symbol)
+            assert isinstance(moved, Moved)
+            assert self.store.read(*new) == before
+            assert self.store.series() == [new]
             self.series = new
 
     def enter(self, rows: Rows) -> None:

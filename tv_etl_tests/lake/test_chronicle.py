@@ -5,6 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from tv_etl.collect.entry import enter_table
+from tv_etl.collect.renaming import rename_symbol
 from tv_etl.lake.chronicle import chronicle
 from tv_etl.lake.store import BarStore
 from tv_etl.tradingview.series import Series
@@ -76,6 +77,14 @@ def test_without_a_calendar_the_whole_series_is_not_judged_and_why(tmp_path: Pat
         [entry] = [each for each in chronicle(store, SERIES, NOW).entries if each.kind == "not judged"]
         assert (entry.start, entry.end, entry.bars) == (at(100), at(200), 100)
         assert entry.text == f"no calendar says which bars are missing: {why}"
+
+
+def test_a_rename_is_told_with_its_moment(tmp_path: Path) -> None:
+    store, new = BarStore(tmp_path), Series.of("NASDAQ:NEWN", "1m")
+    store_rows(store, PLAIN[:10], 0, 10)
+    assert list(rename_symbol(store, SERIES.symbol, new.symbol, clock=lambda: at(20).timestamp()))
+    [renamed] = [each for each in chronicle(store, new, NOW).entries if each.kind == "renamed"]
+    assert (renamed.start, renamed.text) == (at(20), "NASDAQ:SPLT to NASDAQ:NEWN")
 
 
 def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from tv_etl.lake.bars import Bars
 from tv_etl.lake.errors import DamagedFileError, NewerFormatError
 from tv_etl.lake.readjustment import Readjustment
-from tv_etl.lake.record import FoundReadjustment, Period, SeriesRecord, Window
+from tv_etl.lake.record import FoundReadjustment, Period, Rename, SeriesRecord, Window
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.series import Series
 from tv_etl.tradingview.trading_hours import TradingHours
@@ -27,6 +27,7 @@ RECORD = SeriesRecord(
     readjustments=(FoundReadjustment(1_790_000_000.5, Readjustment(0.25, 4.0, 1_780_000_000, 4)),),
     revisions=3,
     quarantined=1,
+    renames=(Rename("NASDAQ:OLDN", "NASDAQ:AAPL", 1_790_000_000.25),),
     periods={"2026-11": Period(10, 1, 2, 3, 1, 3, 12, 2, 1, 0)},
 )
 
@@ -48,10 +49,18 @@ def test_a_record_of_facts_alone_is_read() -> None:
     )
 
 
+def test_a_new_name_is_one_that_differs() -> None:
+    names = [
+        SeriesRecord(AAPL, facts).renamed_to
+        for facts in ({}, {"resolved_as": "NASDAQ:AAPL"}, {"resolved_as": "NASDAQ:NEWN"})
+    ]
+    assert names == ["", "", "NASDAQ:NEWN"]
+
+
 @pytest.mark.parametrize(
     "change",
     [{"asked": [[1]]}, {"asked": 5}, {"window": {"bars": 1}}, {"periods": {"2026-11": {"rows": 1}}}, {"facts": []},
-     {"readjustments": [{"ratio": 1.0}]}, {"symbol": "NASDAQ:MSFT"}],
+     {"readjustments": [{"ratio": 1.0}]}, {"symbol": "NASDAQ:MSFT"}, {"renames": [["NASDAQ:OLDN"]]}],
 )  # fmt: skip
 def test_a_record_that_is_none_is_damage(change: dict[str, object]) -> None:
     content = json.loads(RECORD.encode()) | change

@@ -48,6 +48,7 @@ def test_machines_get_the_same_as_json(tmp_path: Path) -> None:
         "quarantined": 0,
         "withdrawn": 0,
         "unreadable_hours": None,
+        "renamed_to": None,
         "seam": None,
         "loss_deadline": datetime(2026, 11, 20, 17, 2, tzinfo=timezone.utc).isoformat(),
         "error": None,

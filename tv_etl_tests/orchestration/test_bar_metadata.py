@@ -35,6 +35,15 @@ def test_a_commit_and_what_is_known_show_the_same_series(tmp_path: Path) -> None
     assert (shown["dagster/partition_row_count"], shown["completeness"], shown["gaps"]) == (300, 1.0, 0)
 
 
+def test_a_new_name_is_shown(tmp_path: Path) -> None:
+    store = BarStore(tmp_path)
+    for name, shown in ((SERIES.symbol, None), ("NASDAQ:NEWN", "NASDAQ:NEWN")):
+        store.upsert(*SERIES, table(PLAIN[:9], resolved_as=name))
+        [known] = plan(store, [(SERIES, lambda stored, now: None)], NOW)
+        assert isinstance(known, Unchanged)
+        assert unchanged_metadata(known, "file:///lake", NOW).get("renamed to") == shown
+
+
 def test_without_bars_there_is_no_picture(tmp_path: Path) -> None:
     [known] = plan(BarStore(tmp_path), [(SERIES, lambda stored, now: None)], NOW, newest=48)
     assert isinstance(known, Unchanged)

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from tv_etl.collect.renaming import Moved, rename_symbol
 from tv_etl.lake.record import Period, SeriesRecord, Window
 from tv_etl.lake.store import BarStore
 from tv_etl.market_server.clock import MarketClock
@@ -247,6 +248,21 @@ def test_what_is_not_known_of_gaps_says_why(tmp_path: Path, change: dict[str, An
     assert (verdict(found), words in (found.description or "")) == ("PASS", True), found.description
 
 
+def test_a_renamed_symbol_warns_until_it_has_its_new_name(
+    instance: dg.DagsterInstance, tmp_path: Path, market_url: str
+) -> None:
+    group = Group(symbols=["NASDAQ:OLDN", "NASDAQ:NEWN"], intervals=["1h"], initial_bars=50)
+    result = run(instance, tmp_path, market_url, group)
+    failed = {(each.partition, each.check_name) for each in result.get_asset_check_evaluations() if not each.passed}
+    assert failed == {("1h|NASDAQ:OLDN", "fresh")}
+    shown = {key: each.get("renamed to") for key, each in materializations(result).items()}
+    assert shown == {"1h|NASDAQ:OLDN": "NASDAQ:NEWN", "1h|NASDAQ:NEWN": None}
+    assert all(isinstance(each, Moved) for each in rename_symbol(BarStore(tmp_path), *group.symbols))
+    after = run(instance, tmp_path, market_url, group, keys=["1h|NASDAQ:NEWN"])
+    assert materializations(after)["1h|NASDAQ:NEWN"]["dagster/partition_row_count"] == 49
+    assert failing(after) == {}
+
+
 @pytest.mark.parametrize(
     ("change", "expected", "words"),
     [
@@ -323,6 +339,21 @@ def test_a_symbol_that_is_silent_for_days_is_reported(tmp_path: Path) -> None:
     found = judged(tmp_path, replace(WHOLE, asked=((OPEN, now - 60),)), now)["fresh"]
     assert verdict(found) == "WARN"
     assert "halted or delisted" in (found.description or "")
+
+
+def test_a_symbol_that_has_another_name_now_is_reported_with_what_to_do(tmp_path: Path) -> None:
+    named = {**WHOLE.facts, "resolved_as": "NASDAQ:NEWN"}
+    found = judged(tmp_path, replace(WHOLE, facts=named), OPEN + 391 * 60)["fresh"]
+    assert verdict(found) == "WARN"
+    assert "is stored; NASDAQ:AAPL is named NASDAQ:NEWN now: run `tv-etl rename NASDAQ:AAPL NASDAQ:NEWN`" in str(
+        found.description
+    )
+    assert found.metadata["command"].value == "tv-etl rename NASDAQ:AAPL NASDAQ:NEWN"
+    now = OPEN + 7 * DAY + 3_600
+    silent = judged(tmp_path, replace(WHOLE, facts=named, asked=((OPEN, now - 60),)), now)["fresh"]
+    assert "halted or delisted?; NASDAQ:AAPL is named" in (silent.description or "")
+    same = {**WHOLE.facts, "resolved_as": "NASDAQ:AAPL"}
+    assert verdict(judged(tmp_path, replace(WHOLE, facts=same), OPEN + 391 * 60)["fresh"]) == "PASS"
 
 
 def test_a_loss_is_reported_a_day_ahead_and_when_it_happens(tmp_path: Path) -> None:

@@ -96,9 +96,22 @@ def test_a_table_holds_the_wires_values_and_where_they_come_from() -> None:
     facts = {key.decode(): value.decode() for key, value in table.schema.metadata.items()}
     assert facts["tv_etl.source"] == "tradingview"
     assert (facts["tv_etl.symbol"], facts["tv_etl.interval"]) == ("X:A", "1m")
+    assert facts["tv_etl.resolved_as"] == "X:A", "a description without a name tells of no other"
     assert (facts["tv_etl.time_zone"], facts["tv_etl.currency"]) == ("America/New_York", "USD")
     assert (facts["fetch.reach"], facts["tv_etl.forming_from"]) == ("complete", str(NOW))
     assert json.loads(facts["tv_etl.trading_hours"]) == {"session": "0930-1600", "timezone": "America/New_York"}
+
+
+def test_the_name_that_the_instrument_has_now_is_a_fact(market_url: str) -> None:
+    wanted = [HistoryRequest(f"NASDAQ:{ticker}", "1d", bars_count=2) for ticker in ("OLDN", "NEWN", "AAPL")]
+
+    async def run() -> dict[str, Any]:
+        return {request.symbol: result async for request, result in fetch_history(wanted, ws_url=market_url)}
+
+    names = {
+        symbol: each.schema.metadata[b"tv_etl.resolved_as"].decode() for symbol, each in asyncio.run(run()).items()
+    }
+    assert names == {"NASDAQ:OLDN": "NASDAQ:NEWN", "NASDAQ:NEWN": "NASDAQ:NEWN", "NASDAQ:AAPL": "NASDAQ:AAPL"}
 
 
 def test_a_lost_connection_is_opened_again_and_nothing_is_missing() -> None:

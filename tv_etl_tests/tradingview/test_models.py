@@ -1,11 +1,13 @@
 """Requests are checked before anything is sent; the models read the wire's values."""
 
+import json
 from datetime import datetime, timezone
 from typing import Any
 
 import pytest
 
 from tv_etl.tradingview.errors import IntervalError, SymbolError
+from tv_etl.tradingview.frames import PacketDecoder
 from tv_etl.tradingview.models import (
     HistoryRequest,
     OHLCVBar,
@@ -14,6 +16,7 @@ from tv_etl.tradingview.models import (
     convert_timestamp_to_iso,
     feed_delay_s,
 )
+from tv_etl_tests.recordings import exact_recordings
 
 pytestmark = pytest.mark.pure
 
@@ -50,6 +53,43 @@ def test_a_quote_field_never_seen_is_none() -> None:
 def test_a_symbol_info_stands_without_any_key() -> None:
     info = SymbolInfo({})
     assert (info.session, info.time_zone, info.has_volume, info.tick) == ("24x7", "Etc/UTC", True, None)
+
+
+META = {"pro_name": "NASDAQ:META", "full_name": "BATS:META", "name": "META", "listed_exchange": "NASDAQ"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "info", "name"),
+    [
+        ("NASDAQ:FB", META, "NASDAQ:META"),
+        ("NYSE:META", META, "NASDAQ:META"),
+        ("NASDAQ:FB", META | {"pro_name": "", "full_name": "BATS:META"}, "NASDAQ:META"),
+        ("NASDAQ:FB", META | {"aliases": ["NASDAQ:FB"]}, "NASDAQ:META"),
+        ("NASDAQ:FB", {"full_name": "BATS:META"}, "NASDAQ:FB"),
+        ("NASDAQ:FB", META | {"pro_name": "no symbol"}, "NASDAQ:FB"),
+        ("NASDAQ:FB", {}, "NASDAQ:FB"),
+        ("NASDAQ:META", META, "NASDAQ:META"),
+        ("NASDAQ:meta", META, "NASDAQ:meta"),
+        ("BATS:META", META, "BATS:META"),
+        ("SPCFD:SPX", {"pro_name": "SP:SPX", "aliases": ["SPCFD:SPX", "SP_DLY:SPX"]}, "SPCFD:SPX"),
+        ("NSE_DLY:JUNIPER", {"pro_name": "NSE:JUNIPER", "alternatives": ["NSE_DLY:JUNIPER", 7]}, "NSE_DLY:JUNIPER"),
+        ("COMEX:GC1!", {"pro_name": "COMEX_DL:GC1!", "full_name": "COMEX_DL:GC1!"}, "COMEX:GC1!"),
+        ("A:B/C:D", {"pro_name": "X:B/X:D", "type": "expression"}, "A:B/C:D"),
+    ],
+)
+def test_an_instrument_has_the_name_that_was_asked_for_or_a_new_one(
+    asked: str, info: dict[str, Any], name: str
+) -> None:
+    assert SymbolInfo(info).name_of(asked) == name
+
+
+def test_the_names_in_the_recordings_are_no_former_ones() -> None:
+    payloads = [each for texts in exact_recordings().values() for text in texts for each in PacketDecoder().feed(text)]
+    infos = [SymbolInfo(json.loads(each)["p"][2]) for each in payloads if each.startswith('{"m":"symbol_resolved"')]
+    assert len(infos) >= 4
+    for info in infos:
+        names = [info.raw["pro_name"], info.raw["full_name"], *info.raw["aliases"], *info.raw["alternatives"]]
+        assert [info.name_of(name) for name in names] == names
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ closes with its last one's close; its volume is the sum, or null where a bar has
 does it, with the open of its first session.
 
 A day is built only if it is wholly stored: the server was asked for all of its time and none of its bars is in
-quarantine. Minutes in which nobody traded are no bars and lack nothing.
+quarantine. Minutes in which nobody traded are no bars and lack nothing; but a day of nothing is named.
 """
 
 from collections.abc import Sequence
@@ -32,17 +32,18 @@ _MARGIN_S = 4 * _DAY_S  # a day's sessions lie within so much of each other
 
 
 class UnbuiltDay(NamedTuple):
-    """A trading day that is not wholly stored, or of which nobody knows whether it is.
+    """A trading day that is not wholly stored, has no bar, or of which nobody knows whether it is.
 
     `number` counts days from 1970, `open_s` is where it begins; `missing_from` is the first open of a bar that was not
-    asked for (UTC seconds), `quarantined` how many of its bars are in quarantine. `problem` says why it cannot be
-    judged; without trading hours the day is a date in UTC.
+    asked for (UTC seconds), `quarantined` how many of its bars are in quarantine, `bars` how many are stored. `problem`
+    says why it cannot be judged; without trading hours the day is a date in UTC.
     """
 
     number: int
     open_s: int
     missing_from: int | None
     quarantined: int
+    bars: int = 0
     problem: str = ""
 
     @property
@@ -51,10 +52,22 @@ class UnbuiltDay(NamedTuple):
         return date.fromordinal(self.number + _EPOCH)
 
     @property
+    def is_empty(self) -> bool:
+        """True where there is nothing to build the day of: no bar, or none that is known to be of it."""
+        return not self.bars or bool(self.problem)
+
+    @property
+    def is_silent(self) -> bool:
+        """True where the server was asked for all of the day, and had no bar."""
+        return self.is_empty and self.missing_from is None and not self.quarantined and not self.problem
+
+    @property
     def reason(self) -> str:
         """Why it is not built, for people."""
         if self.problem:
             return f"cannot be judged: {self.problem}"
+        if self.is_silent:
+            return "the server had no bar, though the exchange was open by its hours"
         if self.missing_from is None:
             return f"{self.quarantined} bars in quarantine"
         return f"not asked for from {datetime.fromtimestamp(self.missing_from, tz=timezone.utc):%Y-%m-%d %H:%M} UTC on"
@@ -62,23 +75,23 @@ class UnbuiltDay(NamedTuple):
 
 @dataclass(frozen=True)
 class DailyBars:
-    """Days from the first stored finer bar's to the last one's; one without any trade is in neither."""
+    """Days from the first stored finer bar's on, built or not."""
 
     bars: Bars
     unbuilt: tuple[UnbuiltDay, ...]
 
     @property
     def unbuilt_opens(self) -> frozenset[int]:
-        """Where the days begin that are not built."""
-        return frozenset(day.open_s for day in self.unbuilt)
+        """Where the days begin that lack something, and so are not built."""
+        return frozenset(day.open_s for day in self.unbuilt if not day.is_silent)
 
 
 def unjudged_days(fine: Bars, problem: str) -> DailyBars:
     """No day at all, for want of trading hours: each date (UTC) with finer bars is named, with what the problem is."""
-    numbers, firsts = np.unique(fine.times // _DAY_S, return_index=True)
-    opens = fine.times[firsts]
-    days = (UnbuiltDay(*day, None, 0, problem) for day in zip(numbers.tolist(), opens.tolist(), strict=True))
-    return DailyBars(Bars.none(), tuple(days))
+    numbers, firsts, counts = np.unique(fine.times // _DAY_S, return_index=True, return_counts=True)
+    days = zip(numbers.tolist(), fine.times[firsts].tolist(), counts.tolist(), strict=True)
+    unbuilt = (UnbuiltDay(number, open_s, None, 0, bars, problem) for number, open_s, bars in days)
+    return DailyBars(Bars.none(), tuple(unbuilt))
 
 
 class Difference(NamedTuple):
@@ -91,24 +104,34 @@ class Difference(NamedTuple):
 
 
 def daily_bars(
-    fine: Bars, interval: Interval, hours: TradingHours, asked: Sequence[Span], quarantined: Seconds
+    fine: Bars,
+    interval: Interval,
+    hours: TradingHours,
+    asked: Sequence[Span],
+    quarantined: Seconds,
+    *,
+    until: int | None = None,
 ) -> DailyBars:
-    """Build the days of finer bars, given the spans asked for and the times of bars in quarantine (UTC seconds)."""
+    """Build the days of finer bars, given the spans asked for and the times of bars in quarantine (UTC seconds).
+
+    They are the days up to that of the last bar, and those that were over at `until`, though nothing is stored of them.
+    """
     if not len(fine):
         return DailyBars(Bars.none(), ())
     first, last = int(fine.times[0]), int(fine.times[-1])
-    sessions = hours.sessions(first - _MARGIN_S, last + _MARGIN_S)
+    until = last if until is None else until
+    sessions = hours.sessions(first - _MARGIN_S, max(last, until) + _MARGIN_S)
     days, starts = np.unique(sessions.days, return_index=True)
     opens, closes = sessions.opens[starts], sessions.closes[np.append(starts[1:], len(sessions.days)) - 1]
-    held = (closes > first) & (opens <= last)
+    held = (closes > first) & ((opens <= last) | (closes <= until))
     if not held.any():
         return DailyBars(Bars.none(), ())
     days, opens, closes = days[held], opens[held], closes[held]
 
     holes = without([(int(opens[0]), int(closes[-1]))], asked)
     unasked = np.concatenate([np.empty(0, np.int64), *(hours.expected_between(interval, *hole) for hole in holes)])
-    unbuilt = _unbuilt(days, sessions, unasked, quarantined)
     bar_days = sessions.day_of(fine.times)
+    unbuilt = _unbuilt(days, sessions, unasked, quarantined, bar_days)
     whole_days = np.setdiff1d(days, [each.number for each in unbuilt])
     is_whole = np.isin(bar_days, whole_days)
     built, bars = _joined(fine.take(is_whole), bar_days[is_whole])
@@ -116,15 +139,17 @@ def daily_bars(
     return DailyBars(stamped, tuple(unbuilt))
 
 
-def _unbuilt(days: Seconds, sessions: Sessions, unasked: Seconds, quarantined: Seconds) -> list[UnbuiltDay]:
+def _unbuilt(
+    days: Seconds, sessions: Sessions, unasked: Seconds, quarantined: Seconds, bar_days: Seconds
+) -> list[UnbuiltDay]:
     unasked_days, kept_out_days = sessions.day_of(unasked), sessions.day_of(quarantined)
+    empty = np.setdiff1d(days, bar_days)
     found = []
-    for day in np.intersect1d(days, np.concatenate([unasked_days, kept_out_days])).tolist():
+    for day in np.intersect1d(days, np.concatenate([unasked_days, kept_out_days, empty])).tolist():
         missing = unasked[unasked_days == day]
         begin = int(sessions.opens[np.searchsorted(sessions.days, day)])
-        found.append(
-            UnbuiltDay(day, begin, int(missing[0]) if missing.size else None, int((kept_out_days == day).sum()))
-        )
+        first = int(missing[0]) if missing.size else None
+        found.append(UnbuiltDay(day, begin, first, int((kept_out_days == day).sum()), int((bar_days == day).sum())))
     return found
 
 

@@ -9,9 +9,9 @@ splits three for two and pays 1.20 on 2026-11-16; `NASDAQ:HEIR` and `NYSE:TAKE`,
 are corrected on 2026-11-16; `NYSE:HOUR`, which opens an hour earlier from 2026-11-16 on, so that its wide bars begin
 elsewhere in all of its history; `NYSE:DIVI`, which pays 0.52 on the 13th of every second month of a quarter;
 `AMEX:THIN`, traded every few minutes only; `NASDAQ:IPOX`, listed on 2026-10-26; `NASDAQ:GONE`, delisted after
-2025-06-30; `LSE:VOD` and `XETR:SAP`, whose feeds are 15 minutes late; `ECONOMICS:USM2`, which no account may see.
-Sessions in all of TradingView's spelling: `HKEX:700` and `SSE:600519` (with auctions), `NSE:RELIANCE` and
-`ICEEUR:BRN1!` (with versions by date, in parts by day as well).
+2025-06-30; `NASDAQ:NEWN`, which was `NASDAQ:OLDN`; `LSE:VOD` and `XETR:SAP`, whose feeds are 15 minutes late;
+`ECONOMICS:USM2`, which no account may see. Sessions in all of TradingView's spelling: `HKEX:700` and `SSE:600519`
+(with auctions), `NSE:RELIANCE` and `ICEEUR:BRN1!` (with versions by date, in parts by day as well).
 """
 
 from dataclasses import replace
@@ -141,6 +141,7 @@ def _for_tests() -> list[Listing]:
         us_stock("NASDAQ:IPOX", "Newly Listed Inc.", 27.0, 2_400_000, 0.03, first_day=date(2026, 10, 26)),
         us_stock("NASDAQ:GONE", "Formerly Traded Holdings", 8.4, 900_000, 0.03, last_day=date(2025, 6, 30),
                  typespecs=("common", "discontinued")),
+        us_stock("NASDAQ:NEWN", "New Name Inc.", 83.0, 6_000_000, former=("NASDAQ:OLDN",)),
         Listing(
             "AMEX:THIN", "Seldom Traded Trust", "fund", ("etf",), "USD", venues.ARCA, venues.US_EQUITY, 24.0, 0.008,
             daily_volume=160, is_thin=True,

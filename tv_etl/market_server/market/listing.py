@@ -52,7 +52,7 @@ class Listing:
 
     `splits` are (ex-date, new shares for an old one), `dividends` are (ex-date, amount a share): from the ex-date on
     all earlier bars are adjusted; by splits only `splits_late` trading days later, as a data vendor does that hears of
-    them late. In an instrument that `is_thin`, minutes without a trade have no bar.
+    them late. In an instrument that `is_thin`, minutes without a trade have no bar. `former` are symbols that it had.
 
     `formerly` is (moment, what the symbol stood for before it): from the moment on nothing is served of that any more.
     `amendments` say what is served otherwise than it was traded. Prices are drawn for the hours `drawn_hours` if these
@@ -83,6 +83,7 @@ class Listing:
     delay_s: int = 0
     denial: str = ""
     is_thin: bool = False
+    former: tuple[str, ...] = ()
     splits: tuple[tuple[date, float], ...] = ()
     splits_late: int = 0
     dividends: tuple[tuple[date, float], ...] = ()

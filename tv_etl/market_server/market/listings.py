@@ -25,9 +25,15 @@ def listings() -> Mapping[str, Listing]:
     return MappingProxyType({listing.symbol: listing for listing in instruments()})
 
 
+@cache
+def _renamed() -> Mapping[str, Listing]:
+    """Every named instrument by each symbol that it had before."""
+    return MappingProxyType({symbol: listing for listing in listings().values() for symbol in listing.former})
+
+
 def find_listing(symbol: str) -> Listing | None:
-    """The named instrument of a symbol or the one by rule, None if the symbol is unknown."""
-    return listings().get(symbol) or rule_listing(symbol)
+    """The named instrument of a symbol that it has or had, or the one by rule; None if the symbol is unknown."""
+    return listings().get(symbol) or _renamed().get(symbol) or rule_listing(symbol)
 
 
 def spread_legs(symbol: str) -> tuple[str, str, str] | None:

@@ -85,7 +85,8 @@ class ReplayedBars:
         first = int(min(each[0, 0] for each in rows.values())) // DAY_S
         # What the file has is what there is: no other session, no other adjustment, and no minute left out twice.
         self.listing = replace(
-            known, extended=None, outside=(), splits=(), dividends=(), formerly=None, amendments=(), is_thin=False
+            known, symbol=symbol, extended=None, outside=(), splits=(), dividends=(), formerly=None, amendments=(),
+            is_thin=False,
         )  # fmt: skip
         self.calendar = calendar_of(known.schedule, min(first, known.first_day_number))
 

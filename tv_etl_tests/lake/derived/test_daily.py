@@ -120,6 +120,12 @@ def minutes_of(days: list[date], *, keep: list[bool] | None = None, volume: floa
 DAYS = [date(2026, 10, 30), date(2026, 11, 2), date(2026, 11, 26), date(2026, 11, 27)]
 
 
+def built_or_not(built: DailyBars) -> list[date]:
+    """The days of New York."""
+    days = [datetime.fromtimestamp(each, tz=ZoneInfo("America/New_York")).date() for each in built.bars.times.tolist()]
+    return sorted([*days, *(each.day for each in built.unbuilt)])
+
+
 @given(st.lists(st.booleans(), min_size=1, max_size=700), st.sampled_from([1.0, 0.25, None]))
 def test_what_a_plain_loop_builds(keep: list[bool], volume: float | None) -> None:
     fine = minutes_of(DAYS, keep=keep, volume=volume)
@@ -127,7 +133,9 @@ def test_what_a_plain_loop_builds(keep: list[bool], volume: float | None) -> Non
     for place, time in enumerate(fine.times.tolist()):
         expected.setdefault(datetime.fromtimestamp(time, tz=ZoneInfo("America/New_York")).date(), []).append(place)
     built = daily_bars(fine, MINUTE, NEW_YORK, EVER, NONE)
-    assert not built.unbuilt
+    days = built_or_not(built)
+    assert days == sorted({*days, *expected}) and {each.day for each in built.unbuilt}.isdisjoint(expected)
+    assert all(each.is_silent for each in built.unbuilt), "nobody traded, as on Thanksgiving"
     assert len(built.bars) == len(expected)
     for row, (day, places) in enumerate(expected.items()):
         opened = datetime.fromtimestamp(int(built.bars.times[row]), tz=ZoneInfo("America/New_York"))
@@ -144,7 +152,7 @@ def test_a_day_with_a_hole_is_not_built_and_says_why() -> None:
     second_day = int(fine.times[390])
     asked = [(0, second_day + 3600), (second_day + 3660, 1 << 40)]
     built = daily_bars(fine, MINUTE, NEW_YORK, asked, NONE)
-    [unbuilt] = built.unbuilt
+    [unbuilt] = [each for each in built.unbuilt if not each.is_empty]
     assert (unbuilt.day, unbuilt.reason) == (DAYS[1], "not asked for from 2026-11-02 15:30 UTC on")
     assert unbuilt.open_s == second_day
     assert second_day not in built.bars.times
@@ -154,19 +162,66 @@ def test_a_day_with_a_hole_is_not_built_and_says_why() -> None:
 def test_a_hole_without_a_bar_in_it_is_none(hole: tuple[int, int]) -> None:
     fine = minutes_of(DAYS)
     start, end = (int(fine.times[390]) + each for each in hole)
-    assert not daily_bars(fine, MINUTE, NEW_YORK, [(0, start), (end, 1 << 40)], NONE).unbuilt
+    built = daily_bars(fine, MINUTE, NEW_YORK, [(0, start), (end, 1 << 40)], NONE)
+    assert all(each.is_silent for each in built.unbuilt) and len(built.bars) == len(DAYS)
 
 
 def test_a_day_with_a_bar_in_quarantine_is_not_built() -> None:
     fine = minutes_of(DAYS)
     built = daily_bars(fine, MINUTE, NEW_YORK, EVER, fine.times[[395, 396]])
-    assert [(each.day, each.reason) for each in built.unbuilt] == [(DAYS[1], "2 bars in quarantine")]
+    found = [(each.day, each.reason, each.bars) for each in built.unbuilt if not each.is_silent]
+    assert found == [(DAYS[1], "2 bars in quarantine", 390)]
 
 
 def test_a_day_that_is_not_over_is_not_built() -> None:
     fine = minutes_of(DAYS[:2]).between(None, int(minutes_of(DAYS).times[390]) + 3600)
     built = daily_bars(fine, MINUTE, NEW_YORK, [(0, int(fine.times[-1]) + 1)], NONE)
     assert ([each.day for each in built.unbuilt], len(built.bars)) == ([DAYS[1]], 1)
+
+
+def test_a_day_of_nothing_is_named_with_its_reason() -> None:
+    tuesday, wednesday, thursday, friday = (date(2026, 11, number) for number in (17, 18, 19, 20))
+    fine = minutes_of([tuesday, friday])
+    first, last = int(fine.times[0]), int(fine.times[-1])
+    open_s = int(minutes_of([wednesday]).times[0])
+    asked = [(first, open_s), (open_s + 86_400, last + 1)]
+    built = daily_bars(fine, MINUTE, NEW_YORK, asked, NONE)
+    assert [(each.day, each.is_empty, each.is_silent, each.reason) for each in built.unbuilt] == [
+        (wednesday, True, False, "not asked for from 2026-11-18 14:30 UTC on"),
+        (thursday, True, True, "the server had no bar, though the exchange was open by its hours"),
+    ]
+    assert built_or_not(built) == [tuesday, wednesday, thursday, friday]
+    kept_out = daily_bars(fine, MINUTE, NEW_YORK, EVER, minutes_of([thursday]).times).unbuilt[-1]
+    assert (kept_out.day, kept_out.is_empty, kept_out.is_silent) == (thursday, True, False)
+    assert kept_out.reason == "390 bars in quarantine"
+
+
+def test_days_that_are_over_are_named_though_nothing_came_after_them() -> None:
+    fine = minutes_of([date(2026, 11, 19), date(2026, 11, 20)])
+    close = int(fine.times[-1]) + 60
+    asked = [(0, close)]
+    for until, expected in ((close + 2 * 86_400, []), (close + 3 * 86_400 - 1, []), (close + 3 * 86_400, [23])):
+        unbuilt = daily_bars(fine, MINUTE, NEW_YORK, asked, NONE, until=until).unbuilt
+        assert [each.day.day for each in unbuilt if each.is_empty] == expected
+    early = daily_bars(fine, MINUTE, NEW_YORK, asked, NONE, until=0)
+    assert len(early.bars) == 2, "a clock that is late takes nothing away"
+
+
+def test_without_hours_the_days_of_all_bars_are_named() -> None:
+    fine = minutes_of(DAYS[:2])
+    built = unjudged_days(fine, "nobody knows its hours")
+    assert not len(built.bars)
+    assert [(each.day, each.bars, each.is_empty, each.reason) for each in built.unbuilt] == [
+        (day, 390, True, "cannot be judged: nobody knows its hours") for day in DAYS[:2]
+    ]
+    assert unjudged_days(Bars.none(), "").unbuilt == ()
+
+
+def test_a_day_without_a_bar_differs_from_one_that_the_server_has() -> None:
+    built = daily_bars(minutes_of([date(2026, 11, 17), date(2026, 11, 19)]), MINUTE, NEW_YORK, EVER, NONE)
+    theirs = daily_bars(minutes_of([date(2026, 11, day) for day in (17, 18, 19)]), MINUTE, NEW_YORK, EVER, NONE).bars
+    [missing] = [each for each in differences(built, theirs) if each.field == "bar"]
+    assert (missing.open_s, missing.ours, missing.theirs) == (int(theirs.times[1]), None, 1.0)
 
 
 def test_volume_is_null_where_a_minute_has_none() -> None:

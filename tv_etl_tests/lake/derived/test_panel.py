@@ -144,6 +144,26 @@ def test_an_interval_without_series_has_no_panel(store: BarStore) -> None:
         refresh_panel(store, "100t")
 
 
+def test_a_panel_of_some_symbols_has_a_name_and_files_of_its_own(store: BarStore) -> None:
+    whole = refresh_panel(store, "1m")
+    few = refresh_panel(store, "1m", symbols=SYMBOLS[:2], name="us_panel")
+    assert (whole.symbols, few.symbols) == (tuple(SYMBOLS), tuple(SYMBOLS[:2]))
+    assert [path.parent.parent.name for path in few.written] == ["us_panel", "us_panel"]
+    assert refresh_panel(store, "1m").written == (), "the other one is as it was"
+    assert_equal_to_lake(store, "1m")
+    rows = pq.read_table(Path(store.base) / "us_panel")
+    assert set(rows["symbol"].to_pylist()) == set(SYMBOLS[:2])
+    left = refresh_panel(store, "1m", symbols=SYMBOLS[:1], name="us_panel")
+    assert (names(left.written), left.symbols) == (["2026-10.parquet", "2026-11.parquet"], (SYMBOLS[0],))
+    assert set(pq.read_table(Path(store.base) / "us_panel")["symbol"].to_pylist()) == {SYMBOLS[0]}
+
+
+@pytest.mark.parametrize("name", ["ohlcv", "", "..", "us/panel", "daily_from_1m"])
+def test_a_panel_takes_the_place_of_nothing_else(store: BarStore, name: str) -> None:
+    with pytest.raises(ValueError, match=f"'{name}' is no name of a panel"):
+        refresh_panel(store, "1m", name=name)
+
+
 def test_damage_in_the_lake_leaves_the_panel_as_it_was(store: BarStore) -> None:
     refresh_panel(store, "1m")
     before = panel_of(store, "1m")

@@ -1,5 +1,6 @@
 import pytest
 
+from tv_etl.market_server.market.listing_rules import rule_symbols
 from tv_etl.market_server.market.listings import find_listing, listings, spread_legs, symbol_info
 from tv_etl.tradingview.symbols import check_symbol
 
@@ -23,6 +24,12 @@ def test_named_ones_are_found_before_those_by_rule() -> None:
     assert find_listing("TSE:7203") is listings()["TSE:7203"]
     assert find_listing("NYSE:JAAA") is not None
     assert find_listing("NYSE:NOPE") is None
+
+
+def test_a_former_symbol_stands_for_the_instrument_that_had_it() -> None:
+    assert find_listing("NASDAQ:OLDN") is listings()["NASDAQ:NEWN"]
+    former = {symbol for listing in listings().values() for symbol in listing.former}
+    assert former.isdisjoint(listings()) and former.isdisjoint(rule_symbols())
 
 
 @pytest.mark.parametrize(

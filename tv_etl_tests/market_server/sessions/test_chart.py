@@ -41,6 +41,13 @@ def test_an_instrument_without_volume_has_rows_of_five_values() -> None:
     assert {len(row) for row in bars(only(messages, "timescale_update"))} == {5}
 
 
+def test_a_former_symbol_resolves_to_the_new_one_and_has_its_bars() -> None:
+    old, new = (Talk().open_chart(symbol) for symbol in ("NASDAQ:OLDN", "NASDAQ:NEWN"))
+    info = only(old, "symbol_resolved")["p"][2]
+    assert (info["pro_name"], info["name"], info["full_name"]) == ("NASDAQ:NEWN", "NEWN", "BATS:NEWN")
+    assert bars(only(old, "timescale_update")) == bars(only(new, "timescale_update"))
+
+
 def test_an_unknown_symbol_fails_in_the_recorded_order_and_shape() -> None:
     messages = Talk().open_chart("NASDAQ:NOPE")
     assert methods(messages) == ["series_loading", "symbol_error", "series_error"]

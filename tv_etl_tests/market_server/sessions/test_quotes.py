@@ -38,6 +38,12 @@ def test_the_first_state_comes_in_several_deltas_and_then_completes() -> None:
     assert state["chp"] == round(100 * state["ch"] / (state["lp"] - state["ch"]), 2)
 
 
+def test_a_former_symbol_has_the_quote_of_the_new_one() -> None:
+    state = merged(open_quotes(Talk(), "NASDAQ:OLDN", fields=("lp", "pro_name")), "NASDAQ:OLDN")
+    assert state["pro_name"] == "NASDAQ:NEWN"
+    assert state["lp"] == merged(open_quotes(Talk(), "NASDAQ:NEWN"), "NASDAQ:NEWN")["lp"]
+
+
 def test_a_quote_has_the_recorded_shape_and_order() -> None:
     recorded = sample("tvrs2023-26-qsd")["p"][1]["v"]
     names = tuple(recorded)
