@@ -198,8 +198,9 @@ class Lake:
         for row in self.store.read(*self.series).to_pylist():
             time, values = int(row["timestamp"].timestamp()), list(row.values())[1:]
             number = (time - second(0)) // 60
-            if time < since or number in self.market.withdrawn:
-                continue
+            is_gone = number < self.market.now - WINDOW
+            if time < since or number in self.market.withdrawn or (is_gone and number in self.market.corrected):
+                continue  # what was corrected may have left the window before anybody looked
             assert time - last >= 60, "what was traded twice is not counted twice"
             last = time
             exact = self.market.row(number)[1:]
