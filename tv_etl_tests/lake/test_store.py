@@ -37,11 +37,14 @@ from tv_etl.lake.errors import (
     StoreWriteError,
 )
 from tv_etl.lake.record import Window
+from tv_etl.lake.resolution import Resolution
 from tv_etl.lake.sealed import encode_sealed
 from tv_etl.lake.store import BarStore
+from tv_etl.lake.verify import verify
 from tv_etl.tradingview.bar_schema import BAR_SCHEMA, LABELLED_SCHEMA
 from tv_etl.tradingview.errors import IntervalError, SymbolError
 from tv_etl.tradingview.intervals import Interval
+from tv_etl_tests.collect.served_market import PLAIN, SERIES, SPLIT, Rows, second, stored
 from tv_etl_tests.lake_files import files_of
 
 REPOSITORY = Path(tv_etl.__file__).parents[1]
@@ -607,6 +610,7 @@ sys.path.insert(0, sys.argv[1])
 from datetime import datetime, timedelta, timezone
 import pyarrow as pa
 from tv_etl.lake.store import BarStore
+from tv_etl.lake.verify import verify
 from tv_etl.tradingview.bar_schema import BAR_SCHEMA
 
 MIDNIGHT = datetime(2026, 11, 1, tzinfo=timezone.utc)
@@ -990,6 +994,29 @@ def test_a_lake_of_the_first_version_is_read_for_ever(tmp_path: Path) -> None:
     assert (commit.added, commit.rows, commit.quarantined) == (1, 5, 0)
 
 
+def test_a_lake_of_the_second_version_is_read_for_ever(tmp_path: Path) -> None:
+    """A split, a withdrawn bar, imported ones and a seam, as they were first written."""
+    shutil.copytree(Path(__file__).parents[1] / "recordings" / "lake-v2", tmp_path / "lake")
+    store = BarStore(tmp_path / "lake", clock=lambda: float(second(400)))
+    other = [row[0] for row in PLAIN[200:210]]
+    assert [row for row in stored(store) if row[0] not in other] == SPLIT[90:140]
+    assert [row[0] for row in stored(store)][-10:] == other
+    record = store.record(*SERIES)
+    assert record.asked == ((second(100), second(140)), (second(200), second(210)))
+    assert [str(each.readjustment)[:20] for each in record.readjustments] == ["× 0.25 (volume × 4) "]
+    assert [(seam.at, seam.is_open) for seam in record.seams] == [(second(200), True)]
+    assert [(each.start, each.provenance) for each in record.imported] == [(second(90), "chart.csv")]
+    withdrawn = store.withdrawn(*SERIES)["timestamp"].to_pylist()
+    assert [moment.timestamp() for moment in withdrawn] == [second(120)]
+    assert stored_as_of(store, second(301)) == PLAIN[100:130], "as it was known after the first commit"
+    [found] = verify(store)
+    assert [finding.advice for finding in found.findings] == [
+        "tv-etl seam NASDAQ:SPLT 1m shows both sides, and resolves it"
+    ]
+    store.resolve_seam(*SERIES, Resolution.parse("cut"))
+    assert [row[0] for row in stored(store)] == other
+
+
 def test_a_lake_of_a_later_version_is_refused_and_left_alone(store: BarStore) -> None:
     [name] = store.upsert(AAPL, "1m", bars(MIDNIGHT)).paths
     table = pq.read_table(pa.BufferReader(files_of(store).read(name)))
@@ -1005,3 +1032,8 @@ def test_a_lake_of_a_later_version_is_refused_and_left_alone(store: BarStore) ->
         with pytest.raises(NewerFormatError, match=r"2026-11\.parquet: schema version 2, known is 1; upgrade tv_etl"):
             ask()
     assert tree(store) == before
+
+
+def stored_as_of(store: BarStore, moment_s: int) -> Rows:
+    rows = store.read(*SERIES, as_of=datetime.fromtimestamp(moment_s, timezone.utc)).to_pylist()
+    return [(row["timestamp"].timestamp(), *list(row.values())[1:]) for row in rows]
