@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tv_etl.lake.bars import Bars
-from tv_etl.lake.readjustment import Readjustment, Unproven, agrees_at_start, find_readjustment, overlap, revised
+from tv_etl.lake.readjustment import (
+    Readjustment,
+    Unproven,
+    agrees_at_start,
+    find_readjustment,
+    finest_decimals,
+    overlap,
+    revised,
+)
 
 START = 1_760_000_000
 
@@ -48,7 +56,7 @@ def unproven(old: Bars, new: Bars, **options: Any) -> str:
     return found.reason
 
 
-@pytest.mark.parametrize("ratio", [1 / 4, 1 / 2, 2 / 3, 1 / 7, 1 / 20, 10.0, 0.1])
+@pytest.mark.parametrize("ratio", [1 / 4, 1 / 2, 2 / 3, 1 / 7, 1 / 20, 10.0, 0.1, 1_000.0])
 def test_a_split_is_found_with_its_exact_ratio(ratio: float) -> None:
     old = walk(500)
     found = readjusted(old, adjusted(old, ratio, 500))
@@ -92,6 +100,13 @@ def test_a_bar_that_was_revised_beside_is_a_revision() -> None:
     assert found.until == START + 299 * 60 + 1
     before, after = revised(old, new, found)
     assert (before.times.tolist(), after.values[3].tolist()) == ([START + 150 * 60], [new.values[3, 150]])
+
+
+def test_beside_a_split_a_bar_is_revised_by_more_than_its_rounding() -> None:
+    old = walk(300)
+    new = adjusted(old, 0.25, 300)
+    new.values[3, 150] += 0.02
+    assert revised(old, new, readjusted(old, new))[0].times.tolist() == [START + 150 * 60]
 
 
 @pytest.mark.parametrize("which", [slice(5, 300), slice(299, 300), slice(100, 110)])
@@ -205,6 +220,14 @@ def test_a_ratio_known_at_five_is_not_known_at_two_hundred() -> None:
     whole = walk(400, level=200.0)
     found = readjusted(whole, adjusted(whole, 0.9905, 400, volume_ratio=1.0), highest_older=lambda: 200.0)
     assert abs(found.ratio - 0.9905) * 200 < 0.005
+
+
+def test_on_the_mean_three_bars_deny_a_split_that_each_price_allows() -> None:
+    """A tick of 0.05, 2:1 and a dividend of 0.1 %: it hides in the rounding of each, and not of all."""
+    old = walk(3)
+    old.values[:4] = 20 + 0.05 * np.arange(12).reshape(4, 3)
+    assert readjusted(old, adjusted(old, 0.5, 3)).ratio == 0.5
+    assert "not on the mean" in unproven(old, adjusted(old, 0.49938, 3, volume_ratio=2.0))
 
 
 def test_whole_prices_hide_no_dividend_beside_a_split() -> None:
@@ -336,6 +359,11 @@ def test_the_next_contract_of_a_future_moves_the_older_ones(shift: float, level:
     assert not len(revised(old, new, found)[0])
 
 
+def test_a_future_is_moved_by_an_amount_finer_than_its_prices() -> None:
+    old = walk(300, level=20.0, decimals=1)
+    assert readjusted(old, moved(old, 0.25, 300), is_backadjusted=True).shift == 0.25
+
+
 def test_older_prices_are_moved_by_the_amount_and_not_by_a_ratio_that_fits_a_day() -> None:
     """A quiet day: over it the amount looks like a ratio, a year before it does not."""
     day = walk(30, level=2_650.0, decimals=1)
@@ -360,3 +388,9 @@ def test_a_readjustment_says_what_it_did() -> None:
     at = 1_793_620_800
     assert str(Readjustment(0.25, 4.0, at, 2)) == "× 0.25 (volume × 4) before 2026-11-02 12:00Z"
     assert str(Readjustment(1.0, 1.0, at, 10, -10.2)) == "-10.2 before 2026-11-02 12:00Z"
+
+
+def test_the_digits_of_volumes_are_none_of_prices() -> None:
+    bars = walk(10)
+    bars.values[4] += 0.12345678
+    assert finest_decimals(bars) == 2
