@@ -230,6 +230,15 @@ def test_on_the_mean_three_bars_deny_a_split_that_each_price_allows() -> None:
     assert "not on the mean" in unproven(old, adjusted(old, 0.49938, 3, volume_ratio=2.0))
 
 
+def test_a_plain_fraction_may_be_chance() -> None:
+    """Four prices of half a dollar allow 2/3, which it is not."""
+    old, new = (
+        Bars(each.times, each.values, np.zeros(4, np.bool_))
+        for each in (steps(0.50, 0.51, 0.52, 0.50), adjusted(steps(0.50, 0.51, 0.52, 0.50), 0.662, 4))
+    )
+    assert "known only as" in unproven(old, new, highest_older=lambda: 200.0)
+
+
 def test_whole_prices_hide_no_dividend_beside_a_split() -> None:
     old = walk(300, level=1_000.0, decimals=0)
     new = adjusted(old, 0.49, 300, decimals=0, volume_ratio=2.0)
