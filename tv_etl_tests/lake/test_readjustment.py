@@ -77,12 +77,12 @@ def test_a_dividend_leaves_volumes_alone() -> None:
     assert found.volume_ratio == 1.0
 
 
-@pytest.mark.parametrize("count", [40, 300])
-def test_the_end_of_the_stretch_is_found(count: int) -> None:
+@pytest.mark.parametrize(("count", "split"), [(7, 3), (40, 10), (300, 75)])
+def test_the_end_of_the_stretch_is_found(count: int, split: int) -> None:
     old = walk(count)
-    new = adjusted(old, 0.25, count // 4)
+    new = adjusted(old, 0.25, split)
     found = readjusted(old, new)
-    assert (found.ratio, found.until) == (0.25, START + 60 * (count // 4))
+    assert (found.ratio, found.until) == (0.25, START + 60 * split)
     assert not len(revised(old, new, found)[0])
 
 
@@ -228,6 +228,20 @@ def test_on_the_mean_three_bars_deny_a_split_that_each_price_allows() -> None:
     old.values[:4] = 20 + 0.05 * np.arange(12).reshape(4, 3)
     assert readjusted(old, adjusted(old, 0.5, 3)).ratio == 0.5
     assert "not on the mean" in unproven(old, adjusted(old, 0.49938, 3, volume_ratio=2.0))
+
+
+@pytest.mark.parametrize("revised_bar", [None, 5])
+def test_of_coarse_prices_all_have_to_agree(revised_bar: int | None) -> None:
+    """A tick is a tenth of each: that one bar is of another ratio makes the ratio of the others a guess."""
+    old = steps(*[0.10, 0.11, 0.12, 0.10, 0.11] * 2)
+    new = adjusted(old, 0.5, 10, decimals=2)
+    if revised_bar is not None:
+        new.values[:4, revised_bar] = 0.09
+    old, new = (Bars(each.times, each.values, np.zeros(10, np.bool_)) for each in (old, new))
+    if revised_bar is None:
+        assert readjusted(old, new).ratio == 0.5
+    else:
+        assert "too few or too coarse" in unproven(old, new)
 
 
 def test_a_plain_fraction_may_be_chance() -> None:
