@@ -211,6 +211,10 @@ class HistoryRequest:
         check_symbol(self.symbol)
         Interval.parse(self.interval)
         for name, moment in (("start", self.start), ("end", self.end)):
+            if moment is not None and not isinstance(moment, datetime):
+                raise ValueError(
+                    f"{name} {moment!r} is no datetime: pass e.g. datetime(2026, 11, 2, tzinfo=timezone.utc)"
+                )
             if moment is not None and moment.tzinfo is None:
                 raise ValueError(f"{name} {moment.isoformat()} has no time zone: pass an aware datetime")
         if self.start is not None and self.end is not None and self.start >= self.end:

@@ -29,7 +29,7 @@ from tv_etl.tradingview.models import (
 )
 from tv_etl.tradingview.paging import PAGE_BARS, SERIES_ID, SYMBOL_ID, failure_of, open_series
 from tv_etl.tradingview.services import WINDOW, ConnectionService, Limits, MessageService, close_chart
-from tv_etl.tradingview.symbols import Adjustment, SeriesSettings, SessionKind, check_symbol, encode_spec
+from tv_etl.tradingview.symbols import Adjustment, SeriesSettings, SessionKind, check_symbols, encode_spec
 from tv_etl.tradingview.websocket import loop_time
 
 # What the documented models and a trade monitor read; without a list the server sends 80 KB per symbol.
@@ -251,6 +251,7 @@ class OHLCV:
 
         Raises NoBarsError if the server has not completed every quote within the client's time limit (30 s).
         """
+        check_symbols(exchange_symbol)
         quotes: dict[str, QuoteSymbolData | SymbolError] = {}
 
         async def collect() -> None:
@@ -296,11 +297,7 @@ class OHLCV:
 
         Raises SymbolError (a ValueError) naming the first that does not.
         """
-        symbols = [exchange_symbol] if isinstance(exchange_symbol, str) else list(exchange_symbol)
-        if not symbols:
-            raise ValueError("symbols: expected at least one, got none")
-        for symbol in symbols:
-            check_symbol(symbol)
+        symbols = check_symbols([exchange_symbol] if isinstance(exchange_symbol, str) else list(exchange_symbol))
         for symbol in symbols:
             await self._resolve(symbol)
         return True
@@ -357,10 +354,7 @@ class OHLCV:
                     yield event, fields
 
     async def _quote_events(self, symbols: Sequence[str]) -> AsyncGenerator[protocol.Event, None]:
-        if not symbols:
-            raise ValueError("symbols: expected at least one, got none")
-        for symbol in symbols:
-            check_symbol(symbol)
+        check_symbols(symbols)
         service = await self._setup_services()
         return service.subscribe(
             ", ".join(symbols),

@@ -27,6 +27,7 @@ from pydantic.json_schema import JsonSchemaValue, SkipJsonSchema
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 
 from tv_etl.alerts.rules import AlertRule
+from tv_etl.tradingview.currencies import check_currency
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.models import ASSUMED_WINDOW_BARS
 from tv_etl.tradingview.scanner import ScanRequest
@@ -177,7 +178,9 @@ class Group(_Model):
     session: SessionKind = Field(
         default="regular", description="Regular trading hours only, or pre- and post-market as well."
     )
-    currency: str | None = Field(default=None, description="ISO code of a currency to convert to, e.g. EUR.")
+    currency: Annotated[str, AfterValidator(check_currency)] | None = Field(
+        default=None, description="ISO code of a currency to convert to, e.g. EUR."
+    )
     backadjustment: bool = Field(default=False, description="Join the contracts of continuous futures without jumps.")
     initial_bars: int | None = Field(
         default=None,
