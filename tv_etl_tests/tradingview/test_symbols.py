@@ -75,11 +75,6 @@ def test_a_spec_carries_symbol_and_settings(settings: SeriesSettings) -> None:
     assert ("backadjustment" in spec) is settings.backadjustment
 
 
-@pytest.mark.parametrize("currency", ["USD", "EUR", "GBX", "XTVCUSDT", None])
-def test_prices_are_converted_to_a_currency_that_there_is(currency: str | None) -> None:
-    assert SeriesSettings(currency=currency).currency == currency
-
-
 @pytest.mark.parametrize(
     ("field", "value", "choices"),
     [
