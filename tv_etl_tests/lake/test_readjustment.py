@@ -230,6 +230,33 @@ def test_on_the_mean_three_bars_deny_a_split_that_each_price_allows() -> None:
     assert "not on the mean" in unproven(old, adjusted(old, 0.49938, 3, volume_ratio=2.0))
 
 
+def test_a_dividend_is_known_as_well_as_its_prices_tell() -> None:
+    """Twelve bars at a hundred: to a part in 160,000, if none of them is doubted without a reason."""
+    found = [
+        find_readjustment(old, adjusted(old, 0.9905, 12, volume_ratio=1.0), highest_older=lambda: 800.0)
+        for old in (walk(12, seed=seed) for seed in range(20))
+    ]
+    ratios = [each.ratio for each in found if isinstance(each, Readjustment)]
+    assert len(ratios) >= 10
+    assert max(abs(ratio - 0.9905) for ratio in ratios) * 800.0 <= 0.005
+
+
+def test_a_dividend_of_a_plain_ratio_is_no_split_where_volumes_are_too_small_to_tell() -> None:
+    old = walk(100)
+    old.values[4] = np.random.default_rng(1).integers(1, 12, 100)
+    found = readjusted(old, adjusted(old, 0.98, 100, volume_ratio=1.0), highest_older=lambda: 120.0)
+    assert (found.ratio, found.volume_ratio) == (0.98, 1.0)
+
+
+def test_few_prices_are_not_taken_for_exact() -> None:
+    """Five of them may all have been rounded one way, however many volumes they come with."""
+    dice = np.random.default_rng(59)
+    exact = (10 + np.sort(dice.uniform(0, 0.3, 5)))[dice.integers(0, 5, 30)]
+    old, new = steps(*np.round(exact, 2)), steps(*np.round(exact * 0.49, 2))
+    old.values[4] = new.values[4] = dice.integers(1_000, 1_000_000, 30)
+    assert "known only as" in unproven(old, new, highest_older=lambda: 12.0, has_dividends=True)
+
+
 @pytest.mark.parametrize("revised_bar", [None, 5])
 def test_of_coarse_prices_all_have_to_agree(revised_bar: int | None) -> None:
     """A tick is a tenth of each: that one bar is of another ratio makes the ratio of the others a guess."""
@@ -414,6 +441,7 @@ def test_a_readjustment_says_what_it_did() -> None:
 
 
 def test_the_digits_of_volumes_are_none_of_prices() -> None:
-    bars = walk(10)
+    bars = walk(100)
     bars.values[4] += 0.12345678
     assert finest_decimals(bars) == 2
+    assert readjusted(bars, adjusted(bars, 0.25, 100)).decimals == 2
