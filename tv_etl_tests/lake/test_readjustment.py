@@ -141,6 +141,18 @@ def test_bars_without_a_price_of_their_own_prove_no_ratio_for_higher_ones() -> N
     assert "too few or too coarse" in unproven(old, new, highest_older=lambda: 200.0)
 
 
+@pytest.mark.parametrize(("share", "is_proven"), [(0.15, True), (0.25, False)])
+def test_where_many_bars_were_revised_the_others_prove_nothing(share: float, is_proven: bool) -> None:
+    old = walk(60, seed=2)
+    new, dice = Bars(old.times, old.values.copy(), old.has_volume), np.random.default_rng(2)
+    some = 3 + dice.choice(57, int(share * 57), replace=False)
+    new.values[:4, some] = np.round(new.values[:4, some] + 0.01 * dice.integers(-3, 4, (4, len(some))), 2)
+    if is_proven:
+        assert find_readjustment(old, new, highest_older=lambda: 100.0) is None
+    else:
+        assert "too few or too coarse" in unproven(old, new, highest_older=lambda: 100.0)
+
+
 def test_noise_is_no_ratio() -> None:
     old = walk(300)
     assert "by no one ratio" in unproven(old, walk(300, seed=2))
