@@ -7,7 +7,7 @@ import dagster as dg
 from tv_etl.lake.storage.directory import local_directory
 from tv_etl.orchestration.automation import build_automation_sensors
 from tv_etl.orchestration.bars import build_bars_asset
-from tv_etl.orchestration.derived import build_derived_assets
+from tv_etl.orchestration.derived_assets import build_derived_assets
 from tv_etl.orchestration.found_symbols import build_symbols_sensor
 from tv_etl.orchestration.quote_alerts import build_quote_alerts
 from tv_etl.orchestration.resources import (

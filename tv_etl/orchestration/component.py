@@ -67,6 +67,9 @@ class TradingViewComponent(dg.Component, Watchlist):
     `{{ env.LAKE }}`. A project may have several components: no two of their groups may share a name.
     """
 
+    # Dagster looks through the class while it loads one, which must not be the moment at which it is built.
+    model_config = ConfigDict(defer_build=False)
+
     lake: str = Field(
         default="lake",
         description="Directory of the lake, relative to the project, or its address: s3://bucket/prefix.",

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from tv_etl.tradingview.intervals import Interval
+from tv_etl.tradingview.series import ASSUMED_WINDOW_BARS as ASSUMED_WINDOW_BARS
 from tv_etl.tradingview.series import Series
 from tv_etl.tradingview.symbols import SeriesSettings, check_symbol, is_symbol
 
@@ -17,9 +18,6 @@ Reach = Literal["complete", "exhausted", "limited"]
 
 # The server's "no value" (PROTOCOL.md §2).
 NO_VALUE = 1e100
-
-# What an anonymous account is served of an intraday series, until the server has shown that it is less or more.
-ASSUMED_WINDOW_BARS = 5_000
 
 ANSWER_LIMIT_S = 30.0  # the documented limit of get_historical_ohlcv
 

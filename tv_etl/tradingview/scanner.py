@@ -15,15 +15,17 @@ import zlib
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import httpx
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field
 
 from tv_etl.tradingview.errors import ScannerError
 from tv_etl.tradingview.printable import printable
 from tv_etl.tradingview.retry_after import read_retry_after
+from tv_etl.tradingview.scan_request import ScanFilter as ScanFilter
+from tv_etl.tradingview.scan_request import ScanRequest as ScanRequest
+from tv_etl.tradingview.scan_request import ScanSort as ScanSort
 from tv_etl.tradingview.services import Backoff
 from tv_etl.tradingview.websocket import loop_time
 
@@ -39,71 +41,6 @@ PAGE_ROWS = 1_000
 _GZIP = 31  # zlib's window bits that mean a gzip header
 
 _log = logging.getLogger(__name__)
-
-Operation = Literal[
-    "greater", "egreater", "less", "eless", "equal", "nequal", "in_range", "not_in_range", "empty", "nempty", "match",
-    "nmatch", "smatch", "has", "has_none_of", "crosses", "crosses_above", "crosses_below", "above%", "below%",
-    "in_range%", "not_in_range%", "in_day_range", "in_week_range", "in_month_range",
-]  # fmt: skip
-Value = str | int | float | bool | None
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ScanFilter(_Frozen):
-    """One condition; all conditions of a request must hold.
-
-    `right` is a value, the name of another column to compare with, or a list: two bounds for numbers, or the
-    alternatives for `in_range` of texts and for `has`. `empty` and `nempty` need none.
-    """
-
-    left: str = Field(description="The column that is compared.")
-    operation: Operation = Field(description="How it is compared, e.g. greater, less, equal, in_range, empty.")
-    right: Value | tuple[Value, ...] = Field(
-        default=None, description="A value, the name of another column, or a list of bounds or alternatives."
-    )
-
-
-class ScanSort(_Frozen):
-    """The column to sort by; rows without a value come last."""
-
-    by: str = Field(description="The column.")
-    order: Literal["asc", "desc"] = Field(default="asc", description="Smallest first, or largest.")
-
-
-class ScanRequest(_Frozen):
-    """What to look for. `market` is a country such as `america`, or `crypto`, `forex`, `futures`, `cfd`, `global`, ...
-
-    `limit` None means every row.
-    """
-
-    market: str = Field(
-        default="america", pattern=r"^[a-z0-9_-]+$", description="A country, or crypto, forex, futures, cfd, global."
-    )
-    columns: tuple[str, ...] = Field(
-        default=("name", "description", "type", "exchange", "currency"), description="Columns of the answer."
-    )
-    filters: tuple[ScanFilter, ...] = Field(
-        default=(), description="Conditions, all of which must hold; see ScanFilter."
-    )
-    sort: ScanSort | None = Field(default=None, description="Sort order, applied before limit; see ScanSort.")
-    limit: int | None = Field(default=50, ge=1, description="At most this many rows; null for all.")
-
-    def body(self, first: int, end: int) -> bytes:
-        """The JSON that asks for the rows from `first` up to `end`."""
-        sort = {} if self.sort is None else {"sort": {"sortBy": self.sort.by, "sortOrder": self.sort.order}}
-        wanted = {
-            "filter": [each.model_dump() for each in self.filters],
-            "options": {"lang": "en"},
-            "markets": [self.market],
-            "symbols": {"query": {"types": []}, "tickers": []},
-            "columns": self.columns,
-            **sort,
-            "range": [first, end],
-        }
-        return msgspec.json.encode(wanted)
 
 
 @dataclass(frozen=True)
@@ -198,7 +135,7 @@ class ScannerService:
         url = f"{self.base_url}/{request.market}/scan"
         # httpx asks for brotli and zstd too where they are installed; what is unpacked here is bounded.
         headers = {"Content-Type": "application/json", "Accept-Encoding": "gzip", "User-Agent": "tv-etl"}
-        body = request.body(first, end)
+        body = _body(request, first, end)
         wanted = client.build_request("POST", url, content=body, headers=headers, timeout=try_s)
         try:
             # One deadline for the whole: per-read time-outs would let a dripping server go on for ever.
@@ -318,3 +255,18 @@ def _checked(text: str) -> str:
     if url.userinfo or url.query or url.fragment:
         raise ScannerError(f"the scanner's address: expected https://{url.host} without password, query or fragment")
     return text.rstrip("/")
+
+
+def _body(request: ScanRequest, first: int, end: int) -> bytes:
+    """The JSON that asks for the rows from `first` up to `end`."""
+    sort = {} if request.sort is None else {"sort": {"sortBy": request.sort.by, "sortOrder": request.sort.order}}
+    wanted = {
+        "filter": [each.model_dump() for each in request.filters],
+        "options": {"lang": "en"},
+        "markets": [request.market],
+        "symbols": {"query": {"types": []}, "tickers": []},
+        "columns": request.columns,
+        **sort,
+        "range": [first, end],
+    }
+    return msgspec.json.encode(wanted)

@@ -19,7 +19,8 @@ from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.options import ServerOptions
 from tv_etl.market_server.server import serve_in_thread
 from tv_etl.orchestration.build import build_definitions
-from tv_etl.orchestration.checks import CHECKS, LastCommit, evaluate, evaluate_stored
+from tv_etl.orchestration.check_specs import CHECKS
+from tv_etl.orchestration.checks import LastCommit, evaluate, evaluate_stored
 from tv_etl.orchestration.partitions import range_tags, series_partitions
 from tv_etl.tradingview.bar_schema import BAR_SCHEMA
 from tv_etl.tradingview.series import Series

@@ -15,7 +15,7 @@ from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.options import ServerOptions
 from tv_etl.market_server.server import serve_in_thread
 from tv_etl.orchestration.build import build_definitions
-from tv_etl.orchestration.derived import build_daily, build_derived_assets, daily_store, no_empty_day
+from tv_etl.orchestration.derived import build_daily, daily_store, no_empty_day
 from tv_etl.orchestration.partitions import range_tags
 from tv_etl.tradingview.bar_schema import BAR_SCHEMA
 from tv_etl.tradingview.series import Series
@@ -247,17 +247,6 @@ def test_a_panel_of_nothing_is_not_green(instance: dg.DagsterInstance, lake: Pat
     )
 
 
-def test_they_are_downstream_of_the_bars_in_runs_of_their_own() -> None:
-    definitions = build_definitions(Watchlist(groups=[GROUP]), "lake")
-    graph = definitions.resolve_asset_graph()
-    for name in ("bars_panel", "bars_daily_from_5m"):
-        node = graph.get(dg.AssetKey(name))
-        assert node.parent_keys == {dg.AssetKey("bars")}
-        assert node.automation_condition is not None
-        assert node.partitions_def != graph.get(dg.AssetKey("bars")).partitions_def
-    assert definitions.resolve_job_def("bars_job").asset_layer.executable_asset_keys == {dg.AssetKey("bars")}
-
-
 def test_a_group_that_a_scanner_feeds_has_days_for_what_was_found(
     instance: dg.DagsterInstance, tmp_path: Path, market_url: str
 ) -> None:
@@ -292,20 +281,3 @@ def test_they_are_made_once_after_each_tick_when_new_bars_have_come(
     nothing: dict[str, set[str]] = {"bars_panel": set(), "bars_daily_from_5m": set()}
     wanted = {"bars_panel": {"5m"}, "bars_daily_from_5m": {"NASDAQ:AAPL"}}
     assert requested == [nothing, nothing, wanted, nothing]
-
-
-def test_a_group_has_them_only_where_they_are_switched_on() -> None:
-    group = GROUP.model_copy(update={"panel": False, "daily_from": None})
-    assert build_derived_assets(group) == []
-    minutes_alone = Group(symbols=["NASDAQ:AAPL"], intervals=["5m"], daily_from="5m")
-    [daily] = build_derived_assets(minutes_alone)
-    checks = [each.name for each in daily.check_specs]
-    assert checks == [EMPTY], "without TradingView's days there is nothing to compare with"
-
-
-@pytest.mark.parametrize(
-    ("daily_from", "reason"), [("1m", "1m is not among the intervals"), ("1d", "1d is not shorter than a day")]
-)
-def test_days_are_built_from_intervals_that_are_collected(daily_from: str, reason: str) -> None:
-    with pytest.raises(ValueError, match=reason):
-        Group(symbols=["NASDAQ:AAPL"], intervals=["1d", "5m"], daily_from=daily_from)

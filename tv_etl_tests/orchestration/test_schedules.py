@@ -18,7 +18,7 @@ from tv_etl.market_server.market.market import Market
 from tv_etl.market_server.options import ServerOptions
 from tv_etl.market_server.server import serve_in_thread
 from tv_etl.orchestration.build import build_definitions
-from tv_etl.orchestration.checks import CHECKS
+from tv_etl.orchestration.check_specs import CHECKS
 from tv_etl.orchestration.partitions import range_tags, series_of, series_partitions
 from tv_etl.orchestration.resources import BarStoreResource
 from tv_etl.orchestration.schedules import build_schedules, job_name, partitions_under_way
