@@ -150,10 +150,12 @@ class QuoteTable:
         return Group(table, *footer, *([Text(status, "yellow")] if status else []))
 
 
-async def print_once(symbols: Sequence[str], *, as_json: bool, ws_url: str | None, account: Account) -> bool:
+async def print_once(
+    symbols: Sequence[str], *, as_json: bool, ws_url: str | None, account: Account, proxy: str | None = None
+) -> bool:
     """Print the current quotes; False if a symbol was refused. Raises TradingViewError."""
     table = QuoteTable(symbols)
-    async with OHLCV(ws_url, account=account) as client:
+    async with OHLCV(ws_url, account=account, proxy=proxy) as client:
         for symbol, found in (await client.get_quotes(symbols)).items():
             if symbol not in table.quotes:
                 continue  # nobody asked for it
@@ -181,7 +183,9 @@ def _print_whole(table: QuoteTable) -> None:
     sys.stdout.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
 
 
-async def watch_quotes(symbols: Sequence[str], *, as_json: bool, ws_url: str | None, account: Account) -> bool:
+async def watch_quotes(
+    symbols: Sequence[str], *, as_json: bool, ws_url: str | None, account: Account, proxy: str | None = None
+) -> bool:
     """Show every change until cancelled, or until all symbols are refused: then False. Raises TradingViewError."""
     table = QuoteTable(symbols)
 
@@ -191,7 +195,7 @@ async def watch_quotes(symbols: Sequence[str], *, as_json: bool, ws_url: str | N
             start, end = (None if each is None else each.isoformat() for each in moments)
             _print_line({"gap": {"start": start, "end": end}})
 
-    async with OHLCV(ws_url, account=account, limits=LIMITS, on_gap=on_gap) as client:
+    async with OHLCV(ws_url, account=account, limits=LIMITS, proxy=proxy, on_gap=on_gap) as client:
         if as_json:
             await _run_until_one_ends(_print_changes(client, table), _wait_until_reader_leaves())
             return False

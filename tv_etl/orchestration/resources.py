@@ -42,16 +42,18 @@ class TradingViewResource:
     """TradingView's chart server, or anything that speaks its protocol.
 
     `ws_url` is the address of the WebSocket; empty means the environment's TV_ETL_WS_URL, else TradingView. The account
-    is that of the environment: see `Account.from_environment`.
+    is that of the environment: see `Account.from_environment`. `proxy` is what everything goes through; empty means the
+    environment's TV_ETL_PROXY, else none.
     """
 
     ws_url: str = field(default="", repr=False)
+    proxy: str = field(default="", repr=False)
 
     def fetch(self, requests: "Iterable[HistoryRequest]") -> "Iterator[HistoryResult]":
         """Fetch many series over one connection; yields `(request, table or error)` as each one finishes."""
         from tv_etl.tradingview.blocking import fetch_history
 
-        return fetch_history(requests, ws_url=self.ws_url or None, account=_account())
+        return fetch_history(requests, ws_url=self.ws_url or None, account=_account(), proxy=self.proxy or None)
 
     def alert_inputs(self, since_by_symbol: Mapping[str, int | None]) -> "AlertInputs":
         """The quote of each symbol now, and its one-minute bars from the given UTC second on (None: the last few).
@@ -63,7 +65,7 @@ class TradingViewResource:
         from tv_etl.tradingview.loop_thread import LoopThread
         from tv_etl.tradingview.ohlcv import OHLCV
 
-        client = OHLCV(self.ws_url or None, account=_account(), timeout_s=ALERT_QUOTE_LIMIT_S)
+        client = OHLCV(self.ws_url or None, account=_account(), timeout_s=ALERT_QUOTE_LIMIT_S, proxy=self.proxy or None)
         with LoopThread() as loop:
             return loop.run(read_alert_inputs(client, since_by_symbol))
 
@@ -112,13 +114,14 @@ class ScannerResource:
     """
 
     base_url: str = field(default="", repr=False)
+    proxy: str = field(default="", repr=False)
 
     def symbols(self, request: "ScanRequest") -> list[str]:
         """The symbols that are found, in the server's order, within 30 s. Raises ScannerError."""
         from tv_etl.tradingview.loop_thread import LoopThread
         from tv_etl.tradingview.scanner import ScannerService
 
-        service = ScannerService(self.base_url or None, timeout_s=SCAN_LIMIT_S)
+        service = ScannerService(self.base_url or None, timeout_s=SCAN_LIMIT_S, proxy=self.proxy or None)
         with LoopThread() as loop:
             return loop.run(service.symbols(request))
 

@@ -48,6 +48,7 @@ async def fetch_history(
     auth_token: str | None = None,
     account: Account | None = None,
     limits: Limits | None = None,
+    proxy: str | None = None,
 ) -> AsyncGenerator[HistoryResult, None]:
     """Fetch many series over one connection and yield `(request, table or error)` in the order they finish.
 
@@ -56,7 +57,7 @@ async def fetch_history(
     series yields the same error. A request is taken from the iterable only when it can be sent, and a finished series
     is handed over and not kept.
     """
-    connection = ConnectionService(ws_url, auth_token=auth_token, account=account, limits=limits)
+    connection = ConnectionService(ws_url, auth_token=auth_token, account=account, limits=limits, proxy=proxy)
     results: asyncio.Queue[HistoryResult | None] = asyncio.Queue(maxsize=WINDOW)
     async with _Batch(connection, iter(requests), results) as batch:
         while (result := await results.get()) is not None:

@@ -50,9 +50,10 @@ class OHLCV:
     """A client for TradingView's chart WebSocket, as an async context manager.
 
     The connection is opened by the first call, shared by all calls, and closed on exit. `ws_url` defaults to the
-    environment's TV_ETL_WS_URL, then to TradingView; without an `auth_token` or an `account` it is anonymous. Symbols
-    are `EXCHANGE:TICKER`; intervals either TradingView's ("1", "60", "1D") or ours ("1m", "1h", "1d"). A malformed one
-    raises SymbolError or IntervalError (both ValueError) before anything is sent. `timeout_s` limits one whole answer,
+    environment's TV_ETL_WS_URL, then to TradingView; without an `auth_token` or an `account` it is anonymous. All goes
+    through `proxy`, by default that of TV_ETL_PROXY, none if it is empty. Symbols are `EXCHANGE:TICKER`; intervals
+    either TradingView's ("1", "60", "1D") or ours ("1m", "1h", "1d"). A malformed one raises SymbolError or
+    IntervalError (both ValueError) before anything is sent. `timeout_s` limits one whole answer,
     `limits` the waits within it. `on_gap` is told what a stream missed while its connection was down; without it a gap
     is logged as a warning.
     """
@@ -65,15 +66,17 @@ class OHLCV:
         account: Account | None = None,
         timeout_s: float = ANSWER_LIMIT_S,
         limits: Limits | None = None,
+        proxy: str | None = None,
         on_gap: Callable[[StreamGap], None] | None = None,
     ) -> None:
         self._on_gap = on_gap or _log_gap
         self._limits = limits
+        self._proxy = proxy
         self._account = account_of(auth_token, account)
         self._timeout_s = timeout_s
         self.connection_service: ConnectionService | None = None
         self.message_service: MessageService | None = None
-        self.ws_url = ConnectionService(ws_url).ws_url
+        self.ws_url = ConnectionService(ws_url, proxy=proxy).ws_url
 
     async def __aenter__(self) -> "OHLCV":
         return self
@@ -330,7 +333,9 @@ class OHLCV:
     async def _setup_services(self) -> MessageService:
         """Open the connection unless it is open; once per client."""
         if self.connection_service is None or self.message_service is None:
-            self.connection_service = ConnectionService(self.ws_url, account=self._account, limits=self._limits)
+            self.connection_service = ConnectionService(
+                self.ws_url, account=self._account, limits=self._limits, proxy=self._proxy
+            )
             self.message_service = MessageService(self.connection_service)
         await self.connection_service.connect()
         return self.message_service
@@ -441,10 +446,14 @@ def _raise_quote_failure(symbols: Sequence[str], event: protocol.Event) -> None:
 
 
 async def validate_symbols(
-    exchange_symbol: str | Sequence[str], *, ws_url: str | None = None, auth_token: str | None = None
+    exchange_symbol: str | Sequence[str],
+    *,
+    ws_url: str | None = None,
+    auth_token: str | None = None,
+    proxy: str | None = None,
 ) -> bool:
     """`OHLCV.validate_symbols` over a connection of its own."""
-    async with OHLCV(ws_url, auth_token=auth_token) as client:
+    async with OHLCV(ws_url, auth_token=auth_token, proxy=proxy) as client:
         return await client.validate_symbols(exchange_symbol)
 
 

@@ -22,6 +22,7 @@ import msgspec
 
 from tv_etl.tradingview.errors import ScannerError
 from tv_etl.tradingview.printable import printable
+from tv_etl.tradingview.proxy import CERTIFICATE_ADVICE, Proxy
 from tv_etl.tradingview.retry_after import read_retry_after
 from tv_etl.tradingview.scan_request import ScanFilter as ScanFilter
 from tv_etl.tradingview.scan_request import ScanRequest as ScanRequest
@@ -57,7 +58,8 @@ class ScannerService:
     The address is `base_url`, else the environment's TV_ETL_SCANNER_URL, else TradingView's. Each attempt at a page
     ends after `try_s`. A failure worth it is tried again, after the delay that the server asks for or a growing one,
     until a page has cost `retry_s` of delays. A scan waits for its answers `timeout_s` in all, not counting the time
-    that its consumer takes. Raises ScannerError for a malformed address.
+    that its consumer takes. All goes through `proxy`, by default that of TV_ETL_PROXY, none if it is empty. Raises
+    ScannerError for a malformed address, ValueError for a malformed proxy.
     """
 
     def __init__(
@@ -68,8 +70,10 @@ class ScannerService:
         try_s: float = 10.0,
         retry_s: float = 20.0,
         timeout_s: float = 60.0,
+        proxy: str | None = None,
     ) -> None:
         self.base_url = _checked(base_url or os.environ.get(BASE_URL_VARIABLE) or DEFAULT_BASE_URL)
+        self._proxy = Proxy.of(proxy)
         self._page_rows = page_rows
         self._try_s, self._retry_s, self._timeout_s = try_s, retry_s, timeout_s
 
@@ -105,10 +109,21 @@ class ScannerService:
 
     @property
     def _host(self) -> str:
-        return httpx.URL(self.base_url).netloc.decode()
+        host = httpx.URL(self.base_url).netloc.decode()
+        return host if self._proxy is None else f"{host} through proxy {self._proxy.host}"
 
     def _client(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(verify=_tls_context(self.base_url), trust_env=False, follow_redirects=False)
+        return httpx.AsyncClient(
+            verify=_tls_context(self.base_url),
+            trust_env=False,
+            proxy=None if self._proxy is None else self._proxy.reveal(),
+            follow_redirects=False,
+        )
+
+    def _broken(self, error: httpx.TransportError) -> ScannerError:
+        is_untrusted = "CERTIFICATE_VERIFY_FAILED" in str(error)
+        what = f"{self._host}: {type(error).__name__}: {printable(str(error))}{CERTIFICATE_ADVICE * is_untrusted}"
+        return ScannerError(what, retryable=not (is_untrusted or str(error).startswith(("401", "407"))))
 
     async def _page(
         self, client: httpx.AsyncClient, request: ScanRequest, first: int, end: int, deadline: float
@@ -143,8 +158,7 @@ class ScannerService:
         except (asyncio.TimeoutError, httpx.TimeoutException):
             raise ScannerError(f"{self._host}: no complete answer within {try_s:.1f} s", retryable=True) from None
         except httpx.TransportError as error:
-            name = type(error).__name__
-            raise ScannerError(f"{self._host}: {name}: {printable(str(error))}", retryable=True) from None
+            raise self._broken(error) from None
         if status != httpx.codes.OK:
             raise _refusal(self._host, status, answer_headers, answer)
         return _read_page(self._host, answer, columns)
