@@ -28,6 +28,7 @@ DAY_GRACE_S = 900
 
 _LONGEST_CLOSURE = timedelta(days=14)
 _LATEST = int(datetime(9999, 12, 31, tzinfo=timezone.utc).timestamp())
+_DAY_S = 86_400
 _CENTURY_S = 100 * 366 * 86_400
 _ALWAYS = TradingHours("24x7", "Etc/UTC")
 
@@ -72,7 +73,8 @@ class Coverage:
     """A series as its record has it, seen at `now` (UTC seconds).
 
     Where the trading hours are not known or cannot be read, bars are expected as if the market never closed; but no
-    gap is claimed.
+    gap is claimed. Nor is one in a series without a cadence: it is asked once a day, or once an interval below that,
+    whether there is a new point, and is late by its own rhythm.
     """
 
     record: SeriesRecord
@@ -95,12 +97,26 @@ class Coverage:
 
         What the server has no bars of any more is not due.
         """
+        return self.is_awaited or bool(replace(self, now=self.promised_by).within_reach())
+
+    @property
+    def is_awaited(self) -> bool:
+        """True if a bar may have closed since anybody asked last."""
         if not self.record.asked:
             return True
         newest = self.closing().newest
         if newest is not None and not self.is_known(newest):
             return True
-        return bool(replace(self, now=self.promised_by).within_reach())
+        # A point comes any time after the one that it is of, at however wide an interval.
+        return not self.record.has_cadence and self._asked_by // _DAY_S < self.promised_by // _DAY_S
+
+    @property
+    def is_late(self) -> bool:
+        """True if the newest point of a series without a cadence is older than its rhythm lets expect."""
+        record = self.record
+        if record.has_cadence or record.rhythm is None or record.last is None:
+            return False
+        return self.now - record.last.timestamp() > record.rhythm.late_after_s
 
     def is_known(self, moment: int) -> bool:
         """True if the bar that opens at the moment is stored or older than one that is, or if the server had none."""
@@ -114,7 +130,10 @@ class Coverage:
         found = _closing(self._interval, self._hours, moment)
         if found.next_close is None:
             return found
-        return Closing(found.newest, found.closed_at, found.next_close + math.floor(self.now) - moment)
+        next_close = found.next_close
+        if not self.record.has_cadence:
+            next_close = min(next_close, (moment // _DAY_S + 1) * _DAY_S)
+        return Closing(found.newest, found.closed_at, next_close + math.floor(self.now) - moment)
 
     def gaps(self, stored: Times) -> list[Gap]:
         """Runs of expected bars that are not among the stored ones (their opens, ascending), oldest first.
@@ -144,12 +163,13 @@ class Coverage:
     def unasked(self) -> list[Span]:
         """Spans of UTC seconds after the first that was asked for, up to now, for which nobody asked.
 
-        Only those in which a bar is expected to have closed.
+        Only those in which a bar is expected to have closed; without a cadence none is, after what was asked for last.
         """
         if not self.record.asked:
             return []
         first = self.record.asked[0][0] if self.record.counted_from is None else self.record.counted_from
-        holes = without([(first, self.closed_until)], self.record.asked)
+        until = self.closed_until if self.record.has_cadence else self.record.asked[-1][0]
+        holes = without([(first, until)], self.record.asked)
         return [hole for hole in holes if self._is_expected(hole)]
 
     def missing(self, start: datetime | None, end: datetime | None) -> list[Span]:
@@ -178,7 +198,8 @@ class Coverage:
             gone = [hole for hole in gone if self._is_expected(hole)]
             if gone:
                 return Lost(gone, is_certain=True)
-        if not holes or (window is None and not self._interval.is_intraday):
+        is_kept = window is None and not self._interval.is_intraday
+        if not holes or is_kept or not self.record.has_cadence:
             return Lost([], is_certain=False)
         served_from = self._served_from()
         leaving = [(start, min(end, served_from)) for start, end in holes if start < served_from]
@@ -189,11 +210,17 @@ class Coverage:
 
         None if nothing was asked for yet, or nothing is ever lost. Bars of a day and more stay, unless the server has
         shown a window for them. An instrument that nobody trades every minute keeps its bars longer than told here.
-        The time before the first bar ever asked for is not wanted, hence not lost.
+        The time before the first bar ever asked for is not wanted, hence not lost. Without a cadence the rhythm tells.
         """
-        asked = self.record.asked
+        asked, last = self.record.asked, self.record.last
         if not asked or (self.record.window is None and not self._interval.is_intraday):
             return None
+        if not self.record.has_cadence:
+            rhythm = self.record.rhythm
+            leaves = (
+                math.inf if rhythm is None or last is None else last.timestamp() + self._window_bars * rhythm.usual_s
+            )
+            return utc(leaves) if leaves < _LATEST else None
         served_from = self._served_from()
         for start, end in [*self.unasked(), (asked[-1][1], _LATEST)]:
             bars = _opens_from(self._interval, self._hours, max(start, served_from), self._window_bars)
@@ -216,6 +243,11 @@ class Coverage:
     @property
     def _hours(self) -> TradingHours | None:
         return self.record.hours
+
+    @property
+    def _asked_by(self) -> int:
+        """When somebody asked last, or some time after it: an answer vouches for what had closed by then."""
+        return self.record.asked[-1][1] + math.ceil(self._interval.longest_s)
 
     @property
     def _window_bars(self) -> int:
