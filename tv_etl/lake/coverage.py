@@ -73,8 +73,8 @@ class Coverage:
     """A series as its record has it, seen at `now` (UTC seconds).
 
     Where the trading hours are not known or cannot be read, bars are expected as if the market never closed; but no
-    gap is claimed. Nor is one in a series without a cadence: it is asked once a day, or once an interval below that,
-    whether there is a new point, and is late by its own rhythm.
+    gap is claimed. Nor is one in a series without a cadence: its points come any time after the one that they are of.
+    So they are asked for once a day, at narrower intervals once in each, and are late by their own rhythm.
     """
 
     record: SeriesRecord
@@ -104,11 +104,10 @@ class Coverage:
         """True if a bar may have closed since anybody asked last."""
         if not self.record.asked:
             return True
+        if not self.record.has_cadence:
+            return self.record.asked_at < self.promised_by // self._look_s * self._look_s
         newest = self.closing().newest
-        if newest is not None and not self.is_known(newest):
-            return True
-        # A point comes any time after the one that it is of, at however wide an interval.
-        return not self.record.has_cadence and self._asked_by // _DAY_S < self.promised_by // _DAY_S
+        return newest is not None and not self.is_known(newest)
 
     @property
     def is_late(self) -> bool:
@@ -125,15 +124,17 @@ class Coverage:
         return is_stored or any(start <= moment < end for start, end in self.record.asked)
 
     def closing(self) -> Closing:
-        """The newest bar that can be fetched by now; the next close is when the next one can be."""
+        """The newest bar that can be fetched by now; the next close is when the next one can be.
+
+        Without a cadence none is known to have closed, and the next close is when somebody is to ask again.
+        """
         moment = self.promised_by
-        found = _closing(self._interval, self._hours, moment)
+        found = Closing(None, None, (moment // self._look_s + 1) * self._look_s)
+        if self.record.has_cadence:
+            found = _closing(self._interval, self._hours, moment)
         if found.next_close is None:
             return found
-        next_close = found.next_close
-        if not self.record.has_cadence:
-            next_close = min(next_close, (moment // _DAY_S + 1) * _DAY_S)
-        return Closing(found.newest, found.closed_at, next_close + math.floor(self.now) - moment)
+        return Closing(found.newest, found.closed_at, found.next_close + math.floor(self.now) - moment)
 
     def gaps(self, stored: Times) -> list[Gap]:
         """Runs of expected bars that are not among the stored ones (their opens, ascending), oldest first.
@@ -245,9 +246,9 @@ class Coverage:
         return self.record.hours
 
     @property
-    def _asked_by(self) -> int:
-        """When somebody asked last, or some time after it: an answer vouches for what had closed by then."""
-        return self.record.asked[-1][1] + math.ceil(self._interval.longest_s)
+    def _look_s(self) -> int:
+        """How often somebody asks for the points of a series without a cadence."""
+        return min(self._interval.seconds, _DAY_S)
 
     @property
     def _window_bars(self) -> int:

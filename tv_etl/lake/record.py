@@ -119,8 +119,8 @@ class SeriesRecord:
     `quarantined` count the rows of the logs, `withdrawn` the bars that the server has no more; `periods` describe the
     data files by name. From `logged_from` (UTC seconds) on it is known what came when; inf if that is not known of any
     moment before the next commit. At `audited_at` (UTC seconds) all was last compared that the server has. `renames`
-    tell from which names bars came here, and to which they went. `rhythm` is that of the points of a series without a
-    cadence; None where they are too few, and of any other series.
+    tell from which names bars came here, and to which they went. Of a series without a cadence `rhythm` is that of its
+    points, None where they are too few, and `asked_at` is when it was asked for last; of others neither is kept.
     """
 
     series: Series
@@ -138,6 +138,7 @@ class SeriesRecord:
     audited_at: float = 0.0
     renames: tuple[Rename, ...] = ()
     rhythm: Rhythm | None = None
+    asked_at: float = 0.0
 
     @property
     def has_cadence(self) -> bool:
@@ -273,6 +274,7 @@ class SeriesRecord:
             "audited_at": self.audited_at,
             **({"renames": [list(each) for each in self.renames]} if self.renames else {}),
             **({"rhythm": asdict(self.rhythm)} if self.rhythm else {}),
+            **({"asked_at": self.asked_at} if self.asked_at else {}),
             "periods": dict(self.periods),
             **({} if self.logged_from == math.inf else {_LOGGED: _finite(self.logged_from)}),
         }
@@ -312,6 +314,7 @@ class SeriesRecord:
             audited_at=float(fields.get("audited_at", 0.0)),
             renames=tuple(Rename(str(old), str(new), float(at)) for old, new, at in fields.get("renames", ())),
             rhythm=Rhythm(**fields["rhythm"]) if fields.get("rhythm") else None,
+            asked_at=float(fields.get("asked_at", 0.0)),
             logged_from=_moment(fields[_LOGGED]) if _LOGGED in fields else math.inf,
         )
 

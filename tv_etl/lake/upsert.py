@@ -158,8 +158,10 @@ def commit_update(
     withdrawn = _stage_withdrawn(place, stored, transaction, known, gone, has_left, given.closed.times, now_s)
     quarantine = _stage_logs(place, stored, transaction, known, sound, broken, (old, new), now_s)
     periods = described_periods(place, stored, known, record, merged.read, merged.sizes)
-    rhythm = None if record.has_cadence else Rhythm.of(_newest(stored, merged.read, RHYTHM_POINTS).times)
-    record = replace(record, quarantined=quarantine, withdrawn=withdrawn, periods=periods, rhythm=rhythm)
+    record = replace(record, quarantined=quarantine, withdrawn=withdrawn, periods=periods)
+    if not record.has_cadence:
+        rhythm = Rhythm.of(_newest(stored, merged.read, RHYTHM_POINTS).times)
+        record = replace(record, rhythm=rhythm, asked_at=now_s if given.asked else known.asked_at)
     if periods and (merged.sizes or record != known or not stored.has_record):
         transaction.stage(place.record_name, record.encode())
     transaction.publish()

@@ -342,8 +342,8 @@ def _fresh_by_rhythm(series: _Judged, since: float) -> dg.AssetCheckEvaluation:
     name, record = "fresh", series.record
     newest = f"the newest point is of {_format_time(_last(record))}"
     if Coverage(record, since).is_awaited:
-        asked = f" after {_format_time(record.asked[-1][1])}" if record.asked else ""
-        description = f"{newest}, and nobody asked for points{asked}; is the schedule on, and do its runs succeed?"
+        asked = f" after {_format_time(int(record.asked_at))}" if record.asked_at else ""
+        description = f"{newest}, and nobody asked for more{asked}; is the schedule on, and do its runs succeed?"
         return series.verdict(name, description, dg.AssetCheckSeverity.WARN, series.run_config())
     if record.rhythm is None:
         return series.verdict(name, f"{newest}; points are too few to tell when the next one is due")
