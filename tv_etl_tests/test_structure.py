@@ -56,6 +56,7 @@ PURE = {
     "alerts.isolation",
     "alerts.rules",
     "alerts.state",
+    "lake.cadence",
     "lake.derived.daily",
     "lake.picture",
     "lake.provenance",

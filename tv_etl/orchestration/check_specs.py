@@ -24,12 +24,14 @@ _DESCRIPTIONS = {
         "Every bar that the trading hours promise is stored, or the server was asked and had none. ERROR: a whole "
         "trading day is missing, or a span was never asked for; run the backfill shown. WARN: the server has nothing "
         f"for more than {SMALL_SHARE:.0%} of the bars, or its trading hours cannot be read. A few missing minutes of a "
-        "thinly traded symbol pass."
+        "thinly traded symbol pass, and so does a series without a cadence, such as economic data: nobody says which "
+        "points there must be."
     ),
     "fresh": (
         "The newest bar that has closed, by the trading hours and the feed's delay, is stored, give or take one "
         "interval of the schedule. WARN: check that the schedule is on and its runs succeed, then run an increment. Or "
-        "the instrument has another name now, under which alone the server may go on: `tv-etl rename OLD NEW`."
+        "the instrument has another name now, under which alone the server may go on: `tv-etl rename OLD NEW`. A "
+        "series without a cadence, such as economic data, is judged by how far apart its own points are."
     ),
     "loss_deadline": (
         "No bar slides out of the server's window within a day. WARN: less than a day is left; run an increment now. "

@@ -16,7 +16,7 @@ import yaml
 from tv_etl.lake.bars import Bars
 from tv_etl.lake.coverage import Coverage
 from tv_etl.lake.layout import period_range
-from tv_etl.lake.record import HOURS_NOT_TOLD, Period, SeriesRecord
+from tv_etl.lake.record import HOURS_NOT_TOLD, NO_CADENCE, Period, SeriesRecord
 from tv_etl.lake.spans import Span
 from tv_etl.lake.store import BarStore
 from tv_etl.lake.upsert import Commit
@@ -123,7 +123,7 @@ class _Judged:
     @property
     def hours_note(self) -> str:
         """What to add to a verdict that takes the market to be always open, since nobody knows better."""
-        if self.record.hours is not None:
+        if self.record.hours is not None or not self.record.has_cadence:
             return ""
         why = "cannot be read" if self.record.hours_problem else "are not known"
         return f"; trading hours {why}, so the market is taken never to close"
@@ -216,6 +216,8 @@ def _gap_free(series: _Judged) -> dg.AssetCheckEvaluation:
             f"{series.hours_note}"
         )
         return series.verdict(name, description, dg.AssetCheckSeverity.ERROR, metadata)
+    if not record.has_cadence:
+        return series.verdict(name, f"{NO_CADENCE}, so none is missing")
     if record.hours_problem:
         description = (
             "not known: the server's trading hours cannot be read, so that no calendar says which bars to expect: "
@@ -258,6 +260,8 @@ def _fresh(series: _Judged) -> dg.AssetCheckEvaluation:
     if record.last is None:
         return series.verdict(name, "nothing is stored yet", dg.AssetCheckSeverity.WARN, series.run_config())
     since = _tick_before_last(series.group.cron(series.interval.token), int(series.now), series.interval.seconds)
+    if not record.has_cadence:
+        return _fresh_by_rhythm(series, since)
     found = Coverage(record, since).closing()
     if found.newest is None:
         return series.verdict(name, "the market has not been open for weeks")
@@ -274,6 +278,24 @@ def _fresh(series: _Judged) -> dg.AssetCheckEvaluation:
         )
         return series.verdict(name, description, dg.AssetCheckSeverity.WARN)
     return series.verdict(name, f"all that closed by {_format_time(int(since))} is stored{series.hours_note}")
+
+
+def _fresh_by_rhythm(series: _Judged, since: float) -> dg.AssetCheckEvaluation:
+    """Of a series without a cadence, by what somebody asked, and by how far apart its points are."""
+    name, record = "fresh", series.record
+    newest = f"the newest point is of {_format_time(_last(record))}"
+    if Coverage(record, since).is_awaited:
+        asked = f" after {_format_time(int(record.asked_at))}" if record.asked_at else ""
+        description = f"{newest}, and nobody asked for more{asked}; is the schedule on, and do its runs succeed?"
+        return series.verdict(name, description, dg.AssetCheckSeverity.WARN, series.run_config())
+    if record.rhythm is None:
+        return series.verdict(name, f"{newest}; points are too few to tell when the next one is due")
+    apart = f"points are {record.rhythm} apart as a rule"
+    if series.coverage.is_late:
+        days = (series.now - _last(record)) / 86_400
+        description = f"{newest}, {days:,.0f} days ago, though {apart}: discontinued?"
+        return series.verdict(name, description, dg.AssetCheckSeverity.WARN)
+    return series.verdict(name, f"{newest}, and {apart}")
 
 
 def _named(series: _Judged, fresh: dg.AssetCheckEvaluation) -> dg.AssetCheckEvaluation:
@@ -318,7 +340,8 @@ def _seamless(series: _Judged, bars: pa.Table | None = None) -> dg.AssetCheckEva
     """By the record; where bars are given, also by a second witness, who knows nothing of joins."""
     name, seam = "seamless", series.record.open_seam
     if seam is None:
-        steps = [] if bars is None else suspicious_steps(Bars.from_stored(bars))
+        # What is not traded is not split: a rate that doubles is no sign of anything.
+        steps = [] if bars is None or not series.record.has_cadence else suspicious_steps(Bars.from_stored(bars))
         if steps:
             return _stepped(series, steps)
         resolved = len(series.record.seams)

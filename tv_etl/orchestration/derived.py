@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timezone
 
 import dagster as dg
@@ -133,7 +134,11 @@ def _daily_of(stored: StoredSeries, until: int | None) -> DailyBars:
     if hours is None:
         return unjudged_days(fine, printable(record.regular_hours_problem or HOURS_NOT_TOLD, _SHOWN_TEXT))
     kept_out = stored.quarantine()["timestamp"].cast("int64").to_numpy() // 1_000_000
-    return daily_bars(fine, stored.series.interval, hours, record.asked, kept_out, until=until)
+    built = daily_bars(fine, stored.series.interval, hours, record.asked, kept_out, until=until)
+    if record.has_cadence:
+        return built
+    # Of a day without a point nobody says that it should have one.
+    return replace(built, unbuilt=tuple(each for each in built.unbuilt if not each.is_silent))
 
 
 def _store_daily(store: BarStore, series: Series, built: DailyBars) -> dict[str, dg.MetadataValue | str | int]:

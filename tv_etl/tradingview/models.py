@@ -131,6 +131,11 @@ class SymbolInfo:
         return self._text("type")
 
     @property
+    def data_frequency(self) -> str:
+        """How often new data come, as an interval: `1M` for a monthly figure; empty where the server does not say."""
+        return self._text("data_frequency")
+
+    @property
     def time_zone(self) -> str:
         """IANA name of the exchange's time zone."""
         return self._text("timezone", "Etc/UTC")

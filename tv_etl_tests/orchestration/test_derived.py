@@ -281,3 +281,16 @@ def test_they_are_made_once_after_each_tick_when_new_bars_have_come(
     nothing: dict[str, set[str]] = {"bars_panel": set(), "bars_daily_from_5m": set()}
     wanted = {"bars_panel": {"5m"}, "bars_daily_from_5m": {"NASDAQ:AAPL"}}
     assert requested == [nothing, nothing, wanted, nothing]
+
+
+def test_a_day_without_a_figure_is_no_day_of_nothing(tmp_path: Path) -> None:
+    """Daily data, though hours were asked for: a day has a point or has none."""
+    store, series = BarStore(tmp_path), Series.of("NASDAQ:AAPL", "1h")
+    put_days(store, [16, 18], asked=[(16, 18)])
+    opens = [datetime(2026, 11, 19, 14, 30, tzinfo=timezone.utc)]
+    columns = [pa.array(opens, BAR_SCHEMA.field(0).type), *[pa.array([1.0])] * 5]
+    facts = {"tv_etl.forming_from": "", "tv_etl.data_frequency": "1D"}
+    store.upsert(*series, pa.Table.from_arrays(columns, schema=BAR_SCHEMA.with_metadata(facts)))
+    built = build_daily(store, series, until=int(datetime(2026, 11, 19, tzinfo=timezone.utc).timestamp()))
+    assert [len(built.bars), *(each.is_silent for each in built.unbuilt)] == [2, False]
+    assert str(built.unbuilt[0].day) == "2026-11-19", "which nobody asked for"

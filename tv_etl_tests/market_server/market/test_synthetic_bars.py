@@ -21,7 +21,7 @@ KINDS = [
     "NASDAQ:FIXD", "NYSE:HOUR",
 ]  # fmt: skip
 # Those that have a bar wherever their announced hours want one.
-FULL = [symbol for symbol, each in sorted(listings().items()) if not (each.is_thin or each.last_day)]
+FULL = [symbol for symbol, each in sorted(listings().items()) if not (each.is_thin or each.last_day or each.figure)]
 FULL = [symbol for symbol in FULL if symbol not in ("NASDAQ:IPOX", "NASDAQ:HEIR")]  # new
 MOMENTS = st.integers(1_500_000_000, 1_795_200_000)
 
