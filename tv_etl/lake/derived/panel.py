@@ -26,6 +26,7 @@ import numpy as np
 import pyarrow as pa
 
 from tv_etl.lake.bar_file import FORMAT
+from tv_etl.lake.bars import Times
 from tv_etl.lake.errors import DamagedFileError, StoreReadError
 from tv_etl.lake.layout import path_segment, period_range
 from tv_etl.lake.sealed import encode_sealed_groups
@@ -66,7 +67,7 @@ class PanelRefresh:
 class _Source(NamedTuple):
     """A file of the lake: its version by the file system and its symbol's hours, and what it holds of each panel file.
 
-    Hours are corrected again and again, mostly for days to come: only what they say of its own time is in a part.
+    Hours are told anew again and again, mostly for the days to come: a part has but the trading days of its own time.
     """
 
     state: str
@@ -191,23 +192,19 @@ def _parts(store: BarStore, series: Series, name: str, file: str, hours: Trading
     width = series.interval
     start_s, end_s = period_range(name, width)
     if width.seconds < 300 and start_s is not None and end_s is not None:
-        # A file of the lake spans no more than one of the panel.
-        return {name[: len("2026-11")]: f"{file} {_days_version(hours, width, start_s, end_s)}"}
+        # A file of the lake spans no more than one of the panel. Its bars are not read: hours are in whole minutes.
+        opens = np.arange(start_s, end_s, min(width.seconds, 60))
+        return {name[: len("2026-11")]: f"{file} {_days_version(hours, width, opens)}"}
     bars = store.look(series, lambda stored: stored.between(start_s, end_s))
     labels = np.datetime_as_string(bars.times.astype("datetime64[s]").astype(f"datetime64[{_unit(width)}]"))
     return {
-        label: _hash(part.times, part.values, part.has_volume)
-        + _days_version(hours, width, int(part.times[0]), int(part.times[-1]) + 1)
+        label: _hash(part.times, part.values, part.has_volume) + _days_version(hours, width, part.times)
         for label, part in bars.split(labels)
     }
 
 
-def _days_version(hours: TradingHours | None, width: Interval, start_s: int, end_s: int) -> str:
-    """From what the trading days of bars in a span follow."""
-    if hours is None:
-        return ""
-    sessions = hours.sessions(start_s, end_s + width.seconds)
-    return _hash(hours.timezone.encode(), *sessions)
+def _days_version(hours: TradingHours | None, width: Interval, opens: Times) -> str:
+    return "" if hours is None else _hash(hours.trading_days(width, opens))
 
 
 def _digests(files: dict[str, _Source]) -> dict[str, str]:
