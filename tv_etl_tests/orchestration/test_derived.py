@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tv_etl.lake.derived.panel import refresh_panel
 from tv_etl.lake.store import BarStore
 from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.options import ServerOptions
@@ -107,6 +108,9 @@ def test_built_days_of_evening_and_morning_stand_beside_each_other(
         closes = {row["trading_day"]: row["close"] for row in sorted(hours, key=lambda row: row["timestamp"])}
         built = store.scan(symbol).read_all().to_pylist()
         assert {row["trading_day"]: row["close"] for row in built}.items() <= closes.items()
+    [written] = refresh_panel(store, "1d").written
+    beside = pq.ParquetFile(written).read()
+    assert {each.as_py() for each in beside["trading_day"]} == days.keys()
 
 
 def test_days_that_differ_are_shown_and_warn(instance: dg.DagsterInstance, lake: Path) -> None:
