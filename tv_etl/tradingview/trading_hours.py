@@ -554,13 +554,14 @@ def _offset(local: int, zone: ZoneInfo) -> int:
 
 def _dates(calendar: _Calendar, times: Seconds) -> Seconds:
     """The date of each time at the exchange; where every session opens on the evening before, it begins with them."""
-    first, last = int(times.min()) // _DAY_S - 2, int(times.max()) // _DAY_S + 3
+    first, last = int(times[0]) // _DAY_S - 2, int(times[-1]) // _DAY_S + 3
     days = np.arange(first, last + 1, dtype=np.int64)
     begins = days * _DAY_S
     for version, begin, end in calendar.in_force(first, last):
         latest = max(ranges[0].opens for ranges in version.week if ranges)
         begins[begin - first : end - first] += min(max(latest, -1440), 0) * 60
-    return days[np.searchsorted(_to_utc(begins, calendar.zone), times, side="right") - 1]
+    found: Seconds = np.repeat(days, np.diff(np.searchsorted(times, _to_utc(begins, calendar.zone)), append=len(times)))
+    return found
 
 
 def _steps(opens: Seconds, closes: Seconds, step: int) -> Seconds:

@@ -38,7 +38,7 @@ from tv_etl.tradingview.bar_schema import BAR_SCHEMA, TRADING_DAY
 from tv_etl.tradingview.errors import IntervalError
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.series import Series
-from tv_etl.tradingview.trading_hours import TradingHours
+from tv_etl.tradingview.trading_hours import NO_DAY, TradingHours
 
 PANEL_SCHEMA = pa.schema([pa.field("symbol", pa.string(), nullable=False), *BAR_SCHEMA, TRADING_DAY])
 
@@ -204,7 +204,11 @@ def _parts(store: BarStore, series: Series, name: str, file: str, hours: Trading
 
 
 def _days_version(hours: TradingHours | None, width: Interval, opens: Times) -> str:
-    return "" if hours is None else _hash(hours.trading_days(width, opens))
+    if hours is None:
+        return ""
+    days = hours.trading_days(width, opens)
+    begins = np.flatnonzero(np.diff(days, prepend=NO_DAY))
+    return _hash(begins, days[begins])
 
 
 def _digests(files: dict[str, _Source]) -> dict[str, str]:
