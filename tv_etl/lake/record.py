@@ -232,6 +232,11 @@ class SeriesRecord:
         """As `hours_problem`, of `regular_hours`."""
         return self._regular_hours_read[1]
 
+    @property
+    def dating_hours(self) -> TradingHours | None:
+        """The hours that tell the trading day of a bar, and of a point that follows none; None as for `hours`."""
+        return self.hours if self.has_cadence else self.regular_hours
+
     @cached_property
     def _hours_read(self) -> tuple[TradingHours | None, str]:
         if not self.has_cadence:

@@ -56,8 +56,9 @@ def _build_panel(group: Group, lake: LakeResources) -> dg.AssetsDefinition:
             kinds={"parquet"},
             description=(
                 "The symbols of the group side by side, for questions across them: every series that the lake has of "
-                "them at an interval, sorted by day, then by symbol. Only months whose bars have changed are written "
-                "again. An interval of which nothing is stored fails. For a lake in a directory only."
+                "them at an interval, sorted by day, then by symbol, with the trading day of each bar. Only months "
+                "whose bars or days have changed are written again. An interval of which nothing is stored fails. For "
+                "a lake in a directory only."
             ),
         )
         def panel(context: dg.AssetExecutionContext) -> Iterator[dg.AssetMaterialization]:

@@ -53,6 +53,14 @@ def test_all_points_are_stored_and_no_completeness_is_claimed(
     assert not seen.is_due and not seen.is_late
 
 
+def test_points_have_trading_days_though_they_follow_no_hours(tmp_path: Path, market: RunningMarket) -> None:
+    lake = Collector(tmp_path, "ECONOMICS:USCPI", "1d", market)
+    lake.collect(ALL)
+    rows = lake.store.scan(*lake.series).read_all().to_pylist()
+    assert len(rows) == 797
+    assert all(row["trading_day"] == row["timestamp"].date() for row in rows)
+
+
 @pytest.mark.parametrize(("symbol", "interval"), [("ECONOMICS:USCPI", "1d"), ("ECONOMICS:USCPI", "1mo")])
 def test_points_are_asked_for_once_a_day_and_come_when_they_are_published(
     tmp_path: Path, market: RunningMarket, symbol: str, interval: str

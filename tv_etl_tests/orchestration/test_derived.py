@@ -1,7 +1,7 @@
 """The derived assets as Dagster makes them, from a lake that its own runs have filled."""
 
 import time
-from datetime import datetime, timezone
+from datetime import date, datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tv_etl.lake.derived.panel import refresh_panel
 from tv_etl.lake.store import BarStore
 from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.options import ServerOptions
@@ -82,6 +83,34 @@ def test_days_built_from_minutes_match_tradingview(instance: dg.DagsterInstance,
     assert "not asked for from 2026-11-18 15:00 UTC on" in str(found["NASDAQ:AAPL"])
     again = metadata_by_partition(derive(instance, lake, "bars_daily_from_5m", GROUP.symbols))
     assert {each["rows added"] for each in again.values()} == {0}
+
+
+def test_built_days_of_evening_and_morning_stand_beside_each_other(
+    instance: dg.DagsterInstance, tmp_path: Path, market_url: str
+) -> None:
+    symbols = ["COMEX:GC1!", "FX:EURUSD", "NASDAQ:AAPL"]
+    group = Group(symbols=symbols, intervals=["1h"], initial_bars=300, panel=True, daily_from="1h")
+    assert run(instance, tmp_path / "lake", market_url, group).success
+    assert derive(instance, tmp_path / "lake", "bars_daily_from_1h", symbols, group=group).success
+    assert derive(instance, tmp_path / "lake", "bars_panel", ["1h"], group=group).success
+    store = daily_store(BarStore(tmp_path / "lake"), "1h")
+    days: dict[date, list[tuple[str, str]]] = {}
+    for row in store.scan().read_all().to_pylist():
+        days.setdefault(row["trading_day"], []).append((row["symbol"], f"{row['timestamp']:%d %H:%M}"))
+    assert days[date(2026, 11, 17)] == [
+        ("COMEX:GC1!", "16 23:00"), ("FX:EURUSD", "16 22:00"), ("NASDAQ:AAPL", "17 14:30"),
+    ]  # fmt: skip
+    assert days[date(2026, 11, 16)][:2] == [("COMEX:GC1!", "15 23:00"), ("FX:EURUSD", "15 22:00")], "on Sunday evening"
+    assert all(len(found) <= 3 and day.isoweekday() < 6 for day, found in days.items())
+    panel = pq.read_table(tmp_path / "lake/bars_panel").select(["symbol", "trading_day", "timestamp", "close"])
+    for symbol in symbols:  # the close of a day is that of the last bar with that trading day
+        hours = [row for row in panel.to_pylist() if row["symbol"] == symbol]
+        closes = {row["trading_day"]: row["close"] for row in sorted(hours, key=lambda row: row["timestamp"])}
+        built = store.scan(symbol).read_all().to_pylist()
+        assert {row["trading_day"]: row["close"] for row in built}.items() <= closes.items()
+    [written] = refresh_panel(store, "1d").written
+    beside = pq.ParquetFile(written).read()
+    assert {each.as_py() for each in beside["trading_day"]} == days.keys()
 
 
 def test_days_that_differ_are_shown_and_warn(instance: dg.DagsterInstance, lake: Path) -> None:
