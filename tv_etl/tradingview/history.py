@@ -17,12 +17,12 @@ import json
 import math
 import time
 from collections.abc import AsyncGenerator, Iterable, Iterator
-from itertools import chain
 
 import numpy as np
 import pyarrow as pa
 
 from tv_etl.tradingview.accounts import Account
+from tv_etl.tradingview.bar_rows import BarRows
 from tv_etl.tradingview.bar_schema import BAR_SCHEMA
 from tv_etl.tradingview.errors import AuthError, ConnectionFailedError, ProtocolError, TradingViewError
 from tv_etl.tradingview.models import NO_VALUE, HistoryRequest, SeriesHistory, SymbolInfo, feed_delay_s
@@ -204,17 +204,13 @@ class _Pace:
 
 def to_table(history: SeriesHistory, *, seconds: float = 0.0, market: str = TRADINGVIEW) -> pa.Table:
     """Turn an answer into a table of BAR_SCHEMA; its provenance and how long it took are in the schema metadata."""
-    rows = history.rows
-    if len({len(row) for row in rows}) > 1:
-        rows = [[*row, NO_VALUE][:6] for row in rows]
-    width = len(rows[0]) if rows else 6
-    values = np.fromiter(chain.from_iterable(rows), np.float64, len(rows) * width).reshape(-1, width)
-    columns = [np.ascontiguousarray(column) for column in values.T]
-    volumes = columns[5] if width > 5 else np.full(len(rows), NO_VALUE)
+    columns = np.ascontiguousarray(BarRows.of(history.rows).values.T)
+    # Whether the wire wrote none or its "no value".
+    is_absent = ~(columns[5] < NO_VALUE)
     arrays = [
         pa.array((columns[0] * 1_000_000).astype(np.int64)).view(BAR_SCHEMA.field("timestamp").type),
         *(pa.array(column) for column in columns[1:5]),
-        pa.array(volumes, mask=volumes >= NO_VALUE),
+        pa.array(columns[5], mask=is_absent if is_absent.any() else None),
     ]
     return pa.Table.from_arrays(arrays, schema=BAR_SCHEMA.with_metadata(_metadata(history, seconds, market)))
 

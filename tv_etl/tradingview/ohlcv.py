@@ -116,7 +116,7 @@ class OHLCV:
             _log.warning("%s: the server gave %d of %d bars", request, len(history.rows), bars_count)
         if not history.rows:
             raise NoBarsError(f"{request}: the server has no bars in the requested range", is_empty_answer=True)
-        return [OHLCVBar.from_row(row) for row in history.rows]
+        return OHLCVBar.from_rows(history.rows)
 
     async def fetch_each(
         self, requests: Sequence[HistoryRequest], *, timeout_s: float | None = None
