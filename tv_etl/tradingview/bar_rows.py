@@ -48,7 +48,8 @@ class BarRows(Sequence[list[float]]):
     @property
     def times(self) -> Floats:
         """The opens, in UTC seconds."""
-        return self.values[:, 0]
+        times: Floats = self.values[:, 0]
+        return times
 
     def __len__(self) -> int:
         return len(self.values)
@@ -80,7 +81,8 @@ def ascending(values: Floats) -> Floats:
     if (times[1:] > times[:-1]).all():
         return values
     values = values[np.argsort(times, kind="stable")]
-    return values[np.append(values[1:, 0] != values[:-1, 0], True)]
+    last: Floats = values[np.append(values[1:, 0] != values[:-1, 0], True)]
+    return last
 
 
 def _as_sent(row: list[float]) -> list[float]:

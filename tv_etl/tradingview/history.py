@@ -14,7 +14,6 @@ including the wait for a turn and for a connection).
 
 import asyncio
 import json
-import math
 import time
 from collections.abc import AsyncGenerator, Iterable, Iterator
 
@@ -26,15 +25,12 @@ from tv_etl.tradingview.bar_rows import BarRows
 from tv_etl.tradingview.bar_schema import BAR_SCHEMA
 from tv_etl.tradingview.errors import AuthError, ConnectionFailedError, ProtocolError, TradingViewError
 from tv_etl.tradingview.models import NO_VALUE, HistoryRequest, SeriesHistory, SymbolInfo, feed_delay_s
-from tv_etl.tradingview.paging import SeriesPager, is_pace_refusal
-from tv_etl.tradingview.services import TRADINGVIEW, WINDOW, Backoff, ConnectionService, Limits, MessageService
-from tv_etl.tradingview.websocket import loop_time
+from tv_etl.tradingview.pace import FIRST_WINDOW, WINDOW
+from tv_etl.tradingview.paging import SeriesPager
+from tv_etl.tradingview.services import TRADINGVIEW, Backoff, ConnectionService, Limits, MessageService
 
 # A series may need many pages; each must make progress, and the whole must end.
 SERIES_LIMIT_S = 300.0
-
-_FIRST_GAP_S = 0.01
-_LAST_GAP_S = 2.0
 
 _TRADING_HOURS_KEYS = ("session", "timezone", "session_holidays", "subsessions")
 
@@ -57,7 +53,7 @@ async def fetch_history(
     is handed over and not kept.
     """
     connection = ConnectionService(ws_url, auth_token=auth_token, account=account, limits=limits)
-    results: asyncio.Queue[HistoryResult | None] = asyncio.Queue(maxsize=WINDOW)
+    results: asyncio.Queue[HistoryResult | None] = asyncio.Queue(maxsize=FIRST_WINDOW)
     async with _Batch(connection, iter(requests), results) as batch:
         while (result := await results.get()) is not None:
             yield result
@@ -76,7 +72,6 @@ class _Batch:
         self._service = MessageService(connection)
         self._requests = requests
         self._results = results
-        self._pace = _Pace()
         self._suspects: list[SeriesPager] = []
         self._opening = asyncio.Lock()
         self._gave_up: TradingViewError | None = None
@@ -116,8 +111,12 @@ class _Batch:
             await asyncio.gather(*workers, return_exceptions=True)
 
     async def _work(self) -> None:
-        for request in self._requests:
-            await self._deliver(self._service.pager(request), is_alone=False)
+        while True:
+            async with self._service.connection.pace.place():
+                request = next(self._requests, None)
+                if request is None:
+                    return
+                await self._deliver(self._service.pager(request), is_alone=False)
 
     async def _deliver(self, pager: SeriesPager, *, is_alone: bool) -> None:
         """Fetch one series and hand it over, keeping nothing of it, or keep it to be tried alone."""
@@ -137,10 +136,8 @@ class _Batch:
         started = time.monotonic()
         while True:
             try:
-                await self._pace.wait()
                 await self._open()
-                history = await self._service.fetch(pager.request, timeout_s=SERIES_LIMIT_S, pager=pager)
-                self._pace.speed_up()
+                history = await self._service.fetch_in_place(pager, timeout_s=SERIES_LIMIT_S)
                 market = self._service.connection.market
                 return to_table(history, seconds=time.monotonic() - started, market=market)
             except TradingViewError as error:
@@ -150,12 +147,9 @@ class _Batch:
                 if isinstance(error, AuthError) or (is_connection and not error.retryable):
                     self._gave_up = error  # the same would await every other series
                     return error
-                if is_pace_refusal(error):
-                    self._pace.slow_down()
-                    pager = self._service.pager(pager.request)
-                elif not (is_connection or isinstance(error, ProtocolError)):
+                if not (is_connection or isinstance(error, ProtocolError)):
                     return error
-                elif not is_alone:
+                if not is_alone:
                     return None
                 delay_s = backoff.next_delay_s()
                 if delay_s is None or isinstance(error, ProtocolError):
@@ -178,28 +172,6 @@ class _Batch:
                         self._gave_up = error
                     else:
                         await asyncio.sleep(delay_s)
-
-
-class _Pace:
-    """The gap between two new sessions: wider when the server complains, narrower while it does not."""
-
-    def __init__(self) -> None:
-        self._gap_s = _FIRST_GAP_S
-        self._slowed_at = -math.inf
-        self._turn = asyncio.Lock()
-
-    async def wait(self) -> None:
-        async with self._turn:
-            await asyncio.sleep(self._gap_s)
-
-    def slow_down(self) -> None:
-        # The sessions in flight are refused together: that is one complaint.
-        if loop_time() - self._slowed_at > WINDOW * self._gap_s:
-            self._slowed_at = loop_time()
-            self._gap_s = min(self._gap_s * 4, _LAST_GAP_S)
-
-    def speed_up(self) -> None:
-        self._gap_s = max(self._gap_s * 0.9, _FIRST_GAP_S)
 
 
 def to_table(history: SeriesHistory, *, seconds: float = 0.0, market: str = TRADINGVIEW) -> pa.Table:

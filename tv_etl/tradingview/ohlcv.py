@@ -26,9 +26,10 @@ from tv_etl.tradingview.models import (
     SeriesHistory,
     StreamGap,
     SymbolInfo,
+    bars_of,
 )
 from tv_etl.tradingview.paging import PAGE_BARS, SERIES_ID, SYMBOL_ID, failure_of, open_series
-from tv_etl.tradingview.services import WINDOW, ConnectionService, Limits, MessageService, close_chart
+from tv_etl.tradingview.services import ConnectionService, Limits, MessageService, close_chart
 from tv_etl.tradingview.symbols import Adjustment, SeriesSettings, SessionKind, check_symbol, encode_spec
 from tv_etl.tradingview.websocket import loop_time
 
@@ -116,7 +117,7 @@ class OHLCV:
             _log.warning("%s: the server gave %d of %d bars", request, len(history.rows), bars_count)
         if not history.rows:
             raise NoBarsError(f"{request}: the server has no bars in the requested range", is_empty_answer=True)
-        return OHLCVBar.from_rows(history.rows)
+        return bars_of(history.rows)
 
     async def fetch_each(
         self, requests: Sequence[HistoryRequest], *, timeout_s: float | None = None
@@ -128,14 +129,12 @@ class OHLCV:
         """
         ends_at = loop_time() + (self._timeout_s if timeout_s is None else timeout_s)
         service = await self._setup_services()
-        window = asyncio.Semaphore(WINDOW)
 
         async def fetch(request: HistoryRequest) -> SeriesHistory | Exception:
-            async with window:
-                try:
-                    return await service.fetch(request, timeout_s=ends_at - loop_time())
-                except Exception as error:  # whatever it is, it is this request's alone
-                    return error
+            try:
+                return await service.fetch(request, timeout_s=ends_at - loop_time())
+            except Exception as error:  # whatever it is, it is this request's alone
+                return error
 
         return dict(zip(requests, await asyncio.gather(*map(fetch, requests)), strict=True))
 

@@ -26,6 +26,7 @@ from tv_etl.tradingview.errors import (
     EntitlementError,
     IntervalError,
     NoBarsError,
+    PaceError,
     SeriesError,
     SymbolError,
     TradingViewError,
@@ -40,7 +41,8 @@ SERIES_ID = "sds_1"
 SYMBOL_ID = "sds_sym_1"
 
 _ENTITLEMENT_REASONS = ("entitled", "custom_resolution", "permission denied")
-_PACE_REASONS = ("max sessions rate reached", "exceed limit of series")
+_PACE_REASON = "max sessions rate reached"
+_RETRYABLE_REASON = "exceed limit of series"
 
 
 _FIRST_SECOND = -62_135_596_800  # year 1
@@ -114,8 +116,8 @@ class SeriesPager:
         return self._open(self._first_count())
 
     def resume(self, session: str, *, now_s: float) -> list[protocol.Command]:
-        """The commands that go on in a new session, after the old one was lost or `wants_session` was true."""
-        self.session, self._clock_s, self.wants_session = session, now_s, False
+        """The commands that go on in a new session, where one was lost or refused, or `wants_session` is true."""
+        self.session, self._clock_s, self.wants_session, self.error = session, now_s, False, None
         if self._settled is None or not self._can_join:
             self._forget()
             return self.start()
@@ -179,8 +181,7 @@ class SeriesPager:
         return [protocol.request_more_data(self.session, SERIES_ID, count)]
 
     def _fail(self, error: TradingViewError | None) -> None:
-        is_refused = isinstance(error, SeriesError | IntervalError) and not is_pace_refusal(error)
-        if self._leg is _Leg.OLDER and is_refused:
+        if self._leg is _Leg.OLDER and isinstance(error, SeriesError | IntervalError):
             self._start_afresh()  # the same series was served before: it is the moment that is not understood
         elif isinstance(error, SeriesError) and error.reason.startswith("unsupported method") and self.cut_short():
             pass  # a server without request_more_data has given what it has
@@ -426,11 +427,18 @@ def failure_of(request: HistoryRequest, event: protocol.Event) -> TradingViewErr
 
 def is_pace_refusal(error: TradingViewError) -> bool:
     """True if the server only wants sessions to be opened more slowly."""
-    return isinstance(error, SeriesError) and error.reason.startswith(_PACE_REASONS)
+    return isinstance(error, PaceError)
 
 
-def _refusal(request: HistoryRequest, reason: str) -> SeriesError:
+def is_pace_reason(reason: str) -> bool:
+    """True if these words of the server only want sessions to be opened more slowly."""
+    return reason.startswith(_PACE_REASON)
+
+
+def _refusal(request: HistoryRequest, reason: str) -> TradingViewError:
+    if is_pace_reason(reason):
+        return PaceError(request.symbol, str(request.width), reason)
     if any(word in reason for word in _ENTITLEMENT_REASONS):
         return EntitlementError(request.symbol, str(request.width), reason)
-    retryable = reason.startswith(_PACE_REASONS)
+    retryable = reason.startswith(_RETRYABLE_REASON)
     return SeriesError(request.symbol, str(request.width), reason, retryable=retryable)

@@ -365,9 +365,7 @@ class _Envelope(msgspec.Struct):
 
 
 # A bar costs least as a tuple of fixed length in a struct that the collector does not know.
-_Values = TypeVar(
-    "_Values", tuple[float, float, float, float, float, float], tuple[float, float, float, float, float]
-)
+_Values = TypeVar("_Values", tuple[float, float, float, float, float, float], tuple[float, float, float, float, float])
 
 
 class _Point(msgspec.Struct, Generic[_Values], gc=False):
