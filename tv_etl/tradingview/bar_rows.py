@@ -5,7 +5,7 @@ Knows what a row is (PROTOCOL.md §5.1), and neither packets nor requests.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, overload
 
@@ -34,16 +34,12 @@ class BarRows(Sequence[list[float]]):
         """The rows as columns, which they may be already."""
         if isinstance(rows, BarRows):
             return rows
-        return cls.of_equal([row if len(row) == COLUMNS else (*row, math.nan) for row in rows])
+        return cls.from_tuples((row if len(row) == COLUMNS else (*row, math.nan) for row in rows), len(rows))
 
     @classmethod
-    def of_equal(cls, rows: Sequence[Sequence[float]]) -> "BarRows":
-        """Rows of which all have a volume, or none."""
-        width = len(rows[0]) if rows else COLUMNS
-        values = np.fromiter(chain.from_iterable(rows), np.float64, len(rows) * width).reshape(-1, width)
-        if width < COLUMNS:
-            values = np.column_stack([values, np.full(len(rows), math.nan)])
-        return cls(values)
+    def from_tuples(cls, rows: Iterable[Iterable[float]], count: int) -> "BarRows":
+        """That many rows of six values, NaN for no volume."""
+        return cls(np.fromiter(chain.from_iterable(rows), np.float64, count * COLUMNS).reshape(-1, COLUMNS))
 
     @property
     def times(self) -> Floats:
@@ -61,10 +57,10 @@ class BarRows(Sequence[list[float]]):
     def __getitem__(self, index: "int | slice") -> "list[float] | BarRows":
         if isinstance(index, slice):
             return BarRows(self.values[index])
-        return _as_sent(self.values[index].tolist())
+        return as_sent(self.values[index].tolist())
 
     def __iter__(self) -> Iterator[list[float]]:
-        return map(_as_sent, self.values.tolist())
+        return map(as_sent, self.values.tolist())
 
     def __eq__(self, other: object) -> Any:
         if isinstance(other, BarRows):
@@ -85,5 +81,6 @@ def ascending(values: Floats) -> Floats:
     return last
 
 
-def _as_sent(row: list[float]) -> list[float]:
+def as_sent(row: list[float]) -> list[float]:
+    """A row of six values as the wire had it: of five where there is no volume."""
     return row if row[-1] == row[-1] else row[:-1]

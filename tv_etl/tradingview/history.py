@@ -177,12 +177,14 @@ class _Batch:
 def to_table(history: SeriesHistory, *, seconds: float = 0.0, market: str = TRADINGVIEW) -> pa.Table:
     """Turn an answer into a table of BAR_SCHEMA; its provenance and how long it took are in the schema metadata."""
     columns = np.ascontiguousarray(BarRows.of(history.rows).values.T)
-    # Whether the wire wrote none or its "no value".
-    is_absent = ~(columns[5] < NO_VALUE)
+    times = (columns[0] * 1_000_000).astype(np.int64)
+    # False where the wire wrote none, and where it wrote its "no value".
+    has_volume = columns[5] < NO_VALUE
+    bitmap = None if has_volume.all() else pa.py_buffer(np.packbits(has_volume, bitorder="little"))
+    # Straight from the buffers: pa.array would import pandas wherever that is installed.
     arrays = [
-        pa.array((columns[0] * 1_000_000).astype(np.int64)).view(BAR_SCHEMA.field("timestamp").type),
-        *(pa.array(column) for column in columns[1:5]),
-        pa.array(columns[5], mask=is_absent if is_absent.any() else None),
+        pa.Array.from_buffers(field.type, len(times), [bitmap if field.nullable else None, pa.py_buffer(values)])
+        for field, values in zip(BAR_SCHEMA, [times, *columns[1:]], strict=True)
     ]
     return pa.Table.from_arrays(arrays, schema=BAR_SCHEMA.with_metadata(_metadata(history, seconds, market)))
 

@@ -69,7 +69,9 @@ _GIVEN = set(OHLCVBar.model_fields)
 def bars_of(rows: Sequence[Sequence[float]]) -> list[OHLCVBar]:
     """The rows as bars: what validation would make of each, at a fifth of its cost and less than half its memory."""
     values = BarRows.of(rows).values
-    volumes = (volume if volume < NO_VALUE else None for volume in values[:, 5].tolist())
+    volumes: list[float | None] = values[:, 5].tolist()
+    if not (values[:, 5] < NO_VALUE).all():
+        volumes = [volume if volume is not None and volume < NO_VALUE else None for volume in volumes]
     columns = zip(values[:, 0].astype(np.int64).tolist(), *values[:, 1:5].T.tolist(), volumes, strict=True)
     bars = list(map(object.__new__, repeat(OHLCVBar, len(values))))
     fields = [

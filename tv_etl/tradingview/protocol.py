@@ -27,15 +27,17 @@ What is ugly, and why it is so:
 This module never awaits, sleeps, logs or reads a clock. Source: PROTOCOL.md §2-§8 and the recordings.
 """
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
+from msgspec.structs import astuple
 
-from tv_etl.tradingview.bar_rows import BarRows
+from tv_etl.tradingview.bar_rows import BarRows, as_sent
 from tv_etl.tradingview.errors import ProtocolError
 from tv_etl.tradingview.frames import PacketDecoder, encode_packet
 from tv_etl.tradingview.models import SymbolInfo
@@ -51,6 +53,9 @@ _NO_VALUE = 1e100
 # What a time may be, in UTC seconds: from the first that a datetime can hold to the year 2200. A later one is counted
 # in milliseconds, or damage, and arithmetic on it would break in the consumer.
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 7_258_118_400
+
+# Of fewer rows, as in a `du`, an array costs more than it saves.
+_FEW_ROWS = 8
 
 # What a description or a quote must be, where it says it at all; of another type it is as good as absent.
 _TEXTS = frozenset(
@@ -364,31 +369,37 @@ class _Envelope(msgspec.Struct):
     t: float | None = None
 
 
-# A bar costs least as a tuple of fixed length in a struct that the collector does not know.
-_Values = TypeVar("_Values", tuple[float, float, float, float, float, float], tuple[float, float, float, float, float])
+# Neither is known to the collector, which would else walk every bar of every page.
+class _Bar(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
+    time: float
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float = math.nan
 
 
-class _Point(msgspec.Struct, Generic[_Values], gc=False):
-    v: _Values
+class _Point(msgspec.Struct, gc=False):
+    v: _Bar
 
 
 class _LastBarStatus(msgspec.Struct):
     bar_close_time: float | None = None
 
 
-class _Series(msgspec.Struct, Generic[_Values]):
-    s: list[_Point[_Values]] | None = None
+class _Series(msgspec.Struct):
+    s: list[_Point] | None = None
     lbs: _LastBarStatus | None = None
 
 
-class _SeriesParams(msgspec.Struct, Generic[_Values], array_like=True):
+class _SeriesParams(msgspec.Struct, array_like=True):
     session: str
-    series: dict[str, _Series[_Values]]
+    series: dict[str, _Series]
 
 
-class _SeriesMessage(msgspec.Struct, Generic[_Values]):
+class _SeriesMessage(msgspec.Struct):
     m: Literal["timescale_update", "du"]
-    p: _SeriesParams[_Values]
+    p: _SeriesParams
     t_ms: float | None = None
     t: float | None = None
 
@@ -401,8 +412,7 @@ class _Quote(msgspec.Struct):
 
 
 _envelope = msgspec.json.Decoder(_Envelope)
-_with_volume = msgspec.json.Decoder(_SeriesMessage[tuple[float, float, float, float, float, float]])
-_without_volume = msgspec.json.Decoder(_SeriesMessage[tuple[float, float, float, float, float]])
+_series_message = msgspec.json.Decoder(_SeriesMessage)
 _is_of_series = re.compile(r'\s*\{\s*"m"\s*:\s*"(?:timescale_update|du)"').match
 _loose = msgspec.json.Decoder()
 _quote = msgspec.json.Decoder(_Quote)
@@ -512,21 +522,17 @@ def _reason(value: Any) -> str:
 
 def _decode_sound_bars(payload: str) -> tuple[list[Event], int | None] | None:
     """The fast way from text to columns; None where anything is not as it should be."""
-    message: _SeriesMessage[Any]
     try:
-        message = _with_volume.decode(payload)
+        message = _series_message.decode(payload)
     except msgspec.ValidationError:
-        try:
-            message = _without_volume.decode(payload)
-        except msgspec.ValidationError:
-            return None
+        return None
     time_ms = _time_ms(message.t_ms, message.t)
     events: list[Event] = []
     for series_id, series in message.p.series.items():
         if series.s is None:
             continue
-        rows = BarRows.of_equal([point.v for point in series.s])
-        if not _are_bars(rows):
+        rows = _sound_rows(series.s)
+        if rows is None:
             return None
         events.append(_bars_received(message.m, message.p.session, series_id, rows, series.lbs, time_ms, 0))
     return events or [Ignored(message.p.session, message.m)], time_ms
@@ -565,7 +571,7 @@ def _bars_received(
     method: str,
     session: str,
     series: str,
-    rows: BarRows,
+    rows: Sequence[list[float]],
     status: _LastBarStatus | None,
     time_ms: int | None,
     rejected: int,
@@ -574,14 +580,24 @@ def _bars_received(
     return BarsReceived(session, series, is_snapshot, rows, _close_time(status), time_ms, rejected)
 
 
-def _are_bars(rows: BarRows) -> bool:
+def _sound_rows(points: list[_Point]) -> Sequence[list[float]] | None:
+    """The rows of the points; None if one of them is no bar."""
+    if len(points) < _FEW_ROWS:
+        few = [list(astuple(point.v)) for point in points]
+        return [as_sent(row) for row in few] if all(map(_is_bar, few)) else None
+    rows = BarRows.from_tuples(map(astuple, [point.v for point in points]), len(points))
     times = rows.times
-    return not len(times) or bool(
+    are_bars = (
         times.min() >= _FIRST_SECOND
         and times.max() <= _LAST_SECOND
         and (times == np.floor(times)).all()
         and rows.values[:, 1:5].max() < _NO_VALUE
     )
+    return rows if are_bars else None
+
+
+def _is_bar(row: list[float]) -> bool:
+    return _FIRST_SECOND <= row[0] <= _LAST_SECOND and row[0].is_integer() and max(row[1:5]) < _NO_VALUE
 
 
 def _close_time(status: _LastBarStatus | None) -> float | None:
@@ -598,9 +614,11 @@ def _row(point: Any) -> list[float]:
         values = values[:5]  # no volume is legal, no price is not
     if len(values) not in (5, 6) or not all(map(_is_number, values)):
         return []
-    row = [float(value) for value in values]
-    is_moment = _FIRST_SECOND <= row[0] <= _LAST_SECOND and row[0].is_integer()
-    return row if is_moment and max(row[1:5]) < _NO_VALUE else []
+    try:
+        row = [float(value) for value in values]
+    except OverflowError:
+        return []
+    return row if _is_bar(row) else []
 
 
 def _decode_quote(params: _Params) -> list[Event]:
