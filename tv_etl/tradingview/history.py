@@ -47,10 +47,11 @@ async def fetch_history(
 ) -> AsyncGenerator[HistoryResult, None]:
     """Fetch many series over one connection and yield `(request, table or error)` in the order they finish.
 
-    A series that fails yields its error; the others are not affected. After a lost connection the series that were in
-    flight are requested again, at the end and one by one; if no connection opens for `limits.retry_s`, every remaining
-    series yields the same error. A request is taken from the iterable only when it can be sent, and a finished series
-    is handed over and not kept.
+    Some series are in flight at a time, 8 at first; how many, and how fast they follow each other, is learned from the
+    server. A series that fails yields its error; the others are not affected. After a lost connection the series that
+    were in flight are requested again, at the end and one by one; if no connection opens for `limits.retry_s`, every
+    remaining series yields the same error. A request is taken from the iterable only when it can be sent, and a
+    finished series is handed over and not kept.
     """
     connection = ConnectionService(ws_url, auth_token=auth_token, account=account, limits=limits)
     results: asyncio.Queue[HistoryResult | None] = asyncio.Queue(maxsize=FIRST_WINDOW)

@@ -54,8 +54,9 @@ class OHLCV:
     environment's TV_ETL_WS_URL, then to TradingView; without an `auth_token` or an `account` it is anonymous. Symbols
     are `EXCHANGE:TICKER`; intervals either TradingView's ("1", "60", "1D") or ours ("1m", "1h", "1d"). A malformed one
     raises SymbolError or IntervalError (both ValueError) before anything is sent. `timeout_s` limits one whole answer,
-    `limits` the waits within it. `on_gap` is told what a stream missed while its connection was down; without it a gap
-    is logged as a warning.
+    `limits` the waits within it. All calls share one pace, which follows the server, however many there are at once;
+    what it goes on refusing raises PaceError. `on_gap` is told what a stream missed while its connection was down;
+    without it a gap is logged as a warning.
     """
 
     def __init__(

@@ -1,6 +1,7 @@
 """The two services under the client: one WebSocket, and the sessions that live on it.
 
-`ConnectionService` owns the connection: it signs in, answers heartbeats and routes events by session.
+`ConnectionService` owns the connection: it signs in, answers heartbeats and routes events by session. Its `pace` is
+that of all who use it.
 `MessageService` opens sessions on a connection, runs history requests and keeps live subscriptions going across
 reconnects. Below them, in `websocket`, whatever a network can do wrong has become one of `errors`.
 """
@@ -349,12 +350,12 @@ class MessageService:
         refuses.
         """
         deadline = loop_time() + timeout_s
-        await self.connection.connect()
         async with AsyncExitStack() as stack:
             try:
                 await stack.enter_async_context(self.connection.pace.place(deadline))
             except asyncio.TimeoutError:
                 raise _late(request, timeout_s) from None
+            await self.connection.connect()
             return await self.fetch_in_place(pager or self.pager(request), timeout_s=deadline - loop_time())
 
     async def fetch_in_place(self, pager: SeriesPager, *, timeout_s: float) -> SeriesHistory:
