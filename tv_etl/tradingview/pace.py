@@ -2,8 +2,8 @@
 
 To a server that has said nothing it is polite: FIRST_WINDOW answers in flight, FIRST_GAP_S between two sessions. What
 is served quickly and without a complaint widens the window and shortens the gap. Answers that wait for each other, as
-on a slow line, narrow the window; a complaint halves it, and makes the gap as wide as what the server took in the
-second before. After a complaint both recover slowly.
+on a slow line, narrow the window to where it began; a complaint halves it, and makes the gap as wide as what the server
+took in the second before. After a complaint both recover slowly.
 """
 
 import asyncio
@@ -105,7 +105,8 @@ class Pace:
         if longest_wait_s < _QUICK_S:
             self.window = min(self.window + (1 / self.window if self._has_complained else 1), WINDOW)
         elif longest_wait_s > _SLOW_S:
-            self.window = max(self.window - 1, 1)
+            # Not below: it may be the server that takes its time, whatever the line could carry.
+            self.window = max(self.window - 1, min(self.window, FIRST_WINDOW))
         self._admit()
 
     def refused(self, opened_at: float, patience_s: float) -> bool:

@@ -46,14 +46,18 @@ def test_what_is_served_quickly_widens_the_window_up_to_its_limit_and_closes_the
     run(main())
 
 
-def test_answers_that_wait_for_each_other_narrow_the_window_down_to_one() -> None:
+def test_answers_that_wait_for_each_other_narrow_the_window_to_where_it_began() -> None:
     async def main() -> None:
         pace = Pace()
+        pace.served(0.2)
         pace.served(2.0)
-        assert pace.window == FIRST_WINDOW
+        assert pace.window == FIRST_WINDOW + 1
         for _ in range(20):
             pace.served(9.0)
-        assert pace.window == 1
+        assert pace.window == FIRST_WINDOW
+        pace.refused(await pace.turn(), PATIENCE_S)
+        pace.served(9.0)
+        assert pace.window == FIRST_WINDOW / 2
 
     run(main())
 
