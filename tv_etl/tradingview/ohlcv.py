@@ -16,7 +16,7 @@ from typing import Any
 
 from tv_etl.tradingview import protocol
 from tv_etl.tradingview.accounts import Account, account_of
-from tv_etl.tradingview.errors import NoBarsError, SeriesError, SymbolError
+from tv_etl.tradingview.errors import NoBarsError, PaceError, SeriesError, SymbolError
 from tv_etl.tradingview.models import (
     ANSWER_LIMIT_S,
     NO_VALUE,
@@ -28,7 +28,7 @@ from tv_etl.tradingview.models import (
     SymbolInfo,
     bars_of,
 )
-from tv_etl.tradingview.paging import PAGE_BARS, SERIES_ID, SYMBOL_ID, failure_of, open_series
+from tv_etl.tradingview.paging import PAGE_BARS, SERIES_ID, SYMBOL_ID, failure_of, is_pace_reason, open_series
 from tv_etl.tradingview.services import ConnectionService, Limits, MessageService, close_chart
 from tv_etl.tradingview.symbols import Adjustment, SeriesSettings, SessionKind, check_symbol, encode_spec
 from tv_etl.tradingview.websocket import loop_time
@@ -443,6 +443,8 @@ def _quote_twin(chart_session: str) -> str:
 
 def _raise_quote_failure(symbols: Sequence[str], event: protocol.Event) -> None:
     if isinstance(event, protocol.SessionFailed):
+        if is_pace_reason(event.reason):
+            raise PaceError(", ".join(symbols), "quotes", event.reason)
         raise SeriesError(", ".join(symbols), "quotes", f"{event.reason}, {event.info}")
 
 

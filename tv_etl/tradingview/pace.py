@@ -3,7 +3,7 @@
 To a server that has said nothing it is polite: FIRST_WINDOW answers in flight, FIRST_GAP_S between two sessions. What
 is served quickly and without a complaint widens the window and shortens the gap. Answers that wait for each other, as
 on a slow line, narrow the window to where it began; a complaint halves it, and makes the gap as wide as what the server
-took in the second before. After a complaint both recover slowly.
+took in the second before. From then on the window recovers slowly, and the gap does near what was complained of.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ class Pace:
         self._opened: deque[float] = deque()  # within the last second, the refused ones left out
         self._last_at = self._slowed_at = -math.inf
         self._refused_since: float | None = None
-        self._has_complained = False
+        self._too_short_s: float | None = None  # the gap that the server last complained of
 
     @asynccontextmanager
     async def place(self, deadline: float = math.inf) -> AsyncIterator[None]:
@@ -101,9 +101,10 @@ class Pace:
 
     def served(self, longest_wait_s: float) -> None:
         """A session got what it asked for, and waited for none of it longer than that."""
-        self.gap_s *= 0.99 if self._has_complained else 0.8
+        is_near = self._too_short_s is not None and self.gap_s < self._too_short_s * 1.26
+        self.gap_s *= 0.99 if is_near else 0.8
         if longest_wait_s < _QUICK_S:
-            self.window = min(self.window + (1 / self.window if self._has_complained else 1), WINDOW)
+            self.window = min(self.window + (1 if self._too_short_s is None else 1 / self.window), WINDOW)
         elif longest_wait_s > _SLOW_S:
             # Not below: it may be the server that takes its time, whatever the line could carry.
             self.window = max(self.window - 1, min(self.window, FIRST_WINDOW))
@@ -118,7 +119,7 @@ class Pace:
         if opened_at in self._opened:
             self._opened.remove(opened_at)
         if opened_at > self._slowed_at:  # else it is refused together with others: that is one complaint
-            self._slowed_at, self._has_complained = now, True
+            self._slowed_at, self._too_short_s = now, self.gap_s
             self.window = max(self.window / 2, 1.0)
             self.gap_s = max(self.gap_s * 1.25, FIRST_GAP_S * 2)
         taken = sum(opened_at - 1.0 < each < opened_at for each in self._opened)

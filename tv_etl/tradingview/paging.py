@@ -248,11 +248,7 @@ class SeriesPager:
         return self._bars.oldest <= self._start_s
 
     def _finish(self) -> None:
-        rows = self._bars.joined()
-        begin, end = np.searchsorted(rows.times, [self._start_s, self._cut_s])
-        if self.request.bars_count is not None:
-            begin = max(begin, min(end, np.searchsorted(rows.times, self._end_s)) - self.request.bars_count)
-        rows = rows[begin:end]
+        rows = self._cut(self._bars.joined())
         reach: Reach = "complete" if self._reach is None or self._is_satisfied() else self._reach
         longest_s = self.request.width.longest_s + (feed_delay_s(self._update_mode) or 0.0)
         forming_from = self._bars.forming_from(longest_s)
@@ -270,6 +266,14 @@ class SeriesPager:
             asked=self._asked(reach, rows.times, forming_from, longest_s),
             window=(len(self._bars), int(self._bars.oldest)) if is_limited else None,
         )
+
+    def _cut(self, held: BarRows) -> BarRows:
+        begin, end, latest = np.searchsorted(held.times, [self._start_s, self._cut_s, self._end_s])
+        if self.request.bars_count is not None:
+            begin = max(begin, min(end, latest) - self.request.bars_count)
+        rows = held[begin:end]
+        # A few of many must not keep them all in memory.
+        return rows if 2 * len(rows) > len(held) else BarRows(rows.values.copy())
 
     def _asked(
         self, reach: Reach, moments: Floats, forming_from: int | None, longest_s: float

@@ -437,13 +437,13 @@ class MessageService:
         yielded as well. Raises NoBarsError if the first answer is late.
         """
         limits, pace = self.connection.limits, self.connection.pace
-        has_data = False
+        has_data = is_refused = False
         failed_at = float("-inf")
         while True:
             try:
                 await self.connection.connect()
-                # Nobody has seen a server count quote sessions.
-                opened_at = await pace.turn() if kind == "cs" else loop_time()
+                # Nobody has seen a server count quote sessions; one that does will say so.
+                opened_at = await pace.turn() if kind == "cs" or is_refused else loop_time()
                 async with self._session(kind, close_commands, raw_sessions) as (session, inbox):
                     await self.connection.send(*open_commands(session))
                     is_answered = False
@@ -455,6 +455,7 @@ class MessageService:
                             waited_s = self.connection.limits.progress_s
                             raise NoBarsError(f"{name}: no answer from the server within {waited_s:.1f} s") from None
                         if isinstance(event, protocol.SessionFailed) and is_pace_reason(event.reason):
+                            is_refused = True
                             if pace.refused(opened_at, limits.retry_s):
                                 break
                         elif not isinstance(event, protocol.RawReceived) and event.session:
