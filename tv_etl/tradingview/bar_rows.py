@@ -5,7 +5,7 @@ Knows what a row is (PROTOCOL.md §5.1), and neither packets nor requests.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any, overload
 
@@ -34,12 +34,8 @@ class BarRows(Sequence[list[float]]):
         """The rows as columns, which they may be already."""
         if isinstance(rows, BarRows):
             return rows
-        return cls.from_tuples((row if len(row) == COLUMNS else (*row, math.nan) for row in rows), len(rows))
-
-    @classmethod
-    def from_tuples(cls, rows: Iterable[Iterable[float]], count: int) -> "BarRows":
-        """That many rows of six values, NaN for no volume."""
-        return cls(np.fromiter(chain.from_iterable(rows), np.float64, count * COLUMNS).reshape(-1, COLUMNS))
+        full = (row if len(row) == COLUMNS else (*row, math.nan) for row in rows)
+        return cls(np.fromiter(chain.from_iterable(full), np.float64, len(rows) * COLUMNS).reshape(-1, COLUMNS))
 
     @property
     def times(self) -> Floats:

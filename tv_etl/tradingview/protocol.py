@@ -415,6 +415,9 @@ _envelope = msgspec.json.Decoder(_Envelope)
 _series_message = msgspec.json.Decoder(_SeriesMessage)
 _is_of_series = re.compile(r'\s*\{\s*"m"\s*:\s*"(?:timescale_update|du)"').match
 _loose = msgspec.json.Decoder()
+_pack = msgspec.msgpack.Encoder().encode
+# {"v": [six floats]}: one byte before the map, two of its key, one before the list, one before each float.
+_PACKED_POINT = np.dtype([("head", "V4"), ("cells", [("tag", "V1"), ("value", ">f8")], (6,))])
 _quote = msgspec.json.Decoder(_Quote)
 
 
@@ -585,7 +588,7 @@ def _sound_rows(points: list[_Point]) -> Sequence[list[float]] | None:
     if len(points) < _FEW_ROWS:
         few = [list(astuple(point.v)) for point in points]
         return [as_sent(row) for row in few] if all(map(_is_bar, few)) else None
-    rows = BarRows.from_tuples(map(astuple, [point.v for point in points]), len(points))
+    rows = _columns(points)
     times = rows.times
     are_bars = (
         times.min() >= _FIRST_SECOND
@@ -594,6 +597,13 @@ def _sound_rows(points: list[_Point]) -> Sequence[list[float]] | None:
         and rows.values[:, 1:5].max() < _NO_VALUE
     )
     return rows if are_bars else None
+
+
+def _columns(points: list[_Point]) -> BarRows:
+    """The points as columns, by way of MessagePack: there each takes the same bytes, and no value becomes an object."""
+    packed = _pack(points)
+    cells = np.frombuffer(packed, _PACKED_POINT, offset=len(packed) - len(points) * _PACKED_POINT.itemsize)["cells"]
+    return BarRows(cells["value"].astype(np.float64))
 
 
 def _is_bar(row: list[float]) -> bool:
