@@ -199,4 +199,4 @@ def test_the_market_server_needs_no_pyarrow() -> None:
 
 
 def test_the_client_needs_neither_dagster_nor_pyarrow() -> None:
-    assert loaded_by("import tv_etl.tradingview.ohlcv", "dagster", "pyarrow", "pandas", "numpy") == []
+    assert loaded_by("import tv_etl.tradingview.ohlcv", "dagster", "pyarrow", "pandas") == []

@@ -16,7 +16,7 @@ from typing import Any
 
 from tv_etl.tradingview import protocol
 from tv_etl.tradingview.accounts import Account, account_of
-from tv_etl.tradingview.errors import NoBarsError, SeriesError, SymbolError
+from tv_etl.tradingview.errors import NoBarsError, PaceError, SeriesError, SymbolError
 from tv_etl.tradingview.models import (
     ANSWER_LIMIT_S,
     NO_VALUE,
@@ -26,9 +26,10 @@ from tv_etl.tradingview.models import (
     SeriesHistory,
     StreamGap,
     SymbolInfo,
+    bars_of,
 )
-from tv_etl.tradingview.paging import PAGE_BARS, SERIES_ID, SYMBOL_ID, failure_of, open_series
-from tv_etl.tradingview.services import WINDOW, ConnectionService, Limits, MessageService, close_chart
+from tv_etl.tradingview.paging import PAGE_BARS, SERIES_ID, SYMBOL_ID, failure_of, is_pace_reason, open_series
+from tv_etl.tradingview.services import ConnectionService, Limits, MessageService, close_chart
 from tv_etl.tradingview.symbols import Adjustment, SeriesSettings, SessionKind, check_symbols, encode_spec
 from tv_etl.tradingview.websocket import loop_time
 
@@ -53,9 +54,10 @@ class OHLCV:
     environment's TV_ETL_WS_URL, then to TradingView; without an `auth_token` or an `account` it is anonymous. All goes
     through `proxy`, by default that of TV_ETL_PROXY, none if it is empty. Symbols are `EXCHANGE:TICKER`; intervals
     either TradingView's ("1", "60", "1D") or ours ("1m", "1h", "1d"). A malformed one raises SymbolError or
-    IntervalError (both ValueError) before anything is sent. `timeout_s` limits one whole answer,
-    `limits` the waits within it. `on_gap` is told what a stream missed while its connection was down; without it a gap
-    is logged as a warning.
+    IntervalError (both ValueError) before anything is sent. `timeout_s` limits one whole answer, `limits` the waits
+    within it. All calls share one pace, which follows the server, however many there are at once; what it goes on
+    refusing raises PaceError. `on_gap` is told what a stream missed while its connection was down; without it a gap is
+    logged as a warning.
     """
 
     def __init__(
@@ -119,7 +121,7 @@ class OHLCV:
             _log.warning("%s: the server gave %d of %d bars", request, len(history.rows), bars_count)
         if not history.rows:
             raise NoBarsError(f"{request}: the server has no bars in the requested range", is_empty_answer=True)
-        return [OHLCVBar.from_row(row) for row in history.rows]
+        return bars_of(history.rows)
 
     async def fetch_each(
         self, requests: Sequence[HistoryRequest], *, timeout_s: float | None = None
@@ -131,14 +133,12 @@ class OHLCV:
         """
         ends_at = loop_time() + (self._timeout_s if timeout_s is None else timeout_s)
         service = await self._setup_services()
-        window = asyncio.Semaphore(WINDOW)
 
         async def fetch(request: HistoryRequest) -> SeriesHistory | Exception:
-            async with window:
-                try:
-                    return await service.fetch(request, timeout_s=ends_at - loop_time())
-                except Exception as error:  # whatever it is, it is this request's alone
-                    return error
+            try:
+                return await service.fetch(request, timeout_s=ends_at - loop_time())
+            except Exception as error:  # whatever it is, it is this request's alone
+                return error
 
         return dict(zip(requests, await asyncio.gather(*map(fetch, requests)), strict=True))
 
@@ -442,6 +442,8 @@ def _quote_twin(chart_session: str) -> str:
 
 def _raise_quote_failure(symbols: Sequence[str], event: protocol.Event) -> None:
     if isinstance(event, protocol.SessionFailed):
+        if is_pace_reason(event.reason):
+            raise PaceError(", ".join(symbols), "quotes", event.reason)
         raise SeriesError(", ".join(symbols), "quotes", f"{event.reason}, {event.info}")
 
 
