@@ -14,6 +14,7 @@ from tv_etl.market_server.market.sessions import Schedule
 
 _LOCAL_KINDS = frozenset({"stock", "fund", "index"})  # those that have a country and a language
 _FIGURES = frozenset({"index", "economic", "expression"})  # nobody can buy one
+_MOST_DECIMALS = 12
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 
 
@@ -48,7 +49,10 @@ class Listing:
     10**-`volume_decimals`; None where there is no volume. The slowest swing of the price lasts 2**`swing_octaves` days:
     a currency must not wander like a coin. `delay_s` is how late the feed is. `denial` says what denies the symbol to
     every account (`group` or `symbol`), "" if nothing does. `outside` are the hours before and after the regular
-    session, if the extended one has any. A listing with `last_day` is delisted.
+    session, if the extended one has any. Nothing is traded after `last_day`.
+
+    The tick is `minmov` / `pricescale`. `is_fractional` prices are shown as 112'01, in parts of a `pricescale`th or, with
+    a `minmove2`, in as many parts of a wider one: 112'015 of 64ths with 2 are 32nds and halves of them.
 
     `splits` are (ex-date, new shares for an old one), `dividends` are (ex-date, amount a share): from the ex-date on
     all earlier bars are adjusted; by splits only `splits_late` trading days later, as a data vendor does that hears of
@@ -70,6 +74,9 @@ class Listing:
     volatility: float
     pricescale: int = 100
     minmov: int = 1
+    minmove2: int = 0
+    is_fractional: bool = False
+    pointvalue: float = 1.0
     daily_volume: int | None = None
     volume_decimals: int = 0
     yearly_growth: float = 0.0
@@ -116,6 +123,11 @@ class Listing:
         """The last trading day, in days since 1970-01-01; None while it is traded."""
         return None if self.last_day is None else self.last_day.toordinal() - _EPOCH_ORDINAL
 
+    @property
+    def decimals(self) -> int:
+        """How many decimals a price takes: two for hundredths, six for 64ths."""
+        return next((count for count in range(_MOST_DECIMALS) if 10**count % self.pricescale == 0), _MOST_DECIMALS)
+
     def schedule_of(self, session: str) -> Schedule:
         """The hours of the regular or the extended session; regular where there is no extended one."""
         return self.extended if session == "extended" and self.extended is not None else self.schedule
@@ -147,7 +159,7 @@ def symbol_info(listing: Listing, session: str = "regular", *, has_volume: bool 
         "description": listing.description,
         "exchange": listing.source.name,
         "pricescale": listing.pricescale,
-        "pointvalue": 1.0,
+        "pointvalue": listing.pointvalue,
         "minmov": listing.minmov,
         "session": schedule.session,
         "session_display": schedule.session,
@@ -155,11 +167,11 @@ def symbol_info(listing: Listing, session: str = "regular", *, has_volume: bool 
         "type": listing.kind,
         "typespecs": list(listing.typespecs),
         "has_intraday": True,
-        "fractional": False,
+        "fractional": listing.is_fractional,
         "listed_exchange": listing.exchange,
         "legs": list(listing.legs) or [source_symbol],
-        "is_tradable": listing.kind not in _FIGURES and listing.last_day is None,
-        "minmove2": 0,
+        "is_tradable": listing.kind not in _FIGURES and "discontinued" not in listing.typespecs,
+        "minmove2": listing.minmove2,
         "timezone": schedule.time_zone,
         "aliases": [],
         "alternatives": [f"{listing.source.id}_DLY:{listing.ticker}"] if is_listed and not listing.delay_s else [],

@@ -20,7 +20,7 @@ _STOCK_MARKETS = {
 }  # fmt: skip
 _KIND_MARKETS = {
     "spot": "crypto", "swap": "crypto", "forex": "forex", "futures": "futures", "index": "cfd", "commodity": "cfd",
-    "economic": "economics2",
+    "economic": "economics2", "option": "options",
 }  # fmt: skip
 MARKETS = frozenset({*_STOCK_MARKETS.values(), *_KIND_MARKETS.values()})
 
@@ -114,7 +114,7 @@ def _known(value: float | None, digits: int | None = None) -> float | None:
 
 def _change(listing: Listing, before: Sequence[float], last: Sequence[float]) -> float:
     previous = last[1] if math.isnan(before[4]) else before[4]
-    return round(last[4] - previous, math.ceil(math.log10(listing.pricescale))) if previous == previous else math.nan
+    return round(last[4] - previous, listing.decimals) if previous == previous else math.nan
 
 
 def _change_percent(listing: Listing, before: Sequence[float], last: Sequence[float]) -> float | None:
@@ -133,11 +133,11 @@ _DESCRIPTIONS: dict[str, Callable[[Listing], Any]] = {
     "country": lambda listing: listing.source.country or None,
     "market": market_of,
     "is_primary": lambda listing: True,
-    "active_symbol": lambda listing: listing.last_day is None,
+    "active_symbol": lambda listing: "discontinued" not in listing.typespecs,
     "pricescale": lambda listing: listing.pricescale,
     "minmov": lambda listing: listing.minmov,
-    "minmove2": lambda listing: 0,
-    "fractional": lambda listing: "false",
+    "minmove2": lambda listing: listing.minmove2,
+    "fractional": lambda listing: str(listing.is_fractional).lower(),
     "update_mode": lambda listing: update_mode(listing.delay_s),
     "logoid": lambda listing: listing.ticker.lower(),
     "sector": lambda listing: _sector(listing),

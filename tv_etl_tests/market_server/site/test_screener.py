@@ -12,7 +12,7 @@ from tv_etl.market_server.market.market import Market
 from tv_etl.market_server.market.replay import ReplayMarket
 from tv_etl.market_server.options import ServerOptions
 from tv_etl.market_server.server import serve_in_thread
-from tv_etl.market_server.sessions.quote_fields import moving_values
+from tv_etl.market_server.sessions.quote_fields import moving_values, newest_rows
 from tv_etl.market_server.sessions.world import World
 from tv_etl.market_server.site.screener import ScanRefused, scan
 from tv_etl.market_server.site.screener_columns import MARKETS, market_of
@@ -57,7 +57,7 @@ def test_every_listing_is_in_a_market_of_its_own_and_in_the_global_one() -> None
 def test_columns_are_those_of_the_quote_now() -> None:
     source = WORLD.market.find("NASDAQ:AAPL")
     assert source is not None
-    quote = moving_values(source, FRIDAY_NOON)
+    quote = moving_values(source, newest_rows(WORLD.market, [source], FRIDAY_NOON)[0], FRIDAY_NOON)
     columns = ["close", "name", "change", "volume", "type", "exchange", "currency", "description"]
     (row,) = ask(columns=columns, symbols={"tickers": ["NASDAQ:AAPL"]})["data"]
     values = [quote["lp"], "AAPL", quote["chp"], quote["volume"], "stock", "NASDAQ", "USD", "Apple Inc."]
