@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import date
 from functools import cache
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -44,7 +44,7 @@ class LastDay(NamedTuple):
         anchor = first.astype("datetime64[D]") + (self.day - 1)
         if self.weekday:
             anchor = np.busday_offset(anchor, 0, roll="forward", weekmask=self.weekday)
-        roll = "forward" if self.back else "backward"
+        roll: Literal["forward", "backward"] = "forward" if self.back else "backward"
         last = np.busday_offset(anchor, -self.back, roll=roll, holidays=_closed_days())
         return date.fromisoformat(str(last))
 
@@ -208,6 +208,6 @@ def _front_day(future: Future) -> date:
 
 
 @cache
-def _closed_days() -> tuple[np.datetime64, ...]:
+def _closed_days() -> list[str]:
     texts = (*holidays.us_equity_holidays(), *holidays.us_equity_days_off())
-    return tuple(np.datetime64(f"{text[:4]}-{text[4:6]}-{text[6:]}") for text in texts)
+    return [f"{text[:4]}-{text[4:6]}-{text[6:]}" for text in texts]

@@ -51,8 +51,8 @@ class Listing:
     every account (`group` or `symbol`), "" if nothing does. `outside` are the hours before and after the regular
     session, if the extended one has any. Nothing is traded after `last_day`.
 
-    The tick is `minmov` / `pricescale`. `is_fractional` prices are shown as 112'01, in parts of a `pricescale`th or, with
-    a `minmove2`, in as many parts of a wider one: 112'015 of 64ths with 2 are 32nds and halves of them.
+    The tick is `minmov` / `pricescale`. Prices that are `is_fractional` are shown in fractions: 112'01 of 32nds. With a
+    `minmove2` these have parts of their own: 112'015 of 64ths with 2 is one 32nd and a half.
 
     `splits` are (ex-date, new shares for an old one), `dividends` are (ex-date, amount a share): from the ex-date on
     all earlier bars are adjusted; by splits only `splits_late` trading days later, as a data vendor does that hears of

@@ -1,7 +1,7 @@
 """Thousands of instruments that follow from their symbols, without a table of them.
 
 The first few hundred or thousand tickers of an exchange are listed; ticker and number determine each other, and what
-the instrument is like comes from a hash of its symbol. Contracts of futures and options say what they are by their names.
+the instrument is like comes from a hash of its symbol. Contracts of futures and options are what their symbols say.
 """
 
 from collections.abc import Iterator

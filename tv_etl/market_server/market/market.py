@@ -21,14 +21,16 @@ from tv_etl.market_server.market.synthetic_bars import DOLLARS, SyntheticBars, s
 __all__ = ["BarSource", "Bars", "Floats", "Market", "days_of", "quote_interval"]
 
 _CHUNK_LISTINGS = 1_024
-_CACHED_SOURCES = 1_024  # a thousand symbols asked for in turn; each keeps some 50 KB of the day that is forming
+
+# A source keeps some 50 KB of the day that is forming.
+_KEPT_SOURCES = 1_024
 
 
 class Market:
-    """The instruments of one seed."""
+    """The instruments of one seed. The bars of up to `kept` of them are kept at hand."""
 
-    def __init__(self, seed: int = 0) -> None:
-        self.seed = seed
+    def __init__(self, seed: int = 0, *, kept: int = _KEPT_SOURCES) -> None:
+        self.seed, self._kept = seed, kept
         self.name = f"synthetic, seed {seed}"
         self._sources: OrderedDict[tuple[str, ...], BarSource] = OrderedDict()
 
@@ -157,7 +159,7 @@ class Market:
 
     def _remember(self, key: tuple[str, ...], source: BarSource) -> BarSource:
         self._sources[key] = source
-        if len(self._sources) > _CACHED_SOURCES:
+        if len(self._sources) > self._kept:
             self._sources.popitem(last=False)
         return source
 

@@ -31,7 +31,6 @@ from tv_etl.tradingview.errors import SymbolError
 from tv_etl.tradingview.protocol import encode_message
 from tv_etl.tradingview.symbols import decode_spec
 
-
 # Symbols whose prices are drawn at once; a history takes longer than all else.
 _BATCH, _HISTORIES = 50, 2
 _WORK_LIMIT_S = 0.05
