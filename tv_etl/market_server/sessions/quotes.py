@@ -75,13 +75,17 @@ class QuoteSession:
     def work(self) -> None:
         """Send first states, for a moment."""
         began, most = self._world.wall(), _HISTORIES if any(self._wants(key) for key in HISTORY) else _BATCH
-        while self._asked and self._world.wall() - began <= _WORK_LIMIT_S:
-            batch = [self._asked.popleft() for _ in range(min(most, len(self._asked)))]
-            sources = {name: source for name in batch if (source := self._find(name)) is not None}
-            now = self._world.clock.now()
-            rows = dict(zip(sources, newest_rows(self._world.market, list(sources.values()), now), strict=True))
-            for name in batch:
-                self._subscribe(name, sources.get(name), rows.get(name), now)
+        while self._asked:
+            self._tell([self._asked.popleft() for _ in range(min(most, len(self._asked)))])
+            if self._world.wall() - began > _WORK_LIMIT_S:
+                return
+
+    def _tell(self, names: Sequence[str]) -> None:
+        now = self._world.clock.now()
+        sources = {name: source for name in names if (source := self._find(name)) is not None}
+        rows = dict(zip(sources, newest_rows(self._world.market, list(sources.values()), now), strict=True))
+        for name in names:
+            self._subscribe(name, sources.get(name), rows.get(name), now)
 
     def tick(self) -> None:
         """Send what changed since the last time."""
