@@ -141,7 +141,7 @@ def test_hundreds_of_symbols_hold_up_nobody() -> None:
     talk, symbols = Talk(), Market(7).listed_symbols()[-600:]
     talk.say(("quote_create_session", "qs_1"), ("quote_set_fields", "qs_1", *FIELDS))
     watch = iter(range(10**6))
-    talk.conversation._world.wall = lambda: 100.0 + next(watch)  # whatever is done takes a second
+    talk.conversation._world.wall = lambda: 100.0 + 0.06 * next(watch)  # whatever is done takes longer than is given
     messages = talk.say(("quote_add_symbols", "qs_1", *symbols))
     told = [[message["p"][1] for message in messages if message["m"] == "quote_completed"]]
     while len(told) < 50 and told[-1]:
