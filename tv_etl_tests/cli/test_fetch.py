@@ -126,7 +126,7 @@ def test_expressions_are_stored_and_read_as_any_symbol(tmp_path: Path, market_ur
     assert all(close < 0 for close in rows["NASDAQ:AAPL-NASDAQ:MSFT"]["close"].to_pylist())
     assert all(0 < close < 1e-4 for close in rows["1/BINANCE:BTCUSDT"]["close"].to_pylist())
     spaced = call("fetch", "NASDAQ:AAPL / NASDAQ:MSFT", url=market_url)
-    assert spaced.returncode == 2 and "without spaces: NASDAQ:AAPL/NASDAQ:MSFT" in spaced.stderr
+    assert spaced.returncode == 1 and "without spaces: NASDAQ:AAPL/NASDAQ:MSFT" in spaced.stderr
 
 
 @pytest.mark.parametrize(

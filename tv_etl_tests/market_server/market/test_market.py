@@ -20,6 +20,9 @@ def test_prices_are_converted_at_one_rate() -> None:
     assert rates.max() - rates.min() < 1e-4 and 1.0 < rates.mean() < 1.3
     assert MARKET.find("NASDAQ:AAPL", currency="USD") is source_of("NASDAQ:AAPL")
     assert MARKET.find("NASDAQ:AAPL", currency="MOON") is None
+    dollars, cents = MARKET.find("CBOT:ZC1!", currency="USD"), bars("CBOT:ZC1!", "1D", 5)[:, 4]
+    assert dollars is not None and not dollars.listing.is_fractional
+    assert np.allclose(dollars.bars(day, FRIDAY_NOON, count=5).rows[:, 4] * 100, cents)
     assert MARKET.find("BINANCE:BTCUSDT", currency="XTVCUSDT") is source_of("BINANCE:BTCUSDT")
 
 
