@@ -28,7 +28,8 @@ _EXCHANGE = r"[A-Z0-9_]+:"
 _TICKER = rf"(?:[^\s()+*/^-]|[-+*/^](?!\(|{_EXCHANGE}|{_NUMBER}(?:[-+*/^)]|$)))+"
 _TOKEN = re.compile(rf"\s*(?:(?P<symbol>{_EXCHANGE}{_TICKER})|(?P<number>{_NUMBER})|(?P<sign>[-+*/^()]))")
 _DEEPEST = 50  # parentheses and powers
-_LEAST_DIGITS, _MOST_DIGITS = 4, 12
+_LEAST_DECIMALS, _MOST_DECIMALS = 4, 12
+_SIGNIFICANT = 6  # so that what moves a leg by its tick moves the result, mostly
 
 Values = Any  # a number, or an array of them
 _SIGNS: Mapping[str, Callable[[Values, Values], Values]] = {
@@ -165,10 +166,10 @@ class ExpressionBars:
         self.calendar = timed.calendar
         first = self._legs[expression.legs[0]].listing
         level = self._computed({name: np.array(leg.listing.price) for name, leg in self._legs.items()})
-        self._digits = _digits(float(level))
+        self._decimals = _decimals(float(level))
         self.listing = replace(
             first, symbol=symbol, description=symbol, kind="expression", typespecs=(), schedule=timed.listing.schedule,
-            pricescale=10**self._digits, minmov=1, minmove2=0, is_fractional=False, pointvalue=1.0, daily_volume=None,
+            pricescale=10**self._decimals, minmov=1, minmove2=0, is_fractional=False, pointvalue=1.0, daily_volume=None,
             extended=None, outside=(), local_description="", base_currency="", splits=(), dividends=(), formerly=None,
             amendments=(), former=(), legs=expression.legs, extras={},
             delay_s=max(leg.listing.delay_s for leg in self._legs.values()),
@@ -222,7 +223,7 @@ class ExpressionBars:
         for column in range(1, 5):
             result[:, column] = self._computed({name: each[:, column] for name, each in rows.items()})
         result = result[np.isfinite(result).all(axis=1)]
-        result[:, 1:] = np.round(result[:, 1:], self._digits) + 0.0  # a 0 without a sign
+        result[:, 1:] = np.round(result[:, 1:], self._decimals) + 0.0  # a 0 without a sign
         result[:, 2], result[:, 3] = result[:, 1:5].max(axis=1), result[:, 1:5].min(axis=1)
         return Bars(result, any(bars.is_start for bars in found))
 
@@ -255,8 +256,8 @@ def _hours_a_week(calendar: Calendar) -> float:
     return float(calendar.minutes.sum()) / max(int(calendar.days[-1] - calendar.days[0]), 1) if days else 0.0
 
 
-def _digits(level: float) -> int:
-    """Decimals that leave a price of this level five digits at least."""
+def _decimals(level: float) -> int:
+    """Decimals that leave a price of this level six digits at least, as far as there may be so many."""
     if not math.isfinite(level) or level == 0:
-        return _LEAST_DIGITS
-    return min(max(_LEAST_DIGITS - math.floor(math.log10(abs(level))), _LEAST_DIGITS), _MOST_DIGITS)
+        return _LEAST_DECIMALS
+    return min(max(_SIGNIFICANT - 1 - math.floor(math.log10(abs(level))), _LEAST_DECIMALS), _MOST_DECIMALS)

@@ -77,7 +77,7 @@ def test_an_inverse_has_its_lowest_where_the_other_is_highest() -> None:
     assert np.allclose(rows[:, 3], 1 / bitcoin[:, 2], rtol=1e-4) and np.allclose(
         rows[:, 2], 1 / bitcoin[:, 3], rtol=1e-4
     )
-    assert source_of(f"1/{BTC}").listing.decimals == 9
+    assert source_of(f"1/{BTC}").listing.decimals == 10
 
 
 def test_a_difference_may_be_below_zero() -> None:
