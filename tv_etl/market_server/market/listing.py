@@ -105,13 +105,13 @@ class Listing:
 
     @property
     def ticker(self) -> str:
-        """The symbol without its exchange."""
-        return self.symbol.partition(":")[2]
+        """The symbol without its exchange; an expression's is all of it."""
+        return self.symbol if self.kind == "expression" else self.symbol.partition(":")[2]
 
     @property
     def exchange(self) -> str:
-        """The symbol's exchange."""
-        return self.symbol.partition(":")[0]
+        """The symbol's exchange; an expression has none."""
+        return "" if self.kind == "expression" else self.symbol.partition(":")[0]
 
     @property
     def first_day_number(self) -> int:
@@ -237,6 +237,8 @@ def _origin_fields(listing: Listing, schedule: Schedule, subsession: str, has_vo
 
 def _source_symbol(listing: Listing) -> str:
     """The symbol as the source of the data has it; a delayed feed is one of its own."""
+    if listing.kind == "expression":
+        return listing.symbol
     source_id = listing.source.id.removesuffix("_DLY")
     return f"{source_id}_DLY:{listing.ticker}" if listing.delay_s else f"{listing.source.id}:{listing.ticker}"
 

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tv_etl.market_server.market.expressions import legs_of, parse_expression
+from tv_etl.market_server.market.listing import symbol_info
 from tv_etl.market_server.market.market import Market
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.symbols import is_symbol
@@ -84,6 +85,13 @@ def test_a_difference_may_be_below_zero() -> None:
     rows = source_of(f"{AAPL}-{MSFT}").bars(DAY, FRIDAY_NOON, count=20).rows
     assert (rows[:, 1:] < 0).all()
     assert np.allclose(rows[:, 4], bars(AAPL, "1D", 20)[:, 4] - bars(MSFT, "1D", 20)[:, 4])
+
+
+def test_an_expression_is_described_by_all_of_it() -> None:
+    info = symbol_info(source_of(f"1/{BTC}").listing, has_volume=False)
+    assert {info[key] for key in ("name", "full_name", "pro_name", "description")} == {f"1/{BTC}"}
+    assert (info["type"], info["legs"], info["visible_plots_set"]) == ("expression", [BTC], "ohlc")
+    assert (info["listed_exchange"], info["is_tradable"]) == ("", False)
 
 
 def test_what_is_not_finite_is_no_bar() -> None:
