@@ -5,6 +5,9 @@ on another: ours to Arrow, ours to lists of `OHLCVBar`, the floor, and tvkit whe
 floor knows nothing of what can go wrong: websockets, one typed msgspec decode, np.fromiter, and every series asked for
 at once. Each figure is the median of several runs that take turns, and the span in which half of them lie: CPU of the
 client per bar, wall clock at 0 and 100 ms of latency, and the most memory it ever had. The ratios hold on any machine.
+
+On two cores that others kept busy, CPU in microseconds per bar: the floor 0.94, ours to Arrow 0.78, ours to lists 2.54,
+tvkit 12.2. Of a list's cost nearly half is Python's collector, which walks every bar that is alive.
 """
 
 import argparse
@@ -16,7 +19,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
@@ -104,12 +107,16 @@ async def floor(url: str, symbols: list[str]) -> list[Any]:
                     points = decode(text[start:position]).p.series["s"].s
                     flat = chain.from_iterable([point.v for point in points])
                     columns = np.fromiter(flat, np.float64, 6 * len(points)).reshape(-1, 6).T.copy()
-                    times = pa.array((columns[0] * 1e6).astype(np.int64)).view(BAR_SCHEMA.field(0).type)
-                    tables.append(pa.Table.from_arrays([times, *map(pa.array, columns[1:])], schema=BAR_SCHEMA))
+                    times = (columns[0] * 1e6).astype(np.int64)
+                    arrays = [
+                        pa.Array.from_buffers(field.type, len(points), [None, pa.py_buffer(values)])
+                        for field, values in zip(BAR_SCHEMA, [times, *columns[1:]], strict=True)
+                    ]
+                    tables.append(pa.Table.from_arrays(arrays, schema=BAR_SCHEMA))
     return tables
 
 
-CLIENTS: dict[str, Callable[[str, list[str]], Awaitable[list[Any]]]] = {
+CLIENTS: dict[str, Callable[[str, list[str]], Coroutine[Any, Any, list[Any]]]] = {
     "floor to Arrow": floor,
     "ours to Arrow": ours_to_arrow,
     "ours to lists of bars": ours_to_lists,
@@ -168,11 +175,12 @@ def main() -> None:
     options = parser.parse_args()
     if options.client:
         stay_on_core(1)
-        run_client(*options.client, symbols=json.loads(os.environ["SYMBOLS"]))
+        name, url = options.client
+        run_client(name, url, json.loads(os.environ["SYMBOLS"]))
         return
     from tv_etl.market_server.market.listing_rules import rule_symbols
 
-    os.environ["SYMBOLS"] = json.dumps([each for each in islice(rule_symbols(), SERIES)])
+    os.environ["SYMBOLS"] = json.dumps(list(islice(rule_symbols(), SERIES)))
     names = [name for name in CLIENTS if any(each in name for each in options.names or [""])]
     if not TVKIT.exists():
         names = [name for name in names if "tvkit" not in name]
