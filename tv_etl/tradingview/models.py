@@ -65,7 +65,7 @@ _GIVEN = set(OHLCVBar.model_fields)
 
 
 def bars_of(rows: Sequence[Sequence[float]]) -> list[OHLCVBar]:
-    """The rows as bars: what validation would make of each, at a fifth of its cost and less than half its memory."""
+    """The rows as bars: what validation would make of each, in half the time and less than half the memory."""
     values = BarRows.of(rows).values
     volumes: list[float | None] = values[:, 5].tolist()
     if not (values[:, 5] < NO_VALUE).all():
