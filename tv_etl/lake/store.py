@@ -304,8 +304,11 @@ class BarStore:
 
     def watermark(self, symbol: str, interval: str | Interval) -> datetime | None:
         """Return the time of the newest stored bar, read from a footer. Raises as `read` does."""
-        last_s = self.look(Series.of(symbol, interval), lambda stored: stored.last_s)
-        return None if last_s is None else utc(last_s)
+
+        def last(stored: StoredSeries) -> datetime | None:
+            return utc(stored.footer(stored.periods[-1]).last_s) if stored.periods else None
+
+        return self.look(Series.of(symbol, interval), last)
 
     def summary(self, symbol: str, interval: str | Interval) -> SeriesSummary:
         """Return how much of the series is stored, read from footers. Raises as `read` does."""

@@ -98,7 +98,14 @@ class _DirectorySnapshot:
         return [f"{self._data}/{name}" for name in sorted(_listed(self._root / self._data))]
 
     def read(self, name: str) -> bytes | None:
-        return read_regular(self._root / name)
+        return read_regular(f"{self._root}/{name}")
+
+    def has_size(self, name: str, size: int) -> bool:
+        path = f"{self._root}/{name}"
+        try:
+            return os.lstat(path).st_size == size
+        except OSError as error:
+            raise StoreReadError(path, error.strerror or str(error)) from error
 
     def read_tail(self, name: str, size: int) -> tuple[bytes, int]:
         path = self._root / name

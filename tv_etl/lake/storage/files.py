@@ -34,6 +34,9 @@ class Snapshot(Protocol):
     def read(self, name: str) -> bytes | None:
         """The content of a file; None if there is none. Raises StoreReadError."""
 
+    def has_size(self, name: str, size: int) -> bool:
+        """True if a data file has so many bytes, as far as that is known without reading it. Raises StoreReadError."""
+
     def read_tail(self, name: str, size: int) -> tuple[bytes, int]:
         """The last bytes of a data file, `size` of them or all, and how many it has. Raises StoreReadError."""
 

@@ -292,6 +292,9 @@ class _ObjectSnapshot:
         found = self._find(name)
         return None if found is None else found.content
 
+    def has_size(self, name: str, size: int) -> bool:
+        return name not in self._staged and self._sizes.get(name) == size
+
     def read_tail(self, name: str, size: int) -> tuple[bytes, int]:
         if name in self._staged or name not in self._sizes:
             content = self.read(name)
