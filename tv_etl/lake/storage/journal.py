@@ -159,9 +159,10 @@ class FileGroup:
             if moves is not None:
                 require_inside({(self.root / name).parent for _, name in moves}, self.root)
                 self._complete(moves)
-            for name in os.listdir(self.directory):
-                if _TEMPORARY.fullmatch(name):
-                    os.unlink(self.directory / name)
+            with os.scandir(self.directory) as entries:
+                left = [entry.name for entry in entries if _TEMPORARY.fullmatch(entry.name)]
+            for name in left:
+                (self.directory / name).unlink()
 
     def _left_moves(self) -> "list[tuple[str, str]] | None":
         text = read_regular(self._journal)
@@ -188,28 +189,29 @@ class FileGroup:
         # Both are needed: the journal must not survive a name that it mentions, nor the head of the last commit be
         # lost, whose rename nobody has synced yet; and no file may be renamed before the journal is there for good.
         _sync_directory(self.directory)
-        os.replace(temporary, self._journal)
+        temporary.replace(self._journal)
         _sync_directory(self.directory)
 
     def _complete(self, moves: "list[tuple[str, str]]") -> None:
         """Do the journal's renames, those that are done already excepted, and make it the head."""
-        directories = {os.path.dirname(f"{self.root}/{name}") for _, name in moves}
+        targets = [(self.directory / temporary, self.root / name) for temporary, name in moves]
+        directories = {target.parent for _, target in targets}
         for directory in directories:
-            if not os.path.exists(directory):  # removed by hand after the writer was killed
-                make_durable_directory(Path(directory), self.root)
-        for temporary, name in moves:
-            target = f"{self.root}/{name}"
+            if not directory.exists():  # removed by hand after the writer was killed
+                make_durable_directory(directory, self.root)
+        for temporary, target in targets:
             try:
-                os.replace(f"{self.directory}/{temporary}", target)
+                temporary.replace(target)
             except FileNotFoundError:
-                if not os.path.exists(target):
-                    reason = f"neither {temporary} nor {name} exists"
+                if not target.exists():
+                    name = target.relative_to(self.root).as_posix()
+                    reason = f"neither {temporary.name} nor {name} exists"
                     raise DamagedFileError(self._journal, reason) from None
         # Needed: once the journal is the head, nothing would do these renames again.
         for directory in sorted(directories):
             _sync_directory(directory)
         # Not synced: where a power cut brings it back, all that it asks for is found done. The next one syncs it first.
-        os.replace(self._journal, self.head)
+        self._journal.replace(self.head)
 
 
 class StagedFiles:
@@ -217,7 +219,7 @@ class StagedFiles:
 
     def __init__(self, group: FileGroup) -> None:
         self._group = group
-        self._staged: list[tuple[str, Path]] = []
+        self._staged: list[tuple[Path, Path]] = []
         self._head: bytes | None = None
 
     def stage(self, target: Path, content: bytes | memoryview) -> None:
@@ -257,13 +259,13 @@ class StagedFiles:
             targets = {target.parent for _, target in self._staged}
             require_inside(targets, group.root)
             # Where a target is, somebody has committed it, and so made its directory durable.
-            new = {target.parent for _, target in self._staged if not os.path.exists(target)}
+            new = {target.parent for _, target in self._staged if not target.exists()}
             for directory in sorted(new - {group.directory}):
                 make_durable_directory(directory, group.root)
             for directory in sorted(targets - {group.directory}):
                 _require_same_device(directory, group.directory)
             if head is not None:
-                moves = [(os.path.basename(a), b.relative_to(group.root).as_posix()) for a, b in self._staged]
+                moves = [(a.name, b.relative_to(group.root).as_posix()) for a, b in self._staged]
                 group._write_journal(moves, head)
                 self._staged.clear()
                 group._complete(moves)
@@ -271,7 +273,7 @@ class StagedFiles:
                 raise ValueError(f"a commit of {len(self._staged)} files needs its head, {group.head}")
             elif self._staged:
                 [(temporary, target)] = self._staged
-                os.replace(temporary, target)
+                temporary.replace(target)
                 self._staged.clear()
                 _sync_directory(target.parent)  # needed: no journal would repeat the rename
 
@@ -280,7 +282,7 @@ class StagedFiles:
         if not self._group.has_journal:  # a journal that could not be synced still names these files
             for temporary, _ in self._staged:
                 with suppress(OSError):  # the next holder of the lock sweeps it
-                    os.unlink(temporary)
+                    temporary.unlink()
         self._staged.clear()
 
 
@@ -321,8 +323,8 @@ def make_durable_directory(directory: Path, root: Path) -> None:
         _durable[path] = inode
 
 
-def _write_temporary(directory: Path, suffix: str, content: bytes | memoryview) -> str:
-    path = f"{directory}/{uuid.uuid4().hex}{suffix}"
+def _write_temporary(directory: Path, suffix: str, content: bytes | memoryview) -> Path:
+    path = directory / f"{uuid.uuid4().hex}{suffix}"
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         try:
@@ -334,7 +336,7 @@ def _write_temporary(directory: Path, suffix: str, content: bytes | memoryview) 
             os.close(fd)
     except BaseException:
         with suppress(OSError):
-            os.unlink(path)
+            path.unlink()
         raise
     return path
 

@@ -28,7 +28,7 @@ def open_regular(path: Path | str) -> BinaryIO:
     except FileNotFoundError:
         raise
     except OSError as error:
-        if os.path.islink(path):
+        if Path(path).is_symlink():
             raise DamagedFileError(path, "is a symbolic link, not a file of a lake") from None
         raise StoreReadError(path, error.strerror or str(error)) from error
     status = os.fstat(fd)
@@ -67,10 +67,9 @@ def require_inside(directories: Iterable[Path], root: Path) -> None:
 
 def _has_links(directory: Path, root: Path) -> bool:
     """True unless the directory lies below the root by names alone, none of them a link: that takes no realpath."""
-    path, top = str(directory), str(root)
-    while path != top:
-        parent, name = os.path.split(path)
-        if not name or name == ".." or os.path.islink(path):
+    below = directory
+    while below != root:
+        if below == below.parent or below.name == ".." or below.is_symlink():
             return True
-        path = parent
+        below = below.parent
     return False
