@@ -13,7 +13,7 @@ belong to. Only closed bars are kept. The watermark is in the files' footers.
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from operator import attrgetter
@@ -349,11 +349,18 @@ class BarStore:
         if lock is None or place.files.is_stored:
             return place.files.writing(write)
         # Symbols that differ in case only would be one directory on some file systems; so that two new ones cannot
-        # miss each other, new series of an interval are made one at a time.
-        with lock:
+        # miss each other, new series of an interval begin one at a time. From then on each is under its own lock,
+        # which whoever looks for twins waits for.
+        with ExitStack() as beginning:
+            beginning.enter_context(lock)
             for twin in self._storage.twins(place.interval.token, place.segment):
                 raise SymbolError(place.series.symbol, f"is already stored as {unquote(twin)!r}")
-            return place.files.writing(write)
+
+            def begun(transaction: Transaction) -> Result:
+                beginning.close()
+                return write(transaction)
+
+            return place.files.writing(begun)
 
     def _stored_intervals(self) -> list[Interval]:
         found = []

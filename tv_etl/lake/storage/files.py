@@ -107,7 +107,10 @@ class Storage(Protocol):
         """The symbols' path segments of the series that are stored at an interval. Raises StoreReadError."""
 
     def twins(self, token: str, segment: str) -> list[str]:
-        """Other stored segments that a file system which folds case takes for this one. Raises StoreReadError."""
+        """Other stored segments that a file system which folds case takes for this one.
+
+        Waits for the first commit of those that are none yet. Raises StoreReadError or StoreBusyError.
+        """
 
     def creation_lock(self, token: str) -> AbstractContextManager[None] | None:
-        """What keeps new series apart whose segments differ in case only; None where such do not collide."""
+        """What is held while a new series looks for twins and takes its own lock; None where such do not collide."""
