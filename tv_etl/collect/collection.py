@@ -108,7 +108,7 @@ def plan(
                 steps.append(SetAside(series, aside))
             if resolution is not None:
                 steps.append(Resolved(series, _newest_resolved(store.resolve_seam(*series, resolution))))
-            steps.append(store.look(series, partial(_planned, want, now, newest)))
+            steps.append(store.look(series, partial(_planned, want, now, newest), lists=False))
         except Exception as error:  # whatever it is, it is this series' alone
             steps.append(Failed(series, error))
         return steps
@@ -168,7 +168,11 @@ def _newest_resolved(record: SeriesRecord) -> Seam:
 
 
 def _planned(want: Want, now: float, newest: int, stored: StoredSeries) -> Ask | Unchanged:
-    return ask(stored, want, now) or Unchanged(stored.record(), stored.newest(newest))
+    planned = ask(stored, want, now)
+    if planned is None:
+        stored.require_listed()  # what somebody took away is not known any more
+        return Unchanged(stored.record(), stored.newest(newest))
+    return planned
 
 
 def _entered(store: BarStore, asked: Ask, result: "pa.Table | Exception", newest: int) -> Stored | AskedAgain | Failed:

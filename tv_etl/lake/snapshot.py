@@ -34,6 +34,15 @@ class StoredSeries:
         self._arrivals: dict[str, bytes] = {}
         self._footers: dict[str, Footer] = {}
 
+    @property
+    def state(self) -> object:
+        """What a commit may begin with that was prepared by what is seen here."""
+        return self._snapshot.state
+
+    def require_listed(self) -> None:
+        """See that the files are there which the last commit says, so that what is seen here can be relied upon."""
+        self._snapshot.require_listed()
+
     @cached_property
     def periods(self) -> list[str]:
         """The periods that have a file, oldest first."""

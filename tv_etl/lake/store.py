@@ -115,13 +115,16 @@ class BarStore:
         judge: Callable[[StoredSeries], "Update | Verdict"],
         needs_proof: bool = True,
         newest: int = 0,
+        begins_with: object = None,
     ) -> Commit | Verdict:
         """Merge an update as `upsert` does, if `judge` has nothing against it.
 
         It judges what is stored inside the transaction, where no other writer can come between, and returns the update
         to merge, maybe another one; of anything else that it returns nothing is stored, and that is returned. It may
         be called again. Where the update `needs_proof` that it is of the stored bars' scale, and there is none, a
-        seam is made. The commit holds so many of the `newest` bars. Raises as `upsert` does.
+        seam is made. The commit holds so many of the `newest` bars. It may begin with the `state` of what was seen
+        before: in an object store that saves looking again, and costs starting again where somebody else has written
+        since. Raises as `upsert` does.
         """
         place = self._place(series)
         if not len(update.closed) and not place.files.is_stored:
@@ -135,15 +138,17 @@ class BarStore:
             now_s = self._clock()
             return commit_update(place, stored, transaction, judged, now_s, needs_proof=needs_proof, newest=newest)
 
-        return self._write(place, write)
+        return self._write(place, write, begins_with)
 
-    def look(self, series: Series, read: Callable[[StoredSeries], Result]) -> Result:
+    def look(self, series: Series, read: Callable[[StoredSeries], Result], *, lists: bool = True) -> Result:
         """Return what `read` makes of the series as it is between two commits; it may be called again.
 
-        Raises as `read` of the store does, and what `read` raises.
+        Unless it `lists` them, an object store is not asked which files of the series there are: that takes as long as
+        the rest. Then a file that somebody took away by hand is missed only where it is read, or by the next commit
+        that writes one. Raises as `read` of the store does, and what `read` raises.
         """
         place = self._place(series)
-        return place.files.reading(lambda snapshot: read(StoredSeries(place, snapshot)))
+        return place.files.reading(lambda snapshot: read(StoredSeries(place, snapshot)), lists=lists)
 
     def revisions(self, symbol: str, interval: str | Interval) -> pa.Table:
         """Return every closed bar that came again with other values, in the order found.
@@ -344,10 +349,10 @@ class BarStore:
             raise IntervalError(series.interval.token, "tick and range bars are not stored: their times are not unique")
         return SeriesPlace(series, path_segment(series.symbol), self._storage)
 
-    def _write(self, place: SeriesPlace, write: Callable[[Transaction], Result]) -> Result:
+    def _write(self, place: SeriesPlace, write: Callable[[Transaction], Result], begins_with: object) -> Result:
         lock = self._storage.creation_lock(place.interval.token)
         if lock is None or place.files.is_stored:
-            return place.files.writing(write)
+            return place.files.writing(write, lists=False, begins_with=begins_with)
         # Symbols that differ in case only would be one directory on some file systems; so that two new ones cannot
         # miss each other, new series of an interval begin one at a time. From then on each is under its own lock,
         # which whoever looks for twins waits for.

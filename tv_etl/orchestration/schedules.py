@@ -13,6 +13,8 @@ from typing import Any
 import dagster as dg
 
 from tv_etl.lake.coverage import Coverage
+from tv_etl.lake.overlap import LOOKS_AT_ONCE, overlapped
+from tv_etl.lake.snapshot import StoredSeries
 from tv_etl.lake.store import BarStore
 from tv_etl.orchestration.checks import CHECKS
 from tv_etl.orchestration.partitions import partition_key, range_tags, series_partitions, symbols_of
@@ -176,14 +178,20 @@ def _read_coverage(
     context: dg.ScheduleEvaluationContext, store: BarStore, series: Sequence[Series], now: float
 ) -> dict[Series, Coverage | None]:
     """What is known of each series; None where it cannot be read, which the run that asks for it will report."""
-    found: dict[Series, Coverage | None] = {}
-    for each in series:
+
+    def look(each: Series) -> Coverage | Exception:
         try:
-            found[each] = Coverage(store.record(*each), now)
+            # By the word of the last commit, as the run goes that asks for what is due.
+            return Coverage(store.look(each, StoredSeries.record, lists=False), now)
         except Exception as error:  # whatever it is, it is this series' alone
-            text = printable(str(error), 1_000)
-            context.log.warning(f"{partition_key(each)}: {type(error).__name__}: {text}")
-            found[each] = None
+            return error
+
+    found: dict[Series, Coverage | None] = {}
+    for each, seen in zip(series, overlapped(look, series, at_once=LOOKS_AT_ONCE), strict=True):
+        if isinstance(seen, Exception):
+            text = printable(str(seen), 1_000)
+            context.log.warning(f"{partition_key(each)}: {type(seen).__name__}: {text}")
+        found[each] = None if isinstance(seen, Exception) else seen
     return found
 
 

@@ -85,24 +85,31 @@ class DirectoryFiles:
     def is_stored(self) -> bool:
         return self._group.has_journal or any(name.endswith(".parquet") for name in _listed(self._root / self._data))
 
-    def reading(self, read: Callable[[Snapshot], Result]) -> Result:
+    def reading(self, read: Callable[[Snapshot], Result], *, lists: bool = True) -> Result:
         return self._group.reading(lambda: read(_DirectorySnapshot(self._root, self._data)))
 
     def mend(self) -> list[str]:
         return []
 
-    def writing(self, write: Callable[[Transaction], Result]) -> Result:
+    def writing(
+        self, write: Callable[[Transaction], Result], *, lists: bool = True, begins_with: object = None
+    ) -> Result:
         with self._group.writing() as transaction:
             return write(_DirectoryTransaction(self._root, self._data, transaction))
 
 
 class _DirectorySnapshot:
+    state: object = None  # under the lock it costs nothing to look again
+
     def __init__(self, root: Path, data: str) -> None:
         self._root = root
         self._data = data
 
     def data_names(self) -> list[str]:
         return [f"{self._data}/{name}" for name in sorted(_listed(self._root / self._data))]
+
+    def require_listed(self) -> None:
+        pass
 
     def read(self, name: str) -> bytes | None:
         return read_regular(f"{self._root}/{name}")

@@ -28,8 +28,15 @@ def own_directory(token: str, segment: str) -> str:
 class Snapshot(Protocol):
     """The files of one series as they are between two commits."""
 
+    @property
+    def state(self) -> object:
+        """What a later transaction may begin with, in place of looking again at what this snapshot has seen."""
+
     def data_names(self) -> list[str]:
         """Names of the files in the data directory, sorted. Raises StoreReadError."""
+
+    def require_listed(self) -> None:
+        """Raise, so that the snapshot is taken again, if there are other data files than the last commit says."""
 
     def read(self, name: str) -> bytes | None:
         """The content of a file; None if there is none. Raises StoreReadError."""
@@ -68,8 +75,10 @@ class SeriesFiles(Protocol):
     def is_stored(self) -> bool:
         """True with a data file, or with a commit half done that will have some. Raises StoreReadError."""
 
-    def reading(self, read: Callable[[Snapshot], Result]) -> Result:
+    def reading(self, read: Callable[[Snapshot], Result], *, lists: bool = True) -> Result:
         """Return what `read` returns; it may be called again where a commit came between.
+
+        Unless it `lists` them, the last commit may be taken at its word as to which data files there are.
 
         Raises StoreBusyError where commits leave it no time.
         """
@@ -80,8 +89,13 @@ class SeriesFiles(Protocol):
         Raises StoreReadError or StoreWriteError.
         """
 
-    def writing(self, write: Callable[[Transaction], Result]) -> Result:
+    def writing(
+        self, write: Callable[[Transaction], Result], *, lists: bool = True, begins_with: object = None
+    ) -> Result:
         """Return what `write` returns; it may be called again where another writer came first.
+
+        Unless it `lists` them, the last commit may be taken at its word as to which data files there are, as long as
+        nothing is published. It may begin with the `state` of an earlier snapshot.
 
         Raises StoreBusyError where other writers leave it no time.
         """
