@@ -502,7 +502,8 @@ class _ObjectTransaction(_ObjectSnapshot):
     def _version(self, name: str) -> Version | None:
         if name in self._moves:
             self.settle()
-            return self._bucket.version(name)
+            found = self._bucket.get(name)  # or somebody took it away since it was moved
+            return None if found is None else found.version
         return self._bucket.version(name) if name in self._sizes or name in self._own_names else None
 
 
