@@ -46,6 +46,7 @@ COMMIT_VERSION = 1
 
 _COMMIT = "commit"  # the key in the head
 _STAGED = re.compile(r"[0-9a-f]{32}\.[a-z]+")
+_CONDITIONS = f"{BESIDE}/conditions"  # a name to try them on
 _FIRST_PAUSE_S = 0.01
 _LONGEST_PAUSE_S = 1.0
 
@@ -212,7 +213,6 @@ class ObjectFiles:
     def writing(
         self, write: Callable[[Transaction], Result], *, lists: bool = True, begins_with: object = None
     ) -> Result:
-        self._bucket.require_conditions(f"{BESIDE}/conditions")
         first = begins_with if isinstance(begins_with, _Head) else None
         for head in self._attempts(first):
             transaction = _ObjectTransaction(self, self._bucket, self._data, self._own, head, lists=lists)
@@ -424,6 +424,7 @@ class _ObjectTransaction(_ObjectSnapshot):
         if name == f"{self._own}/{RECORD}":
             self._record = bytes(content)
             return
+        self._bucket.require_conditions(_CONDITIONS)
         over = self._seen[name] if name in self._seen else self._version(name)
         staged = f"{self._own}/{uuid.uuid4().hex}.{name.rpartition('.')[2]}"
         self._staging.append((_Move(staged, name, over), content))
@@ -433,6 +434,7 @@ class _ObjectTransaction(_ObjectSnapshot):
         content = self.read(name)
         if content is None:
             raise StoreReadError(self._bucket.address_of(name), "no such object")
+        self._bucket.require_conditions(_CONDITIONS)
         aside = _name_aside(f"{self._own}/{name.rpartition('/')[2]}")
         self._bucket.put(aside, content)
         self._aside[name] = aside
@@ -443,6 +445,7 @@ class _ObjectTransaction(_ObjectSnapshot):
     def publish(self) -> None:
         if not self._staging and not self._aside and self._record == self._head.record:
             return
+        self._bucket.require_conditions(_CONDITIONS)
         try:
             self.require_listed()
         except _OtherFilesError:
