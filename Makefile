@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-all check fuzz browser peers constraints clean
+.PHONY: demo test test-all check fuzz browser peers bench constraints clean
 
 demo: .venv/installed
 	$(BIN)/tv-etl demo
@@ -35,10 +35,10 @@ fuzz: .venv/installed
 browser: .venv/browser
 	$(BIN)/pytest -rs tv_etl_tests/orchestration/test_browser.py
 
-.venv/browser: .venv/installed
+.venv/browser .venv/bench: .venv/%: .venv/installed
 	@if command -v uv >/dev/null 2>&1; then \
-	  uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[browser]'; \
-	else $(BIN)/python -m pip install --quiet -c constraints.txt -e '.[browser]'; fi
+	  uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[$*]'; \
+	else $(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$*]'; fi
 	@touch $@
 
 # Other people's clients on the market server; each has an environment of its own.
@@ -46,6 +46,10 @@ PEERS := .venv-peers/tvkit .venv-peers/tradingview-sdk .venv-peers/tradingview-d
 
 peers: .venv/installed $(PEERS:=/installed) .venv-peers/mathieuc/installed
 	$(BIN)/python -m peers
+
+# What the same bars cost other clients and ours, and how ours grows; writes docs/performance.md.
+bench: .venv/bench $(filter %tvkit,$(PEERS))/installed .venv-peers/mathieuc/installed
+	$(BIN)/python -m benchmarks --write
 
 $(PEERS:=/installed): .venv-peers/%/installed: peers/constraints.txt
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || \

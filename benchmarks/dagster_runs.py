@@ -31,7 +31,7 @@ import yaml
 from tv_etl.lake.store import BarStore
 from tv_etl.market_server.market.listing_rules import rule_symbols
 from tv_etl.orchestration.bars import POOL, build_bars_asset
-from tv_etl.orchestration.checks import check_specs
+from tv_etl.orchestration.check_specs import check_specs
 from tv_etl.orchestration.partitions import range_tags, series_partitions
 from tv_etl.orchestration.resources import BarStoreResource, TradingViewResource
 from tv_etl.tradingview.models import HistoryRequest

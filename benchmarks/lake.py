@@ -25,7 +25,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
@@ -92,10 +92,20 @@ def many_series(store: BarStore) -> None:
     ours, bare = list[float](), list[float]()
     for parts in zip(*(tails(walk) for _, walk in series), strict=True):
         given = dict(zip(paths, parts, strict=True))
-        ours.append(cpu(lambda given=given: [store.upsert(symbol, "1m", part) for symbol, part in given.items()], 1))
-        bare.append(cpu(lambda given=given: [append_bare(paths[symbol], part) for symbol, part in given.items()], 1))
+        ours.append(cpu(partial(upsert_each, store, given), 1))
+        bare.append(cpu(partial(append_each, paths, given), 1))
     print_row(f"{len(series)} series incremented", f"{statistics.median(ours[1:]):.2f} s", "1 s")
     print_row("  by a bare script", f"{statistics.median(bare[1:]):.2f} s", "")
+
+
+def upsert_each(store: BarStore, given: Mapping[str, pa.Table]) -> None:
+    for symbol, part in given.items():
+        store.upsert(symbol, "1m", part)
+
+
+def append_each(paths: Mapping[str, Path], given: Mapping[str, pa.Table]) -> None:
+    for symbol, part in given.items():
+        append_bare(paths[symbol], part)
 
 
 def tails(walk: pa.Table) -> list[pa.Table]:

@@ -9,6 +9,7 @@ import pytest
 
 from tv_etl.definitions import defs
 from tv_etl_tests.patience import HANG_S
+from tv_etl_tests.test_structure import loaded_by
 
 CHECKOUT = Path(__file__).parent.parent
 
@@ -29,3 +30,25 @@ def test_the_environment_says_what_is_defined(tmp_path: Path, monkeypatch: pytes
     definitions = defs()
     assert {key.to_user_string() for key in definitions.get_repository_def().assets_defs_by_key} == {"few"}
     assert (definitions.resources or {})["bar_store"].base == str(tmp_path / "here")
+
+
+EVERYTHING = """
+groups:
+  - {name: minutes, symbols: [NASDAQ:AAPL], intervals: [1m, 1d], automation: true, panel: true, daily_from: 1m}
+  - {name: liquid, symbols: {scanner: {market: america, limit: 5}, interval_s: 3600}, intervals: [1d]}
+alerts:
+  rules: [{name: high, symbol: BINANCE:BTCUSDT, kind: cross_up, level: 100000}]
+  webhooks: [{url_env: TV_ETL_WEBHOOK_URL}]
+"""
+
+
+def test_definitions_load_without_what_only_runs_and_ticks_need(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every run, tick and code server loads them first."""
+    watchlist = tmp_path / "list.yaml"
+    watchlist.write_text(EVERYTHING, encoding="utf-8")
+    monkeypatch.setenv("TV_ETL_WATCHLIST", str(watchlist))
+    heavy = ("numpy", "pyarrow", "httpx", "websockets", "msgspec", "obstore", "rich")
+    code = "import tv_etl.definitions as here; assert len(here.defs().get_repository_def().schedule_defs) == 5"
+    assert loaded_by(code, *heavy) == []

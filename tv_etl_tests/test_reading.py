@@ -5,9 +5,11 @@ import json
 import re
 import subprocess
 import sys
-from datetime import datetime, timezone
+from datetime import date, datetime, time, timedelta, timezone
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
+import exchange_calendars
 import pyarrow.parquet as pq
 import pytest
 
@@ -21,6 +23,13 @@ PAGE = (CHECKOUT / "docs" / "reading.md").read_text(encoding="utf-8")
 BLOCKS = dict(re.findall(r"^## ([^\n]+)\n.*?^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL))
 MODULES = {"DuckDB": "duckdb", "Polars": "polars", "pandas": "pandas", "Spark": "pyspark"}
 SERIES = [("NASDAQ:AAPL", "1m"), ("NASDAQ:AAPL", "1d"), ("BINANCE:BTCUSDT", "1m"), ("KRX:005930", "1h")]
+# Where and when each of the daily bars that are joined opens, and how many days before its trading day.
+OPENS = {
+    "NASDAQ:AAPL": ("America/New_York", time(9, 30), 0),
+    "BINANCE:BTCUSDT": ("Etc/UTC", time(0), 0),
+    "COMEX:GC1!": ("America/New_York", time(18), 1),
+    "FX:EURUSD": ("America/New_York", time(17), 1),
+}
 
 # Whatever an engine returns as Arrow, and of that whose bars of when.
 REPORT = """
@@ -43,12 +52,25 @@ def report(result):
 print(json.dumps([report(result) for result in (whole, one, day, newest)]))
 """
 
+# The rows of a join, in the order of its columns.
+REPORT_JOIN = """
+import json
+
+def rows(result):
+    columns = result.columns
+    values = result.fetchall() if hasattr(result, "fetchall") else result.rows()
+    return [dict(zip(columns, [str(row[0]), *row[1:]])) for row in values]
+
+print(json.dumps([rows(result) for result in (closes, shared, pair)]))
+"""
+
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory, market_url: str) -> Path:
     """A working directory with a lake in it; the market's time is 2026-11-18 15:00 UTC."""
     path = tmp_path_factory.mktemp("reader")
-    requests = [HistoryRequest(symbol, interval, bars_count=5_000) for symbol, interval in SERIES]
+    series = [*SERIES, *((symbol, "1d") for symbol in OPENS if (symbol, "1d") not in SERIES)]
+    requests = [HistoryRequest(symbol, interval, bars_count=5_000) for symbol, interval in series]
     for request, table in TradingViewResource(ws_url=market_url).fetch(requests):
         BarStore(path / "lake").upsert(request.symbol, request.interval, table)
     codecs = [pq.read_metadata(file).row_group(0).column(1).compression for file in (path / "lake").rglob("*.parquet")]
@@ -91,11 +113,52 @@ def test_every_engine_finds_what_the_store_has(engine: str, directory: Path) -> 
     assert json.loads(printed.splitlines()[-1]) == wanted
 
 
+@pytest.mark.filterwarnings("ignore")  # of pandas, which is newer than exchange_calendars
+@pytest.mark.parametrize("title", ["Trading days", "Trading days in Polars"])
+def test_daily_bars_of_one_trading_day_stand_beside_each_other(title: str, directory: Path) -> None:
+    closes, shared, pair = json.loads(run(BLOCKS[title] + REPORT_JOIN, directory, "-W", "error").splitlines()[-1])
+    store = BarStore(directory / "lake")
+    by_open = {
+        symbol: dict(zip(*store.read(symbol, "1d").select(["timestamp", "close"]).to_pydict().values(), strict=True))
+        for symbol in OPENS
+    }
+    days = [date.fromisoformat(row["trading_day"]) for row in closes]
+    assert days == sorted(set(days)), "one row a day"
+    assert sum(value is not None for row in closes for value in row.values()) == len(days) + sum(
+        map(len, by_open.values())
+    )
+    for day, row in zip(days, closes, strict=True):
+        for symbol, (zone, clock, evenings) in OPENS.items():
+            opened = datetime.combine(day - timedelta(days=evenings), clock, ZoneInfo(zone))
+            assert row[symbol] == by_open[symbol].get(opened.astimezone(timezone.utc)), (day, symbol)
+    # All four trade on each day of the New York exchanges; that of the market's time is not over.
+    calendar = exchange_calendars.get_calendar("XNYS", start="2024-01-01", end="2026-11-17")
+    wanted = [str(session.date()) for session in calendar.sessions]
+    assert [row["trading_day"] for row in shared if row["trading_day"] >= "2024"] == wanted
+    assert shared == [row for row in closes if None not in row.values()]
+    sides = [
+        {"trading_day": row["trading_day"], "aapl": row["NASDAQ:AAPL"], "gold": row["COMEX:GC1!"]} for row in closes
+    ]
+    assert pair == [row for row in sides if None not in row.values()]
+
+
+def test_the_table_of_opens_is_what_the_market_serves(directory: Path) -> None:
+    table = re.findall(r"^\| `([A-Z:0-9!]+)` \| (\w+), (\d\d:\d\d) \| (2026-11-17) \|$", PAGE, re.MULTILINE)
+    rows = BarStore(directory / "lake").scan(OPENS, "1d").read_all().to_pylist()
+    found = [
+        (row["symbol"], f"{row['timestamp']:%A}", f"{row['timestamp']:%H:%M}", str(row["trading_day"]))
+        for row in rows
+        if row["trading_day"] == date(2026, 11, 17)
+    ]
+    assert sorted(table) == found
+
+
 @pytest.mark.parametrize("title", ["tv_etl", "The panel"])
 def test_our_own_blocks_run(title: str, directory: Path) -> None:
     assert run(BLOCKS[title], directory, "-W", "error")
 
 
 def test_every_block_is_run_by_a_test() -> None:
-    assert list(BLOCKS) == ["tv_etl", *list(MODULES)[:3], "pyarrow.dataset", "Spark", "The panel"]
+    days = ["Trading days", "Trading days in Polars"]
+    assert list(BLOCKS) == ["tv_etl", *list(MODULES)[:3], "pyarrow.dataset", "Spark", *days, "The panel"]
     assert PAGE.count("```python") == len(BLOCKS)

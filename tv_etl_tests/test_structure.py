@@ -35,7 +35,7 @@ FOLDERS = {
 LIBRARIES = {
     "dagster": {"orchestration", "definitions", "cli.demo"},
     "obstore": {"lake.storage.bucket"},
-    "websockets": {"tradingview.websocket", "tradingview.errors", "market_server.server"},
+    "websockets": {"tradingview.websocket", "tradingview.wire_errors", "market_server.server"},
     "httpx": {"tradingview.accounts", "tradingview.scanner", "alerts.webhooks"},
     "pyarrow": {
         "tradingview.bar_schema", "tradingview.history", "lake", "collect", "cli", "orchestration",
@@ -56,6 +56,7 @@ PURE = {
     "alerts.isolation",
     "alerts.rules",
     "alerts.state",
+    "lake.cadence",
     "lake.derived.daily",
     "lake.picture",
     "lake.provenance",

@@ -47,7 +47,7 @@ class AlertRule(BaseModel):
     than this long ago. Nothing is reported for minutes that open at or after `expires_at`.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     name: str = Field(description="Name of the rule: 1 to 64 characters of a-z 0-9 _ -.")
     symbol: str = Field(description="What to watch, e.g. BINANCE:BTCUSDT.")

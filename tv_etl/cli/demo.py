@@ -106,6 +106,7 @@ def _environment(directory: Path, ws_url: str, webhook_url: str) -> dict[str, st
         "TV_ETL_LAKE": str(directory / "lake"),
         "TV_ETL_WATCHLIST": str(directory / "watchlist.yaml"),
         "TV_ETL_WS_URL": ws_url,
+        "TV_ETL_PROXY": "",  # the market server is on this machine
         "TV_ETL_WEBHOOK_URL": webhook_url,
     }
 

@@ -118,11 +118,12 @@ class SeriesFetch:
         *,
         ws_url: str | None = None,
         account: Account | None = None,
+        proxy: str | None = None,
     ) -> None:
         self._series = list(dict.fromkeys(Series(symbol, interval) for symbol in symbols for interval in intervals))
         self._options = options
         self._told_hours = set[tuple[str, str]]()
-        self._server = {"ws_url": ws_url, "account": account, "limits": LIMITS}
+        self._server = {"ws_url": ws_url, "account": account, "limits": LIMITS, "proxy": proxy}
 
     def __len__(self) -> int:
         return len(self._series)

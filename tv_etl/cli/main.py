@@ -88,6 +88,9 @@ def demo(directory: Path) -> None:
 @click.option(
     "--ws-url", metavar="URL", help="WebSocket address of the server.  [default: $TV_ETL_WS_URL or TradingView]"
 )
+@click.option(
+    "--proxy", metavar="URL", help="Go through this proxy, e.g. http://host:8080.  [default: $TV_ETL_PROXY or none]"
+)
 def fetch(
     symbols: tuple[str, ...],
     intervals: tuple[str, ...],
@@ -102,6 +105,7 @@ def fetch(
     out: str | None,
     lake: str | None,
     ws_url: str | None,
+    proxy: str | None,
 ) -> None:
     """Fetch closed bars of EXCHANGE:TICKER symbols into files, a pipe or a lake.
 
@@ -114,6 +118,7 @@ def fetch(
     from tv_etl.tradingview.accounts import Account
     from tv_etl.tradingview.errors import TradingViewError
     from tv_etl.tradingview.intervals import Interval
+    from tv_etl.tradingview.proxy import Proxy
     from tv_etl.tradingview.symbols import SeriesSettings
 
     if bars is None and start is None:
@@ -124,7 +129,9 @@ def fetch(
         settings = SeriesSettings(adjustment, session, currency)
         options = FetchOptions(bars, parse_time("--start", start), parse_time("--end", end), forming, settings)
         widths = [Interval.parse(interval) for interval in intervals]
-        fetching = SeriesFetch(symbols, widths, options, ws_url=ws_url, account=Account.from_environment())
+        Proxy.of(proxy)
+        account = Account.from_environment()
+        fetching = SeriesFetch(symbols, widths, options, ws_url=ws_url, account=account, proxy=proxy)
         target = destination(out, form)
         store = None
         if lake is not None:
@@ -156,7 +163,10 @@ def fetch(
 @click.option(
     "--ws-url", metavar="URL", help="WebSocket address of the server.  [default: $TV_ETL_WS_URL or TradingView]"
 )
-def watch(symbols: tuple[str, ...], once: bool, as_json: bool, ws_url: str | None) -> None:
+@click.option(
+    "--proxy", metavar="URL", help="Go through this proxy, e.g. http://host:8080.  [default: $TV_ETL_PROXY or none]"
+)
+def watch(symbols: tuple[str, ...], once: bool, as_json: bool, ws_url: str | None, proxy: str | None) -> None:
     """Show live quotes of EXCHANGE:TICKER symbols until Ctrl-C.
 
     Survives lost connections, and says when nothing was seen. TV_ETL_AUTH_TOKEN or TV_ETL_SESSION_ID selects an
@@ -169,6 +179,7 @@ def watch(symbols: tuple[str, ...], once: bool, as_json: bool, ws_url: str | Non
     from tv_etl.tradingview.accounts import Account
     from tv_etl.tradingview.errors import TradingViewError
     from tv_etl.tradingview.ohlcv import signal_handler
+    from tv_etl.tradingview.proxy import Proxy
     from tv_etl.tradingview.symbols import check_symbol
 
     symbols = tuple(dict.fromkeys(symbols))
@@ -176,7 +187,8 @@ def watch(symbols: tuple[str, ...], once: bool, as_json: bool, ws_url: str | Non
         for symbol in symbols:
             check_symbol(symbol)
         account = Account.from_environment()
-    except TradingViewError as error:
+        Proxy.of(proxy)
+    except (TradingViewError, ValueError) as error:
         raise click.UsageError(_shown(error)) from None
     if not (once or as_json or sys.stdout.isatty()):
         raise click.UsageError("a live table needs a terminal: use --json in a pipe, or --once")
@@ -185,7 +197,7 @@ def watch(symbols: tuple[str, ...], once: bool, as_json: bool, ws_url: str | Non
         signal.signal(number, signal_handler)
     show = print_once if once else watch_quotes
     try:
-        succeeded = asyncio.run(show(symbols, as_json=as_json, ws_url=ws_url, account=account))
+        succeeded = asyncio.run(show(symbols, as_json=as_json, ws_url=ws_url, account=account, proxy=proxy))
     except KeyboardInterrupt:
         succeeded = True
     except BrokenPipeError:

@@ -9,6 +9,7 @@ from rich.text import Text
 from tv_etl.lake.chronicle import (
     ASKED,
     GAP,
+    NO_CADENCE,
     QUARANTINED,
     READJUSTED,
     RENAMED,
@@ -37,6 +38,7 @@ _STYLES = {
     SEAM: "bold red",
     WITHDRAWN: "yellow",
     UNJUDGED: "red",
+    NO_CADENCE: "",
     RENAMED: "cyan",
 }
 
@@ -126,6 +128,8 @@ def _complete_text(record: SeriesRecord) -> str | Text:
         return Text("seam", style="bold red")
     if record.hours_problem:
         return Text("no hours", style="red")
+    if not record.has_cadence:
+        return "no cadence"
     return "unknown" if record.ratio is None else f"{record.ratio:.2%}"
 
 

@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tv_etl.cli.plain import json_text
+from tv_etl.cli.price_format import HUNDREDTHS, PriceFormat
 from tv_etl.tradingview.accounts import Account
 from tv_etl.tradingview.errors import SymbolError
 from tv_etl.tradingview.models import NO_VALUE, StreamGap, feed_delay_s
@@ -30,7 +31,7 @@ from tv_etl.tradingview.services import Limits
 FLASH_S = 1.0
 SHOWN_GAPS = 3
 READER_CHECK_S = 0.5  # between two checks whether the pipe still has a reader
-MAX_DECIMALS = 12
+_NO_WIDTH = 10_000
 WIDE = 110  # columns of a terminal that fits the whole table
 # A watch runs until it is stopped: it waits long for a lost connection.
 LIMITS = Limits(reconnect_s=3_600)
@@ -50,13 +51,13 @@ class Quote:
     last_trade: datetime | None = None
     delay_s: float | None = None
     currency: str | None = None
-    decimals: int = 2
+    format: PriceFormat = HUNDREDTHS
     error: str = ""
 
     @classmethod
     def of(cls, symbol: str, fields: Mapping[str, Any]) -> "Quote":
         """Read the quote from all known fields of a symbol."""
-        traded, scale = _number(fields, "lp_time"), _number(fields, "pricescale")
+        traded = _number(fields, "lp_time")
         return cls(
             symbol,
             price=_number(fields, "lp"),
@@ -68,7 +69,7 @@ class Quote:
             last_trade=None if traded is None else _moment(traded),
             delay_s=feed_delay_s(str(fields.get("update_mode", ""))),
             currency=printable(str(fields["currency_code"]), 10) if fields.get("currency_code") else None,
-            decimals=min(max(0, round(math.log10(scale))), MAX_DECIMALS) if scale is not None and scale > 0 else 2,
+            format=PriceFormat.of(fields),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -132,11 +133,11 @@ class QuoteTable:
                 continue
             style, since = self._moved.get(quote.symbol, ("", -math.inf))
             sign = "" if not quote.change else "green" if quote.change > 0 else "red"
-            sides = [_price(each, quote.decimals) for each in (quote.bid, quote.ask)] if is_wide else []
+            sides = [_price(each, quote.format) for each in (quote.bid, quote.ask)] if is_wide else []
             table.add_row(
                 Text(quote.symbol),
-                Text(_price(quote.price, quote.decimals), style=style if now - since < FLASH_S else ""),
-                Text(_price(quote.change, quote.decimals, "+"), style=sign),
+                Text(_price(quote.price, quote.format), style=style if now - since < FLASH_S else ""),
+                Text(_price(quote.change, quote.format, "+"), style=sign),
                 Text("" if quote.change_percent is None else f"{quote.change_percent:+.2f}", style=sign),
                 _volume(quote.volume),
                 *sides,
@@ -149,10 +150,12 @@ class QuoteTable:
         return Group(table, *footer, *([Text(status, "yellow")] if status else []))
 
 
-async def print_once(symbols: Sequence[str], *, as_json: bool, ws_url: str | None, account: Account) -> bool:
+async def print_once(
+    symbols: Sequence[str], *, as_json: bool, ws_url: str | None, account: Account, proxy: str | None = None
+) -> bool:
     """Print the current quotes; False if a symbol was refused. Raises TradingViewError."""
     table = QuoteTable(symbols)
-    async with OHLCV(ws_url, account=account) as client:
+    async with OHLCV(ws_url, account=account, proxy=proxy) as client:
         for symbol, found in (await client.get_quotes(symbols)).items():
             if symbol not in table.quotes:
                 continue  # nobody asked for it
@@ -165,12 +168,24 @@ async def print_once(symbols: Sequence[str], *, as_json: bool, ws_url: str | Non
             _print_line(quote.to_dict())
     else:
         console = Console()
-        console = console if console.is_terminal else Console(width=WIDE)
-        console.print(table.render(0.0, console.width))
+        if console.is_terminal:
+            console.print(table.render(0.0, console.width))
+        else:
+            _print_whole(table)
     return not any(quote.error for quote in table.quotes.values())
 
 
-async def watch_quotes(symbols: Sequence[str], *, as_json: bool, ws_url: str | None, account: Account) -> bool:
+def _print_whole(table: QuoteTable) -> None:
+    """Print it for a pipe or a file, which have no width: nothing is cut, and no line filled up."""
+    console = Console(width=_NO_WIDTH)
+    with console.capture() as captured:
+        console.print(table.render(0.0, console.width))
+    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+
+
+async def watch_quotes(
+    symbols: Sequence[str], *, as_json: bool, ws_url: str | None, account: Account, proxy: str | None = None
+) -> bool:
     """Show every change until cancelled, or until all symbols are refused: then False. Raises TradingViewError."""
     table = QuoteTable(symbols)
 
@@ -180,16 +195,18 @@ async def watch_quotes(symbols: Sequence[str], *, as_json: bool, ws_url: str | N
             start, end = (None if each is None else each.isoformat() for each in moments)
             _print_line({"gap": {"start": start, "end": end}})
 
-    async with OHLCV(ws_url, account=account, limits=LIMITS, on_gap=on_gap) as client:
+    async with OHLCV(ws_url, account=account, limits=LIMITS, proxy=proxy, on_gap=on_gap) as client:
         if as_json:
             await _run_until_one_ends(_print_changes(client, table), _wait_until_reader_leaves())
             return False
 
         console = Console()
 
+        is_watching = True
+
         def render() -> RenderableType:
             connection = client.connection_service
-            is_lost = connection is not None and not connection.is_open
+            is_lost = is_watching and connection is not None and not connection.is_open
             return table.render(
                 time.monotonic(), console.width, "the connection is lost: trying again" if is_lost else ""
             )
@@ -197,8 +214,11 @@ async def watch_quotes(symbols: Sequence[str], *, as_json: bool, ws_url: str | N
         # The footer says what the log would, and a log line would tear the table.
         logging.getLogger("tv_etl").addHandler(logging.NullHandler())
         with Live(console=console, get_renderable=render, refresh_per_second=8):
-            async for _ in _changes(client, table):
-                pass
+            try:
+                async for _ in _changes(client, table):
+                    pass
+            finally:
+                is_watching = False  # what is drawn last stays on the screen
         return False
 
 
@@ -273,8 +293,8 @@ def _moment(second: float) -> datetime | None:
         return None
 
 
-def _price(value: float | None, decimals: int, sign: str = "") -> str:
-    return "" if value is None else f"{value:{sign},.{decimals}f}"
+def _price(value: float | None, written: PriceFormat, sign: str = "") -> str:
+    return "" if value is None else written.write(value, sign)
 
 
 def _volume(value: float | None) -> str:

@@ -124,10 +124,14 @@ def reaching_start(record: SeriesRecord, newest: datetime) -> datetime:
 
     A split or a dividend re-adjusts what was traded before its day; without a bar of the day before, an increment
     later on that day would not see it. Where days follow each other without a break nothing is ever split. Where the
-    trading hours are not known, or cannot be read, nothing tells the day before: some bars must do.
+    trading hours are not known, or cannot be read, nothing tells the day before: some bars must do. So must some points
+    of a series without a cadence, as far apart as they are; where they are too few to tell, all of them.
     """
     interval, hours = record.series.interval, record.hours
-    start = newest - OVERLAP_BARS * timedelta(seconds=interval.seconds)
+    distance_s = interval.seconds if record.rhythm is None else max(interval.seconds, record.rhythm.usual_s)
+    start = newest - OVERLAP_BARS * timedelta(seconds=distance_s)
+    if not record.has_cadence and record.rhythm is None and record.first is not None:
+        return min(start, record.first)
     if hours is None or not interval.is_intraday:
         return start
     zone = ZoneInfo(hours.timezone)

@@ -18,7 +18,7 @@ from tv_etl.tradingview.series import Series
 
 ASKED, UNASKED, GAP = "asked", "never asked", "gap"
 REVISED, READJUSTED, QUARANTINED, SEAM, WITHDRAWN = "revised", "re-adjusted", "quarantined", "seam", "withdrawn"
-IMPORTED, UNJUDGED, RENAMED = "imported", "not judged", "renamed"
+IMPORTED, UNJUDGED, NO_CADENCE, RENAMED = "imported", "not judged", "no cadence", "renamed"
 
 _FIELDS = (*PRICES, "volume")
 
@@ -93,6 +93,10 @@ def _unjudged(coverage: Coverage) -> Iterator[Entry]:
     if record.hours is not None or record.first is None or record.last is None:
         return
     end = utc(record.last.timestamp() + record.series.interval.seconds)
+    if not record.has_cadence:
+        rhythm = "" if record.rhythm is None else f"the newest are {record.rhythm} apart as a rule"
+        yield Entry(NO_CADENCE, record.first, end, record.rows, rhythm)
+        return
     problem = record.hours_problem or HOURS_NOT_TOLD
     yield Entry(UNJUDGED, record.first, end, record.rows, f"no calendar says which bars are missing: {problem}")
 

@@ -28,6 +28,7 @@ DAY_GRACE_S = 900
 
 _LONGEST_CLOSURE = timedelta(days=14)
 _LATEST = int(datetime(9999, 12, 31, tzinfo=timezone.utc).timestamp())
+_DAY_S = 86_400
 _CENTURY_S = 100 * 366 * 86_400
 _ALWAYS = TradingHours("24x7", "Etc/UTC")
 
@@ -72,7 +73,8 @@ class Coverage:
     """A series as its record has it, seen at `now` (UTC seconds).
 
     Where the trading hours are not known or cannot be read, bars are expected as if the market never closed; but no
-    gap is claimed.
+    gap is claimed. Nor is one in a series without a cadence: its points come any time after the one that they are of.
+    So they are asked for once a day, at narrower intervals once in each, and are late by their own rhythm.
     """
 
     record: SeriesRecord
@@ -95,12 +97,25 @@ class Coverage:
 
         What the server has no bars of any more is not due.
         """
+        return self.is_awaited or bool(replace(self, now=self.promised_by).within_reach())
+
+    @property
+    def is_awaited(self) -> bool:
+        """True if a bar may have closed since anybody asked last."""
         if not self.record.asked:
             return True
+        if not self.record.has_cadence:
+            return self.record.asked_at < self.promised_by // self._look_s * self._look_s
         newest = self.closing().newest
-        if newest is not None and not self.is_known(newest):
-            return True
-        return bool(replace(self, now=self.promised_by).within_reach())
+        return newest is not None and not self.is_known(newest)
+
+    @property
+    def is_late(self) -> bool:
+        """True if the newest point of a series without a cadence is older than its rhythm lets expect."""
+        record = self.record
+        if record.has_cadence or record.rhythm is None or record.last is None:
+            return False
+        return self.now - record.last.timestamp() > record.rhythm.late_after_s
 
     def is_known(self, moment: int) -> bool:
         """True if the bar that opens at the moment is stored or older than one that is, or if the server had none."""
@@ -109,9 +124,14 @@ class Coverage:
         return is_stored or any(start <= moment < end for start, end in self.record.asked)
 
     def closing(self) -> Closing:
-        """The newest bar that can be fetched by now; the next close is when the next one can be."""
+        """The newest bar that can be fetched by now; the next close is when the next one can be.
+
+        Without a cadence none is known to have closed, and the next close is when somebody is to ask again.
+        """
         moment = self.promised_by
-        found = _closing(self._interval, self._hours, moment)
+        found = Closing(None, None, (moment // self._look_s + 1) * self._look_s)
+        if self.record.has_cadence:
+            found = _closing(self._interval, self._hours, moment)
         if found.next_close is None:
             return found
         return Closing(found.newest, found.closed_at, found.next_close + math.floor(self.now) - moment)
@@ -144,12 +164,13 @@ class Coverage:
     def unasked(self) -> list[Span]:
         """Spans of UTC seconds after the first that was asked for, up to now, for which nobody asked.
 
-        Only those in which a bar is expected to have closed.
+        Only those in which a bar is expected to have closed; without a cadence none is, after what was asked for last.
         """
         if not self.record.asked:
             return []
         first = self.record.asked[0][0] if self.record.counted_from is None else self.record.counted_from
-        holes = without([(first, self.closed_until)], self.record.asked)
+        until = self.closed_until if self.record.has_cadence else self.record.asked[-1][0]
+        holes = without([(first, until)], self.record.asked)
         return [hole for hole in holes if self._is_expected(hole)]
 
     def missing(self, start: datetime | None, end: datetime | None) -> list[Span]:
@@ -178,7 +199,8 @@ class Coverage:
             gone = [hole for hole in gone if self._is_expected(hole)]
             if gone:
                 return Lost(gone, is_certain=True)
-        if not holes or (window is None and not self._interval.is_intraday):
+        is_kept = window is None and not self._interval.is_intraday
+        if not holes or is_kept or not self.record.has_cadence:
             return Lost([], is_certain=False)
         served_from = self._served_from()
         leaving = [(start, min(end, served_from)) for start, end in holes if start < served_from]
@@ -189,11 +211,17 @@ class Coverage:
 
         None if nothing was asked for yet, or nothing is ever lost. Bars of a day and more stay, unless the server has
         shown a window for them. An instrument that nobody trades every minute keeps its bars longer than told here.
-        The time before the first bar ever asked for is not wanted, hence not lost.
+        The time before the first bar ever asked for is not wanted, hence not lost. Without a cadence the rhythm tells.
         """
-        asked = self.record.asked
+        asked, last = self.record.asked, self.record.last
         if not asked or (self.record.window is None and not self._interval.is_intraday):
             return None
+        if not self.record.has_cadence:
+            rhythm = self.record.rhythm
+            leaves = (
+                math.inf if rhythm is None or last is None else last.timestamp() + self._window_bars * rhythm.usual_s
+            )
+            return utc(leaves) if leaves < _LATEST else None
         served_from = self._served_from()
         for start, end in [*self.unasked(), (asked[-1][1], _LATEST)]:
             bars = _opens_from(self._interval, self._hours, max(start, served_from), self._window_bars)
@@ -216,6 +244,11 @@ class Coverage:
     @property
     def _hours(self) -> TradingHours | None:
         return self.record.hours
+
+    @property
+    def _look_s(self) -> int:
+        """How often somebody asks for the points of a series without a cadence."""
+        return min(self._interval.seconds, _DAY_S)
 
     @property
     def _window_bars(self) -> int:

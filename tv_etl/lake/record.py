@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 
 from tv_etl.lake.bars import Bars, Times
+from tv_etl.lake.cadence import Rhythm, has_cadence
 from tv_etl.lake.errors import DamagedFileError, NewerFormatError
 from tv_etl.lake.provenance import Imported
 from tv_etl.lake.readjustment import Readjustment
@@ -33,6 +34,7 @@ RECORD_VERSION = 2
 
 # In place of a problem with the trading hours, where there are none to have one.
 HOURS_NOT_TOLD = "the server told no trading hours"
+NO_CADENCE = "no cadence: no trading hours tell which points there must be"
 RESOLVED_AS = "resolved_as"  # the fact of a series that is its symbol, or the one that its instrument has now
 
 _LOGGED = "logged_from"
@@ -130,7 +132,8 @@ class SeriesRecord:
     `quarantined` count the rows of the logs, `withdrawn` the bars that the server has no more; `periods` describe the
     data files by name. From `logged_from` (UTC seconds) on it is known what came when; inf if that is not known of any
     moment before the next commit. At `audited_at` (UTC seconds) all was last compared that the server has. `renames`
-    tell from which names bars came here, and to which they went.
+    tell from which names bars came here, and to which they went. Of a series without a cadence `rhythm` is that of its
+    points, None where they are too few, and `asked_at` is when it was asked for last; of others neither is kept.
     """
 
     series: Series
@@ -147,6 +150,14 @@ class SeriesRecord:
     logged_from: float = -math.inf
     audited_at: float = 0.0
     renames: tuple[Rename, ...] = ()
+    rhythm: Rhythm | None = None
+    asked_at: float = 0.0
+
+    @property
+    def has_cadence(self) -> bool:
+        """False for figures that are published and not traded: no trading hours tell which points there must be."""
+        facts = self.facts
+        return has_cadence(facts.get("kind", ""), facts.get("data_frequency", ""), self.series.interval)
 
     @property
     def renamed_to(self) -> str:
@@ -213,7 +224,7 @@ class SeriesRecord:
 
     @property
     def hours(self) -> TradingHours | None:
-        """The hours that the bars follow; None if the server never told them, or if they cannot be read."""
+        """The hours that the bars follow; None if they follow none, or the server told none, or none can be read."""
         return self._hours_read[0]
 
     @property
@@ -234,8 +245,15 @@ class SeriesRecord:
         """As `hours_problem`, of `regular_hours`."""
         return self._regular_hours_read[1]
 
+    @property
+    def dating_hours(self) -> TradingHours | None:
+        """The hours that tell the trading day of a bar, and of a point that follows none; None as for `hours`."""
+        return self.hours if self.has_cadence else self.regular_hours
+
     @cached_property
     def _hours_read(self) -> tuple[TradingHours | None, str]:
+        if not self.has_cadence:
+            return None, ""
         # A day is the regular session's whatever hours the series was asked for.
         is_extended = self.series.interval.is_intraday and self.facts.get("session", "regular") != "regular"
         return self._read_hours(self.facts["session"]) if is_extended else self._regular_hours_read
@@ -266,6 +284,8 @@ class SeriesRecord:
             "withdrawn": self.withdrawn,
             "audited_at": self.audited_at,
             **({"renames": [list(each) for each in self.renames]} if self.renames else {}),
+            **({"rhythm": asdict(self.rhythm)} if self.rhythm else {}),
+            **({"asked_at": self.asked_at} if self.asked_at else {}),
             "periods": dict(self.periods),
             **({} if self.logged_from == math.inf else {_LOGGED: _finite(self.logged_from)}),
         }
@@ -304,6 +324,8 @@ class SeriesRecord:
             periods={str(name): Period(*period) for name, period in fields.get("periods", {}).items()},
             audited_at=float(fields.get("audited_at", 0.0)),
             renames=tuple(Rename(str(old), str(new), float(at)) for old, new, at in fields.get("renames", ())),
+            rhythm=Rhythm(**fields["rhythm"]) if fields.get("rhythm") else None,
+            asked_at=float(fields.get("asked_at", 0.0)),
             logged_from=_moment(fields[_LOGGED]) if _LOGGED in fields else math.inf,
         )
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cached_property, partial
 
+import numpy as np
 import pyarrow as pa
 
 from tv_etl.lake.arrivals import decode_arrivals
@@ -19,6 +20,7 @@ from tv_etl.lake.sealed import TAIL_BYTES
 from tv_etl.lake.spans import without
 from tv_etl.lake.storage.files import Snapshot
 from tv_etl.lake.withdrawn import read_withdrawn
+from tv_etl.tradingview.bar_schema import TRADING_DAY
 
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799  # of the years 1 to 9999
 
@@ -75,6 +77,17 @@ class StoredSeries:
         spans = ((period, period_range(period, self.series.interval)) for period in self.periods)
         inside = (period for period, span in spans if _overlaps(span, start_s, end_s))
         return joined(*(self.bars(period).between(start_s, end_s) for period in inside))
+
+    def dated_between(self, start_s: int | None, end_s: int | None) -> pa.Table:
+        """The bars of the range with their trading days, which are null where the hours are not known."""
+        bars, hours = self.between(start_s, end_s), self.record().dating_hours
+        if hours is None:
+            days = pa.nulls(len(bars), TRADING_DAY.type)
+        else:
+            # Computed, not stored: hours are corrected after the fact, and are read better by a later version.
+            numbers = hours.trading_days(self.series.interval, bars.times)
+            days = pa.array(numbers.astype(np.int32)).cast(TRADING_DAY.type)
+        return bars.to_table().append_column(TRADING_DAY, days)
 
     def newest(self, count: int) -> Bars:
         """So many bars, or all there are, from as few files as hold them."""

@@ -35,6 +35,7 @@ class SeriesStatus:
             "bytes": record.stored_bytes,
             "first": _iso(record.first),
             "last": _iso(record.last),
+            "has_cadence": record.has_cadence,
             "completeness": record.ratio,
             "gaps": None if record.ratio is None else record.gaps,
             "missing_sessions": None if record.ratio is None else record.missing_sessions,

@@ -36,7 +36,7 @@ from tv_etl.lake.storage.files import Storage, Transaction
 from tv_etl.lake.storage.journal import LOCK_TIMEOUT_S
 from tv_etl.lake.update import Update
 from tv_etl.lake.upsert import Commit, commit_update
-from tv_etl.tradingview.bar_schema import LABELLED_SCHEMA
+from tv_etl.tradingview.bar_schema import LABELLED_SCHEMA, TRADING_DAY
 from tv_etl.tradingview.errors import IntervalError, MissingExtraError, SymbolError
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.moments import utc
@@ -44,6 +44,8 @@ from tv_etl.tradingview.series import Series
 
 Result = TypeVar("Result")
 Verdict = TypeVar("Verdict")
+
+SCAN_SCHEMA = LABELLED_SCHEMA.append(TRADING_DAY)
 
 _SCAN_ROWS = 65_536  # in a batch, at most
 _ORDER = attrgetter("order")
@@ -283,12 +285,14 @@ class BarStore:
     ) -> pa.RecordBatchReader:
         """Stream the stored bars of the half-open range, of all series or those named: by symbol, width and time.
 
-        The columns are symbol, interval as paths have it (1m, 1h, 1d) and those of a bar. A series is read when its
-        turn comes, as one commit left it, and only its files of the range; one that is not stored has no rows.
+        The columns are symbol, interval as paths have it (1m, 1h, 1d), those of a bar, and trading_day: the date that
+        the bar belongs to by the symbol's own trading hours, null where these are not known or cannot be read. A series
+        is read when its turn comes, as one commit left it, and only its files of the range; one that is not stored has
+        no rows.
 
         Raises as `read` does: for the arguments at once, for what is stored while the stream is read.
         """
-        _ceil_seconds(start), _ceil_seconds(end)
+        start_s, end_s = _ceil_seconds(start), _ceil_seconds(end)
         if intervals is None:
             widths = self._stored_intervals()
         else:
@@ -303,9 +307,9 @@ class BarStore:
         batches = (
             batch
             for series in sorted(wanted, key=_ORDER)
-            for batch in _labelled(self.read(*series, start, end), series)
+            for batch in _labelled(self.look(series, lambda stored: stored.dated_between(start_s, end_s)), series)
         )
-        return pa.RecordBatchReader.from_batches(LABELLED_SCHEMA, batches)
+        return pa.RecordBatchReader.from_batches(SCAN_SCHEMA, batches)
 
     def watermark(self, symbol: str, interval: str | Interval) -> datetime | None:
         """Return the time of the newest stored bar, read from a footer. Raises as `read` does."""
@@ -395,10 +399,10 @@ def _open_storage(base: str | Path, timeout_s: float) -> Storage:
 
 
 def _labelled(bars: pa.Table, series: Series) -> Iterator[pa.RecordBatch]:
-    """The bars with the columns of LABELLED_SCHEMA."""
+    """The bars with the columns of SCAN_SCHEMA."""
     for batch in bars.to_batches(max_chunksize=_SCAN_ROWS):
         labels = [pa.repeat(pa.scalar(text), len(batch)) for text in (series.symbol, series.interval.token)]
-        yield pa.RecordBatch.from_arrays([*labels, *batch.columns], schema=LABELLED_SCHEMA)
+        yield pa.RecordBatch.from_arrays([*labels, *batch.columns], schema=SCAN_SCHEMA)
 
 
 def _is_ours(symbol: str, segment: str) -> bool:

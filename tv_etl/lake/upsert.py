@@ -46,6 +46,7 @@ import pyarrow as pa
 from tv_etl.lake.arrivals import merged_arrivals
 from tv_etl.lake.bar_file import encode_bars, grows_larger
 from tv_etl.lake.bars import Bars, Mask, Times, joined, merge
+from tv_etl.lake.cadence import RHYTHM_POINTS, Rhythm, has_cadence
 from tv_etl.lake.crossing import Crossing, crossed, reached_across, taken_over
 from tv_etl.lake.errors import ReadjustedError
 from tv_etl.lake.layout import is_soon_over, period_labels, period_range
@@ -53,7 +54,7 @@ from tv_etl.lake.logs import encode_log, quarantined, readjusted_rows, revision_
 from tv_etl.lake.periods import described_periods
 from tv_etl.lake.place import SeriesPlace
 from tv_etl.lake.provenance import are_imported, joined_provenance
-from tv_etl.lake.readjustment import Readjustment, Unproven, find_readjustment, overlap, revised
+from tv_etl.lake.readjustment import Readjustment, Unproven, agrees_at_start, find_readjustment, overlap, revised
 from tv_etl.lake.record import FoundReadjustment, SeriesRecord
 from tv_etl.lake.seam import Seam
 from tv_etl.lake.snapshot import StoredSeries
@@ -158,6 +159,9 @@ def commit_update(
     quarantine = _stage_logs(place, stored, transaction, known, sound, broken, (old, new), now_s)
     periods = described_periods(place, stored, known, record, merged.read, merged.sizes)
     record = replace(record, quarantined=quarantine, withdrawn=withdrawn, periods=periods)
+    if not record.has_cadence:
+        rhythm = Rhythm.of(_newest(stored, merged.read, RHYTHM_POINTS).times)
+        record = replace(record, rhythm=rhythm, asked_at=now_s if given.asked else known.asked_at)
     if periods and (merged.sizes or record != known or not stored.has_record):
         transaction.stage(place.record_name, record.encode())
     transaction.publish()
@@ -189,6 +193,8 @@ def find_scale(stored: StoredSeries, sound: Bars, facts: Mapping[str, str]) -> R
         older = stored.between(known.counted_from, int(sound.times[0]))
         return float(np.abs(older.values[:4]).max()) if len(older) else 0.0
 
+    if not has_cadence(fact("kind"), fact("data_frequency"), stored.series.interval):
+        return _scale_of_figures(known, stored, sound)
     return find_readjustment(
         _oldest_beside(known, stored, sound),
         sound,
@@ -196,6 +202,18 @@ def find_scale(stored: StoredSeries, sound: Bars, facts: Mapping[str, str]) -> R
         is_backadjusted=fact("backadjustment") == "true",
         has_dividends=fact("adjustment") == "dividends",
     )
+
+
+def _scale_of_figures(known: SeriesRecord, stored: StoredSeries, sound: Bars) -> Unproven | None:
+    """What is not traded is not split: what differs was revised, if the oldest point agrees or all were compared."""
+    if not _has_older(stored, sound):
+        return None
+    beside = _oldest_beside(known, stored, sound)
+    if not len(overlap(beside, sound)[0]):
+        return Unproven("no bar is both stored and served")
+    if agrees_at_start(beside, sound):
+        return None
+    return Unproven("the oldest bar that both have differs, and so may those before it")
 
 
 def _beside(stored: StoredSeries, sound: Bars) -> Bars:

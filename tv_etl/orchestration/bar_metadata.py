@@ -7,7 +7,7 @@ from tv_etl.collect.collection import Stored, Unchanged
 from tv_etl.lake.bars import Bars
 from tv_etl.lake.coverage import Coverage
 from tv_etl.lake.picture import Candle, markdown
-from tv_etl.lake.record import SeriesRecord
+from tv_etl.lake.record import NO_CADENCE, SeriesRecord
 from tv_etl.tradingview.printable import printable
 
 _SHOWN_TEXT = 1_000  # characters
@@ -52,12 +52,12 @@ def _series_metadata(record: SeriesRecord, uri: str, now: float) -> Metadata:
         "dagster/uri": uri,
         "bytes": record.stored_bytes,
         "revisions": record.revisions,
-        "completeness": "unknown" if record.ratio is None else round(record.ratio, 6),
+        "completeness": _completeness(record),
     }
     if record.first is not None and record.last is not None:
         metadata["first bar"] = dg.MetadataValue.timestamp(record.first)
         metadata["last bar"] = dg.MetadataValue.timestamp(record.last)
-    if record.hours is None:
+    if record.hours is None and record.has_cadence:
         metadata["trading hours"] = (
             f"cannot be read: {printable(record.hours_problem, _SHOWN_TEXT)}" if record.hours_problem else "not told"
         )
@@ -70,6 +70,13 @@ def _series_metadata(record: SeriesRecord, uri: str, now: float) -> Metadata:
     deadline = Coverage(record, now).loss_deadline()
     metadata["loss deadline"] = "none" if deadline is None else dg.MetadataValue.timestamp(deadline)
     return metadata
+
+
+def _completeness(record: SeriesRecord) -> str | float:
+    if not record.has_cadence:
+        rhythm = "" if record.rhythm is None else f"; points are {record.rhythm} apart as a rule"
+        return f"{NO_CADENCE}{rhythm}"
+    return "unknown" if record.ratio is None else round(record.ratio, 6)
 
 
 def _picture(newest: Bars) -> Metadata:

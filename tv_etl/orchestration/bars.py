@@ -8,9 +8,9 @@ from pathlib import Path
 import dagster as dg
 
 from tv_etl.orchestration.automation import automation_condition
-from tv_etl.orchestration.bars_run import CONFIG_SCHEMA, MAX_RETRIES, BarsConfig, BarsRun
+from tv_etl.orchestration.bars_config import CONFIG_SCHEMA, MAX_RETRIES, BarsConfig
+from tv_etl.orchestration.check_specs import check_specs
 from tv_etl.orchestration.check_targets import Report, attach_targets, check_outputs
-from tv_etl.orchestration.checks import check_specs
 from tv_etl.orchestration.partitions import series_partitions
 from tv_etl.orchestration.resources import LakeResources
 from tv_etl.watchlist.model import Group
@@ -69,6 +69,9 @@ def build_bars_asset(
             retry_policy=RETRY_POLICY,
         )
         def bars(context: dg.AssetExecutionContext) -> Iterator[Report | dg.Output[None]]:
+            # The lake and the client are a run's alone: definitions load without pyarrow, numpy and httpx.
+            from tv_etl.orchestration.bars_run import BarsRun
+
             # Yielded one by one, each is durable at once; an output at the end would claim the failed partitions too.
             config = BarsConfig(**context.op_execution_context.op_config)
             run = BarsRun(context, config, group, lake.bar_store(context).store())

@@ -18,6 +18,7 @@ from tv_etl.lake.record import SeriesRecord
 from tv_etl.lake.resolution import Resolution
 from tv_etl.lake.store import BarStore
 from tv_etl.orchestration.bar_metadata import Metadata, stored_metadata, unchanged_metadata
+from tv_etl.orchestration.bars_config import MAX_RETRIES, BarsConfig
 from tv_etl.orchestration.check_targets import Report
 from tv_etl.orchestration.checks import LastCommit, evaluate, evaluate_stored
 from tv_etl.orchestration.outcomes import RunOutcomes, SeriesFailure, run_outcomes, stored_by_parents
@@ -30,56 +31,12 @@ from tv_etl.tradingview.printable import printable
 from tv_etl.tradingview.series import Series
 from tv_etl.watchlist.model import Group
 
-# How often a run retries by itself.
-MAX_RETRIES = 2
 # More would drown the message, or the failure's metadata; each is an observation of its partition as well.
 NAMED_FAILURES = 20
 EXPLAINED_FAILURES = 200
 MAX_REASON = 1_000
 # Characters of a wrong value in a run's config.
 MAX_QUOTED = 100
-
-# Plain types: a `dg.Config` would take {"env": NAME} for any text, and so hand a run the code server's environment.
-CONFIG_SCHEMA = {
-    "start": dg.Field(
-        dg.Noneable(str), default_value=None, description="Backfill from this time on; ISO 8601 with an offset."
-    ),
-    "end": dg.Field(
-        dg.Noneable(str),
-        default_value=None,
-        description="Backfill up to this time (exclusive); ISO 8601 with an offset. "
-        "All bars from the start up to now come with them, and are stored.",
-    ),
-    "refetch": dg.Field(
-        bool,
-        default_value=False,
-        description=(
-            "Set damaged files aside, then ask also for what is already stored or known to be empty. Without start and "
-            "end: for all that is stored."
-        ),
-    ),
-    "seam": dg.Field(
-        dg.Noneable(str),
-        default_value=None,
-        description="Resolve the newest open seam of each selected series first: accept, cut, or scale 0.25.",
-    ),
-    "only": dg.Field(
-        [str],
-        default_value=[],
-        description="Fetch just these partition keys, e.g. 1d|NASDAQ:AAPL, in a run launched without a partition.",
-    ),
-}
-
-
-@dataclass(frozen=True)
-class BarsConfig:
-    """What a run asks for, as CONFIG_SCHEMA describes it; empty means an increment of every selected partition."""
-
-    start: str | None = None
-    end: str | None = None
-    refetch: bool = False
-    seam: str | None = None
-    only: Sequence[str] = ()
 
 
 @dataclass

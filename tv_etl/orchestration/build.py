@@ -7,7 +7,7 @@ import dagster as dg
 from tv_etl.lake.storage.directory import local_directory
 from tv_etl.orchestration.automation import build_automation_sensors
 from tv_etl.orchestration.bars import build_bars_asset
-from tv_etl.orchestration.derived import build_derived_assets
+from tv_etl.orchestration.derived_assets import build_derived_assets
 from tv_etl.orchestration.found_symbols import build_symbols_sensor
 from tv_etl.orchestration.quote_alerts import build_quote_alerts
 from tv_etl.orchestration.resources import (
@@ -28,15 +28,17 @@ def build_definitions(
     state: str | Path = "",
     ws_url: str = "",
     scanner_url: str = "",
+    proxy: str = "",
     source: str | Path = "",
     scope: str = "",
 ) -> dg.Definitions:
     """Assets, jobs, schedules, sensors and resources for a watchlist and a lake (a directory or an address).
 
     `state` is the local directory for the outbox of alerts. `ws_url` and `scanner_url` replace the servers of the
-    environment, or TradingView's. `source` is the file that the watchlist was read from, shown with its assets. With a
-    `scope` the definitions can be merged with those of other lakes: it precedes the keys of the resources and the name
-    of the sensor `quote_alerts`, the executor is left to the code location, and no two groups may share a name.
+    environment, or TradingView's, `proxy` that of TV_ETL_PROXY. `source` is the file that the watchlist was read from,
+    shown with its assets. With a `scope` the definitions can be merged with those of other lakes: it precedes the keys
+    of the resources and the name of the sensor `quote_alerts`, the executor is left to the code location, and no two
+    groups may share a name.
     Raises ValueError for an address that is not a lake's.
     """
     resources = LakeResources(scope)
@@ -56,8 +58,8 @@ def build_definitions(
         # A process per step would triple the seconds that every run costs.
         executor=None if scope else dg.in_process_executor,
         resources={
-            resources.key("tradingview"): TradingViewResource(ws_url=ws_url),
-            resources.key("scanner"): ScannerResource(base_url=scanner_url),
+            resources.key("tradingview"): TradingViewResource(ws_url=ws_url, proxy=proxy),
+            resources.key("scanner"): ScannerResource(base_url=scanner_url, proxy=proxy),
             resources.key("bar_store"): BarStoreResource(base=str(lake)),
             resources.key("notifier"): NotifierResource(
                 # Two lakes may share a directory, but not an outbox: each would wait for the other.

@@ -4,7 +4,6 @@ Each is evaluated for a partition by the run that stores it, from what the commi
 docs/checks.md tells users what to do about each.
 """
 
-import warnings
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
@@ -17,15 +16,14 @@ import yaml
 from tv_etl.lake.bars import Bars
 from tv_etl.lake.coverage import Coverage
 from tv_etl.lake.layout import period_range
-from tv_etl.lake.record import HOURS_NOT_TOLD, Period, SeriesRecord
+from tv_etl.lake.record import HOURS_NOT_TOLD, NO_CADENCE, Period, SeriesRecord
 from tv_etl.lake.spans import Span
 from tv_etl.lake.store import BarStore
 from tv_etl.lake.upsert import Commit
 from tv_etl.lake.witness import Step, suspicious_steps
-from tv_etl.orchestration.dagster_internals import (
-    reverse_cron_string_iterator,
-)
-from tv_etl.orchestration.partitions import partition_key, series_partitions
+from tv_etl.orchestration.check_specs import CHECKS, SMALL_SHARE
+from tv_etl.orchestration.dagster_internals import reverse_cron_string_iterator
+from tv_etl.orchestration.partitions import partition_key
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.moments import utc
 from tv_etl.tradingview.printable import printable
@@ -33,9 +31,6 @@ from tv_etl.tradingview.series import Series
 from tv_etl.tradingview.trading_hours import GapRun, TradingHours
 from tv_etl.watchlist.model import Group
 
-# Holes that the server confirmed pass up to this share of the expected bars: a thinly traded symbol has minutes
-# without a trade.
-SMALL_SHARE = 0.02
 # Sessions without any bar, after which a symbol seems halted or delisted.
 QUIET_SESSIONS = 3
 NEAR_LOSS = timedelta(days=1)
@@ -43,56 +38,6 @@ NEAR_LOSS = timedelta(days=1)
 _SHOWN_ROWS = 20
 _SHOWN_TEXT = 1_000  # characters
 Metadata = dict[str, dg.MetadataValue | str | int | float]
-
-_DESCRIPTIONS = {
-    "ordered_and_unique": (
-        "The bars of every file ascend in time without duplicates, each in the file of its period. Fails if something "
-        "else wrote or damaged a file: a run with `refetch` sets it aside and fetches its span again."
-    ),
-    "ohlc_consistent": (
-        "The low and high of every bar enclose its open and close. A bar that fails is kept in quarantine, outside "
-        "the dataset: fetch its time again in a run with `refetch`, `start` and `end`; a sound version replaces it."
-    ),
-    "gap_free": (
-        "Every bar that the trading hours promise is stored, or the server was asked and had none. ERROR: a whole "
-        "trading day is missing, or a span was never asked for; run the backfill shown. WARN: the server has nothing "
-        f"for more than {SMALL_SHARE:.0%} of the bars, or its trading hours cannot be read. A few missing minutes of a "
-        "thinly traded symbol pass."
-    ),
-    "fresh": (
-        "The newest bar that has closed, by the trading hours and the feed's delay, is stored, give or take one "
-        "interval of the schedule. WARN: check that the schedule is on and its runs succeed, then run an increment. Or "
-        "the instrument has another name now, under which alone the server may go on: `tv-etl rename OLD NEW`."
-    ),
-    "loss_deadline": (
-        "No bar slides out of the server's window within a day. WARN: less than a day is left; run an increment now. "
-        "ERROR: bars are being lost, or are lost already and can only come from another source."
-    ),
-    "seamless": (
-        "Every answer joined the stored bars by proof: a bar that both have, on one scale or on two of a known ratio. "
-        "ERROR: at the time shown nothing proves that what is older is of the same scale or the same instrument: after "
-        "a pause longer than the server's window, or for a ticker that was used again. What is newer is collected on; "
-        "look at both sides and choose: scale the older bars, cut them off, or accept them. WARN, where every bar is "
-        "read: prices step by nearly a split's ratio, and nothing that the market did explains it."
-    ),
-    "revisions": (
-        "The last commit changed no stored bar. WARN: it did, or it re-adjusted the history for a split or a "
-        "dividend; the rows are shown. The lake needs nothing, but results computed from the old values are out of "
-        "date."
-    ),
-}
-CHECKS = tuple(_DESCRIPTIONS)
-
-
-def check_specs(group: Group) -> list[dg.AssetCheckSpec]:
-    """The checks on every partition of a group's asset."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Specifying a partitions_def on an AssetCheckSpec", dg.PreviewWarning)
-        partitions = series_partitions(group)
-        return [
-            dg.AssetCheckSpec(name, asset=group.name, partitions_def=partitions, description=description)
-            for name, description in _DESCRIPTIONS.items()
-        ]
 
 
 @dataclass(frozen=True)
@@ -178,7 +123,7 @@ class _Judged:
     @property
     def hours_note(self) -> str:
         """What to add to a verdict that takes the market to be always open, since nobody knows better."""
-        if self.record.hours is not None:
+        if self.record.hours is not None or not self.record.has_cadence:
             return ""
         why = "cannot be read" if self.record.hours_problem else "are not known"
         return f"; trading hours {why}, so the market is taken never to close"
@@ -271,6 +216,8 @@ def _gap_free(series: _Judged) -> dg.AssetCheckEvaluation:
             f"{series.hours_note}"
         )
         return series.verdict(name, description, dg.AssetCheckSeverity.ERROR, metadata)
+    if not record.has_cadence:
+        return series.verdict(name, f"{NO_CADENCE}, so none is missing")
     if record.hours_problem:
         description = (
             "not known: the server's trading hours cannot be read, so that no calendar says which bars to expect: "
@@ -313,6 +260,8 @@ def _fresh(series: _Judged) -> dg.AssetCheckEvaluation:
     if record.last is None:
         return series.verdict(name, "nothing is stored yet", dg.AssetCheckSeverity.WARN, series.run_config())
     since = _tick_before_last(series.group.cron(series.interval.token), int(series.now), series.interval.seconds)
+    if not record.has_cadence:
+        return _fresh_by_rhythm(series, since)
     found = Coverage(record, since).closing()
     if found.newest is None:
         return series.verdict(name, "the market has not been open for weeks")
@@ -329,6 +278,24 @@ def _fresh(series: _Judged) -> dg.AssetCheckEvaluation:
         )
         return series.verdict(name, description, dg.AssetCheckSeverity.WARN)
     return series.verdict(name, f"all that closed by {_format_time(int(since))} is stored{series.hours_note}")
+
+
+def _fresh_by_rhythm(series: _Judged, since: float) -> dg.AssetCheckEvaluation:
+    """Of a series without a cadence, by what somebody asked, and by how far apart its points are."""
+    name, record = "fresh", series.record
+    newest = f"the newest point is of {_format_time(_last(record))}"
+    if Coverage(record, since).is_awaited:
+        asked = f" after {_format_time(int(record.asked_at))}" if record.asked_at else ""
+        description = f"{newest}, and nobody asked for more{asked}; is the schedule on, and do its runs succeed?"
+        return series.verdict(name, description, dg.AssetCheckSeverity.WARN, series.run_config())
+    if record.rhythm is None:
+        return series.verdict(name, f"{newest}; points are too few to tell when the next one is due")
+    apart = f"points are {record.rhythm} apart as a rule"
+    if series.coverage.is_late:
+        days = (series.now - _last(record)) / 86_400
+        description = f"{newest}, {days:,.0f} days ago, though {apart}: discontinued?"
+        return series.verdict(name, description, dg.AssetCheckSeverity.WARN)
+    return series.verdict(name, f"{newest}, and {apart}")
 
 
 def _named(series: _Judged, fresh: dg.AssetCheckEvaluation) -> dg.AssetCheckEvaluation:
@@ -373,7 +340,8 @@ def _seamless(series: _Judged, bars: pa.Table | None = None) -> dg.AssetCheckEva
     """By the record; where bars are given, also by a second witness, who knows nothing of joins."""
     name, seam = "seamless", series.record.open_seam
     if seam is None:
-        steps = [] if bars is None else suspicious_steps(Bars.from_stored(bars))
+        # What is not traded is not split: a rate that doubles is no sign of anything.
+        steps = [] if bars is None or not series.record.has_cadence else suspicious_steps(Bars.from_stored(bars))
         if steps:
             return _stepped(series, steps)
         resolved = len(series.record.seams)

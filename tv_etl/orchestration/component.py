@@ -67,6 +67,9 @@ class TradingViewComponent(dg.Component, Watchlist):
     `{{ env.LAKE }}`. A project may have several components: no two of their groups may share a name.
     """
 
+    # Dagster looks through the class while it loads one, which must not be the moment at which it is built.
+    model_config = ConfigDict(defer_build=False)
+
     lake: str = Field(
         default="lake",
         description="Directory of the lake, relative to the project, or its address: s3://bucket/prefix.",
@@ -81,6 +84,11 @@ class TradingViewComponent(dg.Component, Watchlist):
     )
     scanner_url: str = Field(
         default="", description="Address of the screener; by default TV_ETL_SCANNER_URL, or TradingView's."
+    )
+    proxy: str = Field(
+        default="",
+        description="What everything goes through, e.g. http://user:password@host:8080 or socks5h://host:1080; by "
+        "default TV_ETL_PROXY, or nothing.",
     )
     watchlist: str | None = Field(
         default=None, description="A watchlist file, relative to this one, instead of groups and alerts."
@@ -132,6 +140,7 @@ class TradingViewComponent(dg.Component, Watchlist):
             state=_resolve_path(context, self.state) if self.state else "",
             ws_url=self.ws_url,
             scanner_url=self.scanner_url,
+            proxy=self.proxy,
             # Dagster itself shows where an asset of a defs.yaml is defined.
             source="" if self.watchlist is None else _folder(context) / self.watchlist,
             scope=_scope(context),

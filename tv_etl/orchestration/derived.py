@@ -1,19 +1,9 @@
-"""Datasets derived from the lake, as assets that a group of the watchlist may have beside its bars.
-
-    panel: true      asset `<group>_panel`            the group's symbols side by side, by interval: panel.py; in
-                                                      <lake>/<group>_panel
-    daily_from: 1m   asset `<group>_daily_from_1m`    daily bars built from the minutes, in a store of their own under
-                                                      <lake>/daily_from_1m, checked against TradingView's daily bars
-                                                      and for days of nothing
-
-They read the lake and fetch nothing. Their partitions (an interval, a symbol) differ from those of the bars, so
-Dagster never puts them into the run that fetches, where a symbol that failed would keep them from being made.
-"""
+"""What the runs of the derived assets do: build from the lake, store, and judge what was built."""
 
 import math
 import time
-import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timezone
 
 import dagster as dg
@@ -26,8 +16,9 @@ from tv_etl.lake.errors import BarStoreError
 from tv_etl.lake.record import HOURS_NOT_TOLD
 from tv_etl.lake.snapshot import StoredSeries
 from tv_etl.lake.store import BarStore
-from tv_etl.orchestration.check_targets import Report, attach_targets, check_outputs
-from tv_etl.orchestration.partitions import INTERVAL, SYMBOL, found_symbols, symbols_of
+from tv_etl.orchestration.check_targets import Report
+from tv_etl.orchestration.derived_assets import MATCHES_TRADINGVIEW, NO_EMPTY_DAY, daily_name
+from tv_etl.orchestration.partitions import symbols_of
 from tv_etl.orchestration.resources import LakeResources
 from tv_etl.tradingview.errors import TradingViewError
 from tv_etl.tradingview.intervals import Interval
@@ -35,12 +26,7 @@ from tv_etl.tradingview.printable import printable
 from tv_etl.tradingview.series import Series
 from tv_etl.watchlist.model import Group
 
-MATCHES_TRADINGVIEW = "matches_tradingview"
-NO_EMPTY_DAY = "no_empty_day"
-
 _DAY = Interval.parse("1d")
-# Days end once a day, but not everywhere at the same time.
-_CRON = "15 */6 * * *"
 _SHOWN = 20
 _SHOWN_TEXT = 1_000  # characters
 _NAMED = 5
@@ -49,58 +35,26 @@ _PATIENCE_S = 86_400
 _FORMING_FROM = "tv_etl.forming_from"  # empty: no bar is forming
 
 
-def build_derived_assets(group: Group, resources: LakeResources | None = None) -> list[dg.AssetsDefinition]:
-    """The derived assets that the group has switched on."""
-    lake = resources or LakeResources()
-    panel = [_build_panel(group, lake)] if group.panel else []
-    return [*panel, *([_build_daily(group, group.daily_from, lake)] if group.daily_from else [])]
-
-
 def daily_store(store: BarStore, interval: str) -> BarStore:
     """The store of the daily bars built from an interval, which are at 1d there."""
     return BarStore(f"{store.base}/daily_from_{Interval.parse(interval).token}")
 
 
-def _bars_of(group: Group, dimension: str) -> dg.AssetDep:
-    """The bars of a group at one interval, or of one symbol."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Class `MultiToSingleDimensionPartitionMapping`", dg.BetaWarning)
-        return dg.AssetDep(group.name, partition_mapping=dg.MultiToSingleDimensionPartitionMapping(dimension))
-
-
-def _build_panel(group: Group, lake: LakeResources) -> dg.AssetsDefinition:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Parameter `backfill_policy`", dg.BetaWarning)
-
-        @dg.asset(
-            name=f"{group.name}_panel",
-            partitions_def=dg.StaticPartitionsDefinition(group.intervals),
-            deps=[_bars_of(group, INTERVAL)],
-            automation_condition=dg.AutomationCondition.on_cron(_CRON),
-            backfill_policy=dg.BackfillPolicy.single_run(),
-            output_required=False,
-            required_resource_keys=lake.keys("bar_store"),
-            kinds={"parquet"},
-            description=(
-                "The symbols of the group side by side, for questions across them: every series that the lake has of "
-                "them at an interval, sorted by day, then by symbol. Only months whose bars have changed are written "
-                "again. An interval of which nothing is stored fails. For a lake in a directory only."
-            ),
-        )
-        def panel(context: dg.AssetExecutionContext) -> Iterator[dg.AssetMaterialization]:
-            store, failed = lake.bar_store(context).store(), {}
-            for interval in context.partition_keys if context.has_partition_key_range else [context.partition_key]:
-                try:
-                    report = _panel_report(context, store, group, interval)
-                except (BarStoreError, TradingViewError, ValueError) as error:
-                    failed[interval] = printable(str(error), 1_000)
-                else:
-                    yield report
-            if failed:
-                text = "; ".join(f"{interval}: {reason}" for interval, reason in failed.items())
-                raise dg.Failure(text, metadata={**failed}, allow_retries=False)
-
-    return panel
+def panel_reports(
+    context: dg.AssetExecutionContext, group: Group, lake: LakeResources
+) -> Iterator[dg.AssetMaterialization]:
+    """Refresh the panel of each selected interval; raise Failure naming those that failed."""
+    store, failed = lake.bar_store(context).store(), {}
+    for interval in context.partition_keys if context.has_partition_key_range else [context.partition_key]:
+        try:
+            report = _panel_report(context, store, group, interval)
+        except (BarStoreError, TradingViewError, ValueError) as error:
+            failed[interval] = printable(str(error), 1_000)
+        else:
+            yield report
+    if failed:
+        text = "; ".join(f"{interval}: {reason}" for interval, reason in failed.items())
+        raise dg.Failure(text, metadata={**failed}, allow_retries=False)
 
 
 def _panel_report(
@@ -129,79 +83,17 @@ def _panel_report(
     )
 
 
-def _daily_name(group: Group, interval: str) -> str:
-    return f"{group.name}_daily_from_{interval}"
-
-
-def _build_daily(group: Group, interval: str, lake: LakeResources) -> dg.AssetsDefinition:
-    name = _daily_name(group, interval)
-    partitions = found_symbols(group) if group.scanner else dg.StaticPartitionsDefinition(group.symbols)
-    spec = dg.AssetSpec(
-        name,
-        partitions_def=partitions,
-        deps=[_bars_of(group, SYMBOL)],
-        automation_condition=dg.AutomationCondition.on_cron(_CRON),
-        skippable=True,
-        kinds={"parquet"},
-        description=(
-            f"Daily bars built from the stored {interval} bars by trading day, even for days whose {interval} bars "
-            "TradingView no longer has, and from nothing but what the lake holds. A day that is not wholly stored is "
-            "not built, and is named in the metadata: fetch it in a run of the bars with `start` and `end`. Where the "
-            "trading hours are not known or cannot be read, no day is built, and each is named. A day of which nothing "
-            f"is stored fails the check `{NO_EMPTY_DAY}`."
-        ),
-    )
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Parameter `backfill_policy`", dg.BetaWarning)
-        warnings.filterwarnings("ignore", "Specifying a partitions_def on an AssetCheckSpec", dg.PreviewWarning)
-        empty = dg.AssetCheckSpec(
-            NO_EMPTY_DAY,
-            asset=name,
-            partitions_def=partitions,
-            description=(
-                f"Every trading day from the first stored {interval} bar to the day before yesterday has {interval} "
-                "bars to be built of. WARN: of the days named the server was asked for all, and had none; was the "
-                "exchange closed? ERROR: they were not asked for, are in quarantine, or cannot be told apart, since "
-                "the symbol's trading hours are not known; or nothing is stored at all. What `gap_free` of the "
-                f"{interval} bars says shows how to fetch them."
-            ),
-        )
-        check = dg.AssetCheckSpec(
-            MATCHES_TRADINGVIEW,
-            asset=name,
-            partitions_def=partitions,
-            description=(
-                f"A day built from {interval} bars equals TradingView's own stored bar of that day. It only warns, as "
-                "there are good reasons to differ: official opening and closing prices come from auctions that no "
-                "minute shows; the volume of a day counts block trades and late reports; some trades of thinly traded "
-                "or delayed symbols are in no minute; a revision has reached one of the two but not yet the other. "
-                "Days that differ in high or low deserve a look: fetch them again in a run with `refetch`, `start` and "
-                "`end`."
-            ),
-        )
-
-        @dg.multi_asset(
-            name=name,
-            specs=[spec],
-            check_specs=[empty, check] if _DAY.token in group.intervals else [empty],
-            can_subset=True,
-            backfill_policy=dg.BackfillPolicy.single_run(),
-            required_resource_keys=lake.keys("bar_store"),
-        )
-        def daily(context: dg.AssetExecutionContext) -> Iterator[Report | dg.Output[None]]:
-            yield from attach_targets(context, dg.AssetKey(name), _reports(context, group, interval, lake))
-            yield from check_outputs(context)
-
-    return daily
-
-
-def _reports(context: dg.AssetExecutionContext, group: Group, interval: str, lake: LakeResources) -> Iterator[Report]:
+def daily_reports(
+    context: dg.AssetExecutionContext, group: Group, interval: str, lake: LakeResources
+) -> Iterator[Report]:
     """Build the days of each selected symbol; raise Failure naming those that failed."""
     store, failed = lake.bar_store(context).store(), {}
     selected = context.has_partition_key or context.has_partition_key_range
     for symbol in context.partition_keys if selected else symbols_of(group, context.instance):
         try:
-            reports = list(_daily_reports(context, dg.AssetKey(_daily_name(group, interval)), store, symbol, interval))
+            reports = list(
+                _reports_of_symbol(context, dg.AssetKey(daily_name(group, interval)), store, symbol, interval)
+            )
         except Exception as error:  # whatever it is, it is this symbol's alone
             failed[symbol] = f"{type(error).__name__}: {printable(str(error), 1_000)}"
         else:
@@ -212,7 +104,7 @@ def _reports(context: dg.AssetExecutionContext, group: Group, interval: str, lak
         raise dg.Failure(text, metadata={name: failed[name] for name in names}, allow_retries=False)
 
 
-def _daily_reports(
+def _reports_of_symbol(
     context: dg.AssetExecutionContext, key: dg.AssetKey, store: BarStore, symbol: str, interval: str
 ) -> Iterator[Report]:
     series, checks = Series.of(symbol, interval), {each.name for each in context.selected_asset_check_keys}
@@ -242,7 +134,11 @@ def _daily_of(stored: StoredSeries, until: int | None) -> DailyBars:
     if hours is None:
         return unjudged_days(fine, printable(record.regular_hours_problem or HOURS_NOT_TOLD, _SHOWN_TEXT))
     kept_out = stored.quarantine()["timestamp"].cast("int64").to_numpy() // 1_000_000
-    return daily_bars(fine, stored.series.interval, hours, record.asked, kept_out, until=until)
+    built = daily_bars(fine, stored.series.interval, hours, record.asked, kept_out, until=until)
+    if record.has_cadence:
+        return built
+    # Of a day without a point nobody says that it should have one.
+    return replace(built, unbuilt=tuple(each for each in built.unbuilt if not each.is_silent))
 
 
 def _store_daily(store: BarStore, series: Series, built: DailyBars) -> dict[str, dg.MetadataValue | str | int]:

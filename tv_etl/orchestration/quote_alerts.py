@@ -5,25 +5,20 @@ finds the same alerts under the same ids again, and nobody is told twice or not 
 """
 
 import time
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from tv_etl.alerts.isolation import evaluate_apart
-from tv_etl.alerts.outbox import OutboxBusy
 from tv_etl.alerts.rules import Alert, MinuteBar, QuoteNow, make_dead_alert
 from tv_etl.alerts.state import AlertState, CursorError, NewerCursorError, without_future
-from tv_etl.alerts.webhooks import deliver
-from tv_etl.orchestration.resources import (
-    AlertInputs,
-    LakeResources,
-    TradingViewResource,
-    delay_s,
-    described,
-    trade_time,
-)
+from tv_etl.orchestration.resources import LakeResources, TradingViewResource, described
 from tv_etl.tradingview.errors import SymbolError, TradingViewError
 from tv_etl.tradingview.printable import printable
 from tv_etl.watchlist.model import Alerts
+
+if TYPE_CHECKING:
+    from tv_etl.orchestration.alert_inputs import AlertInputs
 
 # How far back to look for crossings when the cursor is lost.
 RECOVERY_S = 3600.0
@@ -42,6 +37,10 @@ def build_quote_alerts(alerts: Alerts, resources: LakeResources | None = None) -
         required_resource_keys=lake.keys("tradingview", "notifier"),
     )
     def quote_alerts(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        # What reaches out is a tick's alone: definitions load without httpx and sqlite3.
+        from tv_etl.alerts.outbox import OutboxBusy
+        from tv_etl.alerts.webhooks import deliver
+
         tradingview, notifier = lake.tradingview(context), lake.notifier(context)
         outbox, webhooks = notifier.outbox(), notifier.webhooks()
         state = _read_cursor(context)
@@ -77,6 +76,7 @@ def _judge(
 
     Without an answer the state stays as it was.
     """
+
     symbols = sorted({rule.symbol for rule in alerts.rules})
     try:
         inputs = tradingview.alert_inputs({symbol: state.watermark(symbol) for symbol in symbols})
@@ -113,9 +113,11 @@ def _read_cursor(context: dg.SensorEvaluationContext) -> AlertState:
 
 
 def _separate_problems(
-    inputs: AlertInputs,
+    inputs: "AlertInputs",
 ) -> tuple[dict[str, list[MinuteBar]], dict[str, QuoteNow], dict[str, float], list[str]]:
     """Bars, quotes and feed delays of the symbols that answered, and what went wrong with the others."""
+    from tv_etl.orchestration.alert_inputs import delay_s, trade_time
+
     bars: dict[str, list[MinuteBar]] = {}
     quotes: dict[str, QuoteNow] = {}
     delays_s: dict[str, float] = {}

@@ -8,21 +8,21 @@ where fetching stands still, nothing else would say so.
 import re
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from tv_etl.lake.coverage import Coverage
-from tv_etl.lake.overlap import LOOKS_AT_ONCE, overlapped
-from tv_etl.lake.snapshot import StoredSeries
-from tv_etl.lake.store import BarStore
-from tv_etl.orchestration.checks import CHECKS
+from tv_etl.orchestration.check_specs import CHECKS
 from tv_etl.orchestration.partitions import partition_key, range_tags, series_partitions, symbols_of
 from tv_etl.orchestration.resources import LakeResources
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.printable import printable
 from tv_etl.tradingview.series import Series
 from tv_etl.watchlist.model import Group
+
+if TYPE_CHECKING:
+    from tv_etl.lake.coverage import Coverage
+    from tv_etl.lake.store import BarStore
 
 _UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
@@ -175,9 +175,13 @@ def _partitions_of(
 
 
 def _read_coverage(
-    context: dg.ScheduleEvaluationContext, store: BarStore, series: Sequence[Series], now: float
-) -> dict[Series, Coverage | None]:
+    context: dg.ScheduleEvaluationContext, store: "BarStore", series: Sequence[Series], now: float
+) -> "dict[Series, Coverage | None]":
     """What is known of each series; None where it cannot be read, which the run that asks for it will report."""
+    # A tick reads the lake, and loads what that needs; a definition does not.
+    from tv_etl.lake.coverage import Coverage
+    from tv_etl.lake.overlap import LOOKS_AT_ONCE, overlapped
+    from tv_etl.lake.snapshot import StoredSeries
 
     def look(each: Series) -> Coverage | Exception:
         try:
@@ -195,7 +199,7 @@ def _read_coverage(
     return found
 
 
-def _skip_reason(group: Group, width: Interval, known: Collection[Coverage | None]) -> str:
+def _skip_reason(group: Group, width: Interval, known: "Collection[Coverage | None]") -> str:
     closings = [each.closing() for each in known if each is not None]
     closes = [each.next_close for each in closings if each.next_close is not None]
     next_close = (

@@ -26,6 +26,7 @@ import httpx
 
 from tv_etl.tradingview.errors import AuthError, ConnectionFailedError, TradingViewError
 from tv_etl.tradingview.protocol import ANONYMOUS_TOKEN
+from tv_etl.tradingview.proxy import CERTIFICATE_ADVICE, Proxy
 from tv_etl.tradingview.retry_after import read_retry_after
 
 TOKEN_VARIABLE = "TV_ETL_AUTH_TOKEN"  # a name  # nosec B105
@@ -150,8 +151,8 @@ class Account:
     def is_anonymous(self) -> bool:
         return self._session_id is None and (self._token is None or self._token.is_anonymous)
 
-    async def token(self, limit_s: float) -> AuthToken:
-        """The token to connect with now; a session is exchanged for one unless a valid one is at hand.
+    async def token(self, limit_s: float, proxy: Proxy | None = None) -> AuthToken:
+        """The token to connect with now; a session is exchanged for one, through a proxy, unless one is at hand.
 
         Raises AuthError if the token has expired or the site does not know the session, ConnectionFailedError if the
         site does not answer within `limit_s`.
@@ -162,7 +163,7 @@ class Account:
             token.check(now)
             return token
         if self._token is None or not self._token.lasts(now + _EXPIRY_MARGIN_S):
-            self._token = await self._exchange(limit_s)
+            self._token = await self._exchange(limit_s, proxy)
             self._token.check(now)
         return self._token
 
@@ -171,22 +172,24 @@ class Account:
         if self._session_id is not None and self._token is token:
             self._token = None
 
-    async def _exchange(self, limit_s: float) -> AuthToken:
+    async def _exchange(self, limit_s: float, proxy: Proxy | None) -> AuthToken:
         host = _host(self._site_url)
         reset = _is_exchanging.set(True)
         try:
-            return await asyncio.wait_for(self._read_token(host), limit_s)
+            return await asyncio.wait_for(self._read_token(host, proxy), limit_s)
         except (asyncio.TimeoutError, httpx.TimeoutException):
             failure = ConnectionFailedError(f"{host}: no token for the session within {limit_s:g} s")
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as error:
-            failure = ConnectionFailedError(f"{host}: no token for the session: {type(error).__name__}")
+            way = "" if proxy is None else f" through proxy {proxy.host}"
+            advice = CERTIFICATE_ADVICE if _is_untrusted(error) else ""
+            failure = ConnectionFailedError(f"{host}: no token for the session{way}: {type(error).__name__}{advice}")
             failure.retryable = not _is_untrusted(error)
         finally:
             _is_exchanging.reset(reset)
         # Not within the handlers: the library's error, which quotes what was sent, would hang on ours.
         raise failure
 
-    async def _read_token(self, host: str) -> AuthToken:
+    async def _read_token(self, host: str, proxy: Proxy | None) -> AuthToken:
         assert self._session_id is not None
         cookie = f"sessionid={self._session_id.reveal()}"
         if self._sign is not None:
@@ -197,6 +200,7 @@ class Account:
             httpx.AsyncClient(
                 verify=_tls_context(),
                 trust_env=False,
+                proxy=None if proxy is None else proxy.reveal(),
                 follow_redirects=False,
                 timeout=None,  # the caller's deadline is for the whole exchange  # nosec B113
             ) as client,

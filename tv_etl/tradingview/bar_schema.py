@@ -17,6 +17,10 @@ BAR_SCHEMA: Final = pa.schema(
     ]
 )
 
+# The day that a bar belongs to by its symbol's own trading hours, whatever date it is in UTC when the bar opens; null
+# where the hours are not known.
+TRADING_DAY: Final = pa.field("trading_day", pa.date32())
+
 # Bars of several series in one table.
 LABELLED_SCHEMA: Final = pa.schema(
     [pa.field("symbol", pa.string(), nullable=False), pa.field("interval", pa.string(), nullable=False), *BAR_SCHEMA]

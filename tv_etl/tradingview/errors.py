@@ -17,23 +17,24 @@
 The second bases are those that the documented examples catch: `except ValueError`, `except WebSocketException` (the
 connection or what came over it) and `except RuntimeError` (nothing to work with). `retryable` says whether the same
 call may succeed later.
+
+The three that are a WebSocketException are loaded on first use: websockets takes a while to import.
 """
 
-from websockets.exceptions import WebSocketException
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tv_etl.tradingview.wire_errors import ConnectionFailedError as ConnectionFailedError
+    from tv_etl.tradingview.wire_errors import FrameError as FrameError
+    from tv_etl.tradingview.wire_errors import ProtocolError as ProtocolError
+
+_OF_THE_WIRE = ("ConnectionFailedError", "FrameError", "ProtocolError")
 
 
 class TradingViewError(Exception):
     """Anything that went wrong between the caller and TradingView."""
 
     retryable = False
-
-
-class ProtocolError(TradingViewError, WebSocketException):
-    """The server sent something that its protocol does not allow."""
-
-
-class FrameError(ProtocolError):
-    """The text cannot be cut into `~m~LENGTH~m~payload` packets."""
 
 
 class SymbolError(TradingViewError, ValueError):
@@ -79,19 +80,6 @@ class AuthError(TradingViewError, RuntimeError):
     """The server rejected the token, the session or the origin of the connection."""
 
 
-class ConnectionFailedError(TradingViewError, WebSocketException):
-    """The connection could not be opened, or was lost.
-
-    `retry_after_s` is how long the server asks to be left alone (HTTP 429), None if it does not say.
-    """
-
-    retryable = True
-
-    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
-
-
 class NoBarsError(TradingViewError, RuntimeError):
     """The server sent no bars, or did not finish its answer, before the deadline.
 
@@ -127,3 +115,13 @@ class ExportError(TradingViewError):
 
 class MissingExtraError(TradingViewError, ImportError):
     """A library of one of tv-etl's extras is missing; the message says how to install it."""
+
+
+def __getattr__(name: str) -> type[TradingViewError]:
+    if name not in _OF_THE_WIRE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from tv_etl.tradingview import wire_errors
+
+    found: type[TradingViewError] = getattr(wire_errors, name)
+    globals()[name] = found
+    return found

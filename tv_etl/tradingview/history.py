@@ -4,8 +4,9 @@ A table's columns are `timestamp` (bar open, microseconds UTC), `open high low c
 where the instrument has none). Its schema metadata holds the facts of the series under `tv_etl.` keys: source, market
 (tradingview, or the one that a market server says it has), symbol, resolved_as (the symbol that the instrument has now:
 another one where it was renamed or moved to another exchange), interval, adjustment, session, backadjustment,
-currency, time_zone, trading_hours (JSON of the server's own session fields), forming_from (UTC seconds of the first bar
-that is not closed, or empty), asked_from and asked_until (UTC seconds; no closed bar of that span is missing),
+currency, kind (TradingView's type: stock, economic, ...), data_frequency (how often new data come, if it says so),
+time_zone, trading_hours (JSON of the server's own session fields), forming_from (UTC seconds of the first bar that is
+not closed, or empty), asked_from and asked_until (UTC seconds; no closed bar of that span is missing),
 feed_delay_s (how late the feed is, if it says so), window_bars and window_from (how many bars the server still had, and
 the open of the oldest, if it had no older ones to give); and what is true of this one answer under `fetch.` keys: reach
 (complete | exhausted | limited), requests, rejected, update_mode, server_time (UTC seconds), seconds (how long it took,
@@ -48,6 +49,7 @@ async def fetch_history(
     auth_token: str | None = None,
     account: Account | None = None,
     limits: Limits | None = None,
+    proxy: str | None = None,
 ) -> AsyncGenerator[HistoryResult, None]:
     """Fetch many series over one connection and yield `(request, table or error)` in the order they finish.
 
@@ -56,7 +58,7 @@ async def fetch_history(
     series yields the same error. A request is taken from the iterable only when it can be sent, and a finished series
     is handed over and not kept.
     """
-    connection = ConnectionService(ws_url, auth_token=auth_token, account=account, limits=limits)
+    connection = ConnectionService(ws_url, auth_token=auth_token, account=account, limits=limits, proxy=proxy)
     results: asyncio.Queue[HistoryResult | None] = asyncio.Queue(maxsize=WINDOW)
     async with _Batch(connection, iter(requests), results) as batch:
         while (result := await results.get()) is not None:
@@ -249,6 +251,8 @@ def _metadata(history: SeriesHistory, seconds: float, market: str) -> dict[str, 
     if info.raw:  # else the server never described the symbol, and its hours are unknown
         facts |= {"tv_etl.time_zone": info.time_zone, "tv_etl.trading_hours": _trading_hours(info)}
         facts["tv_etl.resolved_as"] = info.name_of(request.symbol)
+        told = {"tv_etl.kind": info.kind, "tv_etl.data_frequency": info.data_frequency}
+        facts |= {name: text for name, text in told.items() if text}
     return facts
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from tv_etl.tradingview.intervals import Interval
+from tv_etl.tradingview.series import ASSUMED_WINDOW_BARS as ASSUMED_WINDOW_BARS
 from tv_etl.tradingview.series import Series
 from tv_etl.tradingview.symbols import SeriesSettings, check_symbol, is_symbol
 
@@ -17,9 +18,6 @@ Reach = Literal["complete", "exhausted", "limited"]
 
 # The server's "no value" (PROTOCOL.md §2).
 NO_VALUE = 1e100
-
-# What an anonymous account is served of an intraday series, until the server has shown that it is less or more.
-ASSUMED_WINDOW_BARS = 5_000
 
 ANSWER_LIMIT_S = 30.0  # the documented limit of get_historical_ohlcv
 
@@ -133,6 +131,11 @@ class SymbolInfo:
         return self._text("type")
 
     @property
+    def data_frequency(self) -> str:
+        """How often new data come, as an interval: `1M` for a monthly figure; empty where the server does not say."""
+        return self._text("data_frequency")
+
+    @property
     def time_zone(self) -> str:
         """IANA name of the exchange's time zone."""
         return self._text("timezone", "Etc/UTC")
@@ -211,6 +214,10 @@ class HistoryRequest:
         check_symbol(self.symbol)
         Interval.parse(self.interval)
         for name, moment in (("start", self.start), ("end", self.end)):
+            if moment is not None and not isinstance(moment, datetime):
+                raise ValueError(
+                    f"{name} {moment!r} is no datetime: pass e.g. datetime(2026, 11, 2, tzinfo=timezone.utc)"
+                )
             if moment is not None and moment.tzinfo is None:
                 raise ValueError(f"{name} {moment.isoformat()} has no time zone: pass an aware datetime")
         if self.start is not None and self.end is not None and self.start >= self.end:

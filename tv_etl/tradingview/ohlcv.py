@@ -29,7 +29,7 @@ from tv_etl.tradingview.models import (
 )
 from tv_etl.tradingview.paging import PAGE_BARS, SERIES_ID, SYMBOL_ID, failure_of, open_series
 from tv_etl.tradingview.services import WINDOW, ConnectionService, Limits, MessageService, close_chart
-from tv_etl.tradingview.symbols import Adjustment, SeriesSettings, SessionKind, check_symbol, encode_spec
+from tv_etl.tradingview.symbols import Adjustment, SeriesSettings, SessionKind, check_symbols, encode_spec
 from tv_etl.tradingview.websocket import loop_time
 
 # What the documented models and a trade monitor read; without a list the server sends 80 KB per symbol.
@@ -50,9 +50,10 @@ class OHLCV:
     """A client for TradingView's chart WebSocket, as an async context manager.
 
     The connection is opened by the first call, shared by all calls, and closed on exit. `ws_url` defaults to the
-    environment's TV_ETL_WS_URL, then to TradingView; without an `auth_token` or an `account` it is anonymous. Symbols
-    are `EXCHANGE:TICKER`; intervals either TradingView's ("1", "60", "1D") or ours ("1m", "1h", "1d"). A malformed one
-    raises SymbolError or IntervalError (both ValueError) before anything is sent. `timeout_s` limits one whole answer,
+    environment's TV_ETL_WS_URL, then to TradingView; without an `auth_token` or an `account` it is anonymous. All goes
+    through `proxy`, by default that of TV_ETL_PROXY, none if it is empty. Symbols are `EXCHANGE:TICKER`; intervals
+    either TradingView's ("1", "60", "1D") or ours ("1m", "1h", "1d"). A malformed one raises SymbolError or
+    IntervalError (both ValueError) before anything is sent. `timeout_s` limits one whole answer,
     `limits` the waits within it. `on_gap` is told what a stream missed while its connection was down; without it a gap
     is logged as a warning.
     """
@@ -65,15 +66,17 @@ class OHLCV:
         account: Account | None = None,
         timeout_s: float = ANSWER_LIMIT_S,
         limits: Limits | None = None,
+        proxy: str | None = None,
         on_gap: Callable[[StreamGap], None] | None = None,
     ) -> None:
         self._on_gap = on_gap or _log_gap
         self._limits = limits
+        self._proxy = proxy
         self._account = account_of(auth_token, account)
         self._timeout_s = timeout_s
         self.connection_service: ConnectionService | None = None
         self.message_service: MessageService | None = None
-        self.ws_url = ConnectionService(ws_url).ws_url
+        self.ws_url = ConnectionService(ws_url, proxy=proxy).ws_url
 
     async def __aenter__(self) -> "OHLCV":
         return self
@@ -251,6 +254,7 @@ class OHLCV:
 
         Raises NoBarsError if the server has not completed every quote within the client's time limit (30 s).
         """
+        check_symbols(exchange_symbol)
         quotes: dict[str, QuoteSymbolData | SymbolError] = {}
 
         async def collect() -> None:
@@ -296,11 +300,7 @@ class OHLCV:
 
         Raises SymbolError (a ValueError) naming the first that does not.
         """
-        symbols = [exchange_symbol] if isinstance(exchange_symbol, str) else list(exchange_symbol)
-        if not symbols:
-            raise ValueError("symbols: expected at least one, got none")
-        for symbol in symbols:
-            check_symbol(symbol)
+        symbols = check_symbols([exchange_symbol] if isinstance(exchange_symbol, str) else list(exchange_symbol))
         for symbol in symbols:
             await self._resolve(symbol)
         return True
@@ -333,7 +333,9 @@ class OHLCV:
     async def _setup_services(self) -> MessageService:
         """Open the connection unless it is open; once per client."""
         if self.connection_service is None or self.message_service is None:
-            self.connection_service = ConnectionService(self.ws_url, account=self._account, limits=self._limits)
+            self.connection_service = ConnectionService(
+                self.ws_url, account=self._account, limits=self._limits, proxy=self._proxy
+            )
             self.message_service = MessageService(self.connection_service)
         await self.connection_service.connect()
         return self.message_service
@@ -357,10 +359,7 @@ class OHLCV:
                     yield event, fields
 
     async def _quote_events(self, symbols: Sequence[str]) -> AsyncGenerator[protocol.Event, None]:
-        if not symbols:
-            raise ValueError("symbols: expected at least one, got none")
-        for symbol in symbols:
-            check_symbol(symbol)
+        check_symbols(symbols)
         service = await self._setup_services()
         return service.subscribe(
             ", ".join(symbols),
@@ -447,10 +446,14 @@ def _raise_quote_failure(symbols: Sequence[str], event: protocol.Event) -> None:
 
 
 async def validate_symbols(
-    exchange_symbol: str | Sequence[str], *, ws_url: str | None = None, auth_token: str | None = None
+    exchange_symbol: str | Sequence[str],
+    *,
+    ws_url: str | None = None,
+    auth_token: str | None = None,
+    proxy: str | None = None,
 ) -> bool:
     """`OHLCV.validate_symbols` over a connection of its own."""
-    async with OHLCV(ws_url, auth_token=auth_token) as client:
+    async with OHLCV(ws_url, auth_token=auth_token, proxy=proxy) as client:
         return await client.validate_symbols(exchange_symbol)
 
 

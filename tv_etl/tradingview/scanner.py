@@ -15,15 +15,18 @@ import zlib
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import httpx
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field
 
 from tv_etl.tradingview.errors import ScannerError
 from tv_etl.tradingview.printable import printable
+from tv_etl.tradingview.proxy import CERTIFICATE_ADVICE, Proxy
 from tv_etl.tradingview.retry_after import read_retry_after
+from tv_etl.tradingview.scan_request import ScanFilter as ScanFilter
+from tv_etl.tradingview.scan_request import ScanRequest as ScanRequest
+from tv_etl.tradingview.scan_request import ScanSort as ScanSort
 from tv_etl.tradingview.services import Backoff
 from tv_etl.tradingview.websocket import loop_time
 
@@ -40,71 +43,6 @@ _GZIP = 31  # zlib's window bits that mean a gzip header
 
 _log = logging.getLogger(__name__)
 
-Operation = Literal[
-    "greater", "egreater", "less", "eless", "equal", "nequal", "in_range", "not_in_range", "empty", "nempty", "match",
-    "nmatch", "smatch", "has", "has_none_of", "crosses", "crosses_above", "crosses_below", "above%", "below%",
-    "in_range%", "not_in_range%", "in_day_range", "in_week_range", "in_month_range",
-]  # fmt: skip
-Value = str | int | float | bool | None
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ScanFilter(_Frozen):
-    """One condition; all conditions of a request must hold.
-
-    `right` is a value, the name of another column to compare with, or a list: two bounds for numbers, or the
-    alternatives for `in_range` of texts and for `has`. `empty` and `nempty` need none.
-    """
-
-    left: str = Field(description="The column that is compared.")
-    operation: Operation = Field(description="How it is compared, e.g. greater, less, equal, in_range, empty.")
-    right: Value | tuple[Value, ...] = Field(
-        default=None, description="A value, the name of another column, or a list of bounds or alternatives."
-    )
-
-
-class ScanSort(_Frozen):
-    """The column to sort by; rows without a value come last."""
-
-    by: str = Field(description="The column.")
-    order: Literal["asc", "desc"] = Field(default="asc", description="Smallest first, or largest.")
-
-
-class ScanRequest(_Frozen):
-    """What to look for. `market` is a country such as `america`, or `crypto`, `forex`, `futures`, `cfd`, `global`, ...
-
-    `limit` None means every row.
-    """
-
-    market: str = Field(
-        default="america", pattern=r"^[a-z0-9_-]+$", description="A country, or crypto, forex, futures, cfd, global."
-    )
-    columns: tuple[str, ...] = Field(
-        default=("name", "description", "type", "exchange", "currency"), description="Columns of the answer."
-    )
-    filters: tuple[ScanFilter, ...] = Field(
-        default=(), description="Conditions, all of which must hold; see ScanFilter."
-    )
-    sort: ScanSort | None = Field(default=None, description="Sort order, applied before limit; see ScanSort.")
-    limit: int | None = Field(default=50, ge=1, description="At most this many rows; null for all.")
-
-    def body(self, first: int, end: int) -> bytes:
-        """The JSON that asks for the rows from `first` up to `end`."""
-        sort = {} if self.sort is None else {"sort": {"sortBy": self.sort.by, "sortOrder": self.sort.order}}
-        wanted = {
-            "filter": [each.model_dump() for each in self.filters],
-            "options": {"lang": "en"},
-            "markets": [self.market],
-            "symbols": {"query": {"types": []}, "tickers": []},
-            "columns": self.columns,
-            **sort,
-            "range": [first, end],
-        }
-        return msgspec.json.encode(wanted)
-
 
 @dataclass(frozen=True)
 class ScanRow:
@@ -120,7 +58,8 @@ class ScannerService:
     The address is `base_url`, else the environment's TV_ETL_SCANNER_URL, else TradingView's. Each attempt at a page
     ends after `try_s`. A failure worth it is tried again, after the delay that the server asks for or a growing one,
     until a page has cost `retry_s` of delays. A scan waits for its answers `timeout_s` in all, not counting the time
-    that its consumer takes. Raises ScannerError for a malformed address.
+    that its consumer takes. All goes through `proxy`, by default that of TV_ETL_PROXY, none if it is empty. Raises
+    ScannerError for a malformed address, ValueError for a malformed proxy.
     """
 
     def __init__(
@@ -131,8 +70,10 @@ class ScannerService:
         try_s: float = 10.0,
         retry_s: float = 20.0,
         timeout_s: float = 60.0,
+        proxy: str | None = None,
     ) -> None:
         self.base_url = _checked(base_url or os.environ.get(BASE_URL_VARIABLE) or DEFAULT_BASE_URL)
+        self._proxy = Proxy.of(proxy)
         self._page_rows = page_rows
         self._try_s, self._retry_s, self._timeout_s = try_s, retry_s, timeout_s
 
@@ -168,10 +109,21 @@ class ScannerService:
 
     @property
     def _host(self) -> str:
-        return httpx.URL(self.base_url).netloc.decode()
+        host = httpx.URL(self.base_url).netloc.decode()
+        return host if self._proxy is None else f"{host} through proxy {self._proxy.host}"
 
     def _client(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(verify=_tls_context(self.base_url), trust_env=False, follow_redirects=False)
+        return httpx.AsyncClient(
+            verify=_tls_context(self.base_url),
+            trust_env=False,
+            proxy=None if self._proxy is None else self._proxy.reveal(),
+            follow_redirects=False,
+        )
+
+    def _broken(self, error: httpx.TransportError) -> ScannerError:
+        is_untrusted = "CERTIFICATE_VERIFY_FAILED" in str(error)
+        what = f"{self._host}: {type(error).__name__}: {printable(str(error))}{CERTIFICATE_ADVICE * is_untrusted}"
+        return ScannerError(what, retryable=not (is_untrusted or str(error).startswith(("401", "407"))))
 
     async def _page(
         self, client: httpx.AsyncClient, request: ScanRequest, first: int, end: int, deadline: float
@@ -198,7 +150,7 @@ class ScannerService:
         url = f"{self.base_url}/{request.market}/scan"
         # httpx asks for brotli and zstd too where they are installed; what is unpacked here is bounded.
         headers = {"Content-Type": "application/json", "Accept-Encoding": "gzip", "User-Agent": "tv-etl"}
-        body = request.body(first, end)
+        body = _body(request, first, end)
         wanted = client.build_request("POST", url, content=body, headers=headers, timeout=try_s)
         try:
             # One deadline for the whole: per-read time-outs would let a dripping server go on for ever.
@@ -206,8 +158,7 @@ class ScannerService:
         except (asyncio.TimeoutError, httpx.TimeoutException):
             raise ScannerError(f"{self._host}: no complete answer within {try_s:.1f} s", retryable=True) from None
         except httpx.TransportError as error:
-            name = type(error).__name__
-            raise ScannerError(f"{self._host}: {name}: {printable(str(error))}", retryable=True) from None
+            raise self._broken(error) from None
         if status != httpx.codes.OK:
             raise _refusal(self._host, status, answer_headers, answer)
         return _read_page(self._host, answer, columns)
@@ -318,3 +269,18 @@ def _checked(text: str) -> str:
     if url.userinfo or url.query or url.fragment:
         raise ScannerError(f"the scanner's address: expected https://{url.host} without password, query or fragment")
     return text.rstrip("/")
+
+
+def _body(request: ScanRequest, first: int, end: int) -> bytes:
+    """The JSON that asks for the rows from `first` up to `end`."""
+    sort = {} if request.sort is None else {"sort": {"sortBy": request.sort.by, "sortOrder": request.sort.order}}
+    wanted = {
+        "filter": [each.model_dump() for each in request.filters],
+        "options": {"lang": "en"},
+        "markets": [request.market],
+        "symbols": {"query": {"types": []}, "tickers": []},
+        "columns": request.columns,
+        **sort,
+        "range": [first, end],
+    }
+    return msgspec.json.encode(wanted)

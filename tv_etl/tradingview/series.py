@@ -4,6 +4,9 @@ from typing import NamedTuple
 
 from tv_etl.tradingview.intervals import Interval
 
+# What an anonymous account is served of an intraday series, until the server has shown that it is less or more.
+ASSUMED_WINDOW_BARS = 5_000
+
 
 class Series(NamedTuple):
     """A symbol at an interval.

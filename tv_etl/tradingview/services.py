@@ -29,6 +29,7 @@ from tv_etl.tradingview.errors import (
 )
 from tv_etl.tradingview.models import ANSWER_LIMIT_S, HistoryRequest, SeriesHistory
 from tv_etl.tradingview.paging import SeriesPager, is_pace_refusal
+from tv_etl.tradingview.proxy import Proxy
 from tv_etl.tradingview.websocket import WebSocket, final_failure, host_of, loop_time, open_websocket
 
 DEFAULT_WS_URL = "wss://data.tradingview.com/socket.io/websocket?from=screener%2F"
@@ -134,8 +135,8 @@ class ConnectionService:
     """One WebSocket to TradingView, or to anything that speaks its protocol.
 
     The address is `ws_url`, else the environment's TV_ETL_WS_URL, else TradingView's (paid plans have one of their
-    own). The connection is anonymous without an `auth_token` or an `account`. Use it as an async context manager, or
-    call `connect` and `close`.
+    own). The `proxy` is that of TV_ETL_PROXY if none is given, none at all if it is empty. The connection is anonymous
+    without an `auth_token` or an `account`. Use it as an async context manager, or call `connect` and `close`.
     """
 
     def __init__(
@@ -145,7 +146,9 @@ class ConnectionService:
         auth_token: str | None = None,
         account: Account | None = None,
         limits: Limits | None = None,
+        proxy: str | None = None,
     ) -> None:
+        self._proxy = Proxy.of(proxy)
         self.limits = limits or Limits()
         self.ws_url = ws_url or os.environ.get(WS_URL_VARIABLE) or DEFAULT_WS_URL
         self._account = account_of(auth_token, account)
@@ -199,14 +202,18 @@ class ConnectionService:
             if self._socket is not None:
                 return
             await self._stop_reader()
-            self._token = await self._account.token(self.limits.open_s)
+            self._token = await self._account.token(self.limits.open_s, self._proxy)
             if self._token.has_plan and self.ws_url == DEFAULT_WS_URL:
                 self.ws_url = PAID_WS_URL
             if not self._token.is_anonymous and not is_private(self.ws_url, "wss"):
                 raise AuthError(f"{host_of(self.ws_url)}: an account's token is only sent over wss://")
             limits = self.limits
             socket = await open_websocket(
-                self.ws_url, open_s=limits.open_s, alive_s=limits.alive_s, silence_s=limits.silence_s
+                self.ws_url,
+                open_s=limits.open_s,
+                alive_s=limits.alive_s,
+                silence_s=limits.silence_s,
+                proxy=self._proxy,
             )
             self._protocol = protocol.ClientProtocol(keeps_raw=self._wants_raw)
             self._socket = socket

@@ -5,15 +5,22 @@ Checks form only; whether a symbol exists is for the server to say.
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from urllib.parse import quote
 
+from tv_etl.tradingview.currencies import check_currency
 from tv_etl.tradingview.errors import SymbolError
 from tv_etl.tradingview.printable import is_printable
 
 Adjustment = Literal["splits", "dividends"]
 SessionKind = Literal["regular", "extended"]
+_CHOICES: dict[str, tuple[object, ...]] = {
+    "adjustment": get_args(Adjustment),
+    "session": get_args(SessionKind),
+    "backadjustment": (False, True),
+}
 
 # A symbol becomes one path segment `symbol=<percent-encoded>`; file systems stop at 255 bytes.
 MAX_ENCODED_LENGTH = 200
@@ -36,6 +43,17 @@ def check_symbol(text: str) -> str:
     return text
 
 
+def check_symbols(symbols: Sequence[str]) -> Sequence[str]:
+    """Return a list of symbols unchanged. Raises ValueError for none, or for a text where a list is meant."""
+    if isinstance(symbols, str):
+        raise ValueError(f"symbols {symbols!r}: expected a list, e.g. [{symbols!r}]")
+    if not symbols:
+        raise ValueError("symbols: expected at least one, got none")
+    for symbol in symbols:
+        check_symbol(symbol)
+    return symbols
+
+
 def is_symbol(text: str) -> bool:
     """True for what `check_symbol` takes."""
     try:
@@ -50,13 +68,22 @@ class SeriesSettings:
     """What changes the bars of a series: two series with different settings are different data.
 
     `adjustment` for splits only, or for dividends too; `session` with or without pre- and post-market;
-    `currency` an ISO code to convert to; `backadjustment` joins the contracts of a continuous future.
+    `currency` a code to convert to (`currencies`); `backadjustment` joins the contracts of a continuous future. Raises
+    ValueError for anything else: the server would answer with other data, without a word.
     """
 
     adjustment: Adjustment = "splits"
     session: SessionKind = "regular"
     currency: str | None = None
     backadjustment: bool = False
+
+    def __post_init__(self) -> None:
+        for name, choices in _CHOICES.items():
+            value = getattr(self, name)
+            if value not in choices:
+                raise ValueError(f"{name} {value!r}: expected {' or '.join(map(repr, choices))}")
+        if self.currency is not None:
+            check_currency(self.currency)
 
 
 def encode_spec(symbol: str, settings: SeriesSettings) -> str:

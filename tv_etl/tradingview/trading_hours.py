@@ -236,6 +236,30 @@ class TradingHours:
         nexts = np.append(opens[1:], later[0] if later.size else beyond)
         return closes[np.searchsorted(closes, nexts, "right") - 1]
 
+    def trading_days(self, interval: Interval, opens: Seconds) -> Seconds:
+        """The trading day of each bar, counted from 1970, by when they open (UTC seconds, ascending).
+
+        That of the first session which the bar overlaps: a bar of a week or a month has the day that it begins with. A
+        bar that overlaps none (before the open, or of a day that these hours call closed) has the date at the exchange,
+        which begins on the evening before where every session does. Raises IntervalError for tick and range bars.
+        """
+        width = interval.seconds
+        if not opens.size:
+            return opens
+        calendar = _calendar(self)
+        days, starts, ends = _sessions(calendar, int(opens[0]), int(opens[-1]) + width)
+        # Sessions are looked up among the bars, of which there are many more; between two of them may be bars of none.
+        lasts = np.searchsorted(opens, ends)
+        firsts = np.maximum(np.searchsorted(opens, starts - width, side="right"), np.append(0, lasts)[:-1])
+        counts = np.diff(np.stack([firsts, lasts], axis=1).ravel(), prepend=0, append=len(opens))
+        labels = np.full(counts.shape, NO_DAY, dtype=np.int64)
+        labels[1::2] = days
+        found = np.repeat(labels, counts)
+        outside = found == NO_DAY
+        if outside.any():
+            found[outside] = _dates(calendar, opens[outside])
+        return found
+
 
 def gap_runs(expected: Seconds, stored: Seconds) -> list[GapRun]:
     """Runs of expected bars that are not stored, oldest first. Both ascend.
@@ -526,6 +550,18 @@ def _offsets(zone: ZoneInfo, block: int) -> Seconds:
 def _offset(local: int, zone: ZoneInfo) -> int:
     offset = (_EPOCH + timedelta(seconds=local)).replace(tzinfo=zone).utcoffset()
     return int(offset.total_seconds()) if offset is not None else 0
+
+
+def _dates(calendar: _Calendar, times: Seconds) -> Seconds:
+    """The date of each time at the exchange; where every session opens on the evening before, it begins with them."""
+    first, last = int(times[0]) // _DAY_S - 2, int(times[-1]) // _DAY_S + 3
+    days = np.arange(first, last + 1, dtype=np.int64)
+    begins = days * _DAY_S
+    for version, begin, end in calendar.in_force(first, last):
+        latest = max(ranges[0].opens for ranges in version.week if ranges)
+        begins[begin - first : end - first] += min(max(latest, -1440), 0) * 60
+    found: Seconds = np.repeat(days, np.diff(np.searchsorted(times, _to_utc(begins, calendar.zone)), append=len(times)))
+    return found
 
 
 def _steps(opens: Seconds, closes: Seconds, step: int) -> Seconds:

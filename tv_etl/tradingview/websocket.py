@@ -11,7 +11,15 @@ from collections.abc import Awaitable
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus, InvalidURI, WebSocketException
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidMessage,
+    InvalidProxyStatus,
+    InvalidStatus,
+    InvalidURI,
+    ProxyError,
+    WebSocketException,
+)
 from websockets.frames import Frame
 from websockets.protocol import State
 from websockets.typing import Origin
@@ -20,6 +28,7 @@ from tv_etl.tradingview.errors import AuthError, ConnectionFailedError, Protocol
 from tv_etl.tradingview.frames import MAX_MESSAGE_LENGTH
 from tv_etl.tradingview.printable import printable
 from tv_etl.tradingview.protocol import MARKET_HEADER
+from tv_etl.tradingview.proxy import CERTIFICATE_ADVICE, Proxy
 from tv_etl.tradingview.retry_after import read_retry_after
 
 # The server refuses connections without an origin of its own (PROTOCOL.md §1.1).
@@ -187,13 +196,15 @@ class _ConnectWithoutRedirects(connect):
         return exc
 
 
-async def open_websocket(url: str, *, open_s: float, alive_s: float, silence_s: float) -> WebSocket:
-    """Open a WebSocket within `open_s`, ignoring proxies of the environment and refusing redirects.
+async def open_websocket(
+    url: str, *, open_s: float, alive_s: float, silence_s: float, proxy: Proxy | None = None
+) -> WebSocket:
+    """Open a WebSocket within `open_s`, through a proxy only if one is given, and refusing redirects.
 
     The connection is ended after `alive_s` without a sign of life, or `silence_s` without a message.
     """
     try:
-        connection = await _open(url, open_s)
+        connection = await _open(url, open_s, proxy)
     except TradingViewError as error:
         error.__context__ = None  # the library's error, which may quote the address and what was sent
         raise
@@ -222,8 +233,10 @@ def final_failure(message: str) -> ConnectionFailedError:
     return error
 
 
-async def _open(url: str, open_s: float) -> _CountingConnection:
+async def _open(url: str, open_s: float, proxy: Proxy | None) -> _CountingConnection:
     host = host_of(url)
+    # What fails before there is a connection fails on the way to the proxy.
+    reached = host if proxy is None else f"proxy {proxy.host}"
     try:
         connection = await _ConnectWithoutRedirects(
             url,
@@ -232,7 +245,7 @@ async def _open(url: str, open_s: float) -> _CountingConnection:
             open_timeout=open_s,
             close_timeout=_CLOSE_LIMIT_S,
             ping_interval=None,
-            proxy=None,
+            proxy=None if proxy is None else proxy.reveal(),
             logger=_wire_log,
             create_connection=_CountingConnection,
         )
@@ -241,13 +254,19 @@ async def _open(url: str, open_s: float) -> _CountingConnection:
     except ssl.SSLEOFError:
         raise ConnectionFailedError(f"{host}: the connection was closed during the TLS handshake") from None
     except ssl.SSLCertVerificationError as error:
-        raise final_failure(f"{host}: TLS failed: {error.verify_message}") from None
+        raise final_failure(f"{host}: TLS failed: {error.verify_message}{CERTIFICATE_ADVICE}") from None
     except ssl.SSLError as error:
         raise final_failure(f"{host}: TLS failed: {error.reason}") from None
     except (asyncio.TimeoutError, TimeoutError):
         raise ConnectionFailedError(f"{host}: no WebSocket within {open_s:g} s") from None
     except OSError as error:
-        raise ConnectionFailedError(f"{host}: {error.strerror or str(error) or type(error).__name__}") from None
+        raise ConnectionFailedError(f"{reached}: {error.strerror or str(error) or type(error).__name__}") from None
+    except InvalidProxyStatus as refusal:
+        raise _bad_proxy_status(reached, host, refusal.response.status_code) from None
+    except ProxyError as error:
+        # What a library of SOCKS says names neither the login nor the address.
+        why = printable(str(error.__cause__ or error))
+        raise ConnectionFailedError(f"{reached}: no way to {host}: {why}") from None
     except InvalidMessage as error:
         if isinstance(error.__cause__, EOFError):
             raise ConnectionFailedError(f"{host}: the connection was closed during the handshake") from None
@@ -259,6 +278,13 @@ async def _open(url: str, open_s: float) -> _CountingConnection:
         raise final_failure(f"{host}: no WebSocket handshake: {type(error).__name__}") from None
     assert isinstance(connection, _CountingConnection)
     return connection
+
+
+def _bad_proxy_status(proxy: str, host: str, status: int) -> ConnectionFailedError:
+    if status in (401, 407):  # some answer a wrong login as a site would
+        return final_failure(f"{proxy}: refused the login, or wants one (HTTP {status})")
+    refused = f"{proxy}: HTTP {status} instead of a way to {host}"
+    return ConnectionFailedError(refused) if status == 429 or status >= 500 else final_failure(refused)
 
 
 def _bad_status(host: str, refusal: InvalidStatus) -> TradingViewError:

@@ -27,9 +27,10 @@ from pydantic.json_schema import JsonSchemaValue, SkipJsonSchema
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 
 from tv_etl.alerts.rules import AlertRule
+from tv_etl.tradingview.currencies import check_currency
 from tv_etl.tradingview.intervals import Interval
-from tv_etl.tradingview.models import ASSUMED_WINDOW_BARS
-from tv_etl.tradingview.scanner import ScanRequest
+from tv_etl.tradingview.scan_request import ScanRequest
+from tv_etl.tradingview.series import ASSUMED_WINDOW_BARS
 from tv_etl.tradingview.symbols import Adjustment, SeriesSettings, SessionKind, check_symbol
 from tv_etl.watchlist.cron import check_cron
 from tv_etl.watchlist.mistakes import find_mistakes
@@ -150,7 +151,8 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Each model is built as a part of the watchlist, and alone only if somebody validates it alone.
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class Group(_Model):
@@ -177,7 +179,9 @@ class Group(_Model):
     session: SessionKind = Field(
         default="regular", description="Regular trading hours only, or pre- and post-market as well."
     )
-    currency: str | None = Field(default=None, description="ISO code of a currency to convert to, e.g. EUR.")
+    currency: Annotated[str, AfterValidator(check_currency)] | None = Field(
+        default=None, description="ISO code of a currency to convert to, e.g. EUR."
+    )
     backadjustment: bool = Field(default=False, description="Join the contracts of continuous futures without jumps.")
     initial_bars: int | None = Field(
         default=None,

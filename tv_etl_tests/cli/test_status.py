@@ -234,3 +234,20 @@ def test_names_are_no_markup_and_no_commands(tmp_path: Path) -> None:
     statuses = lake_status(store, NOW)
     text = "\n".join(printed(statuses, NOW))
     assert "X:[red]A[/red]" in text and "X::smile:" in text and "X:a\ufffdb" in text
+
+
+def test_figures_have_no_cadence_and_no_gaps(tmp_path: Path, market_url: str) -> None:
+    lake, symbol = str(tmp_path / "lake"), "ECONOMICS:USCPI"
+    arguments = ("--interval", "1d", "--start", "1960-01-01", "--out", str(tmp_path / "out.csv"), "--lake", lake)
+    assert call("fetch", symbol, *arguments, url=market_url).returncode == 0
+    [row] = [line for line in printed(lake_status(BarStore(lake), NOW), NOW) if symbol in line]
+    times = ["1960-03-01", "00:00", "2026-10-01", "00:00"]
+    assert row.split() == [symbol, "1d", "799", *times, "no", "cadence", "0", "never"]
+    [series] = json.loads(call("status", symbol, "1d", "--json", "--lake", lake).stdout)
+    assert (series["has_cadence"], series["completeness"], series["gaps"]) == (False, None, None)
+    assert (series["missing_sessions"], series["unreadable_hours"], series["loss_deadline"]) == (None, None, None)
+    told = {entry["kind"]: entry for entry in series["entries"]}
+    assert sorted(told) == ["asked", "no cadence"]
+    assert (told["no cadence"]["bars"], told["no cadence"]["start"][:10]) == (799, "1960-03-01")
+    one = " ".join(call("status", symbol, "1d", "--lake", lake).stdout.split())
+    assert "no cadence 1960-03-01 00:00 2026-10-02 00:00 799 the newest are 31 days apart as a rule" in one

@@ -40,6 +40,7 @@ def test_the_table_moves_until_ctrl_c_and_restores_the_terminal(moving_url: str)
     for words in ("BINANCE:BTCUSDT", "last (UTC)", "live", "no_such_symbol", "11-18 15:0"):
         assert words in terminal.text
     assert "Traceback" not in terminal.text
+    assert "the connection is lost" not in terminal.text, "it was closed"
     assert terminal.shown.rindex(b"\x1b[?25h") > terminal.shown.rindex(b"\x1b[?25l"), "the cursor is hidden"
 
 
@@ -52,6 +53,24 @@ def test_once_prints_a_snapshot_and_fails_for_a_bad_symbol(market_url: str) -> N
     quote = json.loads(done.stdout)
     assert (done.returncode, quote["symbol"], quote["delay_s"]) == (0, "FX:EURUSD", 0.0)
     assert quote["bid"] < quote["price"] < quote["ask"] and quote["last_trade"].startswith("2026-11-18T15:0")
+
+
+def test_nothing_is_cut_in_a_pipe() -> None:
+    symbol = "X:" + "LONG" * 30
+    reason = "not " * 60 + "served"
+
+    async def wide(line: Line, method: str, params: list[Any]) -> None:
+        if method == "quote_add_symbols":
+            fields = {"lp": 112.015625, "ch": -0.015625, "pricescale": 64, "minmove2": 2, "fractional": True}
+            await line.say(qsd(params[0], symbol, **fields), qsd(params[0], "X:BAD", "error", reason))
+            await line.say(*(quote_completed(params[0], each) for each in (symbol, "X:BAD")))
+
+    with served(wide) as server:
+        done = call("watch", symbol, "X:BAD", "--once", url=server.url)
+    header, good, bad = done.stdout.splitlines()
+    assert good.split() == [symbol, "112'00'5", "-0'00'5"]
+    assert bad.split(maxsplit=1) == ["X:BAD", reason]
+    assert all(line == line.rstrip() for line in (header, good, bad))
 
 
 def test_a_pipe_gets_a_line_for_each_change(moving_url: str) -> None:
@@ -187,7 +206,7 @@ def test_one_odd_quote_ends_nothing(arguments: tuple[str, ...]) -> None:
 
 def test_the_table_shows_data_as_it_is() -> None:
     table = QuoteTable(["X:[red]A[/red]"])
-    table.update(Quote("X:[red]A[/red]", price=1.0, decimals=2), 0.0)
+    table.update(Quote("X:[red]A[/red]", price=1.0), 0.0)
     console = Console(width=120, file=io.StringIO())
     with console.capture() as captured:
         console.print(table.render(0.0, 120))

@@ -43,6 +43,7 @@ def bars(rows: Rows) -> Bars:
         (SPLIT[750:], None, 100),
         (ANCHORED_ANEW[750:], 750, 100 - OVERLAP_BARS),  # it has none of the stored bars, and would not further back
         (ANCHORED_ANEW[750:], 95, None),
+        (ANCHORED_ANEW[798:800], 799, 100 - OVERLAP_BARS),  # though but one stored bar lies beside it
         ([], 150, None),
     ],
 )

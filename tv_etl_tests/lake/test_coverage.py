@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -13,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tv_etl.lake.bars import Bars
-from tv_etl.lake.coverage import Coverage, Gap
-from tv_etl.lake.record import SeriesRecord, Window
+from tv_etl.lake.cadence import Rhythm
+from tv_etl.lake.coverage import Closing, Coverage, Gap
+from tv_etl.lake.record import Period, SeriesRecord, Window
 from tv_etl.lake.spans import merged
 from tv_etl.lake.store import BarStore
 from tv_etl.market_server.testing import MarketOptions, RunningMarket, running_market
@@ -285,3 +287,63 @@ def test_nothing_is_due_while_the_market_is_closed(
     assert not Coverage(record, (friday + timedelta(days=1, hours=12)).timestamp()).is_due
     assert not Coverage(record, (is_due_at - timedelta(minutes=1)).timestamp()).is_due
     assert Coverage(record, is_due_at.timestamp()).is_due
+
+
+# --- series without a cadence ------------------------------------------------------------------------------------
+
+DAY = 86_400
+MONTHLY, NOON = 31 * DAY, int(datetime(2026, 11, 20, 12, tzinfo=timezone.utc).timestamp())
+
+
+def figures(interval: str = "1d", *, age_s: int = 50 * DAY, asked_s: int = 0, **fields: object) -> Coverage:
+    """What is known at NOON of monthly points, the newest of which is so old, asked for so long ago."""
+    last = NOON - age_s
+    known = {"periods": {"all": Period(300, 0, last, 9_000, 0, last + 1)}, "rhythm": Rhythm(MONTHLY, MONTHLY)}
+    asked = ((-(10**9), NOON - asked_s - DAY),)
+    record = SeriesRecord(Series.of("X:Y", interval), {"kind": "economic"}, asked, asked_at=float(NOON - asked_s))
+    return Coverage(replace(record, **(known | fields)), NOON)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("interval", ["1d", "1w", "1mo", "3mo"])
+def test_figures_are_due_once_a_day_at_however_wide_an_interval(interval: str) -> None:
+    morning = NOON - 12 * 3_600 + 900  # what closes with the day has a quarter of an hour
+    assert not figures(interval, asked_s=NOON - morning).is_due
+    assert not figures(interval, asked_s=3_600).is_due
+    assert figures(interval, asked_s=13 * 3_600).is_due
+    assert figures(interval, asked_s=40 * DAY).is_due
+    assert figures(interval).closing() == Closing(None, None, morning + DAY)
+    assert not replace(figures(interval, asked_s=13 * 3_600), now=morning - 1.0).is_due
+    assert replace(figures(interval, asked_s=13 * 3_600), now=float(morning)).is_due
+
+
+def test_figures_below_a_day_are_due_once_in_each_interval() -> None:
+    assert not figures("1h", asked_s=0).is_due
+    assert figures("1h", asked_s=3_610).is_due
+
+
+def test_figures_that_nobody_ever_asked_for_are_due() -> None:
+    assert figures(asked=(), asked_at=0.0).is_due
+    assert figures(asked_at=0.0).is_due, "of a lake from before, or imported"
+
+
+@pytest.mark.parametrize(("months", "is_late"), [(2, False), (4.9, False), (5.1, True), (24, True)])
+def test_figures_are_late_by_their_own_rhythm(months: float, is_late: bool) -> None:
+    assert figures(age_s=int(months * MONTHLY)).is_late is is_late
+    assert not figures(age_s=int(months * MONTHLY), rhythm=None).is_late, "too few to tell"
+    assert not figures(age_s=int(months * MONTHLY), facts={"kind": "stock"}).is_late
+
+
+def test_no_figure_is_missing_but_a_span_that_nobody_asked_for_is_told() -> None:
+    seen = figures(asked_s=90 * DAY)
+    assert (seen.gaps(np.array([0, NOON])), seen.unasked(), seen.within_reach()) == ([], [], [])
+    apart = figures(asked=((0, 100 * DAY), (300 * DAY, NOON)))
+    assert apart.unasked() == apart.within_reach() == [(100 * DAY, 300 * DAY)]
+    assert apart.is_due and apart.lost().spans == []
+    assert apart.missing(moment(0), moment(400 * DAY)) == [(100 * DAY, 300 * DAY)]
+
+
+def test_a_window_of_figures_holds_as_many_points_as_it_says() -> None:
+    assert (figures().loss_deadline(), figures().urgency()) == (None, float("inf"))
+    limited = figures(window=Window(500, NOON - 500 * MONTHLY))
+    assert limited.loss_deadline() == moment(NOON - 50 * DAY + 500 * MONTHLY)
+    assert figures("1h", rhythm=None).loss_deadline() is None

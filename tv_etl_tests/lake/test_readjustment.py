@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tv_etl.lake.bars import Bars
-from tv_etl.lake.readjustment import Readjustment, Unproven, agrees_at_start, find_readjustment, overlap, revised
+from tv_etl.lake.readjustment import (
+    Readjustment,
+    Unproven,
+    agrees_at_start,
+    find_readjustment,
+    finest_decimals,
+    overlap,
+    revised,
+)
 
 START = 1_760_000_000
 
@@ -48,7 +56,7 @@ def unproven(old: Bars, new: Bars, **options: Any) -> str:
     return found.reason
 
 
-@pytest.mark.parametrize("ratio", [1 / 4, 1 / 2, 2 / 3, 1 / 7, 1 / 20, 10.0, 0.1])
+@pytest.mark.parametrize("ratio", [1 / 4, 1 / 2, 2 / 3, 1 / 7, 1 / 20, 10.0, 0.1, 1_000.0])
 def test_a_split_is_found_with_its_exact_ratio(ratio: float) -> None:
     old = walk(500)
     found = readjusted(old, adjusted(old, ratio, 500))
@@ -69,12 +77,12 @@ def test_a_dividend_leaves_volumes_alone() -> None:
     assert found.volume_ratio == 1.0
 
 
-@pytest.mark.parametrize("count", [40, 300])
-def test_the_end_of_the_stretch_is_found(count: int) -> None:
+@pytest.mark.parametrize(("count", "split"), [(7, 3), (40, 10), (300, 75)])
+def test_the_end_of_the_stretch_is_found(count: int, split: int) -> None:
     old = walk(count)
-    new = adjusted(old, 0.25, count // 4)
+    new = adjusted(old, 0.25, split)
     found = readjusted(old, new)
-    assert (found.ratio, found.until) == (0.25, START + 60 * (count // 4))
+    assert (found.ratio, found.until) == (0.25, START + 60 * split)
     assert not len(revised(old, new, found)[0])
 
 
@@ -92,6 +100,13 @@ def test_a_bar_that_was_revised_beside_is_a_revision() -> None:
     assert found.until == START + 299 * 60 + 1
     before, after = revised(old, new, found)
     assert (before.times.tolist(), after.values[3].tolist()) == ([START + 150 * 60], [new.values[3, 150]])
+
+
+def test_beside_a_split_a_bar_is_revised_by_more_than_its_rounding() -> None:
+    old = walk(300)
+    new = adjusted(old, 0.25, 300)
+    new.values[3, 150] += 0.02
+    assert revised(old, new, readjusted(old, new))[0].times.tolist() == [START + 150 * 60]
 
 
 @pytest.mark.parametrize("which", [slice(5, 300), slice(299, 300), slice(100, 110)])
@@ -124,6 +139,18 @@ def test_bars_without_a_price_of_their_own_prove_no_ratio_for_higher_ones() -> N
     new = Bars(old.times, old.values.copy(), old.has_volume)
     new.values[:4] = 11.0
     assert "too few or too coarse" in unproven(old, new, highest_older=lambda: 200.0)
+
+
+@pytest.mark.parametrize(("share", "is_proven"), [(0.15, True), (0.25, False)])
+def test_where_many_bars_were_revised_the_others_prove_nothing(share: float, is_proven: bool) -> None:
+    old = walk(60, seed=2)
+    new, dice = Bars(old.times, old.values.copy(), old.has_volume), np.random.default_rng(2)
+    some = 3 + dice.choice(57, int(share * 57), replace=False)
+    new.values[:4, some] = np.round(new.values[:4, some] + 0.01 * dice.integers(-3, 4, (4, len(some))), 2)
+    if is_proven:
+        assert find_readjustment(old, new, highest_older=lambda: 100.0) is None
+    else:
+        assert "too few or too coarse" in unproven(old, new, highest_older=lambda: 100.0)
 
 
 def test_noise_is_no_ratio() -> None:
@@ -205,6 +232,64 @@ def test_a_ratio_known_at_five_is_not_known_at_two_hundred() -> None:
     whole = walk(400, level=200.0)
     found = readjusted(whole, adjusted(whole, 0.9905, 400, volume_ratio=1.0), highest_older=lambda: 200.0)
     assert abs(found.ratio - 0.9905) * 200 < 0.005
+
+
+def test_on_the_mean_three_bars_deny_a_split_that_each_price_allows() -> None:
+    """A tick of 0.05, 2:1 and a dividend of 0.1 %: it hides in the rounding of each, and not of all."""
+    old = walk(3)
+    old.values[:4] = 20 + 0.05 * np.arange(12).reshape(4, 3)
+    assert readjusted(old, adjusted(old, 0.5, 3)).ratio == 0.5
+    assert "not on the mean" in unproven(old, adjusted(old, 0.49938, 3, volume_ratio=2.0))
+
+
+def test_a_dividend_is_known_as_well_as_its_prices_tell() -> None:
+    """Twelve bars at a hundred: to a part in 160,000, if none of them is doubted without a reason."""
+    found = [
+        find_readjustment(old, adjusted(old, 0.9905, 12, volume_ratio=1.0), highest_older=lambda: 800.0)
+        for old in (walk(12, seed=seed) for seed in range(20))
+    ]
+    ratios = [each.ratio for each in found if isinstance(each, Readjustment)]
+    assert len(ratios) >= 10
+    assert max(abs(ratio - 0.9905) for ratio in ratios) * 800.0 <= 0.005
+
+
+def test_a_dividend_of_a_plain_ratio_is_no_split_where_volumes_are_too_small_to_tell() -> None:
+    old = walk(100)
+    old.values[4] = np.random.default_rng(1).integers(1, 12, 100)
+    found = readjusted(old, adjusted(old, 0.98, 100, volume_ratio=1.0), highest_older=lambda: 120.0)
+    assert (found.ratio, found.volume_ratio) == (0.98, 1.0)
+
+
+def test_few_prices_are_not_taken_for_exact() -> None:
+    """Five of them may all have been rounded one way, however many volumes they come with."""
+    dice = np.random.default_rng(59)
+    exact = (10 + np.sort(dice.uniform(0, 0.3, 5)))[dice.integers(0, 5, 30)]
+    old, new = steps(*np.round(exact, 2)), steps(*np.round(exact * 0.49, 2))
+    old.values[4] = new.values[4] = dice.integers(1_000, 1_000_000, 30)
+    assert "known only as" in unproven(old, new, highest_older=lambda: 12.0, has_dividends=True)
+
+
+@pytest.mark.parametrize("revised_bar", [None, 5])
+def test_of_coarse_prices_all_have_to_agree(revised_bar: int | None) -> None:
+    """A tick is a tenth of each: that one bar is of another ratio makes the ratio of the others a guess."""
+    old = steps(*[0.10, 0.11, 0.12, 0.10, 0.11] * 2)
+    new = adjusted(old, 0.5, 10, decimals=2)
+    if revised_bar is not None:
+        new.values[:4, revised_bar] = 0.09
+    old, new = (Bars(each.times, each.values, np.zeros(10, np.bool_)) for each in (old, new))
+    if revised_bar is None:
+        assert readjusted(old, new).ratio == 0.5
+    else:
+        assert "too few or too coarse" in unproven(old, new)
+
+
+def test_a_plain_fraction_may_be_chance() -> None:
+    """Four prices of half a dollar allow 2/3, which it is not."""
+    old, new = (
+        Bars(each.times, each.values, np.zeros(4, np.bool_))
+        for each in (steps(0.50, 0.51, 0.52, 0.50), adjusted(steps(0.50, 0.51, 0.52, 0.50), 0.662, 4))
+    )
+    assert "known only as" in unproven(old, new, highest_older=lambda: 200.0)
 
 
 def test_whole_prices_hide_no_dividend_beside_a_split() -> None:
@@ -336,6 +421,11 @@ def test_the_next_contract_of_a_future_moves_the_older_ones(shift: float, level:
     assert not len(revised(old, new, found)[0])
 
 
+def test_a_future_is_moved_by_an_amount_finer_than_its_prices() -> None:
+    old = walk(300, level=20.0, decimals=1)
+    assert readjusted(old, moved(old, 0.25, 300), is_backadjusted=True).shift == 0.25
+
+
 def test_older_prices_are_moved_by_the_amount_and_not_by_a_ratio_that_fits_a_day() -> None:
     """A quiet day: over it the amount looks like a ratio, a year before it does not."""
     day = walk(30, level=2_650.0, decimals=1)
@@ -360,3 +450,10 @@ def test_a_readjustment_says_what_it_did() -> None:
     at = 1_793_620_800
     assert str(Readjustment(0.25, 4.0, at, 2)) == "× 0.25 (volume × 4) before 2026-11-02 12:00Z"
     assert str(Readjustment(1.0, 1.0, at, 10, -10.2)) == "-10.2 before 2026-11-02 12:00Z"
+
+
+def test_the_digits_of_volumes_are_none_of_prices() -> None:
+    bars = walk(100)
+    bars.values[4] += 0.12345678
+    assert finest_decimals(bars) == 2
+    assert readjusted(bars, adjusted(bars, 0.25, 100)).decimals == 2

@@ -40,6 +40,7 @@ def test_machines_get_the_same_as_json(tmp_path: Path) -> None:
         "bytes": next(Path(store.uri("X:Y", "1m")).iterdir()).stat().st_size,
         "first": open_minute.isoformat(),
         "last": open_minute.isoformat(),
+        "has_cadence": True,
         "completeness": 1.0,
         "gaps": 0,
         "missing_sessions": 0,

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +39,9 @@ from tv_etl.lake.errors import (
 from tv_etl.lake.record import Window
 from tv_etl.lake.resolution import Resolution
 from tv_etl.lake.sealed import encode_sealed
-from tv_etl.lake.store import BarStore
+from tv_etl.lake.store import SCAN_SCHEMA, BarStore
 from tv_etl.lake.verify import verify
-from tv_etl.tradingview.bar_schema import BAR_SCHEMA, LABELLED_SCHEMA
+from tv_etl.tradingview.bar_schema import BAR_SCHEMA
 from tv_etl.tradingview.errors import IntervalError, SymbolError
 from tv_etl.tradingview.intervals import Interval
 from tv_etl_tests.collect.served_market import PLAIN, SERIES, SPLIT, Rows, second, stored
@@ -508,9 +508,9 @@ def test_what_is_damaged_is_set_aside_and_kept(store: BarStore, name: str) -> No
 def test_a_scan_reads_many_series_by_symbol_width_and_time(shared_lake: tuple[Path, list[tuple[Any, ...]]]) -> None:
     base, rows = shared_lake
     reader = BarStore(base).scan()
-    assert reader.schema == LABELLED_SCHEMA
+    assert reader.schema == SCAN_SCHEMA
     found = [tuple(row.values()) for row in reader.read_all().to_pylist()]
-    assert found == sorted(rows, key=lambda row: (row[0], row[1] == "1d", row[2]))
+    assert found == [(*row, None) for row in sorted(rows, key=lambda row: (row[0], row[1] == "1d", row[2]))]
 
 
 @pytest.mark.parametrize(
@@ -528,7 +528,8 @@ def test_a_scan_holds_what_was_asked_and_nothing_else(
     shared_lake: tuple[Path, list[tuple[Any, ...]]], asked: dict[str, Any], holds: Callable[[str, str, datetime], bool]
 ) -> None:
     base, rows = shared_lake
-    found = [tuple(row.values()) for row in BarStore(base).scan(**asked).read_all().to_pylist()]
+    table = BarStore(base).scan(**asked).read_all().drop_columns("trading_day")
+    found = [tuple(row.values()) for row in table.to_pylist()]
     assert sorted(found, key=lambda row: row[:3]) == [row for row in rows if holds(*row[:3])]
 
 
@@ -541,13 +542,67 @@ def test_a_scan_reads_a_series_when_its_turn_comes(store: BarStore) -> None:
     assert reader.read_all().num_rows == 6
 
 
+@pytest.mark.parametrize(
+    ("hours", "day"),
+    [
+        ({"session": "24x7", "timezone": "Etc/UTC"}, date(2026, 11, 16)),
+        ({"session": "1800-1700", "timezone": "America/New_York"}, date(2026, 11, 17)),
+        ({"session": "1800-1700Z1200", "timezone": "America/New_York"}, None),
+        (None, None),
+    ],
+    ids=["a coin", "gold", "unreadable", "unknown"],
+)
+@pytest.mark.parametrize("interval", ["1m", "1d"])
+def test_a_scan_has_the_trading_day_by_the_hours_of_the_symbol(
+    store: BarStore, interval: str, hours: dict[str, str] | None, day: date | None
+) -> None:
+    facts = CLOSED if hours is None else {**CLOSED, "trading_hours": json.dumps(hours)}
+    evening = datetime(2026, 11, 16, 23, tzinfo=UTC)
+    store.upsert("COMEX:GC1!", interval, bars(evening, 1, facts=facts))
+    store.upsert("X:UNKNOWN", interval, bars(evening, 1))
+    days = store.scan(intervals=interval).read_all()["trading_day"]
+    assert (days.type, days.to_pylist()) == (pa.date32(), [day, None])
+
+
+def test_hours_that_are_told_or_corrected_later_hold_for_the_bars_stored_before(store: BarStore) -> None:
+    def days() -> list[date]:
+        return [row["trading_day"] for row in store.scan().read_all().to_pylist()]
+
+    def told(session: str) -> dict[str, str]:
+        return {**CLOSED, "trading_hours": json.dumps({"session": session, "timezone": "America/New_York"})}
+
+    evening = datetime(2026, 11, 16, 23, tzinfo=UTC)
+    files = store.upsert(AAPL, "1m", bars(evening, 2)).paths
+    content = [files_of(store).read(name) for name in files]
+    assert days() == [None, None]
+    store.upsert(AAPL, "1m", bars(evening, 0, facts=told("0930-2000")))
+    assert days() == [date(2026, 11, 16)] * 2
+    store.upsert(AAPL, "1m", bars(evening, 0, facts=told("0930-2000#20261116/1800-1700")))
+    assert days() == [date(2026, 11, 17)] * 2
+    assert [files_of(store).read(name) for name in files] == content, "it costs no file"
+
+
+def test_the_trading_days_of_minutes_are_those_of_the_session_they_were_asked_for(store: BarStore) -> None:
+    part = {"id": "extended", "session": "1900-1800", "session-correction": ""}
+    hours = {"session": "0930-1600", "timezone": "America/New_York", "subsessions": [part]}
+    evening = datetime(2026, 11, 17, 0, 30, tzinfo=UTC)
+    for symbol, session in (("X:A", "regular"), ("X:B", "extended")):
+        facts = {**CLOSED, "session": session, "trading_hours": json.dumps(hours)}
+        store.upsert(symbol, "1m", bars(evening, 1, facts=facts))
+    assert [str(day) for day in store.scan().read_all()["trading_day"].to_pylist()] == ["2026-11-16", "2026-11-17"]
+
+
 def test_a_scan_of_a_damaged_file_ends_with_its_name(store: BarStore) -> None:
     [name] = store.upsert(AAPL, "1m", bars(MIDNIGHT)).paths
-    files_of(store).write(name, files_of(store).read(name)[:-1])
-    with pytest.raises(DamagedFileError, match=name):
-        store.scan().read_all()
-    with pytest.raises(DamagedFileError, match=name):
-        store.scan(start=MIDNIGHT).read_next_batch()
+    for damaged in (name, RECORD):  # the trading hours are in the record
+        content = files_of(store).read(damaged)
+        files_of(store).write(damaged, content[:-1])
+        with pytest.raises(DamagedFileError, match=damaged):
+            store.scan().read_all()
+        with pytest.raises(DamagedFileError, match=damaged):
+            store.scan(start=MIDNIGHT).read_next_batch()
+        files_of(store).write(damaged, content)
+    assert store.scan().read_all().num_rows == 3
 
 
 def test_a_scan_refuses_wrong_arguments_at_once(store: BarStore) -> None:
@@ -557,7 +612,7 @@ def test_a_scan_refuses_wrong_arguments_at_once(store: BarStore) -> None:
         store.scan([AAPL, ""], "1m")
     with pytest.raises(ValueError, match="has no time zone"):
         store.scan(end=datetime(2026, 11, 1))
-    assert store.scan().read_all().equals(LABELLED_SCHEMA.empty_table()), "nothing is stored"
+    assert store.scan().read_all().equals(SCAN_SCHEMA.empty_table()), "nothing is stored"
 
 
 def test_other_libraries_take_a_scan_as_it_is(shared_lake: tuple[Path, list[tuple[Any, ...]]]) -> None:
@@ -986,6 +1041,7 @@ def test_a_lake_of_the_first_version_is_read_for_ever(tmp_path: Path) -> None:
     assert (
         store.read(AAPL, "1m").to_pylist() == store.scan().read_all().select(BAR_SCHEMA.names).to_pylist() == expected
     )
+    assert store.scan().read_all()["trading_day"].to_pylist() == [None] * 4, "its trading hours were not known"
     assert store.facts(AAPL, "1m") == {"source": "tradingview", "adjustment": "splits", "currency": "USD"}
     assert [row["old_close"] for row in store.revisions(AAPL, "1m").to_pylist()] == [10.0, 10.0]
     assert [row["timestamp"] for row in store.quarantine(AAPL, "1m").to_pylist()] == [MIDNIGHT + 3 * MINUTE]
@@ -1009,6 +1065,12 @@ def test_a_lake_of_the_second_version_is_read_for_ever(tmp_path: Path) -> None:
     withdrawn = store.withdrawn(*SERIES)["timestamp"].to_pylist()
     assert [moment.timestamp() for moment in withdrawn] == [second(120)]
     assert stored_as_of(store, second(301)) == PLAIN[100:130], "as it was known after the first commit"
+    days = store.scan().read_all()["trading_day"]
+    assert len(days) == days.null_count == 60, "its trading hours were not known"
+    hours = json.dumps({"session": "0930-1600", "timezone": "America/New_York"})
+    copy = BarStore(shutil.copytree(tmp_path / "lake", tmp_path / "copy"), clock=lambda: float(second(400)))
+    copy.upsert(*SERIES, bars(MIDNIGHT, 0, facts={**CLOSED, "trading_hours": hours}))
+    assert set(copy.scan().read_all()["trading_day"].to_pylist()) == {date(2026, 11, 12)}
     [found] = verify(store)
     assert [finding.advice for finding in found.findings] == [
         "tv-etl seam NASDAQ:SPLT 1m shows both sides, and resolves it"

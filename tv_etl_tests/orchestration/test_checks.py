@@ -19,12 +19,16 @@ from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.options import ServerOptions
 from tv_etl.market_server.server import serve_in_thread
 from tv_etl.orchestration.build import build_definitions
-from tv_etl.orchestration.checks import CHECKS, LastCommit, evaluate, evaluate_stored
+from tv_etl.orchestration.check_specs import CHECKS
+from tv_etl.orchestration.checks import LastCommit, evaluate, evaluate_stored
 from tv_etl.orchestration.partitions import range_tags, series_partitions
 from tv_etl.tradingview.bar_schema import BAR_SCHEMA
+from tv_etl.tradingview.blocking import fetch_history
+from tv_etl.tradingview.models import HistoryRequest
 from tv_etl.tradingview.series import Series
 from tv_etl.watchlist.model import Group, Watchlist
 from tv_etl_tests.collect.served_market import PLAIN, SERIES, table
+from tv_etl_tests.conftest import NOW
 from tv_etl_tests.lake_runs import (
     FIRST,
     QUIET,
@@ -410,3 +414,84 @@ def test_a_second_witness_looks_at_what_is_stored(tmp_path: Path) -> None:
     assert (verdict(seamless), seamless.description is not None) == ("WARN", True)
     assert "prices step by nearly × 0.25 at " in str(seamless.description)
     assert "and 1 more times" in str(seamless.description)
+
+
+# --- series without a cadence ------------------------------------------------------------------------------------
+
+FIGURES = Group(symbols=["ECONOMICS:USCPI", "ECONOMICS:USIJC"], intervals=["1d", "1mo"], initial_bars=None)
+CPI = Series.of("ECONOMICS:USCPI", "1d")
+
+
+def test_figures_have_no_gaps_and_raise_no_alarm(
+    instance: dg.DagsterInstance, tmp_path: Path, market_url: str, later_market_url: str
+) -> None:
+    first = run(instance, tmp_path, market_url, FIGURES)
+    assert first.success and [each for each in first.get_asset_check_evaluations() if not each.passed] == []
+    said = {(each.partition, each.check_name): each.description for each in first.get_asset_check_evaluations()}
+    assert said["1d|ECONOMICS:USCPI", "gap_free"] == (
+        "no cadence: no trading hours tell which points there must be, so none is missing"
+    )
+    assert said["1d|ECONOMICS:USCPI", "fresh"] == (
+        "the newest point is of 2026-10-01 00:00Z, and points are 31 days apart as a rule"
+    )
+    assert said["1d|ECONOMICS:USIJC", "fresh"] == (
+        "the newest point is of 2026-11-02 00:00Z, and points are 7 days apart as a rule"
+    )
+    assert "nothing is lost" in str(said["1d|ECONOMICS:USCPI", "loss_deadline"])
+    shown = materializations(first)["1d|ECONOMICS:USCPI"]
+    assert shown["completeness"] == (
+        "no cadence: no trading hours tell which points there must be; points are 31 days apart as a rule"
+    )
+    assert shown["dagster/partition_row_count"] == 799 and not {"gaps", "trading hours"} & set(shown)
+    again = run(instance, tmp_path, later_market_url, FIGURES)
+    assert again.success and not [each for each in again.get_asset_check_evaluations() if not each.passed]
+    assert materializations(again)["1d|ECONOMICS:USCPI"]["rows in overlap"] == 6
+
+
+def found_at(tmp_path: Path, market_url: str, days: float, **fields: Any) -> dict[str, dg.AssetCheckEvaluation]:
+    """Verdicts on the prices of consumers so many days after they were fetched, with another record if need be."""
+    store = BarStore(tmp_path, clock=NOW.timestamp)
+    [(_, answer)] = fetch_history([HistoryRequest(*CPI)], ws_url=market_url)
+    assert isinstance(answer, pa.Table)
+    record = replace(store.upsert(*CPI, answer).record, **fields)
+    found = evaluate(store, FIGURES, record, now=NOW.timestamp() + days * DAY, last=LastCommit())
+    return {each.check_name: each for each in found}
+
+
+@pytest.mark.parametrize(
+    ("days", "asked_days", "expected", "words"),
+    [
+        (0, 0, "PASS", "points are 31 days apart"),
+        (1.5, 0, "WARN", "and nobody asked for more after 2026-11-18 15:00Z; is the schedule on"),
+        (1.5, 1.4, "PASS", "points are 31 days apart"),
+        (100, 100, "PASS", "points are 31 days apart"),
+        (110, 110, "WARN", "159 days ago, though points are 31 days apart as a rule: discontinued?"),
+    ],
+)
+def test_figures_are_fresh_if_somebody_asks_and_they_keep_their_rhythm(
+    tmp_path: Path, market_url: str, days: float, asked_days: float, expected: str, words: str
+) -> None:
+    found = found_at(tmp_path, market_url, days, asked_at=NOW.timestamp() + asked_days * DAY)["fresh"]
+    assert verdict(found) == expected and words in str(found.description), found.description
+    assert "halted or delisted" not in str(found.description)
+
+
+def test_of_few_figures_nothing_is_claimed(tmp_path: Path, market_url: str) -> None:
+    found = found_at(tmp_path, market_url, 2_000, rhythm=None, asked_at=NOW.timestamp() + 2_000 * DAY)["fresh"]
+    assert verdict(found) == "PASS" and "too few to tell when the next one is due" in str(found.description)
+
+
+def test_a_span_of_figures_that_nobody_asked_for_is_an_error(tmp_path: Path, market_url: str) -> None:
+    until = int(NOW.timestamp())
+    found = found_at(tmp_path, market_url, 0, asked=((0, 1_000 * DAY), (2_000 * DAY, until)))["gap_free"]
+    assert verdict(found) == "ERROR" and "nobody asked for 1972-09-27 00:00Z to" in str(found.description)
+    assert "market is taken never to close" not in str(found.description)
+
+
+@pytest.mark.parametrize(("facts", "expected"), [({"kind": "economic"}, "PASS"), ({"kind": "index"}, "WARN")])
+def test_a_rate_that_doubles_is_no_split(tmp_path: Path, facts: dict[str, str], expected: str) -> None:
+    group, store = Group(symbols=[SERIES.symbol], intervals=["1m"]), BarStore(tmp_path)
+    rows = [(row[0], *[0.25 if place < 500 else 0.5] * 4, 0.0) for place, row in enumerate(PLAIN)]
+    store.upsert(*SERIES, table(rows, **facts))
+    found = evaluate_stored(store, group, SERIES, now=float(OPEN), last=LastCommit())
+    assert verdict({each.check_name: each for each in found}["seamless"]) == expected

@@ -103,12 +103,12 @@ def test_templates_may_stand_for_any_value(project: DefsFolderSandbox, monkeypat
     path = write(
         project,
         "us",
-        "lake: '{{ env.MY_LAKE }}'\ngroups:\n- {symbols: [A:B], intervals: '{{ [\"1d\"] }}', currency: '1'}\n",
+        "lake: '{{ env.MY_LAKE }}'\nstate: '1'\ngroups:\n- {symbols: [A:B], intervals: '{{ [\"1d\"] }}'}\n",
     )
     with project.load_component_and_build_defs(path) as (component, definitions):
         assert isinstance(component, TradingViewComponent)
         store = (definitions.resources or {})["us_bar_store"]
-    assert (component.groups[0].intervals, component.groups[0].currency) == (["1d"], "1")
+    assert (component.groups[0].intervals, component.state) == (["1d"], "1")
     assert isinstance(store, BarStoreResource) and store.base == "s3://bucket/prefix"
 
 
@@ -164,7 +164,7 @@ def test_every_mistake_is_named_with_its_line_in_defs_yaml(project: DefsFolderSa
     assert mistakes(project) == [
         "defs/us/defs.yaml:10:9: lake: Input should be a valid string, not 5",
         "defs/us/defs.yaml:11:3: lakes: is not a known key; did you mean lake? known keys: "
-        "groups, alerts, lake, state, ws_url, scanner_url, watchlist",
+        "groups, alerts, lake, state, ws_url, scanner_url, proxy, watchlist",
         "defs/us/defs.yaml:13:16: groups.0.symbols.0: symbol 'aapl': expected EXCHANGE:TICKER, the exchange in "
         "capitals, e.g. NASDAQ:AAPL",
     ]

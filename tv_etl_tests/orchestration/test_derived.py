@@ -1,7 +1,7 @@
 """The derived assets as Dagster makes them, from a lake that its own runs have filled."""
 
 import time
-from datetime import datetime, timezone
+from datetime import date, datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tv_etl.lake.derived.panel import refresh_panel
 from tv_etl.lake.store import BarStore
 from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.options import ServerOptions
 from tv_etl.market_server.server import serve_in_thread
 from tv_etl.orchestration.build import build_definitions
-from tv_etl.orchestration.derived import build_daily, build_derived_assets, daily_store, no_empty_day
+from tv_etl.orchestration.derived import build_daily, daily_store, no_empty_day
 from tv_etl.orchestration.partitions import range_tags
 from tv_etl.tradingview.bar_schema import BAR_SCHEMA
 from tv_etl.tradingview.series import Series
@@ -82,6 +83,34 @@ def test_days_built_from_minutes_match_tradingview(instance: dg.DagsterInstance,
     assert "not asked for from 2026-11-18 15:00 UTC on" in str(found["NASDAQ:AAPL"])
     again = metadata_by_partition(derive(instance, lake, "bars_daily_from_5m", GROUP.symbols))
     assert {each["rows added"] for each in again.values()} == {0}
+
+
+def test_built_days_of_evening_and_morning_stand_beside_each_other(
+    instance: dg.DagsterInstance, tmp_path: Path, market_url: str
+) -> None:
+    symbols = ["COMEX:GC1!", "FX:EURUSD", "NASDAQ:AAPL"]
+    group = Group(symbols=symbols, intervals=["1h"], initial_bars=300, panel=True, daily_from="1h")
+    assert run(instance, tmp_path / "lake", market_url, group).success
+    assert derive(instance, tmp_path / "lake", "bars_daily_from_1h", symbols, group=group).success
+    assert derive(instance, tmp_path / "lake", "bars_panel", ["1h"], group=group).success
+    store = daily_store(BarStore(tmp_path / "lake"), "1h")
+    days: dict[date, list[tuple[str, str]]] = {}
+    for row in store.scan().read_all().to_pylist():
+        days.setdefault(row["trading_day"], []).append((row["symbol"], f"{row['timestamp']:%d %H:%M}"))
+    assert days[date(2026, 11, 17)] == [
+        ("COMEX:GC1!", "16 23:00"), ("FX:EURUSD", "16 22:00"), ("NASDAQ:AAPL", "17 14:30"),
+    ]  # fmt: skip
+    assert days[date(2026, 11, 16)][:2] == [("COMEX:GC1!", "15 23:00"), ("FX:EURUSD", "15 22:00")], "on Sunday evening"
+    assert all(len(found) <= 3 and day.isoweekday() < 6 for day, found in days.items())
+    panel = pq.read_table(tmp_path / "lake/bars_panel").select(["symbol", "trading_day", "timestamp", "close"])
+    for symbol in symbols:  # the close of a day is that of the last bar with that trading day
+        hours = [row for row in panel.to_pylist() if row["symbol"] == symbol]
+        closes = {row["trading_day"]: row["close"] for row in sorted(hours, key=lambda row: row["timestamp"])}
+        built = store.scan(symbol).read_all().to_pylist()
+        assert {row["trading_day"]: row["close"] for row in built}.items() <= closes.items()
+    [written] = refresh_panel(store, "1d").written
+    beside = pq.ParquetFile(written).read()
+    assert {each.as_py() for each in beside["trading_day"]} == days.keys()
 
 
 def test_days_that_differ_are_shown_and_warn(instance: dg.DagsterInstance, lake: Path) -> None:
@@ -247,17 +276,6 @@ def test_a_panel_of_nothing_is_not_green(instance: dg.DagsterInstance, lake: Pat
     )
 
 
-def test_they_are_downstream_of_the_bars_in_runs_of_their_own() -> None:
-    definitions = build_definitions(Watchlist(groups=[GROUP]), "lake")
-    graph = definitions.resolve_asset_graph()
-    for name in ("bars_panel", "bars_daily_from_5m"):
-        node = graph.get(dg.AssetKey(name))
-        assert node.parent_keys == {dg.AssetKey("bars")}
-        assert node.automation_condition is not None
-        assert node.partitions_def != graph.get(dg.AssetKey("bars")).partitions_def
-    assert definitions.resolve_job_def("bars_job").asset_layer.executable_asset_keys == {dg.AssetKey("bars")}
-
-
 def test_a_group_that_a_scanner_feeds_has_days_for_what_was_found(
     instance: dg.DagsterInstance, tmp_path: Path, market_url: str
 ) -> None:
@@ -294,18 +312,14 @@ def test_they_are_made_once_after_each_tick_when_new_bars_have_come(
     assert requested == [nothing, nothing, wanted, nothing]
 
 
-def test_a_group_has_them_only_where_they_are_switched_on() -> None:
-    group = GROUP.model_copy(update={"panel": False, "daily_from": None})
-    assert build_derived_assets(group) == []
-    minutes_alone = Group(symbols=["NASDAQ:AAPL"], intervals=["5m"], daily_from="5m")
-    [daily] = build_derived_assets(minutes_alone)
-    checks = [each.name for each in daily.check_specs]
-    assert checks == [EMPTY], "without TradingView's days there is nothing to compare with"
-
-
-@pytest.mark.parametrize(
-    ("daily_from", "reason"), [("1m", "1m is not among the intervals"), ("1d", "1d is not shorter than a day")]
-)
-def test_days_are_built_from_intervals_that_are_collected(daily_from: str, reason: str) -> None:
-    with pytest.raises(ValueError, match=reason):
-        Group(symbols=["NASDAQ:AAPL"], intervals=["1d", "5m"], daily_from=daily_from)
+def test_a_day_without_a_figure_is_no_day_of_nothing(tmp_path: Path) -> None:
+    """Daily data, though hours were asked for: a day has a point or has none."""
+    store, series = BarStore(tmp_path), Series.of("NASDAQ:AAPL", "1h")
+    put_days(store, [16, 18], asked=[(16, 18)])
+    opens = [datetime(2026, 11, 19, 14, 30, tzinfo=timezone.utc)]
+    columns = [pa.array(opens, BAR_SCHEMA.field(0).type), *[pa.array([1.0])] * 5]
+    facts = {"tv_etl.forming_from": "", "tv_etl.data_frequency": "1D"}
+    store.upsert(*series, pa.Table.from_arrays(columns, schema=BAR_SCHEMA.with_metadata(facts)))
+    built = build_daily(store, series, until=int(datetime(2026, 11, 19, tzinfo=timezone.utc).timestamp()))
+    assert [len(built.bars), *(each.is_silent for each in built.unbuilt)] == [2, False]
+    assert str(built.unbuilt[0].day) == "2026-11-19", "which nobody asked for"

@@ -18,7 +18,7 @@ from tv_etl.market_server.market.market import Market
 from tv_etl.market_server.options import ServerOptions
 from tv_etl.market_server.server import serve_in_thread
 from tv_etl.orchestration.build import build_definitions
-from tv_etl.orchestration.checks import CHECKS
+from tv_etl.orchestration.check_specs import CHECKS
 from tv_etl.orchestration.partitions import range_tags, series_of, series_partitions
 from tv_etl.orchestration.resources import BarStoreResource
 from tv_etl.orchestration.schedules import build_schedules, job_name, partitions_under_way
@@ -276,3 +276,15 @@ def test_one_more_schedule_judges_what_is_stored_and_asks_nobody(
 def test_a_group_without_symbols_has_nothing_to_judge(instance: dg.DagsterInstance, tmp_path: Path) -> None:
     group = Group.model_validate({"symbols": {"scanner": {"market": "america"}}, "intervals": ["1d"]})
     assert "no symbols yet" in str(tick(instance, tmp_path, EVENING, group, "checks"))
+
+
+def test_figures_are_asked_for_once_a_day(instance: dg.DagsterInstance, tmp_path: Path, market_url: str) -> None:
+    group = Group(symbols=["ECONOMICS:USCPI", "ECONOMICS:USIJC"], intervals=["1d"], initial_bars=50)
+    assert run(instance, tmp_path, market_url, group).success
+    asked = [BarStore(tmp_path).record(symbol, "1d").asked_at for symbol in group.symbols]
+    next_day = datetime.fromtimestamp(max(asked), UTC).replace(hour=0, minute=15, second=0, microsecond=0)
+    next_day += timedelta(days=1)
+    reason = tick(instance, tmp_path, next_day - timedelta(minutes=1), group, "1d")
+    assert "all 2 series of bars at 1d are complete" in str(reason)
+    assert f"next close at {next_day:%Y-%m-%d} 00:15:00Z" in str(reason)
+    assert symbols_of(tick(instance, tmp_path, next_day, group, "1d"), group) == group.symbols

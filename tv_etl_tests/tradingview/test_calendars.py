@@ -1,7 +1,7 @@
-"""An independent calendar knows the same minutes of eight exchanges: other people's holidays against the server's own.
+"""An independent calendar knows the same minutes of eight exchanges, and has them on the same trading days.
 
-The hours of New York and of Bombay are as recorded, the sessions of Hong Kong and of Shanghai as the server writes
-them; the rest is written by hand.
+Other people's holidays stand against the server's own. The hours of New York and of Bombay are as recorded, the
+sessions of Hong Kong and of Shanghai as the server writes them; the rest is written by hand.
 """
 
 import json
@@ -53,6 +53,20 @@ EXTRA_MINUTES = {
 LOST_WITH_PANDAS_3 = {"2024-01-20", "2025-02-01"}
 
 
+def assert_same_trading_days(calendar: exchange_calendars.ExchangeCalendar, hours: TradingHours) -> None:
+    """Of each of its minutes, and of the bars of each of its days, weeks and months."""
+    minutes = calendar.minutes
+    theirs = calendar.minutes_to_sessions(minutes).to_numpy().astype("M8[D]")
+    ours = hours.trading_days(Interval.parse("1m"), minutes.as_unit("s").asi8).astype("M8[D]")
+    assert (ours == theirs).all()
+    sessions = calendar.sessions.to_numpy().astype("M8[D]")
+    opens = calendar.opens.array.as_unit("s").asi8
+    for token, unit, shift in (("1d", "D", 0), ("1w", "W", 3), ("1mo", "M", 0)):  # 1970 began on a Thursday
+        groups = (sessions + shift).astype(f"M8[{unit}]")
+        firsts = np.append(True, groups[1:] != groups[:-1])
+        assert (hours.trading_days(Interval.parse(token), opens[firsts]).astype("M8[D]") == sessions[firsts]).all()
+
+
 @pytest.mark.filterwarnings("ignore")  # of pandas, which is newer than it
 @pytest.mark.parametrize(("compared", "extra"), EXTRA_MINUTES.items(), ids=["NYSE", "NSE"])
 def test_an_independent_calendar_knows_the_same_minutes(
@@ -63,13 +77,15 @@ def test_an_independent_calendar_knows_the_same_minutes(
     theirs = calendar.minutes.as_unit("s").asi8
     info = next(item["symbol_resolved"] for item in RECORDED if item["symbol_resolved"]["full_name"] == symbol)
     end = utc(last) + timedelta(days=1)
-    ours = TradingHours.of_symbol(info).expected(Interval.parse("1m"), utc(first), end)
+    hours = TradingHours.of_symbol(info)
+    ours = hours.expected(Interval.parse("1m"), utc(first), end)
     assert theirs.size > 500_000
     assert np.setdiff1d(theirs, ours).size == 0
     days, minutes = np.unique(np.setdiff1d(ours, theirs).astype("datetime64[s]").astype("M8[D]"), return_counts=True)
     found = dict(zip(days.astype(str).tolist(), minutes.tolist(), strict=True))
     lost = LOST_WITH_PANDAS_3 if int(pd.__version__.partition(".")[0]) >= 3 else set()
     assert found == {day: count for day, count in extra.items() if day in lost or day not in LOST_WITH_PANDAS_3}
+    assert_same_trading_days(calendar, hours)
 
 
 # Exchange, and its hours from July 2024 to June 2026.
@@ -135,3 +151,21 @@ def test_hours_by_hand_are_those_of_an_independent_calendar_over_two_years(excha
     assert theirs.size > 100_000
     different = np.setxor1d(ours, theirs).astype("datetime64[s]").astype("M8[D]")
     assert np.unique(different).astype(str).tolist() == UNHEARD_OF.get(exchange, [])
+    assert_same_trading_days(calendar, BY_HAND[exchange])
+
+
+@pytest.mark.filterwarnings("ignore")  # of pandas, which is newer than it
+@pytest.mark.parametrize(
+    ("exchange", "hours"),
+    [
+        ("CMES", TradingHours("1700-1600", "America/Chicago")),
+        ("CMES", TradingHours("1800-1700", "America/New_York")),
+        ("24/7", TradingHours("24x7", "Etc/UTC")),
+    ],
+    ids=["of Chicago", "of New York", "always"],
+)
+def test_the_evening_is_of_the_next_trading_day_where_an_independent_calendar_has_it_so(
+    exchange: str, hours: TradingHours
+) -> None:
+    calendar = exchange_calendars.get_calendar(exchange, start="2024-07-01", end="2026-06-30")
+    assert_same_trading_days(calendar, hours)

@@ -3,7 +3,7 @@
 import pytest
 from websockets.exceptions import WebSocketException
 
-from tv_etl.tradingview import errors
+from tv_etl.tradingview import errors, wire_errors
 
 pytestmark = pytest.mark.pure
 
@@ -35,6 +35,9 @@ def test_each_error_has_its_place(name: str) -> None:
 
 def test_no_error_stands_outside_the_tree() -> None:
     defined = {
-        name for name, value in vars(errors).items() if isinstance(value, type) and value.__module__ == errors.__name__
+        name
+        for module in (errors, wire_errors)
+        for name, value in vars(module).items()
+        if isinstance(value, type) and value.__module__ == module.__name__
     }
     assert defined == {*TREE, "TradingViewError"}

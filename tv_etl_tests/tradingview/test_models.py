@@ -1,7 +1,7 @@
 """Requests are checked before anything is sent; the models read the wire's values."""
 
 import json
-from datetime import datetime, timezone
+from datetime import date, datetime, timezone
 from typing import Any
 
 import pytest
@@ -35,6 +35,8 @@ def test_a_bar_without_volume_has_none() -> None:
         ({"symbol": "AAPL"}, SymbolError, "'AAPL'"),
         ({"interval": "xx"}, IntervalError, "'xx'"),
         ({"start": datetime(2026, 1, 1)}, ValueError, "time zone"),
+        ({"start": "2026-11-02"}, ValueError, "start '2026-11-02' is no datetime"),
+        ({"end": date(2026, 11, 2)}, ValueError, "end datetime.date"),
         ({"start": NOON, "end": NOON}, ValueError, "not before"),
         ({"bars_count": 0}, ValueError, "less than 1"),
         ({"bars_count": 5, "start": NOON}, ValueError, "not both"),

@@ -1,6 +1,7 @@
 """The documented client against a scripted server."""
 
 import asyncio
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -624,6 +625,24 @@ def test_a_refused_stream_raises_the_servers_reason() -> None:
                 pass
 
     run(refuse, test)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda client: client.get_historical_ohlcv("NASDAQ:AAPL", session="Extended"), "session 'Extended'"),
+        (lambda client: client.get_ohlcv("NASDAQ:AAPL", adjustment="none").__anext__(), "adjustment 'none'"),
+        (lambda client: client.get_historical_ohlcv("NASDAQ:AAPL", start="2026-11-02"), "start '2026-11-02'"),
+        (lambda client: client.get_historical_ohlcv("NASDAQ:AAPL", currency="eur"), "currency 'eur'"),
+        (lambda client: client.get_quotes("NASDAQ:AAPL"), "expected a list, e.g. ['NASDAQ:AAPL']"),
+        (lambda client: client.get_latest_trade_info("NASDAQ:AAPL").__anext__(), "expected a list"),
+        (lambda client: client.get_quotes([]), "at least one"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_anything_is_sent(call: Any, words: str) -> None:
+    """Nobody listens at that address: to connect would be another error."""
+    with pytest.raises(ValueError, match=re.escape(words)):
+        own_clock.run(call(OHLCV("ws://127.0.0.1:1/")))
 
 
 def test_the_documented_exceptions_are_raised() -> None:

@@ -1,5 +1,8 @@
 """Symbols are checked for form; specs carry the settings both ways."""
 
+import re
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -70,6 +73,27 @@ def test_a_spec_carries_symbol_and_settings(settings: SeriesSettings) -> None:
     assert (spec["adjustment"], spec["session"]) == (settings.adjustment, settings.session)
     assert spec.get("currency-id") == settings.currency
     assert ("backadjustment" in spec) is settings.backadjustment
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "choices"),
+    [
+        ("session", "Extended", "'regular' or 'extended'"),
+        ("session", None, "'regular' or 'extended'"),
+        ("adjustment", "dividend", "'splits' or 'dividends'"),
+        ("adjustment", "none", "'splits' or 'dividends'"),
+        ("backadjustment", "default", "False or True"),
+        ("currency", "eur", "a code of ISO 4217 such as EUR"),
+        ("currency", "XXX", "a code of ISO 4217 such as EUR"),
+        ("currency", "", "a code of ISO 4217 such as EUR"),
+        ("currency", 978, "a code of ISO 4217 such as EUR"),
+    ],
+)
+def test_a_setting_that_there_is_not_is_refused_with_the_choices(field: str, value: object, choices: str) -> None:
+    """The server takes it for another: its answer would be other data."""
+    settings: dict[str, Any] = {field: value}
+    with pytest.raises(ValueError, match=re.escape(f"{field} {value!r}: expected {choices}")):
+        SeriesSettings(**settings)
 
 
 def test_a_plain_symbol_is_a_spec_too() -> None:

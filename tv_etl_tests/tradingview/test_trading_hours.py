@@ -480,7 +480,109 @@ def test_naive_times_are_refused() -> None:
         NYSE.is_open(datetime(2026, 7, 6))
 
 
-# Malformed texts
+# The trading day of a bar
+
+EXTENDED = TradingHours("0400-2000", "America/New_York")
+DIWALI = TradingHours(
+    "0915-1530#20260803/0915-1515", "Asia/Kolkata", "20261108", "1800-1900#20260803/1800-1845:20261108"
+)
+CHRISTMAS = TradingHours("1700-1700", "America/New_York", "20261225")
+
+
+def trading_days(hours: TradingHours, interval: str, *opens: str) -> list[str]:
+    seconds = np.array([int(utc(each).timestamp()) for each in opens], dtype=np.int64)
+    return [str(day) for day in hours.trading_days(Interval.parse(interval), seconds).astype("M8[D]")]
+
+
+@pytest.mark.parametrize(
+    ("hours", "interval", "opens", "day"),
+    [
+        (NYSE, "1d", "2026-11-17T14:30", "2026-11-17"),
+        (NYSE, "1m", "2026-11-17T20:59", "2026-11-17"),
+        (EXTENDED, "1m", "2026-11-18T00:59", "2026-11-17"),
+        (ALWAYS, "1d", "2026-11-17T00:00", "2026-11-17"),
+        (ALWAYS, "1m", "2026-11-17T23:59", "2026-11-17"),
+        (FUTURES, "1d", "2026-11-16T23:00", "2026-11-17"),
+        (FUTURES, "1m", "2026-11-17T21:59", "2026-11-17"),
+        (FUTURES, "1m", "2026-11-17T23:00", "2026-11-18"),
+        (CURRENCY, "1d", "2026-11-15T22:00", "2026-11-16"),  # on Sunday evening
+        (CURRENCY, "1m", "2026-11-15T22:00", "2026-11-16"),
+        (CURRENCY, "1m", "2026-11-20T21:59", "2026-11-20"),
+        (CURRENCY, "1d", "2026-07-05T21:00", "2026-07-06"),
+        (TradingHours(HONG_KONG, "Asia/Hong_Kong"), "1d", "2026-11-17T01:30", "2026-11-17"),
+        (TradingHours(HONG_KONG, "Asia/Hong_Kong"), "1m", "2026-11-17T05:00", "2026-11-17"),
+        (TradingHours(SHANGHAI, "Asia/Shanghai"), "1h", "2026-11-17T05:00", "2026-11-17"),
+        (TradingHours(BRENT, "Europe/London"), "1d", "2026-11-08T23:00", "2026-11-09"),
+        (TradingHours(BRENT, "Europe/London"), "1d", "2026-11-10T01:00", "2026-11-10"),
+        (TradingHours(BRENT, "Europe/London"), "1m", "2026-11-10T22:59", "2026-11-10"),
+        (DIWALI, "1d", "2026-07-31T03:45", "2026-07-31"),
+        (DIWALI, "1m", "2026-08-03T09:44", "2026-08-03"),
+        (DIWALI, "1d", "2026-11-08T12:30", "2026-11-08"),  # in the evening of a holiday
+    ],
+)
+def test_a_bar_has_the_day_that_its_session_is_named_after(
+    hours: TradingHours, interval: str, opens: str, day: str
+) -> None:
+    assert trading_days(hours, interval, opens) == [day]
+
+
+@pytest.mark.parametrize(
+    ("hours", "interval", "opens", "day"),
+    [
+        (FUTURES, "1w", "2026-11-15T23:00", "2026-11-16"),
+        (FUTURES, "1mo", "2026-11-01T23:00", "2026-11-02"),
+        (FUTURES, "1mo", "2026-06-30T22:00", "2026-07-01"),
+        (NYSE, "1w", "2026-11-16T14:30", "2026-11-16"),
+        (NYSE, "1mo", "2026-11-02T14:30", "2026-11-02"),
+        (ALWAYS, "1mo", "2026-11-01T00:00", "2026-11-01"),
+        (CHRISTMAS, "1w", "2026-12-20T22:00", "2026-12-21"),
+        # Bars of other sources, which begin before it.
+        (NYSE, "1d", "2026-11-17T00:00", "2026-11-17"),
+        (FUTURES, "1d", "2026-11-16T00:00", "2026-11-16"),
+        (NYSE, "1h", "2026-11-17T14:00", "2026-11-17"),
+        (NYSE, "1mo", "2026-11-01T00:00", "2026-11-02"),
+    ],
+)
+def test_a_bar_of_several_sessions_has_the_day_of_the_first(
+    hours: TradingHours, interval: str, opens: str, day: str
+) -> None:
+    assert trading_days(hours, interval, opens) == [day]
+
+
+@pytest.mark.parametrize(
+    ("hours", "interval", "opens", "day"),
+    [
+        (NYSE, "1d", "1950-01-07T15:00", "1950-01-07"),  # exchanges that have since given up Saturdays, or Sundays
+        (TradingHours("1000-1714", "Asia/Jerusalem"), "1d", "2025-11-16T08:00", "2025-11-16"),
+        (NYSE, "1d", "2026-12-25T14:30", "2026-12-25"),
+        (CHRISTMAS, "1d", "2026-12-24T22:00", "2026-12-25"),
+        (CHRISTMAS, "1m", "2026-12-25T21:59", "2026-12-25"),
+        (NYSE, "1m", "2026-11-17T12:00", "2026-11-17"),
+        (NYSE, "1m", "2026-11-18T00:30", "2026-11-17"),
+        (TOKYO, "1m", "2026-11-17T02:45", "2026-11-17"),
+        (FUTURES, "1m", "2026-11-17T22:30", "2026-11-17"),
+        (DIWALI, "1m", "2026-08-03T09:50", "2026-08-03"),
+    ],
+)
+def test_a_bar_outside_all_sessions_has_the_date_at_the_exchange(
+    hours: TradingHours, interval: str, opens: str, day: str
+) -> None:
+    assert trading_days(hours, interval, opens) == [day]
+
+
+def test_bars_in_and_outside_of_sessions_stand_beside_each_other() -> None:
+    opens = ("2026-11-16T12:00", "2026-11-16T14:30", "2026-11-16T21:30", "2026-11-17T14:30", "2026-11-21T12:00")
+    assert trading_days(NYSE, "1m", *opens) == ["2026-11-16"] * 3 + ["2026-11-17", "2026-11-21"]
+    assert trading_days(NYSE, "1m") == []
+    with pytest.raises(IntervalError, match="100t"):
+        trading_days(NYSE, "100t")
+
+
+def test_five_days_of_gold_share_its_week_of_minutes() -> None:
+    minutes = FUTURES.expected(Interval.parse("1m"), utc("2026-11-14"), utc("2026-11-21"))
+    days, counts = np.unique(FUTURES.trading_days(Interval.parse("1m"), minutes), return_counts=True)
+    assert [str(day) for day in days.astype("M8[D]")] == [f"2026-11-{day}" for day in range(16, 21)]
+    assert counts.tolist() == [23 * 60] * 5
 
 
 def test_a_time_has_the_trading_day_of_its_session_and_none_between_sessions() -> None:
@@ -495,6 +597,9 @@ def test_a_time_has_the_trading_day_of_its_session_and_none_between_sessions() -
     times = np.array([opens - 1, opens, opens + 23 * 3600 - 1, opens + 23 * 3600, opens + 24 * 3600])
     assert sessions.day_of(times).tolist() == [NO_DAY, number, number, NO_DAY, number + 1]
     assert gold.sessions(opens, opens).day_of(times).tolist() == [NO_DAY] * 5
+
+
+# Malformed texts
 
 
 @pytest.mark.parametrize(
@@ -675,6 +780,22 @@ def test_sessions_never_overlap_and_each_day_has_the_hours_of_one_version(
     found = hours.sessions(int(start.timestamp()), int((start + length).timestamp()))
     assert (found.opens < found.closes).all() and (found.closes[:-1] <= found.opens[1:]).all()
     assert (np.diff(found.days) >= 0).all()
+
+
+@given(HOURS, TIMES, ANY, st.sets(st.integers(0, 20 * 86_400), max_size=20))
+def test_the_day_of_a_bar_is_that_of_the_first_session_that_it_overlaps(
+    hours: TradingHours, start: datetime, interval: Interval, later: set[int]
+) -> None:
+    opens = int(start.timestamp()) + np.array(sorted(later), dtype=np.int64)
+    found = hours.trading_days(interval, opens).tolist()
+    sessions = list(zip(*hours.sessions(int(start.timestamp()), int(start.timestamp()) + 60 * 86_400), strict=True))
+    for time, day in zip(opens.tolist(), found, strict=True):
+        days = [each for each, opened, closed in sessions if time < closed and opened < time + interval.seconds]
+        if days:
+            assert day == days[0]
+        else:
+            local = datetime.fromtimestamp(time, ZoneInfo(hours.timezone)).date()
+            assert day - (local - date(1970, 1, 1)).days in (0, 1)
 
 
 @given(st.lists(VERSION, min_size=2, max_size=4), st.data(), st.sampled_from(ZONES))

@@ -10,7 +10,8 @@ are corrected on 2026-11-16; `NYSE:HOUR`, which opens an hour earlier from 2026-
 elsewhere in all of its history; `NYSE:DIVI`, which pays 0.52 on the 13th of every second month of a quarter;
 `AMEX:THIN`, traded every few minutes only; `NASDAQ:IPOX`, listed on 2026-10-26; `NASDAQ:GONE`, delisted after
 2025-06-30; `NASDAQ:NEWN`, which was `NASDAQ:OLDN`; `LSE:VOD` and `XETR:SAP`, whose feeds are 15 minutes late;
-`ECONOMICS:USM2`, which no account may see. Sessions in all of TradingView's spelling: `HKEX:700` and `SSE:600519`
+`ECONOMICS:USM2`, which no account may see; `ECONOMICS:USCPI` and `ECONOMICS:USIJC`, figures with a point a month and a
+week. Sessions in all of TradingView's spelling: `HKEX:700` and `SSE:600519`
 (with auctions), `NSE:RELIANCE` and `ICEEUR:BRN1!` (with versions by date, in parts by day as well).
 """
 
@@ -21,11 +22,12 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from tv_etl.market_server.market import venues
-from tv_etl.market_server.market.listing import Amendment, Listing, Source
+from tv_etl.market_server.market.listing import Amendment, Figure, Listing, Source
 from tv_etl.market_server.market.sessions import Schedule
 
 _NEW_YORK = ZoneInfo("America/New_York")
 _CHANGE = datetime(2026, 11, 16, tzinfo=_NEW_YORK)
+_ECONOMICS = Source("ECONOMICS", "Economics", "US", provider="tvc")
 _QUARTERLY = tuple((date(year, month, 13), 0.52) for year in range(2020, 2028) for month in (2, 5, 8, 11))
 
 
@@ -37,6 +39,7 @@ def instruments() -> list[Listing]:
         *_indices_and_futures(),
         *_european(),
         *_asian(),
+        *_figures(),
         *_for_tests(),
         *_changing(),
     ]
@@ -148,9 +151,20 @@ def _for_tests() -> list[Listing]:
         ),
         Listing(
             "ECONOMICS:USM2", "United States Money Supply M2", "economic", ("indicator",), "USD",
-            Source("ECONOMICS", "Economics", "US", provider="tvc"), venues.US_FIGURES, 22_400.0, 0.001,
+            _ECONOMICS, venues.US_FIGURES, 22_400.0, 0.001,
             yearly_growth=0.05, swing_octaves=6, denial="group",
         ),
+    ]  # fmt: skip
+
+
+def _figures() -> list[Listing]:
+    """Economic data: points, of which trading hours say nothing."""
+    return [
+        # The government was shut down when October 2025 would have been measured.
+        _figure("ECONOMICS:USCPI", "United States Consumer Price Index (CPI)", 326.0, 1_000, 1, 0.0005, 0.036, 6,
+                date(1960, 3, 1), Figure("1M", 13, never=(date(2025, 10, 1),))),
+        _figure("ECONOMICS:USIJC", "United States Initial Jobless Claims", 228_000.0, 1, 1_000, 0.02, 0.0, 9,
+                date(1967, 1, 2), Figure("1W", 4, is_revised=True)),
     ]  # fmt: skip
 
 
@@ -242,6 +256,17 @@ def _index(symbol: str, name: str, price: float, schedule: Schedule, volume: int
     return Listing(
         symbol, name, "index", ("main", "cfd"), "USD", Source(exchange, exchange, "US", provider="tvc"),
         schedule, price, 0.010, daily_volume=volume, yearly_growth=0.08,
+    )  # fmt: skip
+
+
+def _figure(
+    symbol: str, name: str, value: float, scale: int, minmov: int, volatility: float, growth: float, octaves: int,
+    first_day: date, figure: Figure,
+) -> Listing:  # fmt: skip
+    return Listing(
+        symbol, name, "economic", ("indicator",), "USD", _ECONOMICS, venues.FIGURES, value, volatility,
+        pricescale=scale, minmov=minmov, yearly_growth=growth, swing_octaves=octaves, first_day=first_day,
+        figure=figure,
     )  # fmt: skip
 
 

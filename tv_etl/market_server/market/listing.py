@@ -40,6 +40,19 @@ class Amendment(NamedTuple):
     volume: int = 1
 
 
+class Figure(NamedTuple):
+    """How an economic figure comes: a point for every week (`1W`) or month (`1M`), `lag_days` after that is over.
+
+    Of the times that begin on the days `never` no point was published. One that `is_revised` has its final value only
+    when the next point comes.
+    """
+
+    every: str
+    lag_days: int
+    never: tuple[date, ...] = ()
+    is_revised: bool = False
+
+
 @dataclass(frozen=True)
 class Listing:
     """One instrument: what the wire says of it, and what its synthetic prices look like.
@@ -53,6 +66,8 @@ class Listing:
     `splits` are (ex-date, new shares for an old one), `dividends` are (ex-date, amount a share): from the ex-date on
     all earlier bars are adjusted; by splits only `splits_late` trading days later, as a data vendor does that hears of
     them late. In an instrument that `is_thin`, minutes without a trade have no bar. `former` are symbols that it had.
+
+    A `figure` is not traded: it has points, and the server says how often (`data_frequency`).
 
     `formerly` is (moment, what the symbol stood for before it): from the moment on nothing is served of that any more.
     `amendments` say what is served otherwise than it was traded. Prices are drawn for the hours `drawn_hours` if these
@@ -84,6 +99,7 @@ class Listing:
     denial: str = ""
     is_thin: bool = False
     former: tuple[str, ...] = ()
+    figure: Figure | None = None
     splits: tuple[tuple[date, float], ...] = ()
     splits_late: int = 0
     dividends: tuple[tuple[date, float], ...] = ()
@@ -154,7 +170,7 @@ def symbol_info(listing: Listing, session: str = "regular", *, has_volume: bool 
         "subsessions": _subsessions(listing),
         "type": listing.kind,
         "typespecs": list(listing.typespecs),
-        "has_intraday": True,
+        "has_intraday": listing.figure is None,
         "fractional": False,
         "listed_exchange": listing.exchange,
         "legs": list(listing.legs) or [source_symbol],
@@ -173,6 +189,7 @@ def symbol_info(listing: Listing, session: str = "regular", *, has_volume: bool 
         "is-tickbars-available": True,
         "exchange_listed_name": listing.exchange,
         **({"isin-displayed": isin, "figi": _figi(listing)} if isin else {}),
+        **({"data_frequency": listing.figure.every} if listing.figure else {}),
         **listing.extras,
     }
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from tv_etl.market_server.market.bar_source import Bars, BarSource, Floats, days_of, quote_interval
 from tv_etl.market_server.market.changing_bars import ChangingBars, version_at, versions_of
+from tv_etl.market_server.market.figures import FigureBars
 from tv_etl.market_server.market.listing_rules import rule_symbols
 from tv_etl.market_server.market.listings import Listing, find_listing, listings, spread_legs
 from tv_etl.market_server.market.prices import PricePaths
@@ -54,7 +55,8 @@ class Market:
         if listing is None:
             spread = self._spread(symbol, session, adjustment)
             return spread if spread is not None and currency in ("", spread.listing.currency) else None
-        if currency not in ("", listing.currency) and not {currency, listing.currency} <= set(DOLLARS):
+        is_convertible = listing.figure is None and {currency, listing.currency} <= set(DOLLARS)
+        if currency not in ("", listing.currency) and not is_convertible:
             return None
         return self.source_of(listing, session, adjustment=adjustment, currency=currency, now=now)
 
@@ -76,6 +78,8 @@ class Market:
         key = (listing.symbol, session, adjustment, currency, str(shown))
         if key in self._sources:
             return self._sources[key]
+        if listing.figure is not None:
+            return self._remember(key, FigureBars(listing, self.seed))
         sources = [
             SyntheticBars(
                 version, self.seed, session if version.extended else "regular", adjustment=adjustment, currency=currency
@@ -163,4 +167,4 @@ class Market:
 
 def _is_plain(listing: Listing) -> bool:
     is_as_traded = not (listing.splits or listing.dividends or listing.formerly or listing.amendments)
-    return is_as_traded and not (listing.is_thin or listing.last_day)
+    return is_as_traded and not (listing.is_thin or listing.last_day or listing.figure)

@@ -26,7 +26,7 @@ class SpreadBars:
         self.listing = replace(
             first.listing, symbol=symbol, description=sign.join(names), kind="expression", typespecs=(),
             pricescale=_ROUNDED, minmov=1, daily_volume=None, extended=None, outside=(), local_description="",
-            splits=(), dividends=(), formerly=None, amendments=(), legs=tuple(names), extras={},
+            figure=None, splits=(), dividends=(), formerly=None, amendments=(), legs=tuple(names), extras={},
             delay_s=max(leg.listing.delay_s for leg in self._legs),
         )  # fmt: skip
 

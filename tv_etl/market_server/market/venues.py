@@ -27,6 +27,7 @@ US_FUTURES = Schedule(
     MappingProxyType({"1800-1430": holidays.us_futures_half_days()}),
 )
 US_FIGURES = Schedule("0000-2359", _NEW_YORK, holidays.us_equity_holidays())
+FIGURES = Schedule(ROUND_THE_CLOCK, "Etc/UTC")
 CURRENCIES = Schedule("1700-1700", _NEW_YORK, holidays.currency_holidays())
 METALS = Schedule("1800-1700", _NEW_YORK, holidays.currency_holidays())
 CRYPTO = Schedule(ROUND_THE_CLOCK, "Etc/UTC")

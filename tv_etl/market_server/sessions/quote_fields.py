@@ -14,6 +14,7 @@ import numpy as np
 from tv_etl.market_server.market.listings import Listing, symbol_info, update_mode
 from tv_etl.market_server.market.market import BarSource, quote_interval
 from tv_etl.market_server.market.sessions import DAY_S, calendar_of
+from tv_etl.market_server.sessions.ranges import BEGINNING
 from tv_etl.market_server.sessions.series import first_bar_time
 from tv_etl.tradingview.intervals import Interval
 
@@ -31,7 +32,7 @@ _COPIED = ("description", "pro_name", "type", "typespecs", "pricescale", "minmov
            "listed_exchange", "exchange", "currency_code", "currency_id", "base_currency_id", "is_tradable", "language",
            "local_description", "timezone", "session_holidays", "subsessions", "subsession_id", "source2",
            "provider_id", "pro_perm", "short_description", "variable_tick_size", "measure", "base_name",
-           "allowed_adjustment", "source_id", "isin", "isin-displayed", "figi", "format")  # fmt: skip
+           "allowed_adjustment", "source_id", "isin", "isin-displayed", "figi", "format", "data_frequency")  # fmt: skip
 # The same once more under the names that the data feeds use, as the last delta of a first state has them.
 _FEED_NAMES = {
     "symbol": "name", "symbol-fullname": "full_name", "symbol-proname": "pro_name",
@@ -64,7 +65,7 @@ def moving_values(source: BarSource, now: float) -> dict[str, Any]:
     over = [(close, float(row[4])) for close, row in zip(closes, rows, strict=True) if close <= known]
     return {
         "lp": last[4],
-        "lp_time": int(known) if is_open else min(closes[-1], int(known)),
+        "lp_time": int(known) if is_open and listing.figure is None else min(closes[-1], int(known)),
         "ch": change,
         "chp": round(100 * change / previous, 2),
         "volume": last[5] if source.has_volume else _NO_VALUE,
@@ -116,7 +117,7 @@ def history_values(source: BarSource, now: float) -> dict[str, Any]:
             values[name] = first_bar_time(source, interval, now - source.listing.delay_s)
     if not source.supports(_DAY):
         return values
-    rows = source.bars(_DAY, now - source.listing.delay_s, start=0).rows
+    rows = source.bars(_DAY, now - source.listing.delay_s, start=BEGINNING).rows
     if not len(rows):
         return values
     highest, lowest = int(np.argmax(rows[:, 2])), int(np.argmin(rows[:, 3]))
@@ -144,8 +145,8 @@ def feed_values(source: BarSource) -> Mapping[str, Any]:
 
 
 def _book(listing: Listing, price: float, decimals: int) -> dict[str, Any]:
-    """The best bid and ask; nobody bids for an index."""
-    if listing.kind == "index":
+    """The best bid and ask; nobody bids for an index or a figure."""
+    if listing.kind in ("index", "economic"):
         return {"trade_loaded": True}
     tick = listing.minmov / listing.pricescale
     return {

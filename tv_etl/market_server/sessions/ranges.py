@@ -10,6 +10,7 @@ from tv_etl.tradingview.intervals import Interval
 # A start that only the loaded bars tell: a time frame counts back from the newest one.
 FROM_NEWEST = -1
 LAST_SESSION = "LASTSESSION"
+BEGINNING = -(10**11)  # UTC seconds; no bar is as old
 
 _RESOLUTION = re.compile(r"(?P<count>[1-9][0-9]{0,3})?(?P<unit>[SHDWMTR]?)")
 _FROM_TO = re.compile(r"r,(?P<start>[0-9]{1,12}):(?P<end>[0-9]{1,12})")
@@ -93,7 +94,7 @@ def _frame_span(frame: str) -> tuple[int, int | None]:
     if span := _FROM_TO.fullmatch(frame):
         return int(span["start"]), int(span["end"])
     if frame == "ALL":
-        return 0, None
+        return BEGINNING, None
     if frame not in (LAST_SESSION, "YTD") and not _PERIOD.fullmatch(frame):
         raise InvalidParameters
     return FROM_NEWEST, None

@@ -6,6 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
+# Characters that share a WebSocket message at most; a longer packet has one of its own. The live server was seen to put
+# ten packets of 118,055 characters together.
+SHARED_LENGTH = 128 * 1024
+
 
 @dataclass(frozen=True)
 class Packet:
@@ -91,6 +95,15 @@ class SendQueue:
         """The WebSocket messages that are due, and perhaps a Hangup behind them."""
         messages: list[str | bytes | Hangup] = []
         shared: list[str] = []
+        length = 0
+
+        def end_message() -> None:
+            nonlocal length
+            if shared:
+                messages.append("".join(shared))
+                shared.clear()
+                length = 0
+
         while (due := self.next_due()) is not None and due <= now:
             self._last_sent = due
             parcel = heapq.heappop(self._waiting)[-1]
@@ -98,15 +111,15 @@ class SendQueue:
                 self._is_hushed = True
                 continue
             if isinstance(parcel, Packet) and not (parcel.is_alone or parcel.is_binary):
+                if length + len(parcel.text) > SHARED_LENGTH:
+                    end_message()
                 shared.append(parcel.text)
+                length += len(parcel.text)
                 continue
-            if shared:
-                messages.append("".join(shared))
-                shared = []
+            end_message()
             if isinstance(parcel, Packet):
                 messages.append(parcel.text.encode() if parcel.is_binary else parcel.text)
             else:
                 messages.append(parcel)
-        if shared:
-            messages.append("".join(shared))
+        end_message()
         return messages

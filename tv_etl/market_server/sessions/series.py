@@ -11,7 +11,7 @@ from tv_etl.market_server.accounts.plans import Plan
 from tv_etl.market_server.market.market import BarSource, Floats
 from tv_etl.market_server.market.sessions import DAY_S, Integers
 from tv_etl.market_server.market.timescale import BarsText, BarsTexts, encode_bars, encode_marks
-from tv_etl.market_server.sessions.ranges import FROM_NEWEST, LAST_SESSION, Range, frame_start
+from tv_etl.market_server.sessions.ranges import BEGINNING, FROM_NEWEST, LAST_SESSION, Range, frame_start
 from tv_etl.tradingview.intervals import Interval
 
 _ALL_HISTORY = 1_000_000  # more than any instrument has days
@@ -22,7 +22,7 @@ def first_bar_time(source: BarSource, interval: Interval, now: float) -> int | N
     began = int(source.calendar.opens[0])
     # A replay may have days that begin years before its minutes, and many years of minutes take long to look through.
     for days in (7, 400, 40_000):
-        rows = source.bars(interval, now, start=0, before=began + days * DAY_S).rows
+        rows = source.bars(interval, now, start=BEGINNING, before=began + days * DAY_S).rows
         if len(rows):
             return int(rows[0, 0])
     return None
@@ -105,7 +105,7 @@ class ServedSeries:
         floor = self._floor(plan, now)
         older = texts.closed_bars(
             self.source, self.interval, self.zone, before=oldest, count=min(count, self._most(plan)), now=now,
-            start=max(floor, start or 0) or None, end_index=self.first_index,
+            start=floor if start is None else max(floor, start), end_index=self.first_index,
         )  # fmt: skip
         is_short = len(older.rows) < count if start is None else start < floor or older.is_start
         if is_short:
@@ -149,7 +149,7 @@ class ServedSeries:
         start = self._start(wanted, before)
         count = min(max(wanted.count - 1, 0), most)
         part = texts.closed_bars(
-            self.source, self.interval, self.zone, before=before, count=count, now=now, start=floor or None
+            self.source, self.interval, self.zone, before=before, count=count, now=now, start=floor
         )
         is_short = len(part.rows) + 1 < wanted.count
         if start is not None:
@@ -171,10 +171,10 @@ class ServedSeries:
         return int(calendar.opens[max(calendar.last_opened(newest), 0)])
 
     def _floor(self, plan: Plan, now: float) -> int:
-        """The open of the oldest bar that the plan shows, 0 if it shows all."""
+        """The open of the oldest bar that the plan shows, the beginning of time if it shows all."""
         if self.source is None or not self.interval.is_intraday:
-            return 0
-        return self.source.open_back(self.interval, now, plan.intraday_bars) or 0
+            return BEGINNING
+        return self.source.open_back(self.interval, now, plan.intraday_bars) or BEGINNING
 
     def _most(self, plan: Plan) -> int:
         return plan.intraday_bars if self.interval.is_intraday else _ALL_HISTORY

@@ -1,8 +1,9 @@
 """The panel equals the lake after each refresh, whatever was committed, killed or removed between."""
 
+import json
 import subprocess
 import sys
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from itertools import pairwise
 from pathlib import Path
 
@@ -38,6 +39,13 @@ def store(tmp_path: Path) -> BarStore:
     for number, symbol in enumerate(SYMBOLS):
         store.upsert(symbol, "1m", bars(NOVEMBER - 2 * MINUTE, 4 + number, close=1.0 + number))
     return store
+
+
+def tell_hours(store: BarStore, symbol: str, interval: str, **fields: str) -> None:
+    """The server tells the hours of gold, with corrections and holidays."""
+    hours = {"session": "1800-1700", "timezone": "America/New_York", **fields}
+    facts = {"tv_etl.forming_from": "", "tv_etl.trading_hours": json.dumps(hours)}
+    store.upsert(symbol, interval, BAR_SCHEMA.with_metadata(facts).empty_table())
 
 
 def names(paths: tuple[Path, ...]) -> list[str]:
@@ -110,6 +118,53 @@ def test_only_what_changed_is_made_again(store: BarStore) -> None:
     assert names(refresh_panel(store, "1m").written) == ["2026-10.parquet"]
     store.upsert("X:NEW", "1m", bars(NOVEMBER + 43_200 * MINUTE, 1))
     assert names(refresh_panel(store, "1m").written) == ["2026-12.parquet"]
+    assert_equal_to_lake(store, "1m")
+
+
+@pytest.mark.parametrize(
+    ("interval", "files", "corrected"),
+    [
+        ("10s", ["2026-10", "2026-11"], ["2026-11"]),
+        ("1m", ["2026-10", "2026-11"], ["2026-11"]),
+        ("1h", ["2026-10", "2026-11"], ["2026-11"]),
+        ("1d", ["2026"], []),  # a day still overlaps the session of Monday, if that opens in the morning
+    ],
+)
+def test_new_trading_hours_make_again_the_files_whose_days_they_change(
+    tmp_path: Path, interval: str, files: list[str], corrected: list[str]
+) -> None:
+    store = BarStore(tmp_path)
+
+    def made() -> list[str]:
+        written = [path.stem for path in refresh_panel(store, interval).written]
+        assert_equal_to_lake(store, interval)
+        return written
+
+    def days() -> set[date | None]:
+        return {row["trading_day"] for row in panel_of(store, interval).to_pylist() if row["symbol"] == "COMEX:GC1!"}
+
+    friday, sunday = datetime(2026, 10, 30, 12, tzinfo=UTC), datetime(2026, 11, 1, 23, tzinfo=UTC)
+    for symbol in ("COMEX:GC1!", "NASDAQ:AAPL"):
+        for start in (friday, sunday):
+            store.upsert(symbol, interval, bars(start, 1))
+    assert (made(), days()) == (files, {None})
+    tell_hours(store, "COMEX:GC1!", interval)
+    assert (made(), days()) == (files, {date(2026, 10, 30), date(2026, 11, 2)})
+    tell_hours(store, "COMEX:GC1!", interval, session_holidays="20261102,20271224")
+    assert made() == [], "a holiday changes no day of a stored bar"
+    tell_hours(store, "COMEX:GC1!", interval, session="1800-1700#20261102/0930-1700")
+    assert made() == corrected
+    assert days() == {date(2026, 10, 30), date(2026, 11, 1 if corrected else 2)}
+    assert made() == []
+
+
+def test_a_panel_from_before_there_were_trading_days_is_made_again(store: BarStore) -> None:
+    written = refresh_panel(store, "1m").written
+    for path in written:
+        pq.write_table(pq.read_table(path, partitioning=None).drop_columns("trading_day"), path)
+    record = Path(store.base) / ".tv_etl/panel/1m/sources.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), "version": 1}))
+    assert refresh_panel(store, "1m").written == written
     assert_equal_to_lake(store, "1m")
 
 

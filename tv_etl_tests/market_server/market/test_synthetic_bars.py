@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from tv_etl.market_server.market.listings import listings, symbol_info
 from tv_etl.market_server.market.market import Floats
+from tv_etl.market_server.market.sessions import calendar_of
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.trading_hours import TradingHours
 from tv_etl_tests.market_server.seeded_market import bars, source_of, utc
@@ -21,7 +22,7 @@ KINDS = [
     "NASDAQ:FIXD", "NYSE:HOUR",
 ]  # fmt: skip
 # Those that have a bar wherever their announced hours want one.
-FULL = [symbol for symbol, each in sorted(listings().items()) if not (each.is_thin or each.last_day)]
+FULL = [symbol for symbol, each in sorted(listings().items()) if not (each.is_thin or each.last_day or each.figure)]
 FULL = [symbol for symbol in FULL if symbol not in ("NASDAQ:IPOX", "NASDAQ:HEIR")]  # new
 MOMENTS = st.integers(1_500_000_000, 1_795_200_000)
 
@@ -168,6 +169,24 @@ def test_bars_stand_where_the_announced_hours_want_them(symbol: str, session: st
         times = source.bars(width, FRIDAY_NOON, start=start, before=end).times
         # A week or month that began before `start` belongs to neither's range for certain.
         assert times[times >= start].tolist() == hours.expected(width, since, until).tolist()
+
+
+@pytest.mark.parametrize("symbol", FULL)
+def test_bars_are_of_the_trading_days_that_the_market_makes_them_of(symbol: str) -> None:
+    """From 2025 to the end of 2027, over holidays, half days, changes of the clocks and of hours."""
+    listing = listings()[symbol]
+    hours = TradingHours.of_symbol(symbol_info(listing))
+    first, last = (int(utc(year, 1, 1).timestamp()) // 86_400 for year in (2025, 2028))
+    calendar = calendar_of(listing.schedule, first, last)
+    for token in ("1D", "1W", "1M"):
+        starts = np.flatnonzero(np.diff(calendar.groups(Interval.parse(token)), prepend=-1))
+        found = hours.trading_days(Interval.parse(token), calendar.opens[starts])
+        assert found.tolist() == calendar.days[starts].tolist()
+    for token in ("5", "60", "240"):
+        width = Interval.parse(token)
+        by_day = [calendar.bar_opens(index, width) for index in range(len(calendar.days))]
+        days = np.repeat(calendar.days, [len(opens) for opens in by_day])
+        assert (hours.trading_days(width, np.concatenate(by_day)) == days).all()
 
 
 def test_days_of_the_extended_session_hold_the_regular_session_unchanged() -> None:

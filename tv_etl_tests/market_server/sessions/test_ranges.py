@@ -3,6 +3,7 @@ from datetime import datetime, timezone
 import pytest
 
 from tv_etl.market_server.sessions.ranges import (
+    BEGINNING,
     FROM_NEWEST,
     InvalidParameters,
     Range,
@@ -42,7 +43,7 @@ def test_other_resolutions_are_invalid_parameters(text: object) -> None:
         ("r,1000:2000", "", Range(start=1_000, frame="r,1000:2000", end=2_000)),
         (10, "r,1000:2000", Range(10, 1_000, frame="r,1000:2000", end=2_000)),
         (10, "LASTSESSION", Range(10, FROM_NEWEST, frame="LASTSESSION")),
-        (10, "ALL", Range(10, 0, frame="ALL")),
+        (10, "ALL", Range(10, BEGINNING, frame="ALL")),
         (10, "5", Range(10, FROM_NEWEST, frame="5")),
     ],
 )

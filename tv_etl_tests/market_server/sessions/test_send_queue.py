@@ -1,6 +1,6 @@
 import pytest
 
-from tv_etl.market_server.sessions.send_queue import Hangup, Hush, Packet, SendQueue
+from tv_etl.market_server.sessions.send_queue import SHARED_LENGTH, Hangup, Hush, Packet, SendQueue
 
 pytestmark = pytest.mark.pure
 
@@ -16,6 +16,14 @@ def test_what_is_due_together_shares_a_message() -> None:
     queue.stamp(0.0, 0.0)
     assert queue.take_due(0.0) == ["123"]
     assert queue.next_due() is None
+
+
+def test_a_message_is_shared_up_to_a_length() -> None:
+    long, short = "x" * (SHARED_LENGTH - 2), "y"
+    queue = SendQueue()
+    put(queue, "a", long, short, short, short, 2 * long, long)
+    queue.stamp(0.0, 0.0)
+    assert queue.take_due(0.0) == [long + 2 * short, short, 2 * long, long]
 
 
 def test_what_needs_work_comes_after_what_does_not() -> None:
