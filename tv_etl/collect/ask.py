@@ -8,7 +8,7 @@ end: the server sends everything up to now anyway, which leaves an answer one ed
 import math
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -36,6 +36,7 @@ class Ask:
     request: HistoryRequest
     seen: SeriesRecord
     urgency: float
+    state: object = field(default=None, repr=False, compare=False)  # of the store, to commit the answer by
 
 
 def ask(stored: StoredSeries, want: Want, now: float) -> Ask | None:
@@ -44,7 +45,7 @@ def ask(stored: StoredSeries, want: Want, now: float) -> Ask | None:
     if request is None:
         return None
     record = stored.record()
-    return Ask(request, record, Coverage(record, now).urgency())
+    return Ask(request, record, Coverage(record, now).urgency(), stored.state)
 
 
 def increment(settings: SeriesSettings, initial_bars: int | None, *, audit_s: float = math.inf) -> Want:

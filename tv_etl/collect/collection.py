@@ -17,12 +17,14 @@ from tv_etl.collect.day_proof import prove_by_days
 from tv_etl.collect.entry import enter_answer
 from tv_etl.lake.bars import Bars
 from tv_etl.lake.errors import BarStoreError
+from tv_etl.lake.overlap import COMMITS_AT_ONCE, LOOKS_AT_ONCE, overlapped
 from tv_etl.lake.record import SeriesRecord
 from tv_etl.lake.resolution import Resolution
 from tv_etl.lake.seam import Seam
 from tv_etl.lake.snapshot import StoredSeries
 from tv_etl.lake.store import BarStore
 from tv_etl.lake.upsert import Commit
+from tv_etl.tradingview.models import HistoryRequest
 from tv_etl.tradingview.series import Series
 
 
@@ -97,23 +99,22 @@ def plan(
 
     If it `mends`, damaged files are set aside first; with a `resolution` the newest open seam is resolved.
     """
-    for series, want in wants:
-        aside: list[str] = []
-        resolved: Resolved | None = None
-        planned: Ask | Unchanged | Failed
+
+    def steps_of(wanted: tuple[Series, Want]) -> list[Ask | SetAside | Resolved | Unchanged | Failed]:
+        series, want = wanted
+        steps: list[Ask | SetAside | Resolved | Unchanged | Failed] = []
         try:
-            if mends:
-                aside = store.set_aside_damaged(*series)
+            if mends and (aside := store.set_aside_damaged(*series)):
+                steps.append(SetAside(series, aside))
             if resolution is not None:
-                resolved = Resolved(series, _newest_resolved(store.resolve_seam(*series, resolution)))
-            planned = store.look(series, partial(_planned, want, now, newest))
+                steps.append(Resolved(series, _newest_resolved(store.resolve_seam(*series, resolution))))
+            steps.append(store.look(series, partial(_planned, want, now, newest), lists=False))
         except Exception as error:  # whatever it is, it is this series' alone
-            planned = Failed(series, error)
-        if aside:
-            yield SetAside(series, aside)
-        if resolved is not None:
-            yield resolved
-        yield planned
+            steps.append(Failed(series, error))
+        return steps
+
+    for steps in overlapped(steps_of, wants, at_once=LOOKS_AT_ONCE):
+        yield from steps
 
 
 def carry_out(
@@ -127,11 +128,17 @@ def carry_out(
     while waiting:
         further: list[Ask] = []
         asked = {each.request: each for each in waiting}
-        for request, result in answers(asked, fetch):
-            outcome = _entered(store, asked[request], result, newest)
+
+        def enter(
+            answer: tuple[HistoryRequest, pa.Table | Exception], asked: dict[HistoryRequest, Ask] = asked
+        ) -> tuple[Ask, Stored | AskedAgain | Failed]:
+            request, result = answer
+            return asked[request], _entered(store, asked[request], result, newest)
+
+        for asked_for, outcome in overlapped(enter, answers(asked, fetch), at_once=COMMITS_AT_ONCE):
             if isinstance(outcome, AskedAgain):
                 further.append(outcome.ask)
-            if isinstance(outcome, Stored) and _may_be_proven(asked[request], outcome.commit):
+            if isinstance(outcome, Stored) and _may_be_proven(asked_for, outcome.commit):
                 outcome, resolved = _proven_by_days(store, outcome)
                 yield from resolved
             yield outcome
@@ -161,7 +168,11 @@ def _newest_resolved(record: SeriesRecord) -> Seam:
 
 
 def _planned(want: Want, now: float, newest: int, stored: StoredSeries) -> Ask | Unchanged:
-    return ask(stored, want, now) or Unchanged(stored.record(), stored.newest(newest))
+    planned = ask(stored, want, now)
+    if planned is None:
+        stored.require_listed()  # what somebody took away is not known any more
+        return Unchanged(stored.record(), stored.newest(newest))
+    return planned
 
 
 def _entered(store: BarStore, asked: Ask, result: "pa.Table | Exception", newest: int) -> Stored | AskedAgain | Failed:

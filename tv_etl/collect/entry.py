@@ -35,7 +35,7 @@ def enter_answer(store: BarStore, asked: Ask, answer: pa.Table, *, newest: int =
     def judge(stored: StoredSeries) -> Update | Ask:
         return ask_again(stored, asked, update) or update
 
-    return store.commit(asked.request.series, update, judge=judge, newest=newest)
+    return store.commit(asked.request.series, update, judge=judge, newest=newest, begins_with=asked.state)
 
 
 def enter_table(store: BarStore, series: Series, bars: pa.Table, *, provenance: str) -> Commit:

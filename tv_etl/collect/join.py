@@ -25,12 +25,13 @@ def ask_again(stored: StoredSeries, asked: Ask, update: Update) -> Ask | None:
     if start is None and not (len(sound) and differs(_beside(stored, sound), sound)):
         return None
     if start is None and record != asked.seen:
-        return Ask(request, record, asked.urgency)
+        return Ask(request, record, asked.urgency, stored.state)
     if start is None and isinstance(find_scale(stored, sound, update.facts), Unproven):
         start = _whole(stored, sound, request.start)
     if start is None:
         return None
-    return Ask(HistoryRequest(*stored.series, start=start, settings=request.settings), record, asked.urgency)
+    further = HistoryRequest(*stored.series, start=start, settings=request.settings)
+    return Ask(further, record, asked.urgency, stored.state)
 
 
 def joins_from(stored: StoredSeries, sound: Bars, asked_from: datetime | None) -> datetime | None:

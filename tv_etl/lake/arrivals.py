@@ -39,7 +39,8 @@ def decode_arrivals(block: bytes, rows: int, path: str) -> Times:
     if not block:
         return np.zeros(rows, np.int64)
     try:
-        table = pq.read_table(pa.BufferReader(block), use_threads=False, schema=_SCHEMA)
+        # Not read_table: to plan a dataset of one block takes ten times as long as to read it.
+        table = pq.ParquetFile(pa.BufferReader(block)).read(use_threads=False)
         came_at = np.repeat(table["came_at"].to_numpy(), table["bars"].to_numpy())
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DamagedFileError(path, f"its arrivals cannot be read: {error}") from error

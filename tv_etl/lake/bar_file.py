@@ -34,14 +34,14 @@ FORMAT: dict[str, Any] = {
     "write_page_checksum": True,
     "sorting_columns": [pq.SortingColumn(0)],
 }
-# What a fetch costs is writing its file again. LZ4 takes half the time of zstd and a third more bytes; it makes volumes
-# hardly smaller: for the file that is written every minute, where it is large enough to cost something.
+# What a fetch costs is writing its file again. LZ4 takes half the time of zstd and a third more bytes, and is read in a
+# third of the time; it makes volumes hardly smaller: for the file that is written every minute, if it is not tiny.
 _QUICK: dict[str, Any] = {
     **FORMAT,
     "compression": {**dict.fromkeys(BAR_SCHEMA.names, "lz4"), "volume": "none"},
     "compression_level": None,
 }
-_LARGE = 4_096
+_LARGE = 512  # bars; with fewer, a block of the disk is all that there is to save, in time as in bytes
 # Measured: with one number in two alike a dictionary takes bytes, with five in six alike it saves them.
 _SAMPLE = 2_048
 _DICTIONARY_SHARE = 1 / 3

@@ -42,7 +42,10 @@ def period_labels(times: npt.NDArray[np.int64], interval: Interval) -> npt.NDArr
     unit = _unit(interval)
     if unit is None:
         return np.full(len(times), _WHOLE)
-    return np.datetime_as_string(times.astype("datetime64[s]").astype(f"datetime64[{unit}]"))
+    begins = times.astype("datetime64[s]").astype(f"datetime64[{unit}]")
+    # Bars ascend, and so come in runs: a name is written once for each run, not for each bar.
+    firsts = np.flatnonzero(np.r_[True, begins[1:] != begins[:-1]]) if len(begins) else np.empty(0, np.int64)
+    return np.repeat(np.datetime_as_string(begins[firsts]), np.diff(np.r_[firsts, len(begins)]))
 
 
 @lru_cache(maxsize=_KEPT)

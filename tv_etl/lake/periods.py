@@ -50,7 +50,7 @@ def described_periods(
             continue
         bars = read[name] if name in read else stored.bars(name)
         size = sizes[name] if name in sizes else stored.footer(name).bytes
-        described[name] = Period.of(bars, size, place.interval, hours, span)
+        described[name] = Period.of(bars, size, place.interval, hours, span, (period_start, period_end))
     return described
 
 
@@ -60,5 +60,4 @@ def _extent(name: str, stored: StoredSeries, known: SeriesRecord, read: Mapping[
         return int(read[name].times[0]), int(read[name].times[-1])
     if name in known.periods:
         return known.periods[name].first, known.periods[name].last
-    footer = stored.footer(name)
-    return footer.first_s, footer.last_s
+    return stored.extent(name)

@@ -10,10 +10,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
-from tv_etl.lake.bars import Bars
+import msgspec
+import numpy as np
+
+from tv_etl.lake.bars import Bars, Times
 from tv_etl.lake.cadence import Rhythm, has_cadence
 from tv_etl.lake.errors import DamagedFileError, NewerFormatError
 from tv_etl.lake.provenance import Imported
@@ -24,7 +27,7 @@ from tv_etl.tradingview.errors import IntervalError
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.moments import utc
 from tv_etl.tradingview.series import Series
-from tv_etl.tradingview.trading_hours import TradingHours, TradingHoursError, gap_runs
+from tv_etl.tradingview.trading_hours import GapRun, TradingHours, TradingHoursError, gap_runs
 
 # 2: seams. Whoever does not know of them would scale across one.
 RECORD_VERSION = 2
@@ -35,6 +38,10 @@ NO_CADENCE = "no cadence: no trading hours tell which points there must be"
 RESOLVED_AS = "resolved_as"  # the fact of a series that is its symbol, or the one that its instrument has now
 
 _LOGGED = "logged_from"
+
+_KEPT_HOURS = 512  # texts that tell a symbol's hours, which are read for every commit
+_KEPT_PERIODS = 8  # a year of five minutes around the clock takes a megabyte; series of one market follow each other
+_NEVER = 2**62
 
 
 @dataclass(frozen=True)
@@ -85,8 +92,8 @@ class Period(NamedTuple):
     @staticmethod
     def can_be_judged(interval: Interval, hours: TradingHours | None) -> bool:
         """True if the hours say which bars of the interval there must be."""
-        if hours is None:
-            return False
+        if hours is None or interval.is_intraday:
+            return hours is not None
         try:
             hours.expected_between(interval, 0, 0)
         except IntervalError:
@@ -94,19 +101,25 @@ class Period(NamedTuple):
         return True
 
     @classmethod
-    def of(cls, bars: Bars, size: int, interval: Interval, hours: TradingHours | None, span: Span) -> "Period":
-        """Judge the bars of a file of `size` bytes by what is expected in the span."""
-        start, end = span
-        plain = cls(len(bars), int(bars.times[0]), int(bars.times[-1]), size, start, end)
+    def of(
+        cls,
+        bars: Bars,
+        size: int,
+        interval: Interval,
+        hours: TradingHours | None,
+        span: Span,
+        period: tuple[int | None, int | None] = (None, None),
+    ) -> "Period":
+        """Judge the bars of a file of `size` bytes by what is expected in the span, which lies in the period."""
+        plain = cls(len(bars), int(bars.times[0]), int(bars.times[-1]), size, *span)
         if hours is None or not cls.can_be_judged(interval, hours):
             return plain
-        expected = hours.expected_between(interval, start, end)
-        runs = gap_runs(expected, bars.times)
+        expected, runs, long_runs = _missing(bars, hours, interval, span, period)
         return plain._replace(
-            expected=len(expected),
+            expected=expected,
             missing=sum(run.bars for run in runs),
             gaps=len(runs),
-            sessions=sum(hours.whole_sessions(interval, run) for run in runs),
+            sessions=sum(hours.whole_sessions(interval, run) for run in long_runs),
         )
 
 
@@ -252,14 +265,7 @@ class SeriesRecord:
     def _read_hours(self, session: str) -> tuple[TradingHours | None, str]:
         """The hours of a session, or why they cannot be read."""
         told = self.facts.get("trading_hours")
-        if not told:
-            return None, ""
-        try:
-            return TradingHours.of_symbol(json.loads(told), session), ""
-        except TradingHoursError as error:
-            return None, str(error)
-        except (ValueError, AttributeError, RecursionError):
-            return None, f"trading hours {told!r}: not a description of a symbol"
+        return _hours_in(told, session) if told else (None, "")
 
     def encode(self) -> bytes:
         """The file's content."""
@@ -283,13 +289,13 @@ class SeriesRecord:
             "periods": dict(self.periods),
             **({} if self.logged_from == math.inf else {_LOGGED: _finite(self.logged_from)}),
         }
-        return json.dumps(content, ensure_ascii=False, sort_keys=True).encode()
+        return msgspec.json.encode(content, order="sorted")
 
     @classmethod
     def decode(cls, content: bytes, path: str, series: Series) -> "SeriesRecord":
         """Read a file's content. Raises DamagedFileError or NewerFormatError naming `path`."""
         try:
-            fields: dict[str, Any] = json.loads(content)
+            fields: dict[str, Any] = msgspec.json.decode(content)
             version, found = int(fields["schema_version"]), (fields["symbol"], fields["interval"])
             if version <= RECORD_VERSION:
                 record = cls._of(series, fields)
@@ -322,6 +328,42 @@ class SeriesRecord:
             asked_at=float(fields.get("asked_at", 0.0)),
             logged_from=_moment(fields[_LOGGED]) if _LOGGED in fields else math.inf,
         )
+
+
+@lru_cache(maxsize=_KEPT_HOURS)
+def _hours_in(told: str, session: str) -> tuple[TradingHours | None, str]:
+    """The hours of a session of the symbol described, or why they cannot be read."""
+    try:
+        return TradingHours.of_symbol(json.loads(told), session), ""
+    except TradingHoursError as error:
+        return None, str(error)
+    except (ValueError, AttributeError, RecursionError):
+        return None, f"trading hours {told!r}: not a description of a symbol"
+
+
+@lru_cache(maxsize=_KEPT_PERIODS)
+def _hours_of_period(hours: TradingHours, interval: Interval, start: int, end: int) -> tuple[Times, Times, Times]:
+    """The opens of the bars that are expected of a period, and opens and closes of its sessions."""
+    sessions = hours.sessions(start, end)
+    return hours.expected_between(interval, start, end), sessions.opens, sessions.closes
+
+
+def _missing(
+    bars: Bars, hours: TradingHours, interval: Interval, span: Span, period: tuple[int | None, int | None]
+) -> tuple[int, list[GapRun], list[GapRun]]:
+    """How many bars are expected in a span of a period, the runs that are missing, and those to hold whole sessions."""
+    first, after = period
+    if first is None or after is None or not interval.is_intraday:
+        expected = hours.expected_between(interval, *span)
+        runs = gap_runs(expected, bars.times)
+        return len(expected), runs, runs
+    whole, opens, closes = _hours_of_period(hours, interval, first, after)
+    expected = whole[np.searchsorted(whole, span[0]) : np.searchsorted(whole, span[1])]
+    runs = gap_runs(expected, bars.times)
+    # Of a thinly traded symbol thousands are missing, and few of them a session.
+    ends = np.append(closes, _NEVER)[np.searchsorted(opens, [run.first for run in runs])]
+    long = [run for run, end in zip(runs, ends.tolist(), strict=True) if end <= run.last + interval.seconds]
+    return len(expected), runs, long
 
 
 def _finite(moment: float) -> float | None:

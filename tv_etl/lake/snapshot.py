@@ -36,6 +36,15 @@ class StoredSeries:
         self._arrivals: dict[str, bytes] = {}
         self._footers: dict[str, Footer] = {}
 
+    @property
+    def state(self) -> object:
+        """What a commit may begin with that was prepared by what is seen here."""
+        return self._snapshot.state
+
+    def require_listed(self) -> None:
+        """See that the files are there which the last commit says, so that what is seen here can be relied upon."""
+        self._snapshot.require_listed()
+
     @cached_property
     def periods(self) -> list[str]:
         """The periods that have a file, oldest first."""
@@ -99,23 +108,38 @@ class StoredSeries:
     def newest_before(self, moment_s: float) -> int | None:
         """The open of the newest bar before a moment, from as few files as tell it."""
         for period in reversed(self.periods):
-            footer = self.footer(period)
-            if footer.last_s < moment_s:
-                return footer.last_s
-            if footer.first_s < moment_s:
+            first_s, last_s = self.extent(period)
+            if last_s < moment_s:
+                return last_s
+            if first_s < moment_s:
                 times = self.bars(period).times
                 return int(times[times < moment_s][-1])
         return None
 
     @property
     def first_s(self) -> int | None:
-        """The open of the oldest bar, by its file."""
-        return self.footer(self.periods[0]).first_s if self.periods else None
+        """The open of the oldest bar."""
+        return self.extent(self.periods[0])[0] if self.periods else None
 
     @property
     def last_s(self) -> int | None:
-        """The open of the newest bar, by its file: the watermark."""
-        return self.footer(self.periods[-1]).last_s if self.periods else None
+        """The open of the newest bar: the watermark."""
+        return self.extent(self.periods[-1])[1] if self.periods else None
+
+    def extent(self, period: str) -> tuple[int, int]:
+        """The opens of the first and the last bar of a period that has a file.
+
+        The record tells them of a file that is as long as the record has it, the file itself of any other.
+        """
+        read = self._read.get(period)
+        if read is not None and len(read):
+            return int(read.times[0]), int(read.times[-1])
+        record = self.decoded_record()
+        told = None if record is None else record.periods.get(period)
+        if told is not None and self._snapshot.has_size(self._place.period_name(period), told.bytes):
+            return told.first, told.last
+        footer = self.footer(period)
+        return footer.first_s, footer.last_s
 
     def footer(self, period: str) -> Footer:
         """What the footer of a period's file says."""
@@ -140,19 +164,21 @@ class StoredSeries:
 
     def record(self) -> SeriesRecord:
         """What is known of the stored bars; where the record was not copied along, what the newest file says."""
+        return self._record
+
+    @cached_property
+    def _record(self) -> SeriesRecord:
         if not self.periods:
             # A record without files is of files that somebody took away, or that have another name now.
             written = self.decoded_record()
             renames = () if written is None else written.renames
             logged_from = math.inf if self.has_record else -math.inf
             return SeriesRecord(self._place.series, logged_from=logged_from, renames=renames)
-        name = self._place.record_name
-        content = self._record_content
-        if content is None:
+        if self._record_content is None:
             in_file = self.footer(self.periods[-1]).facts
             facts = {key: value for key, value in in_file.items() if value != UNSPECIFIED}
             return SeriesRecord(self._place.series, facts, logged_from=math.inf)
-        record = SeriesRecord.decode(content, self._address(name), self._place.series)
+        record = self._written
         present = set(self.periods)
         gone = [name for name in record.periods if name not in present]
         if not gone:
@@ -170,10 +196,15 @@ class StoredSeries:
         if self._record_content is None:
             return None
         try:
-            name = self._place.record_name
-            return SeriesRecord.decode(self._record_content, self._address(name), self._place.series)
+            return self._written
         except DamagedFileError:
             return None
+
+    @cached_property
+    def _written(self) -> SeriesRecord:
+        """The record as it was written; there must be one."""
+        content, name = self._record_content, self._place.record_name
+        return SeriesRecord.decode(content or b"", self._address(name), self._place.series)
 
     def damaged_names(self) -> list[str]:
         """Names of the files that cannot be read as this series', and of those in the data directory that are none."""

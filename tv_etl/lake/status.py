@@ -6,6 +6,7 @@ from typing import Any
 
 from tv_etl.lake.coverage import Coverage
 from tv_etl.lake.errors import BarStoreError, NoSeriesError
+from tv_etl.lake.overlap import LOOKS_AT_ONCE, overlapped
 from tv_etl.lake.record import SeriesRecord
 from tv_etl.lake.store import BarStore
 from tv_etl.tradingview.intervals import Interval
@@ -67,7 +68,8 @@ def lake_status(
             gone = [str(each) for each in store.renames(symbol) if each.old == symbol]
             raise NoSeriesError(symbol, store.base, f"it was renamed: {gone[-1]}" if gone else "")
         raise ValueError(f"{symbol!r} is not stored at {interval}, but at {tokens}")
-    return sorted((_status(store, each, now) for each in wanted), key=_urgency)
+    found = overlapped(lambda each: _status(store, each, now), wanted, at_once=LOOKS_AT_ONCE)
+    return sorted(found, key=_urgency)
 
 
 def _status(store: BarStore, series: Series, now: datetime) -> SeriesStatus:

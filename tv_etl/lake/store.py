@@ -13,7 +13,7 @@ belong to. Only closed bars are kept. The watermark is in the files' footers.
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from operator import attrgetter
@@ -117,13 +117,16 @@ class BarStore:
         judge: Callable[[StoredSeries], "Update | Verdict"],
         needs_proof: bool = True,
         newest: int = 0,
+        begins_with: object = None,
     ) -> Commit | Verdict:
         """Merge an update as `upsert` does, if `judge` has nothing against it.
 
         It judges what is stored inside the transaction, where no other writer can come between, and returns the update
         to merge, maybe another one; of anything else that it returns nothing is stored, and that is returned. It may
         be called again. Where the update `needs_proof` that it is of the stored bars' scale, and there is none, a
-        seam is made. The commit holds so many of the `newest` bars. Raises as `upsert` does.
+        seam is made. The commit holds so many of the `newest` bars. It may begin with the `state` of what was seen
+        before: in an object store that saves looking again, and costs starting again where somebody else has written
+        since. Raises as `upsert` does.
         """
         place = self._place(series)
         if not len(update.closed) and not place.files.is_stored:
@@ -137,15 +140,17 @@ class BarStore:
             now_s = self._clock()
             return commit_update(place, stored, transaction, judged, now_s, needs_proof=needs_proof, newest=newest)
 
-        return self._write(place, write)
+        return self._write(place, write, begins_with)
 
-    def look(self, series: Series, read: Callable[[StoredSeries], Result]) -> Result:
+    def look(self, series: Series, read: Callable[[StoredSeries], Result], *, lists: bool = True) -> Result:
         """Return what `read` makes of the series as it is between two commits; it may be called again.
 
-        Raises as `read` of the store does, and what `read` raises.
+        Unless it `lists` them, an object store is not asked which files of the series there are: that takes as long as
+        the rest. Then a file that somebody took away by hand is missed only where it is read, or by the next commit
+        that writes one. Raises as `read` of the store does, and what `read` raises.
         """
         place = self._place(series)
-        return place.files.reading(lambda snapshot: read(StoredSeries(place, snapshot)))
+        return place.files.reading(lambda snapshot: read(StoredSeries(place, snapshot)), lists=lists)
 
     def revisions(self, symbol: str, interval: str | Interval) -> pa.Table:
         """Return every closed bar that came again with other values, in the order found.
@@ -308,8 +313,11 @@ class BarStore:
 
     def watermark(self, symbol: str, interval: str | Interval) -> datetime | None:
         """Return the time of the newest stored bar, read from a footer. Raises as `read` does."""
-        last_s = self.look(Series.of(symbol, interval), lambda stored: stored.last_s)
-        return None if last_s is None else utc(last_s)
+
+        def last(stored: StoredSeries) -> datetime | None:
+            return utc(stored.footer(stored.periods[-1]).last_s) if stored.periods else None
+
+        return self.look(Series.of(symbol, interval), last)
 
     def summary(self, symbol: str, interval: str | Interval) -> SeriesSummary:
         """Return how much of the series is stored, read from footers. Raises as `read` does."""
@@ -345,16 +353,23 @@ class BarStore:
             raise IntervalError(series.interval.token, "tick and range bars are not stored: their times are not unique")
         return SeriesPlace(series, path_segment(series.symbol), self._storage)
 
-    def _write(self, place: SeriesPlace, write: Callable[[Transaction], Result]) -> Result:
+    def _write(self, place: SeriesPlace, write: Callable[[Transaction], Result], begins_with: object) -> Result:
         lock = self._storage.creation_lock(place.interval.token)
         if lock is None or place.files.is_stored:
-            return place.files.writing(write)
+            return place.files.writing(write, lists=False, begins_with=begins_with)
         # Symbols that differ in case only would be one directory on some file systems; so that two new ones cannot
-        # miss each other, new series of an interval are made one at a time.
-        with lock:
+        # miss each other, new series of an interval begin one at a time. From then on each is under its own lock,
+        # which whoever looks for twins waits for.
+        with ExitStack() as beginning:
+            beginning.enter_context(lock)
             for twin in self._storage.twins(place.interval.token, place.segment):
                 raise SymbolError(place.series.symbol, f"is already stored as {unquote(twin)!r}")
-            return place.files.writing(write)
+
+            def begun(transaction: Transaction) -> Result:
+                beginning.close()
+                return write(transaction)
+
+            return place.files.writing(begun)
 
     def _stored_intervals(self) -> list[Interval]:
         found = []

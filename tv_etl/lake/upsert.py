@@ -399,7 +399,7 @@ def _is_before(period: str, interval: Interval, readjustment: Readjustment) -> b
 
 def _refuse_unless_newest(place: SeriesPlace, stored: StoredSeries, sound: Bars, readjustment: Readjustment) -> None:
     """Raise ReadjustedError where newer stored bars may be concerned, too."""
-    newest = stored.footer(stored.periods[-1]).last_s
+    _, newest = stored.extent(stored.periods[-1])
     if newest > sound.times[-1] and readjustment.until > sound.times[-1]:
         raise ReadjustedError(str(place.series), str(readjustment), utc(int(sound.times[-1])))
 

@@ -180,15 +180,22 @@ def _read_coverage(
     """What is known of each series; None where it cannot be read, which the run that asks for it will report."""
     # A tick reads the lake, and loads what that needs; a definition does not.
     from tv_etl.lake.coverage import Coverage
+    from tv_etl.lake.overlap import LOOKS_AT_ONCE, overlapped
+    from tv_etl.lake.snapshot import StoredSeries
+
+    def look(each: Series) -> Coverage | Exception:
+        try:
+            # By the word of the last commit, as the run goes that asks for what is due.
+            return Coverage(store.look(each, StoredSeries.record, lists=False), now)
+        except Exception as error:  # whatever it is, it is this series' alone
+            return error
 
     found: dict[Series, Coverage | None] = {}
-    for each in series:
-        try:
-            found[each] = Coverage(store.record(*each), now)
-        except Exception as error:  # whatever it is, it is this series' alone
-            text = printable(str(error), 1_000)
-            context.log.warning(f"{partition_key(each)}: {type(error).__name__}: {text}")
-            found[each] = None
+    for each, seen in zip(series, overlapped(look, series, at_once=LOOKS_AT_ONCE), strict=True):
+        if isinstance(seen, Exception):
+            text = printable(str(seen), 1_000)
+            context.log.warning(f"{partition_key(each)}: {type(seen).__name__}: {text}")
+        found[each] = None if isinstance(seen, Exception) else seen
     return found
 
 

@@ -266,9 +266,9 @@ def count_trips(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         for name in ("reading", "writing"):
             opened: Callable[[SeriesFiles, Any], Any] = getattr(kind, name)
 
-            def count(files: SeriesFiles, use: Any, *, name: str = name, opened: Any = opened) -> Any:
+            def count(files: SeriesFiles, use: Any, *, name: str = name, opened: Any = opened, **options: Any) -> Any:
                 trips.append(name)
-                return opened(files, use)
+                return opened(files, use, **options)
 
             monkeypatch.setattr(kind, name, count)
     return trips

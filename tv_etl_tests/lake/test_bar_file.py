@@ -103,8 +103,8 @@ def test_a_large_file_that_grows_is_written_with_lz4(tmp_path: Path) -> None:
 
 
 def test_a_small_file_is_no_larger_while_it_grows() -> None:
-    assert encode_bars(some_bars(600), AAPL, FACTS, is_growing=True) == encode_bars(some_bars(600), AAPL, FACTS)
-    assert not grows_larger(some_bars(600))
+    assert encode_bars(some_bars(500), AAPL, FACTS, is_growing=True) == encode_bars(some_bars(500), AAPL, FACTS)
+    assert not grows_larger(some_bars(500))
 
 
 def test_only_numbers_that_come_again_have_a_dictionary(tmp_path: Path) -> None:

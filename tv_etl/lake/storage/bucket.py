@@ -6,6 +6,7 @@ Names are relative to the prefix. Credentials, region and endpoint come from the
 
 import os
 import re
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -73,6 +74,7 @@ class Bucket:
         scheme, host, self._prefix = _parsed(address)
         # The API of the others has conditions by definition.
         self._is_conditional = scheme != "s3"
+        self._trying_conditions = threading.Lock()
         self.address = f"{scheme}://{host}" + (f"/{self._prefix}" if self._prefix else "")
         try:
             # The prefix stays ours: obstore would decode what looks like percent-encoding in it.
@@ -114,13 +116,14 @@ class Bucket:
 
     def require_conditions(self, name: str) -> None:
         """Raise StoreWriteError if the server ignores conditions: then updates would be lost. `name` is for the try."""
-        if self._is_conditional:
-            return
-        try:
-            self.replace(name, b"", over=Version('"no such version"', None))
-        except ChangedError:
-            self._is_conditional = True
-            return
+        with self._trying_conditions:
+            if self._is_conditional:
+                return
+            try:
+                self.replace(name, b"", over=Version('"no such version"', None))
+            except ChangedError:
+                self._is_conditional = True
+                return
         raise StoreWriteError(self.address_of(name), "the server ignores If-Match on PUT; no lake can be kept there")
 
     def put(self, name: str, content: bytes | memoryview) -> None:

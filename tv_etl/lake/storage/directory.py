@@ -1,6 +1,7 @@
 """A lake in a directory of this host; commits, locks and recovery are journal.py's."""
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -12,6 +13,8 @@ from tv_etl.lake.storage import journal
 from tv_etl.lake.storage.files import BESIDE, DATASET, RECORD, Snapshot, Transaction, data_directory, own_directory
 from tv_etl.lake.storage.journal import FileGroup, locked_directory
 from tv_etl.lake.storage.regular import open_regular, read_regular
+
+_BEYOND_ASCII = re.compile(r"%(?!3A)")
 
 Result = TypeVar("Result")
 
@@ -56,10 +59,14 @@ class DirectoryStorage:
         return [segment for segment in found if self.files(token, segment).is_stored]
 
     def twins(self, token: str, segment: str) -> list[str]:
-        folded = unquote(segment).casefold()
-        found = _listed(self._root / DATASET / f"interval={token}", "symbol=")
-        twins = [other for other in found if other != segment and unquote(other).casefold() == folded]
-        return [other for other in twins if self.files(token, other).is_stored]
+        found = {*_listed(self._root / DATASET / f"interval={token}", "symbol="), *_listed(self._root / BESIDE / token)}
+        twins = [other for other in found if other != segment and _folded(other) == _folded(segment)]
+        return [other for other in twins if self._comes_to_be_stored(token, other)]
+
+    def _comes_to_be_stored(self, token: str, segment: str) -> bool:
+        """True if the series is stored once whoever holds its lock has freed it."""
+        files = self.files(token, segment)
+        return files.reading(lambda snapshot: files.is_stored)
 
     def creation_lock(self, token: str) -> AbstractContextManager[None]:
         # Some file systems fold case: there, two such symbols would share one directory.
@@ -78,18 +85,22 @@ class DirectoryFiles:
     def is_stored(self) -> bool:
         return self._group.has_journal or any(name.endswith(".parquet") for name in _listed(self._root / self._data))
 
-    def reading(self, read: Callable[[Snapshot], Result]) -> Result:
+    def reading(self, read: Callable[[Snapshot], Result], *, lists: bool = True) -> Result:
         return self._group.reading(lambda: read(_DirectorySnapshot(self._root, self._data)))
 
     def mend(self) -> list[str]:
         return []
 
-    def writing(self, write: Callable[[Transaction], Result]) -> Result:
+    def writing(
+        self, write: Callable[[Transaction], Result], *, lists: bool = True, begins_with: object = None
+    ) -> Result:
         with self._group.writing() as transaction:
             return write(_DirectoryTransaction(self._root, self._data, transaction))
 
 
 class _DirectorySnapshot:
+    state: object = None  # under the lock it costs nothing to look again
+
     def __init__(self, root: Path, data: str) -> None:
         self._root = root
         self._data = data
@@ -97,8 +108,18 @@ class _DirectorySnapshot:
     def data_names(self) -> list[str]:
         return [f"{self._data}/{name}" for name in sorted(_listed(self._root / self._data))]
 
+    def require_listed(self) -> None:
+        pass
+
     def read(self, name: str) -> bytes | None:
-        return read_regular(self._root / name)
+        return read_regular(f"{self._root}/{name}")
+
+    def has_size(self, name: str, size: int) -> bool:
+        path = f"{self._root}/{name}"
+        try:
+            return os.lstat(path).st_size == size
+        except OSError as error:
+            raise StoreReadError(path, error.strerror or str(error)) from error
 
     def read_tail(self, name: str, size: int) -> tuple[bytes, int]:
         path = self._root / name
@@ -126,6 +147,12 @@ class _DirectoryTransaction(_DirectorySnapshot):
 
     def publish(self) -> None:
         self._staged.publish()
+
+
+def _folded(segment: str) -> str:
+    """The same for segments that a file system which folds case takes for one."""
+    # Nearly all are ASCII but for the escaped colon, and of a thousand others only one may be a twin.
+    return unquote(segment).casefold() if _BEYOND_ASCII.search(segment) else segment.lower().replace("%3a", ":")
 
 
 def _listed(directory: Path, prefix: str = "") -> Iterator[str]:

@@ -28,11 +28,21 @@ def own_directory(token: str, segment: str) -> str:
 class Snapshot(Protocol):
     """The files of one series as they are between two commits."""
 
+    @property
+    def state(self) -> object:
+        """What a later transaction may begin with, in place of looking again at what this snapshot has seen."""
+
     def data_names(self) -> list[str]:
         """Names of the files in the data directory, sorted. Raises StoreReadError."""
 
+    def require_listed(self) -> None:
+        """Raise, so that the snapshot is taken again, if there are other data files than the last commit says."""
+
     def read(self, name: str) -> bytes | None:
         """The content of a file; None if there is none. Raises StoreReadError."""
+
+    def has_size(self, name: str, size: int) -> bool:
+        """True if a data file has so many bytes, as far as that is known without reading it. Raises StoreReadError."""
 
     def read_tail(self, name: str, size: int) -> tuple[bytes, int]:
         """The last bytes of a data file, `size` of them or all, and how many it has. Raises StoreReadError."""
@@ -65,8 +75,10 @@ class SeriesFiles(Protocol):
     def is_stored(self) -> bool:
         """True with a data file, or with a commit half done that will have some. Raises StoreReadError."""
 
-    def reading(self, read: Callable[[Snapshot], Result]) -> Result:
+    def reading(self, read: Callable[[Snapshot], Result], *, lists: bool = True) -> Result:
         """Return what `read` returns; it may be called again where a commit came between.
+
+        Unless it `lists` them, the last commit may be taken at its word as to which data files there are.
 
         Raises StoreBusyError where commits leave it no time.
         """
@@ -77,8 +89,13 @@ class SeriesFiles(Protocol):
         Raises StoreReadError or StoreWriteError.
         """
 
-    def writing(self, write: Callable[[Transaction], Result]) -> Result:
+    def writing(
+        self, write: Callable[[Transaction], Result], *, lists: bool = True, begins_with: object = None
+    ) -> Result:
         """Return what `write` returns; it may be called again where another writer came first.
+
+        Unless it `lists` them, the last commit may be taken at its word as to which data files there are, as long as
+        nothing is published. It may begin with the `state` of an earlier snapshot.
 
         Raises StoreBusyError where other writers leave it no time.
         """
@@ -104,7 +121,10 @@ class Storage(Protocol):
         """The symbols' path segments of the series that are stored at an interval. Raises StoreReadError."""
 
     def twins(self, token: str, segment: str) -> list[str]:
-        """Other stored segments that a file system which folds case takes for this one. Raises StoreReadError."""
+        """Other stored segments that a file system which folds case takes for this one.
+
+        Waits for the first commit of those that are none yet. Raises StoreReadError or StoreBusyError.
+        """
 
     def creation_lock(self, token: str) -> AbstractContextManager[None] | None:
-        """What keeps new series apart whose segments differ in case only; None where such do not collide."""
+        """What is held while a new series looks for twins and takes its own lock; None where such do not collide."""

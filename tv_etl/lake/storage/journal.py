@@ -51,7 +51,7 @@ import stat
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -157,10 +157,12 @@ class FileGroup:
         moves = self._left_moves()
         with _as_write_error(self.directory):
             if moves is not None:
+                require_inside({(self.root / name).parent for _, name in moves}, self.root)
                 self._complete(moves)
-            for path in self.directory.iterdir():
-                if _TEMPORARY.fullmatch(path.name):
-                    path.unlink()
+            with os.scandir(self.directory) as entries:
+                left = [entry.name for entry in entries if _TEMPORARY.fullmatch(entry.name)]
+            for name in left:
+                (self.directory / name).unlink()
 
     def _left_moves(self) -> "list[tuple[str, str]] | None":
         text = read_regular(self._journal)
@@ -184,24 +186,29 @@ class FileGroup:
         fields = head.removeprefix(b"{")
         content = b'{"journal": %b%b%b' % (journal, b"" if fields == b"}" else b", ", fields)
         temporary = _write_temporary(self.directory, ".json", content)
-        _sync_directory(self.directory)  # the journal must not outlive a name it mentions
+        # Both are needed: the journal must not survive a name that it mentions, nor the head of the last commit be
+        # lost, whose rename nobody has synced yet; and no file may be renamed before the journal is there for good.
+        _sync_directory(self.directory)
         temporary.replace(self._journal)
         _sync_directory(self.directory)
 
     def _complete(self, moves: "list[tuple[str, str]]") -> None:
         """Do the journal's renames, those that are done already excepted, and make it the head."""
-        require_inside({(self.root / name).parent for _, name in moves}, self.root)
-        for temporary, name in moves:
-            target = self.root / name
-            if not target.parent.exists():  # removed by hand after the writer was killed
-                make_durable_directory(target.parent, self.root)
+        targets = [(self.directory / temporary, self.root / name) for temporary, name in moves]
+        directories = {target.parent for _, target in targets}
+        for directory in directories:
+            if not directory.exists():  # removed by hand after the writer was killed
+                make_durable_directory(directory, self.root)
+        for temporary, target in targets:
             try:
-                (self.directory / temporary).replace(target)
+                temporary.replace(target)
             except FileNotFoundError:
                 if not target.exists():
-                    reason = f"neither {temporary} nor {name} exists"
+                    name = target.relative_to(self.root).as_posix()
+                    reason = f"neither {temporary.name} nor {name} exists"
                     raise DamagedFileError(self._journal, reason) from None
-        for directory in sorted({(self.root / name).parent for _, name in moves}):
+        # Needed: once the journal is the head, nothing would do these renames again.
+        for directory in sorted(directories):
             _sync_directory(directory)
         # Not synced: where a power cut brings it back, all that it asks for is found done. The next one syncs it first.
         self._journal.replace(self.head)
@@ -249,11 +256,13 @@ class StagedFiles:
             if head is not None and not self._staged:
                 self._staged.append((_write_temporary(group.directory, group.head.suffix, head), group.head))
                 head = None
-            require_inside({target.parent for _, target in self._staged}, group.root)
+            targets = {target.parent for _, target in self._staged}
+            require_inside(targets, group.root)
+            # Where a target is, somebody has committed it, and so made its directory durable.
             new = {target.parent for _, target in self._staged if not target.exists()}
             for directory in sorted(new - {group.directory}):
                 make_durable_directory(directory, group.root)
-            for directory in sorted({target.parent for _, target in self._staged}):
+            for directory in sorted(targets - {group.directory}):
                 _require_same_device(directory, group.directory)
             if head is not None:
                 moves = [(a.name, b.relative_to(group.root).as_posix()) for a, b in self._staged]
@@ -266,7 +275,7 @@ class StagedFiles:
                 [(temporary, target)] = self._staged
                 temporary.replace(target)
                 self._staged.clear()
-                _sync_directory(target.parent)
+                _sync_directory(target.parent)  # needed: no journal would repeat the rename
 
     def discard(self) -> None:
         """Remove what was staged and not published."""
@@ -288,25 +297,30 @@ def locked_directory(directory: Path, root: Path, *, lock_timeout_s: float = LOC
         yield
 
 
+# Directories whose names this process has synced, with their inodes: for the thousand series of a lake, its upper ones
+# are the same.
+_durable: dict[Path, int] = {}
+
+
 def make_durable_directory(directory: Path, root: Path) -> None:
-    """Create the directory and what is missing above it, and sync the names of all of them from `root` down.
+    """Create the directory and what is missing above it; no power cut loses the name of any of them from `root` down.
 
     Also of those that exist: whoever created them may have been killed before syncing them.
     """
     missing = [path for path in (directory, *directory.parents) if not path.exists()]
     for path in reversed(missing):
         path.mkdir(exist_ok=True)
-        if path not in (directory, *_between(directory, root)):
+    named = [
+        path for path in (directory, *directory.parents) if path == root or root in path.parents or path in missing
+    ]
+    for path in reversed(named):
+        inode = path.stat().st_ino
+        if _durable.get(path) == inode and path not in missing:
+            continue
+        # One may use a directory whose parent one may not list.
+        with suppress(PermissionError) if path == root else nullcontext():
             _sync_directory(path.parent)
-    for path in _between(directory, root):
-        _sync_directory(path)
-    with suppress(PermissionError):  # one may use a directory whose parent one may not list
-        _sync_directory(root.parent)
-
-
-def _between(directory: Path, root: Path) -> list[Path]:
-    """The parents of `directory` up to and including `root`."""
-    return [path for path in directory.parents if path == root or root in path.parents]
+        _durable[path] = inode
 
 
 def _write_temporary(directory: Path, suffix: str, content: bytes | memoryview) -> Path:
@@ -317,7 +331,7 @@ def _write_temporary(directory: Path, suffix: str, content: bytes | memoryview) 
             view = memoryview(content)
             while view:
                 view = view[os.write(fd, view) :]
-            os.fsync(fd)
+            os.fsync(fd)  # needed: a rename may survive what was never written
         finally:
             os.close(fd)
     except BaseException:
@@ -342,11 +356,11 @@ def _open_lock(path: Path, flags: int) -> int:
     return fd
 
 
-def _open_directory(directory: Path) -> int:
+def _open_directory(directory: Path | str) -> int:
     return os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
 
 
-def _sync_directory(directory: Path) -> None:
+def _sync_directory(directory: Path | str) -> None:
     fd = _open_directory(directory)
     try:
         os.fsync(fd)

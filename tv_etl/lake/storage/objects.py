@@ -4,18 +4,28 @@ Each series has a head, its `series.json`. A commit stages the new contents besi
 is still the one that the commit began with:
 
     read head and data -> put staged objects -> replace the head, which names the moves     (the commit point)
-         -> put what is staged in the place of its target, delete it -> replace the head, without moves
+         -> put what is staged in the place of its target -> delete it
 
 A writer that came second starts again from the head that came first. A writer killed after the commit point leaves
-moves, and whoever writes next completes them first: each target is replaced only in the version that the commit
-found, so that one who is slow undoes nothing. Contents carry the stamp of their commit, because the version of an
-object may be no more than its checksum. Readers of the store write nothing: they take what is staged for the target.
-Other engines see the targets alone, and between commit point and last move some old, some new.
+what it staged, and whoever reads it for a commit, or writes next, completes its moves first: each target is replaced
+only in the version that the commit found, so that one who is slow undoes nothing. Readers of the store write nothing:
+they take what is staged for the target. Other engines see the targets alone, and between commit point and last move
+some old, some new.
+
+Each request takes as long as the way there and back, so none is made twice, or to learn what is known:
+
+* The contents of a commit carry its stamp: first of all because the version of an object may be no more than its
+  checksum, but a target that has the stamp of the moves which the head names also proves that they were made, and that
+  it is of this state. So the moves stay in the head until a commit has others, and nobody looks at the head again to
+  see whether it still is as it was, if all that was read beside it proves to be of it.
+* The head names the data files that its commit left. A commit goes by that; if it has something to publish, it first
+  lists what is there, and starts again from there if somebody took files away or put others there by hand.
+* A commit may begin with a head that was read before, when its caller looked at the series: if that is not the newest
+  any more, it is refused at its commit point.
 
 Knows nothing of bars or Parquet; the head is a JSON object of which it uses the key `commit`.
 """
 
-import json
 import random
 import re
 import time
@@ -26,6 +36,8 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
+import msgspec
+
 from tv_etl.lake.errors import DamagedFileError, NewerFormatError, StoreBusyError, StoreReadError, StoreWriteError
 from tv_etl.lake.storage.bucket import Bucket, ChangedError, Object, Version
 from tv_etl.lake.storage.files import BESIDE, DATASET, RECORD, Snapshot, Transaction, data_directory, own_directory
@@ -34,6 +46,7 @@ COMMIT_VERSION = 1
 
 _COMMIT = "commit"  # the key in the head
 _STAGED = re.compile(r"[0-9a-f]{32}\.[a-z]+")
+_CONDITIONS = f"{BESIDE}/conditions"  # a name to try them on
 _FIRST_PAUSE_S = 0.01
 _LONGEST_PAUSE_S = 1.0
 
@@ -96,26 +109,45 @@ class _Move:
 
 @dataclass(frozen=True)
 class _Head:
-    """`version` is None where there is no head yet, `record` where it holds only a commit."""
+    """`version` is None where there is no head yet, `record` where it holds only a commit.
+
+    The moves are those of the last commit that had any, which is `moved_by`. `files` are the names in the data
+    directory after the commit, None where it does not say.
+    """
 
     version: Version | None = None
     commit: str = ""
     moves: tuple[_Move, ...] = ()
     record: bytes | None = None
+    moved_by: str = ""
+    files: tuple[str, ...] | None = None
+
+    @property
+    def stamp(self) -> bytes:
+        """What the contents of its moves carry."""
+        try:
+            return bytes.fromhex(self.moved_by or self.commit)
+        except ValueError:
+            return b""
 
     def is_same_state(self, other: "_Head") -> bool:
         """True although one of the two may have moves left and the other none."""
         return self.commit == other.commit and (bool(self.commit) or self.version == other.version)
 
     def encode(self) -> bytes:
-        fields = {} if self.record is None else json.loads(self.record)
-        commit = {"version": COMMIT_VERSION, "id": self.commit, "moves": [asdict(move) for move in self.moves]}
-        return json.dumps({**fields, _COMMIT: commit}, ensure_ascii=False, sort_keys=True).encode()
+        fields = {} if self.record is None else msgspec.json.decode(self.record)
+        commit: dict[str, Any] = {"version": COMMIT_VERSION, "id": self.commit}
+        commit["moves"] = [asdict(move) for move in self.moves]
+        if self.moves and self.moved_by:
+            commit["moved_by"] = self.moved_by
+        if self.files is not None:
+            commit["files"] = self.files
+        return msgspec.json.encode({**fields, _COMMIT: commit}, order="sorted")
 
     @classmethod
     def decode(cls, found: Object, address: str) -> "_Head":
         try:
-            fields: dict[str, Any] = json.loads(found.content)
+            fields: dict[str, Any] = msgspec.json.decode(found.content)
             commit = fields.pop(_COMMIT, None)
             if commit is None:  # copied from a directory
                 return cls(found.version, record=found.content)
@@ -123,8 +155,9 @@ class _Head:
                 reason = f"commit version {commit['version']}, known is {COMMIT_VERSION}; upgrade tv_etl"
                 raise NewerFormatError(address, reason)
             moves = tuple(_move(**move) for move in commit["moves"])
-            record = json.dumps(fields, ensure_ascii=False, sort_keys=True).encode() if fields else None
-            return cls(found.version, str(commit["id"]), moves, record)
+            record = msgspec.json.encode(fields, order="sorted") if fields else None
+            files = None if "files" not in commit else tuple(map(str, commit["files"]))
+            return cls(found.version, str(commit["id"]), moves, record, str(commit.get("moved_by", "")), files)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise DamagedFileError(address, f"not the record of a series: {error!r}") from error
 
@@ -141,17 +174,22 @@ class ObjectFiles:
 
     @property
     def is_stored(self) -> bool:
-        return bool(self._head().moves) or any(name.endswith(".parquet") for name in self._bucket.sizes(self._data))
+        return any(name.endswith(".parquet") for name in self.reading(lambda snapshot: snapshot.data_names()))
 
-    def reading(self, read: Callable[[Snapshot], Result]) -> Result:
+    def reading(self, read: Callable[[Snapshot], Result], *, lists: bool = True) -> Result:
         for head in self._attempts():
+            snapshot = _ObjectSnapshot(self._bucket, self._data, self._own, head, lists=lists)
             try:
-                result = read(_ObjectSnapshot(self._bucket, self._data, self._own, head))
+                result = read(snapshot)
             except Exception:
-                if self._is_current(head):
+                # What went wrong may be of two states, or of a file that is not there any more.
+                if snapshot.goes_by_head:
+                    lists = True
+                    continue
+                if snapshot.is_of_head or self._is_current(head):
                     raise
-                continue  # what went wrong may be of two states
-            if self._is_current(head):
+                continue
+            if snapshot.is_of_head or self._is_current(head):
                 return result
         raise AssertionError("unreachable: attempts end with an error")
 
@@ -172,37 +210,44 @@ class ObjectFiles:
             return [aside]
         return []
 
-    def writing(self, write: Callable[[Transaction], Result]) -> Result:
-        self._bucket.require_conditions(f"{BESIDE}/conditions")
-        for found in self._attempts():
-            head = self._settled(found) if found.moves else found
-            if head is None:
-                continue
-            transaction = _ObjectTransaction(self, self._bucket, self._data, self._own, head)
+    def writing(
+        self, write: Callable[[Transaction], Result], *, lists: bool = True, begins_with: object = None
+    ) -> Result:
+        first = begins_with if isinstance(begins_with, _Head) else None
+        for head in self._attempts(first):
+            transaction = _ObjectTransaction(self, self._bucket, self._data, self._own, head, lists=lists)
             try:
                 result = write(transaction)
+                if transaction.is_published:
+                    return result
+                transaction.settle()
             except ChangedError:
+                continue
+            except _OtherFilesError:
+                lists = True
                 continue
             except Exception:
                 if transaction.is_published:
                     raise
                 transaction.discard()
-                if self._is_current(head):
+                if transaction.goes_by_head:
+                    lists = True
+                    continue
+                if transaction.is_of_head or self._is_current(head):
                     raise
                 continue
-            if transaction.is_published:
-                return result
             transaction.discard()
-            if self._is_current(head):
+            if transaction.is_of_head or self._is_current(head):
                 return result
         raise AssertionError("unreachable: attempts end with an error")
 
-    def _attempts(self) -> Iterator[_Head]:
-        """The head, again and again until time is up. Raises StoreBusyError."""
+    def _attempts(self, first: _Head | None = None) -> Iterator[_Head]:
+        """The head, the first one maybe as it was before, again and again until time is up. Raises StoreBusyError."""
         deadline = time.monotonic() + self._timeout_s
         pause_s = _FIRST_PAUSE_S
         while True:
-            yield self._head()
+            yield self._head() if first is None else first
+            first = None
             left_s = deadline - time.monotonic()
             if left_s <= 0:
                 address = self._bucket.address_of(self._record_name)
@@ -221,6 +266,8 @@ class ObjectFiles:
             is_ours = directory == self._own and _STAGED.fullmatch(name)
             if not is_ours or move.target.rpartition("/")[0] not in (self._data, self._own):
                 raise DamagedFileError(address, f"names {move.staged!r} and {move.target!r}")
+        if any("/" in name for name in head.files or ()):
+            raise DamagedFileError(address, f"names {head.files!r}")
         return head
 
     def _is_current(self, head: _Head) -> bool:
@@ -236,16 +283,12 @@ class ObjectFiles:
                 raise
             return found  # the answer to the first try was lost
 
-    def _settled(self, head: _Head) -> _Head | None:
-        """The head once its moves are done; None if somebody else replaced it meanwhile."""
+    def settle(self, head: _Head) -> None:
+        """Make the moves of a head that are not made yet."""
         for move in head.moves:
             staged = self._bucket.get(move.staged)
             if staged is not None:  # else it was done, and removed
                 self.move(head, move, staged.content)
-        try:
-            return self.finish(head)
-        except ChangedError:
-            return None
 
     def move(self, head: _Head, move: _Move, content: bytes | memoryview) -> None:
         """Put the content of a commit in its place unless it is there, or a later commit is."""
@@ -264,27 +307,44 @@ class ObjectFiles:
         except ChangedError:
             return
 
-    def finish(self, head: _Head) -> _Head:
-        """Forget the moves, which are done. Raises ChangedError if somebody else replaced the head."""
-        self._bucket.delete([move.staged for move in head.moves])
-        return self.commit(replace(head, moves=()))
+
+class _OtherFilesError(Exception):
+    """There are other data files than the head says."""
 
 
 class _ObjectSnapshot:
-    def __init__(self, bucket: Bucket, data: str, own: str, head: _Head) -> None:
+    def __init__(self, bucket: Bucket, data: str, own: str, head: _Head, *, lists: bool) -> None:
         self._bucket = bucket
         self._data = data
         self._own = own
         self._head = head
-        self._staged = {move.target: move.staged for move in head.moves}
+        self._stamp = head.stamp
+        self._moves = {move.target: move for move in head.moves}
+        # The head alone says which data files there are.
+        self.goes_by_head = not lists and head.files is not None
+        # Nothing was read that may be of another state than the head.
+        self.is_of_head = True
+
+    @property
+    def state(self) -> object:
+        return self._head
 
     @cached_property
     def _sizes(self) -> dict[str, int]:
         return self._bucket.sizes(self._data)
 
     def data_names(self) -> list[str]:
-        names = {*self._sizes, *self._staged}
-        return sorted(name for name in names if name.rpartition("/")[0] == self._data)
+        if self.goes_by_head:
+            return [f"{self._data}/{name}" for name in self._head.files or ()]
+        names = self._listed_names()
+        self.is_of_head &= (
+            self._head.files is not None and [f"{self._data}/{each}" for each in self._head.files] == names
+        )
+        return names
+
+    def require_listed(self) -> None:
+        if self.goes_by_head and self._listed_names() != self.data_names():
+            raise _OtherFilesError
 
     def read(self, name: str) -> bytes | None:
         if name == f"{self._own}/{RECORD}":
@@ -292,52 +352,89 @@ class _ObjectSnapshot:
         found = self._find(name)
         return None if found is None else found.content
 
+    def has_size(self, name: str, size: int) -> bool:
+        # What the head moves there is as its record has it.
+        return self.goes_by_head or name in self._moves or self._sizes.get(name) == size
+
     def read_tail(self, name: str, size: int) -> tuple[bytes, int]:
-        if name in self._staged or name not in self._sizes:
+        if name in self._moves or name not in self._sizes:
             content = self.read(name)
             if content is None:
                 raise StoreReadError(self._bucket.address_of(name), "no such object")
             return content[-size:], len(content)
         whole = self._sizes[name]
+        self.is_of_head = False
         return self._bucket.get_range(name, max(0, whole - size), whole), whole
 
+    def _listed_names(self) -> list[str]:
+        """What is in the data directory, or will be once all moves are made."""
+        coming = [target for target in self._moves if target not in self._sizes and self._is_staged(target)]
+        return sorted(name for name in [*self._sizes, *coming] if name.rpartition("/")[0] == self._data)
+
+    def _is_staged(self, target: str) -> bool:
+        return self._bucket.get(self._moves[target].staged) is not None
+
     def _find(self, name: str) -> Object | None:
-        if name in self._staged and (found := self._bucket.get(self._staged[name])) is not None:
-            return found
-        return self._bucket.get(name)
+        found = self._bucket.get(name)
+        if name in self._moves:
+            if found is not None and self._stamp and self._stamp in found.content:
+                self._is_moved(name)
+                return found
+            if (staged := self._bucket.get(self._moves[name].staged)) is not None:
+                return self._staged(name, staged)
+            found = self._bucket.get(name)  # it was moved meanwhile
+        self.is_of_head = False
+        return found
+
+    def _staged(self, name: str, staged: Object) -> Object | None:
+        """The object that a name will have once all moves are made."""
+        return staged
+
+    def _is_moved(self, name: str) -> None:
+        """The move to a name is known to be made."""
 
 
 class _ObjectTransaction(_ObjectSnapshot):
-    """A snapshot without moves, and what is to follow it."""
+    """A snapshot, and what is to follow it."""
 
-    def __init__(self, files: ObjectFiles, bucket: Bucket, data: str, own: str, head: _Head) -> None:
-        super().__init__(bucket, data, own, head)
+    def __init__(self, files: ObjectFiles, bucket: Bucket, data: str, own: str, head: _Head, *, lists: bool) -> None:
+        super().__init__(bucket, data, own, head, lists=lists)
         self.stamp = uuid.uuid4().bytes
         self.is_published = False
         self._files = files
         self._seen: dict[str, Version | None] = {}
-        self._moves: list[tuple[_Move, bytes | memoryview]] = []
+        self._staging: list[tuple[_Move, bytes | memoryview]] = []
         self._record = head.record
         self._aside: dict[str, str] = {}
+        self._is_settled = not head.moves
 
     @cached_property
     def _own_names(self) -> frozenset[str]:
         """What was beside the data before this commit, what dead writers left included."""
         return frozenset(self._bucket.sizes(self._own))
 
+    def settle(self) -> None:
+        """Make the moves of the head, unless they are known to be made."""
+        if not self._is_settled and any(move.staged in self._own_names for move in self._head.moves):
+            self._files.settle(self._head)
+            self._bucket.delete([move.staged for move in self._head.moves])
+        self._is_settled = True
+
     def stage(self, name: str, content: bytes | memoryview) -> None:
         if name == f"{self._own}/{RECORD}":
             self._record = bytes(content)
             return
+        self._bucket.require_conditions(_CONDITIONS)
         over = self._seen[name] if name in self._seen else self._version(name)
         staged = f"{self._own}/{uuid.uuid4().hex}.{name.rpartition('.')[2]}"
-        self._moves.append((_Move(staged, name, over), content))
+        self._staging.append((_Move(staged, name, over), content))
         self._bucket.put(staged, content)
 
     def set_aside(self, name: str) -> str:
         content = self.read(name)
         if content is None:
             raise StoreReadError(self._bucket.address_of(name), "no such object")
+        self._bucket.require_conditions(_CONDITIONS)
         aside = _name_aside(f"{self._own}/{name.rpartition('/')[2]}")
         self._bucket.put(aside, content)
         self._aside[name] = aside
@@ -346,11 +443,27 @@ class _ObjectTransaction(_ObjectSnapshot):
         return aside
 
     def publish(self) -> None:
-        if not self._moves and not self._aside and self._record == self._head.record:
+        if not self._staging and not self._aside and self._record == self._head.record:
             return
-        garbage = [name for name in self._own_names if _STAGED.fullmatch(name.rpartition("/")[2])]
-        moves = tuple(move for move, _ in self._moves)
-        successor = replace(self._head, commit=self.stamp.hex(), moves=moves, record=self._record)
+        self._bucket.require_conditions(_CONDITIONS)
+        try:
+            self.require_listed()
+        except _OtherFilesError:
+            self.discard()
+            raise
+        names = self._listed_names()
+        # The newest data file last: it is what the next commit reads, and where it is, all others are.
+        self._staging.sort(key=lambda each: (each[0].target.startswith(f"{self._data}/"), each[0].target))
+        moves = tuple(move for move, _ in self._staging)
+        garbage, moved_by = list[str](), ""
+        if moves or self._aside:
+            self.settle()
+            garbage = [name for name in self._own_names if _STAGED.fullmatch(name.rpartition("/")[2])]
+        else:
+            moves, moved_by = self._head.moves, self._head.moved_by or self._head.commit
+        left = {*names, *(move.target for move, _ in self._staging)} - self._aside.keys()
+        files = tuple(sorted(name.removeprefix(f"{self._data}/") for name in left if name.startswith(f"{self._data}/")))
+        successor = _Head(self._head.version, self.stamp.hex(), moves, self._record, moved_by, files)
         try:
             head = self._files.commit(successor)
         except ChangedError:
@@ -360,30 +473,40 @@ class _ObjectTransaction(_ObjectSnapshot):
             self.is_published = True  # perhaps: then the head names what is staged
             raise
         self.is_published = True
-        for move, content in self._moves:
+        for move, content in self._staging:
             self._files.move(head, move, content)
-        # Whoever staged these began before this commit, which keeps theirs from ever being one.
-        self._bucket.delete([*garbage, *(name for name in self._aside if name != f"{self._own}/{RECORD}")])
-        if moves:
-            try:
-                self._files.finish(head)
-            except ChangedError:
-                return  # a later writer did that
+        # Whoever staged the garbage began before this commit, which keeps theirs from ever being one.
+        gone = [name for name in self._aside if name != f"{self._own}/{RECORD}"]
+        self._bucket.delete([*garbage, *(move.staged for move, _ in self._staging), *gone])
 
     def discard(self) -> None:
         """Remove what was staged and not published."""
         with suppress(StoreWriteError):  # a later commit sweeps it
-            self._bucket.delete([*(move.staged for move, _ in self._moves), *self._aside.values()])
-        self._moves.clear()
+            self._bucket.delete([*(move.staged for move, _ in self._staging), *self._aside.values()])
+        self._staging.clear()
         self._aside.clear()
 
     def _find(self, name: str) -> Object | None:
-        is_absent = name.startswith(f"{self._own}/") and name not in self._own_names
+        is_absent = name.startswith(f"{self._own}/") and name not in self._moves and name not in self._own_names
+        self.is_of_head &= not is_absent
         found = None if is_absent else super()._find(name)
         self._seen[name] = None if found is None else found.version
         return found
 
+    def _staged(self, name: str, staged: Object) -> Object | None:
+        self.settle()
+        self.is_of_head = False
+        return self._bucket.get(name)
+
+    def _is_moved(self, name: str) -> None:
+        # Moves are made one after the other.
+        self._is_settled |= name == self._head.moves[-1].target
+
     def _version(self, name: str) -> Version | None:
+        if name in self._moves:
+            self.settle()
+            found = self._bucket.get(name)  # or somebody took it away since it was moved
+            return None if found is None else found.version
         return self._bucket.version(name) if name in self._sizes or name in self._own_names else None
 
 

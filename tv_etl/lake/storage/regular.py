@@ -17,7 +17,7 @@ from tv_etl.lake.errors import DamagedFileError, StoreReadError, StoreWriteError
 MAX_BYTES = 512 * 1024 * 1024
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path | str) -> BinaryIO:
     """Open a file for reading.
 
     Raises FileNotFoundError where nothing is there, StoreReadError where the system refuses, DamagedFileError for
@@ -28,7 +28,7 @@ def open_regular(path: Path) -> BinaryIO:
     except FileNotFoundError:
         raise
     except OSError as error:
-        if path.is_symlink():
+        if Path(path).is_symlink():
             raise DamagedFileError(path, "is a symbolic link, not a file of a lake") from None
         raise StoreReadError(path, error.strerror or str(error)) from error
     status = os.fstat(fd)
@@ -42,7 +42,7 @@ def open_regular(path: Path) -> BinaryIO:
     raise DamagedFileError(path, f"has {status.st_size:,} bytes, more than {MAX_BYTES:,}")
 
 
-def read_regular(path: Path) -> bytes | None:
+def read_regular(path: Path | str) -> bytes | None:
     """The content of a file, None where nothing is there. Raises as `open_regular`."""
     try:
         with open_regular(path) as source:
@@ -55,8 +55,21 @@ def read_regular(path: Path) -> bytes | None:
 
 def require_inside(directories: Iterable[Path], root: Path) -> None:
     """Raise StoreWriteError if symbolic links lead one of the directories out of the root; they need not exist yet."""
-    inside = os.path.realpath(root)
+    inside = ""
     for directory in directories:
+        if not _has_links(directory, root):
+            continue
+        inside = inside or os.path.realpath(root)
         real = os.path.realpath(directory)
         if os.path.commonpath([real, inside]) != inside:
             raise StoreWriteError(directory, f"leads out of the lake, to {real}: it is or lies behind a symbolic link")
+
+
+def _has_links(directory: Path, root: Path) -> bool:
+    """True unless the directory lies below the root by names alone, none of them a link: that takes no realpath."""
+    below = directory
+    while below != root:
+        if below == below.parent or below.name == ".." or below.is_symlink():
+            return True
+        below = below.parent
+    return False

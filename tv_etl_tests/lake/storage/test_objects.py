@@ -202,7 +202,7 @@ def test_killed_before_any_request_leaves_old_or_new(proxy: S3Proxy, prepare: Ca
         assert read_all(files_at(address)) == {b"next"}, number
         assert objects_at(address) == [HEAD, *MONTHS], number
     assert printed == "acknowledged"
-    assert len(seen) > 10
+    assert len(seen) >= 10
     assert all(state in seen for state in allowed)
 
 

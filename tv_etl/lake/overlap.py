@@ -1,0 +1,34 @@
+"""Work on many things at once whose waiting overlaps: for a disk to sync, for a bucket to answer.
+
+Python computes in one thread at a time. What several threads gain is the time in which none of them computes.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+# So many answers, and what they are merged into, are in memory at most.
+COMMITS_AT_ONCE = 8
+# What is known of a series is small.
+LOOKS_AT_ONCE = 32
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def overlapped(work: Callable[[Item], Result], items: Iterable[Item], *, at_once: int) -> Iterator[Result]:
+    """The results of `work` on each item, in the order of the items.
+
+    Items are taken and results are given in the caller's thread, the work is done in others: at most `at_once` items
+    are taken whose results are not. What `work` raises is raised in its place, and ends it; work under way is finished
+    in any case.
+    """
+    under_way = deque[Future[Result]]()
+    with ThreadPoolExecutor(at_once, thread_name_prefix="overlapped") as threads:
+        for item in items:
+            under_way.append(threads.submit(work, item))
+            while under_way and (len(under_way) >= at_once or under_way[0].done()):
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()
