@@ -159,7 +159,8 @@ class ConnectionService:
         self._loss: TradingViewError | None = None
         self._inboxes: dict[str, Inbox] = {}
         self._opening = asyncio.Lock()
-        self._clock_read_at = 0.0
+        # Of this machine's monotonic clock; what one connection told of it holds for the next.
+        self._server_ahead_s: float | None = None
         self._refused_at = float("-inf")
         # How often each method came that the client does not use: a new one may mean that the protocol has changed.
         self.ignored: Counter[str] = Counter()
@@ -192,16 +193,15 @@ class ConnectionService:
 
     def server_now(self) -> float:
         """The server's time in UTC seconds; this machine's until the server has told its own."""
-        if self._protocol.server_time_ms is None:
-            return time.time()
-        return self._protocol.server_time_ms / 1000 + time.monotonic() - self._clock_read_at
+        return time.time() if self._server_ahead_s is None else time.monotonic() + self._server_ahead_s
 
     async def connect(self) -> None:
         """Open the connection unless it is open. Raises ConnectionFailedError or AuthError."""
         async with self._opening:
             if self._socket is not None:
                 return
-            await self._stop_reader()
+            if self._reader is not None:
+                await asyncio.wait({self._reader})  # it closes the connection that was lost
             self._token = await self._account.token(self.limits.open_s, self._proxy)
             if self._token.has_plan and self.ws_url == DEFAULT_WS_URL:
                 self.ws_url = PAID_WS_URL
@@ -303,8 +303,10 @@ class ConnectionService:
         if not self._token.is_anonymous:
             # A server that quotes our token must not get it into our errors.
             text = self._token.hide_in(text)
+        known_ms = self._protocol.server_time_ms
         self._protocol.receive_text(text)
-        self._clock_read_at = time.monotonic()
+        if self._protocol.server_time_ms != known_ms and self._protocol.server_time_ms is not None:
+            self._server_ahead_s = self._protocol.server_time_ms / 1000 - time.monotonic()
         events = self._protocol.events_received()
         characters = len(text) // max(len(events), 1)
         for event in events:
