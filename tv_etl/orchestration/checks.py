@@ -21,6 +21,7 @@ from tv_etl.lake.spans import Span
 from tv_etl.lake.store import BarStore
 from tv_etl.lake.upsert import Commit
 from tv_etl.lake.witness import Step, suspicious_steps
+from tv_etl.orchestration.bar_metadata import facts_in
 from tv_etl.orchestration.check_specs import CHECKS, SMALL_SHARE
 from tv_etl.orchestration.dagster_internals import reverse_cron_string_iterator
 from tv_etl.orchestration.partitions import partition_key
@@ -35,6 +36,7 @@ from tv_etl.watchlist.model import Group
 QUIET_SESSIONS = 3
 NEAR_LOSS = timedelta(days=1)
 
+REVISIONS = "revisions"
 _SHOWN_ROWS = 20
 _SHOWN_TEXT = 1_000  # characters
 Metadata = dict[str, dg.MetadataValue | str | int | float]
@@ -60,7 +62,7 @@ class LastCommit:
         for record in found.records:
             materialization = record.asset_materialization
             if materialization is not None:
-                facts = {name: value.value for name, value in materialization.metadata.items()}
+                facts = facts_in(materialization)
                 return cls(int(str(facts.get("rows revised", 0))), str(facts.get("re-adjusted", "")))
         return cls()
 
@@ -353,7 +355,7 @@ def _stepped(series: _Judged, steps: list[Step]) -> dg.AssetCheckEvaluation:
 
 
 def _revisions(series: _Judged, last: LastCommit) -> dg.AssetCheckEvaluation:
-    name = "revisions"
+    name = REVISIONS
     if not last.changed and not last.readjusted:
         earlier = f"{series.record.revisions:,} changed earlier"
         return series.verdict(name, f"the last commit changed no stored bar; {earlier}")
