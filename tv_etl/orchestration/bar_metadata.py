@@ -15,10 +15,10 @@ from tv_etl.lake.bars import Bars
 from tv_etl.lake.coverage import Coverage
 from tv_etl.lake.picture import Candle, markdown
 from tv_etl.lake.record import SeriesRecord
-from tv_etl.tradingview.moments import utc
 from tv_etl.tradingview.printable import printable
 
 SERIES = "series"
+GOOD = "all checks pass"
 _SHOWN_TEXT = 1_000  # characters
 
 Metadata = dict[str, dg.MetadataValue | str | int | float]
@@ -31,8 +31,8 @@ def stored_metadata(outcome: Stored, verdict: str) -> Metadata:
     return _metadata(
         commit.record,
         float(facts["fetch.server_time"]),
+        verdict,
         {
-            "verdict": verdict,
             "rows added": commit.added,
             "rows revised": commit.changed,
             **_unless_zero({"rows in quarantine": commit.quarantined}),
@@ -42,14 +42,13 @@ def stored_metadata(outcome: Stored, verdict: str) -> Metadata:
             "reach": facts["fetch.reach"],
             "requests": int(facts["fetch.requests"]),
             "seconds to fetch": float(facts["fetch.seconds"]),
-            "seconds to store": round(outcome.seconds, 3),
         },
     )
 
 
 def unchanged_metadata(outcome: Unchanged, now: float, verdict: str) -> Metadata:
     """Of a series for which nothing was asked at `now` (UTC seconds)."""
-    return _metadata(outcome.record, now, {"verdict": verdict, "rows added": 0, "rows revised": 0, "requests": 0})
+    return _metadata(outcome.record, now, verdict, {"rows added": 0, "rows revised": 0, "requests": 0})
 
 
 def page_metadata(newest: Bars, uri: str) -> Metadata:
@@ -70,10 +69,14 @@ def facts_in(materialization: dg.AssetMaterialization) -> _Facts:
     return {**values, **(series if isinstance(series, dict) else {})}
 
 
-def _metadata(record: SeriesRecord, now: float, outcome: _Facts) -> Metadata:
+def _metadata(record: SeriesRecord, now: float, verdict: str, outcome: _Facts) -> Metadata:
     return {
         "dagster/partition_row_count": record.rows,
-        SERIES: dg.MetadataValue.json({**outcome, **_series_facts(record, now)}),
+        # What is bad has a line of its own.
+        **({"verdict": verdict} if verdict != GOOD else {}),
+        SERIES: dg.MetadataValue.json(
+            {**({"verdict": verdict} if verdict == GOOD else {}), **outcome, **_series_facts(record, now)}
+        ),
     }
 
 
@@ -96,8 +99,6 @@ def _series_facts(record: SeriesRecord, now: float) -> _Facts:
         facts["trading hours"] = (
             f"cannot be read: {printable(record.hours_problem, _SHOWN_TEXT)}" if record.hours_problem else "not told"
         )
-    if record.audited_at:
-        facts["last audit"] = _moment(utc(record.audited_at))
     if record.renamed_to:
         facts["renamed to"] = record.renamed_to
     return facts

@@ -229,16 +229,19 @@ def _gap_free(series: _Judged) -> dg.AssetCheckEvaluation:
         return series.verdict(name, f"not known: {_why_unjudged(series)}")
     missing = sum(period.missing for period in record.periods.values())
     facts: Metadata = {"missing bars": missing, "gaps": record.gaps, "completeness": round(record.ratio, 6)}
-    asked_all = {**facts, **series.run_config(_first(record), _last(record) + 1, refetch=True)}
+
+    def asked_all() -> Metadata:  # built where it is shown: writing YAML takes longer than all the judging
+        return {**facts, **series.run_config(_first(record), _last(record) + 1, refetch=True)}
+
     if record.missing_sessions and series.interval.is_intraday:
         description = (
             f"{record.missing_sessions:,} whole trading days are missing; if the exchange was open, fetch them again, "
             "and compare with another source what the server does not have"
         )
-        return series.verdict(name, description, dg.AssetCheckSeverity.ERROR, asked_all)
+        return series.verdict(name, description, dg.AssetCheckSeverity.ERROR, asked_all())
     if 1.0 - record.ratio > SMALL_SHARE:
         description = f"{1.0 - record.ratio:.1%} of the expected bars are missing, and the server had none of them"
-        return series.verdict(name, description, dg.AssetCheckSeverity.WARN, asked_all)
+        return series.verdict(name, description, dg.AssetCheckSeverity.WARN, asked_all())
     if missing:
         return series.verdict(name, f"{missing:,} bars are missing, and the server had none of them", metadata=facts)
     return series.verdict(name, "no expected bar is missing")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from tv_etl.orchestration.bar_metadata import GOOD
 from tv_etl.orchestration.check_specs import CHECKS
 from tv_etl.orchestration.partitions import series_partitions
 from tv_etl.watchlist.model import Group
@@ -25,10 +26,9 @@ _MATERIALIZED, _SUCCEEDED, _FAILED = "MATERIALIZED", "SUCCEEDED", "FAILED"
 
 def verdict_text(evaluations: Iterable[dg.AssetCheckEvaluation]) -> str:
     """All verdicts on a series in a line."""
-    found = list(evaluations)
-    bad = [each for each in found if not each.passed]
+    bad = [each for each in evaluations if not each.passed]
     if not bad:
-        return f"all {len(found)} checks pass"
+        return GOOD
     # What is worst first: the line is cut.
     bad.sort(key=lambda each: each.severity is not dg.AssetCheckSeverity.ERROR)
     text = "; ".join(f"{each.severity.value} {each.check_name}: {each.description}" for each in bad)
