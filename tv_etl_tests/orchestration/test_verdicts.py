@@ -131,6 +131,16 @@ def test_nothing_is_told_where_nothing_was_stored_unless_dagster_knows_nothing(
     assert again[1] == {}
 
 
+def test_it_is_the_same_for_symbols_that_a_scanner_found(
+    instance: dg.DagsterInstance, tmp_path: Path, market_url: str
+) -> None:
+    group = Group.model_validate({"symbols": {"scanner": {"market": "america"}}, "intervals": ["1d"]})
+    instance.add_dynamic_partitions("bars_symbols", ["NASDAQ:AAPL"])
+    told = [set(materializations(run(instance, tmp_path, market_url, group, keys=[], only=["1d|NASDAQ:AAPL"])))
+            for _ in range(2)]  # fmt: skip
+    assert told == [{"1d|NASDAQ:AAPL"}, set()]
+
+
 def test_a_partition_that_was_asked_for_by_itself_is_told_with_its_picture(
     instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
