@@ -1,4 +1,4 @@
-"""What assets and sensors use: TradingView, the lake, and the outbox of alerts.
+"""What assets and sensors use: TradingView, the lake, and the store of the alerts.
 
 Each has a synchronous interface: the client's event loop runs in a thread of its own. They are plain objects, not
 Dagster's configurable resources: a run's config, in which anybody who may launch a run can name a variable of the
@@ -7,43 +7,36 @@ used and are no fields.
 """
 
 import os
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from pydantic import SecretStr
-
-from tv_etl.alerts.outbox import Outbox
-from tv_etl.alerts.webhooks import Webhook
 from tv_etl.lake.store import BarStore
 from tv_etl.tradingview.accounts import SESSION_SIGN_VARIABLE, SESSION_VARIABLE, TOKEN_VARIABLE, Account
 from tv_etl.tradingview.blocking import fetch_history
-from tv_etl.tradingview.errors import SymbolError, TradingViewError
 from tv_etl.tradingview.history import HistoryResult
 from tv_etl.tradingview.loop_thread import LoopThread
-from tv_etl.tradingview.models import HistoryRequest, QuoteSymbolData, SeriesHistory, feed_delay_s
-from tv_etl.tradingview.moments import utc
+from tv_etl.tradingview.models import HistoryRequest
 from tv_etl.tradingview.ohlcv import OHLCV
-from tv_etl.tradingview.printable import printable
 from tv_etl.tradingview.scanner import ScannerService, ScanRequest
 from tv_etl.watchlist.model import WebhookTarget
+
+if TYPE_CHECKING:
+    from tv_etl.alerts.inputs import AlertInputs, Ask, Quote
+    from tv_etl.alerts.store import AlertStore
+    from tv_etl.alerts.targets.webhook import UnusableTarget, Webhook
 
 Resource = TypeVar("Resource")
 
 # Of the environment: whose account is used.
 VARIABLES = (TOKEN_VARIABLE, SESSION_VARIABLE, SESSION_SIGN_VARIABLE)
 
-# Dagster gives up a sensor evaluation after 60 s and loses its cursor; delivery needs its share, too.
-ALERT_INPUT_LIMIT_S = 20.0
-ALERT_QUOTE_LIMIT_S = 8.0
+# The database of the alerts, if it is not a file; its password is no field.
+ALERTS_URL_VARIABLE = "TV_ETL_ALERTS_URL"
+
 SCAN_LIMIT_S = 30.0
-# How far back a rule seen for the first time looks, to learn on which side of its level the price is.
-FIRST_S = 600
-DAY_S = 86_400.0
-CENTURY_S = 36_525 * DAY_S
 
 
 @dataclass(frozen=True)
@@ -60,32 +53,21 @@ class TradingViewResource:
         """Fetch many series over one connection; yields `(request, table or error)` as each one finishes."""
         return fetch_history(requests, ws_url=self.ws_url or None, account=_account())
 
-    def alert_inputs(self, since_by_symbol: Mapping[str, int | None]) -> "AlertInputs":
-        """The quote of each symbol now, and its one-minute bars from the given UTC second on (None: the last few).
+    def alert_inputs(
+        self,
+        asks: "Mapping[str, Ask]",
+        wants: "Callable[[Mapping[str, Quote], float], Collection[str]] | None" = None,
+    ) -> "AlertInputs":
+        """The quote of each symbol now, and the one-minute bars of those that are wanted then (None: all), within 35 s.
 
-        All over one connection and within 20 s, the longest unseen first; a symbol that fails, or is not reached in
-        time, has its error in place of bars. Raises TradingViewError if there is no connection or no quote at all.
+        A symbol that fails has its error in place of what it failed to give. Raises TradingViewError if no connection
+        can be opened.
         """
-        with LoopThread() as loop:
-            return loop.run(self._alert_inputs(since_by_symbol))
+        from tv_etl.alerts.inputs import LIMITS, gather
 
-    async def _alert_inputs(self, since_by_symbol: Mapping[str, int | None]) -> "AlertInputs":
-        ends_at = time.monotonic() + ALERT_INPUT_LIMIT_S
-        client = OHLCV(self.ws_url or None, account=_account(), timeout_s=ALERT_QUOTE_LIMIT_S)
-        async with client:
-            quotes = await client.get_quotes(list(since_by_symbol))
-            now, doubt = _believe(client.server_now(), time.time(), quotes.values())
-            minutes: dict[str, SeriesHistory | TradingViewError] = {}
-            requests: list[HistoryRequest] = []
-            for symbol, since in sorted(since_by_symbol.items(), key=lambda item: item[1] or 0):
-                start_s = now - delay_s(quotes.get(symbol)) - FIRST_S if since is None else since
-                try:
-                    requests.append(HistoryRequest(symbol, "1m", start=utc(start_s)))
-                except Exception as error:  # whatever it is, it is this symbol's alone
-                    minutes[symbol] = _expected(error)
-            answers = await client.fetch_each(requests, timeout_s=ends_at - time.monotonic())
-        minutes |= {request.symbol: _expected(answer) for request, answer in answers.items()}
-        return AlertInputs(now, quotes, minutes, doubt)
+        account = _account()
+        with LoopThread() as loop:
+            return loop.run(gather(lambda: OHLCV(self.ws_url or None, account=account, limits=LIMITS), asks, wants))
 
 
 @dataclass(frozen=True)
@@ -125,19 +107,6 @@ def _get_resource(context: _HasResources, key: str, kind: type[Resource]) -> Res
 
 
 @dataclass(frozen=True)
-class AlertInputs:
-    """What the alert rules are judged on.
-
-    `now` is the server's clock in UTC seconds; this host's where the server's is not believed, and `doubt` says so.
-    """
-
-    now: float
-    quotes: dict[str, QuoteSymbolData | SymbolError]
-    minutes: dict[str, SeriesHistory | TradingViewError]
-    doubt: str = ""
-
-
-@dataclass(frozen=True)
 class ScannerResource:
     """TradingView's screener, or anything that speaks its protocol.
 
@@ -169,62 +138,32 @@ class BarStoreResource:
 
 @dataclass(frozen=True)
 class NotifierResource:
-    """The outbox of alerts and the webhooks that they are delivered to.
+    """The store of the alerts, and the targets that they are delivered to.
 
-    `outbox_path` is the SQLite file in which alerts wait until they are delivered. `targets` are webhooks as in
-    watchlist.yaml: url_env, kind, allow_private. Their addresses are read from the environment at delivery.
+    `store_path` is the SQLite file of the store, unless the environment's TV_ETL_ALERTS_URL names a PostgreSQL
+    database, in which each `scope` has its own schema. `outbox_path` is the file in which alerts waited before there
+    was a store. `targets` are webhooks as in watchlist.yaml: url_env, kind, allow_private. Their addresses are read
+    from the environment at delivery.
     """
 
-    outbox_path: str
+    store_path: str
     targets: Sequence[Mapping[str, Any]] = ()
+    outbox_path: str = ""
+    scope: str = ""
 
-    def outbox(self) -> Outbox:
-        return Outbox(Path(self.outbox_path))
+    def store(self) -> "AlertStore":
+        """Raises StoreError if it cannot be used."""
+        from tv_etl.alerts.former import bring_in_outbox
+        from tv_etl.alerts.store import AlertStore
 
-    def webhooks(self) -> list[Webhook]:
-        """Raises ValueError naming the environment variable that is not set."""
-        return [_webhook(WebhookTarget.model_validate(target)) for target in self.targets]
+        store = AlertStore(os.environ.get(ALERTS_URL_VARIABLE) or Path(self.store_path), self.scope)
+        if self.outbox_path:
+            bring_in_outbox(store, Path(self.outbox_path), self.usable())
+        return store
 
-
-def _expected(answer: SeriesHistory | Exception) -> SeriesHistory | TradingViewError:
-    if isinstance(answer, SeriesHistory | TradingViewError):
-        return answer
-    return TradingViewError(described(answer))
-
-
-def delay_s(quote: QuoteSymbolData | SymbolError | None) -> float:
-    """How late the feed of a symbol is, as far as its quote says so; a day at most."""
-    if not isinstance(quote, QuoteSymbolData):
-        return 0.0
-    return min(feed_delay_s(str(quote.symbol_info.get("update_mode", ""))) or 0.0, DAY_S)
-
-
-def trade_time(quote: QuoteSymbolData | SymbolError | None, now: float) -> float | None:
-    """When the quote's last trade was, in UTC seconds; None where it does not say, or says what cannot be."""
-    value = quote.symbol_info.get("lp_time") if isinstance(quote, QuoteSymbolData) else None
-    is_time = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= now + DAY_S
-    return float(value) if is_time and value is not None else None
-
-
-def described(error: Exception) -> str:
-    """An error that nobody expected, in a line."""
-    return f"unexpected {type(error).__name__}: {printable(str(error))}"
-
-
-def _believe(server: float, host: float, quotes: Iterable[QuoteSymbolData | SymbolError]) -> tuple[float, str]:
-    """The clock to judge by, and why it is not the server's where it is not.
-
-    One that is more than a day from this host's is believed only if trades are as far away: a market that is replayed.
-    """
-    if abs(server - host) <= DAY_S:
-        return server, ""
-    latest = min(max(server, host), host + CENTURY_S)
-    trades = [traded for quote in quotes if (traded := trade_time(quote, latest)) is not None]
-    if trades and abs(max(trades) - server) < abs(max(trades) - host):
-        return server, ""
-    days = min(abs(server - host) / DAY_S, 1e6)
-    way = "ahead of" if server > host else "behind"
-    return host, f"the server's clock is {days:,.0f} days {way} this host's, which is used instead"
+    def usable(self) -> "list[Webhook | UnusableTarget]":
+        """The targets; one whose variable is not set, or holds no address, says so."""
+        return [_target(WebhookTarget.model_validate(target)) for target in self.targets]
 
 
 def _account() -> Account:
@@ -237,8 +176,7 @@ def _account_of(values: tuple[tuple[str, str], ...]) -> Account:
     return Account.from_environment(dict(values))
 
 
-def _webhook(target: WebhookTarget) -> Webhook:
-    url = os.environ.get(target.url_env)
-    if not url:
-        raise ValueError(f"environment variable {target.url_env} is not set; it must hold the webhook's address")
-    return Webhook(url=SecretStr(url), kind=target.kind, allow_private=target.allow_private)
+def _target(target: WebhookTarget) -> "Webhook | UnusableTarget":
+    from tv_etl.alerts.targets.webhook import read_webhook
+
+    return read_webhook(target.url_env, os.environ.get(target.url_env, ""), target.kind, target.allow_private)
