@@ -434,9 +434,11 @@ def test_no_address_of_the_environment_is_shown_whole(
         result = definitions.resolve_job_def("bars_job").execute_in_process(instance=instance, raise_on_error=False)
         assert not result.success
         assert_silent(" ".join(map(str, result.all_events)), "events")
-        with dg.build_sensor_context(instance=instance, resources=definitions.resources) as context:
-            with pytest.raises(BlindError, match=r"127\.0\.0\.1:1") as caught:
-                definitions.resolve_sensor_def("quote_alerts").evaluate_tick(context)
+        with (
+            dg.build_sensor_context(instance=instance, resources=definitions.resources) as context,
+            pytest.raises(BlindError, match=r"127\.0\.0\.1:1") as caught,
+        ):
+            definitions.resolve_sensor_def("quote_alerts").evaluate_tick(context)
     assert_silent("".join(traceback.format_exception(caught.value)), "tick")
     assert [where for where, content in texts_in(tmp_path) if MARK.encode() in content] == []
     printed = capfd.readouterr()

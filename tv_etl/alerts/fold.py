@@ -154,7 +154,8 @@ def evaluate(
     for symbol, mine in by_symbol.items():
         try:
             before, feed_now = state.symbol(symbol), now - (delays_s or {}).get(symbol, 0.0)
-            view = _SymbolView.of(before, bars.get(symbol), quotes.get(symbol), feed_now, grace_s)
+            is_new = not any(each.key in state.armings for each in mine)
+            view = _SymbolView.of(before, bars.get(symbol), quotes.get(symbol), feed_now, grace_s, is_new)
         except Exception as error:
             for each in mine:
                 keep(each, error)
@@ -243,8 +244,12 @@ class _SymbolView:
         quote: QuoteNow | None,
         feed_now: float,
         grace_s: float,
+        is_new: bool,
     ) -> "_SymbolView":
-        """Sort what was fetched into committed and young."""
+        """Sort what was fetched into committed and young.
+
+        The last quote stands in for bars only of a symbol that `is_new`: no rule has missed any of its minutes.
+        """
         fetched = {bar.timestamp: bar for bar in bars or () if _is_finite(bar)}
         ratio = _readjusted_by([(fetched[time].close, price) for time, price in symbol.closes if time in fetched])
         known = {time: MinuteBar(time, price, price, price, price) for time, price in symbol.closes}
@@ -259,7 +264,8 @@ class _SymbolView:
         quote_time = feed_now if quote is None or quote.time_s is None else quote.time_s
         quote_minute = _minute_of(quote_time)
         quote_close = None
-        if not ordered and quote is not None and quote.time_s is not None and quote_minute <= until - MINUTE_S:
+        is_over = quote is not None and quote.time_s is not None and quote_minute <= until - MINUTE_S
+        if is_new and not ordered and quote is not None and is_over:
             price = quote.price
             quote_close = MinuteBar(quote_minute, price, price, price, price)
         watermark = committed[-1].timestamp if committed else symbol.watermark

@@ -352,7 +352,7 @@ class AlertStore:
                 "generation": each.generation,
                 "name": name,
                 "revision": each.revision,
-                "definition": rules[name].model_dump_json(),
+                "definition": rules[name].model_dump_json(warnings=False),
                 "registered_at": each.registered_at,
             }
             for name, each in after.rules.items()

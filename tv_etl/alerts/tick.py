@@ -147,16 +147,20 @@ def _look(
         {each.key: before.armings[each.key] for each in registered if each.key in before.armings},
         {symbol: before.symbol(symbol) for symbol in by_symbol},
     )
-    asks = {symbol: _ask(known.symbol(symbol), host_now) for symbol in by_symbol}
+    asks = {symbol: _ask(known, symbol, mine, host_now) for symbol, mine in by_symbol.items()}
     wanted: set[str] = set()
 
     def wants(quotes: Mapping[str, Quote], now: float) -> set[str]:
         for symbol, mine in by_symbol.items():
-            quote = quotes.get(symbol)
-            reach = _reach(quote, health.read_hours(known.symbol(symbol).hours), now)
-            if not known.symbol(symbol).served and not _tries_minutes(known.symbol(symbol), host_now):
+            state, quote = known.symbol(symbol), quotes.get(symbol)
+            if not state.served and not _tries_minutes(state, host_now):
                 continue
-            if needs_minutes(mine, known, symbol, _quote_now(quote, now), reach, now - delay_s(quote)):
+            try:
+                reach = _reach(quote, health.read_hours(state.hours), now)
+                is_wanted = needs_minutes(mine, known, symbol, _quote_now(quote, now), reach, now - delay_s(quote))
+            except Exception:  # what is wrong with the symbol or a rule shows when they are judged
+                is_wanted = True
+            if is_wanted:
                 wanted.add(symbol)
         return wanted
 
@@ -166,7 +170,10 @@ def _look(
         return _Judged(state=known, problems=[str(error)], blind=str(error))
     except Exception as error:  # what was found earlier must still be delivered
         return _Judged(state=known, problems=[described(error)], blind=described(error))
-    looks = {symbol: _Look.of(symbol, known.symbol(symbol), inputs, symbol in wanted, host_now) for symbol in by_symbol}
+    looks = {
+        symbol: _Look.of(symbol, known.symbol(symbol), inputs, ask, symbol in wanted, host_now)
+        for symbol, ask in asks.items()
+    }
     problems = [*([inputs.doubt] if inputs.doubt else []), *(text for each in looks.values() for text in each.problems)]
     if looks and not any(each.was_heard for each in looks.values()):
         return _Judged(state=known, problems=problems, blind=problems[0] if problems else "nothing was answered")
@@ -223,9 +230,13 @@ def _last_of_lake(lake_close: LakeClose | None, symbol: str, problems: list[str]
         return None
 
 
-def _ask(symbol: SymbolState, host_now: float) -> Ask:
+def _ask(known: AlertState, name: str, mine: Sequence[Registered], host_now: float) -> Ask:
+    symbol = known.symbol(name)
     tries_minutes = _tries_minutes(symbol, host_now)
     since = symbol.closes[0].time if symbol.closes else symbol.watermark
+    if since is None:
+        # No minute has come yet, but rules that began by a quote are to miss none from there on.
+        since = min((known.armings[each.key].since for each in mine if each.key in known.armings), default=None)
     is_due = symbol.retry_at <= host_now or symbol.retry_at > host_now + LAST_RETRY_S
     return Ask(
         since=since if tries_minutes is (symbol.served == "1m") else None,
@@ -255,7 +266,9 @@ class _Look:
     tried_minutes: bool
 
     @classmethod
-    def of(cls, symbol: str, known: SymbolState, inputs: AlertInputs, is_wanted: bool, host_now: float) -> "_Look":
+    def of(
+        cls, symbol: str, known: SymbolState, inputs: AlertInputs, ask: Ask, is_wanted: bool, host_now: float
+    ) -> "_Look":
         quote, minutes = inputs.quotes.get(symbol), inputs.minutes.get(symbol)
         problems: list[str] = []
         bars: list[MinuteBar] = []
@@ -267,7 +280,7 @@ class _Look:
                 bars = _bars(minutes, int(DAY_S) if is_daily else _MINUTE_S)
                 hours = _hours(minutes)
                 served = "1d" if is_daily else "1m"
-            has_none = (not known.served and not bars) or (known.watermark is None and is_empty(minutes))
+            has_none = (not known.served and not bars) or (ask.since is None and is_empty(minutes))
             if has_none and now_quote is not None:
                 bars, served = [_sample(now_quote, inputs.now - delay_s(quote))], ""
         except Exception as error:  # whatever it is, it is this symbol's alone
