@@ -28,13 +28,14 @@ from tv_etl.tradingview.websocket import loop_time
 
 # Dagster gives up a sensor evaluation after 60 s; delivery needs its share, too.
 INPUT_LIMIT_S = 35.0
-QUOTE_LIMIT_S = 8.0
+QUOTE_LIMIT_S = 10.0
 # How long a request may be without any event, and how long those are waited for that failed before.
 SILENCE_S = 4.0
 ALONE_S = 5.0
 FAILED_BEFORE_S = 2.0
 # Nothing of a broken connection is tried again by itself: who broke it is to be found.
-LIMITS = Limits(progress_s=SILENCE_S, alive_s=SILENCE_S, reconnect_s=0.0)
+_QUOTE_LIMITS = Limits(progress_s=QUOTE_LIMIT_S, reconnect_s=0.0)
+_MINUTE_LIMITS = Limits(progress_s=SILENCE_S, reconnect_s=0.0)
 
 QUOTE_CHUNK = 100
 FIRST_BARS = 12
@@ -42,6 +43,7 @@ FIRST_DAYS = 6
 _IN_FLIGHT = 16
 _ALONE_IN_FLIGHT = 4
 _PASSES = 4
+_FEW = 5
 
 DAY_S = 86_400.0
 CENTURY_S = 36_525 * DAY_S
@@ -49,7 +51,7 @@ CENTURY_S = 36_525 * DAY_S
 Fault = Literal["late", "broke", "minutes"]
 Quote = QuoteSymbolData | TradingViewError
 Minutes = SeriesHistory | TradingViewError
-ClientFactory = Callable[[], OHLCV]
+ClientFactory = Callable[[Limits], OHLCV]
 
 
 @dataclass(frozen=True)
@@ -92,28 +94,28 @@ async def gather(
     connection can be opened.
     """
     ends_at = loop_time() + INPUT_LIMIT_S
-    faults: dict[str, Fault] = {}
-    async with open_client() as client:
-        await client._setup_services()  # documented: opens the connection, or says why not
-        late_quotes: dict[str, Quote] = {}
-        again = asyncio.ensure_future(_ask_failed_quotes(open_client, asks, late_quotes))
-        quotes = await _ask_quotes(open_client, client, [name for name, ask in asks.items() if not ask.quote_fault])
-        faults |= {name: _quote_fault(answer) for name, answer in quotes.items() if _has_failed(answer)}
-        now, doubt = believe(client.server_now(), time.time(), quotes.values())
+    late_quotes: dict[str, Quote] = {}
+    late_minutes: dict[str, Minutes] = {}
+    tasks: set[asyncio.Future[None]] = set()
+    try:
+        async with open_client(_QUOTE_LIMITS) as client:
+            await client._setup_services()  # documented: opens the connection, or says why not
+            tasks.add(asyncio.ensure_future(_ask_failed_quotes(open_client, asks, late_quotes)))
+            quotes = await _ask_quotes(open_client, client, [name for name, ask in asks.items() if not ask.quote_fault])
+            now, doubt = believe(client.server_now(), time.time(), quotes.values())
+        faults = _quote_faults(quotes)
         wanted = set(asks if wants is None else wants(quotes, now))
         requests, minutes = _requests({name: asks[name] for name in asks if name in wanted})
         by_turn = sorted(requests, key=lambda name: (asks[name].since is not None, asks[name].since or 0))
         failed_before = [requests[name] for name in by_turn if asks[name].minutes_failed and asks[name].is_due]
-        late_minutes: dict[str, Minutes] = {}
-        alone = asyncio.ensure_future(_ask_alone(open_client, failed_before, late_minutes))
+        tasks.add(asyncio.ensure_future(_ask_alone(open_client, failed_before, late_minutes)))
         first = [requests[name] for name in by_turn if not asks[name].minutes_failed]
-        minutes |= await _ask_minutes(open_client, client, first, ends_at)
-    without = [name for name, answer in minutes.items() if is_empty(answer) and asks[name].interval == "1m"]
-    if without and loop_time() < ends_at:
+        minutes |= await _ask_minutes(open_client, first, ends_at)
+        without = [name for name, answer in minutes.items() if is_empty(answer) and asks[name].interval == "1m"]
         days = [HistoryRequest(name, "1d", bars_count=FIRST_DAYS) for name in without if asks[name].since is None]
-        async with open_client() as client:
-            minutes |= await _ask_minutes(open_client, client, days, ends_at)
-    await _end({again, alone}, min(FAILED_BEFORE_S, ends_at - loop_time()))
+        minutes |= await _ask_minutes(open_client, days, ends_at)
+    finally:
+        await _end(tasks, min(FAILED_BEFORE_S, ends_at - loop_time()))
     quotes |= late_quotes
     minutes |= {each.symbol: late_minutes.get(each.symbol) or _late(each) for each in failed_before}
     for name, ask in asks.items():
@@ -137,6 +139,14 @@ async def _ask_quotes(open_client: ClientFactory, client: OHLCV, symbols: Sequen
     return quotes
 
 
+def _quote_faults(quotes: Mapping[str, Quote]) -> dict[str, Fault]:
+    """Who is to be asked apart from now on; nobody, where so many were late that it was the server."""
+    faults = {name: _quote_fault(answer) for name, answer in quotes.items() if _has_failed(answer)}
+    late = [name for name, fault in faults.items() if fault == "late"]
+    is_the_server = len(late) > max(_FEW, len(quotes) / 10)
+    return {name: fault for name, fault in faults.items() if not is_the_server or fault != "late"}
+
+
 async def _ask_halves(open_client: ClientFactory, symbols: Sequence[str], ends_at: float) -> dict[str, Quote]:
     """The quotes of symbols among which is one that breaks the connection: halved until it is alone."""
     middle = len(symbols) // 2
@@ -145,7 +155,7 @@ async def _ask_halves(open_client: ClientFactory, symbols: Sequence[str], ends_a
         left_s = ends_at - loop_time()
         if not half or left_s <= 0:
             continue
-        async with open_client() as client:
+        async with open_client(_QUOTE_LIMITS) as client:
             answers = await client.get_quotes_in_time(half, timeout_s=left_s)
         lost = [name for name, quote in answers.items() if _is_lost(quote)]
         found |= answers
@@ -160,7 +170,7 @@ async def _ask_failed_quotes(open_client: ClientFactory, asks: Mapping[str, Ask]
 
     async def ask_for(names: Sequence[str]) -> None:
         try:
-            async with open_client() as client:
+            async with open_client(_QUOTE_LIMITS) as client:
                 found.update(await client.get_quotes_in_time(names, timeout_s=FAILED_BEFORE_S))
         except TradingViewError as error:
             found.update(dict.fromkeys(names, error))
@@ -188,23 +198,16 @@ def _requests(asks: Mapping[str, Ask]) -> tuple[dict[str, HistoryRequest], dict[
 
 
 async def _ask_minutes(
-    open_client: ClientFactory, client: OHLCV, requests: Sequence[HistoryRequest], ends_at: float
+    open_client: ClientFactory, requests: Sequence[HistoryRequest], ends_at: float
 ) -> dict[str, Minutes]:
     """The bars of each; those that were in flight when a connection ended are asked alone, the rest on a new one."""
     found: dict[str, Minutes] = {}
     waiting, suspects = deque(requests), list[HistoryRequest]()
-    for number in range(_PASSES):
-        if not waiting:
+    for _ in range(_PASSES):
+        if not waiting or loop_time() >= ends_at:
             break
-        if number == 0:
+        async with open_client(_MINUTE_LIMITS) as client:
             suspects += await _Pass(client, waiting, found, ends_at).run()
-            continue
-        try:
-            async with open_client() as another:
-                suspects += await _Pass(another, waiting, found, ends_at).run()
-        except ConnectionFailedError as error:
-            found |= {request.symbol: error for request in waiting}
-            break
     await _end({asyncio.ensure_future(_ask_alone(open_client, suspects, found))}, ends_at - loop_time())
     return found
 
@@ -250,7 +253,7 @@ async def _ask_alone(open_client: ClientFactory, requests: Iterable[HistoryReque
     window = asyncio.Semaphore(_ALONE_IN_FLIGHT)
 
     async def ask(request: HistoryRequest) -> None:
-        async with window, open_client() as client:
+        async with window, open_client(_MINUTE_LIMITS) as client:
             found[request.symbol] = await _ask(client, request, ALONE_S)
 
     await asyncio.gather(*(ask(request) for request in requests))
@@ -258,6 +261,8 @@ async def _ask_alone(open_client: ClientFactory, requests: Iterable[HistoryReque
 
 async def _end(tasks: "set[asyncio.Future[None]]", timeout_s: float) -> None:
     """Wait for tasks as long as there is time."""
+    if not tasks:
+        return
     await asyncio.wait(tasks, timeout=max(timeout_s, 0.0))
     for task in tasks:
         task.cancel()

@@ -63,11 +63,13 @@ class TradingViewResource:
         A symbol that fails has its error in place of what it failed to give. Raises TradingViewError if no connection
         can be opened.
         """
-        from tv_etl.alerts.inputs import LIMITS, gather
+        from tv_etl.alerts.inputs import gather
 
         account = _account()
         with LoopThread() as loop:
-            return loop.run(gather(lambda: OHLCV(self.ws_url or None, account=account, limits=LIMITS), asks, wants))
+            return loop.run(
+                gather(lambda limits: OHLCV(self.ws_url or None, account=account, limits=limits), asks, wants)
+            )
 
 
 @dataclass(frozen=True)
