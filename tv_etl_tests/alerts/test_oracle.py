@@ -221,9 +221,10 @@ class Sensor:
         for each in registered:
             watch = self.watches.setdefault(each.generation, Watch(each))
             if each.key in folded.state.armings and watch.created is None:
-                price = quote.price if quote else ([*bars, None][0] and bars[-1].close)
-                if price is None:
-                    price = self.state.symbol(SYMBOL).closes[-1].price
+                known = dict(before.symbol(SYMBOL).closes) | {
+                    bar.timestamp: bar.close for bar in symbol_bars.get(SYMBOL, [])
+                }
+                price = quote.price if quote else known[max(known)]
                 watch.begin(feed_now, price, folded.state, is_first)
             watch.committed = folded.state.watermark(SYMBOL)
             return watch, bars if is_wanted else [], quote
