@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from tv_etl.alerts import fold
-from tv_etl.alerts.fold import Alert, MinuteBar, QuoteNow
+from tv_etl.alerts.fold import Alert, MinuteBar, QuoteNow, Reach, needs_minutes
 from tv_etl.alerts.rules import AlertRule, Kind
-from tv_etl.alerts.state import AlertState, Registered, Registry, RuleState, SymbolState
+from tv_etl.alerts.state import AlertState, Close, Registered, Registry, RuleState, SymbolState
 
 pytestmark = pytest.mark.pure
 
@@ -299,9 +299,9 @@ def test_the_text_is_one_line_for_people() -> None:
 
 
 def scaled(bars: Sequence[MinuteBar], ratio: float) -> list[MinuteBar]:
-    prices = [(each.open, each.high, each.low, each.close) for each in bars]
     return [
-        MinuteBar(each.timestamp, *(price * ratio for price in four)) for each, four in zip(bars, prices, strict=True)
+        MinuteBar(each.timestamp, each.open * ratio, each.high * ratio, each.low * ratio, each.close * ratio)
+        for each in bars
     ]
 
 
@@ -358,3 +358,234 @@ def test_only_the_same_factor_on_several_bars_is_a_readjustment(closes: list[flo
     alerts, after = evaluate([rule], state, {SYMBOL: [*bars, flat(11, 19.0)]}, {}, START + 840)
     assert [alert.kind for alert in alerts] == [kind]
     assert after.symbol(SYMBOL).check_up_to == (1 if kind == "check" else None)
+
+
+# --- which minutes matter -----------------------------------------------------------------------------------
+
+WATERMARK = START + 600
+TRADED = QuoteNow(10.0, WATERMARK + 90.0)
+UP, DOWN, NONE = (START, False), (START, True), (None, False)
+
+
+def needs(
+    rule: AlertRule,
+    arming: RuleState | None,
+    reach: tuple[float, float] | None = (9.5, 10.5),
+    *,
+    quote: QuoteNow | None = TRADED,
+    watermark: int | None = WATERMARK,
+    since: float = WATERMARK + 60,
+    now: float = WATERMARK + 100.0,
+) -> bool:
+    registered = Registered(rule, 1)
+    state = AlertState({} if arming is None else {registered.key: arming}, {SYMBOL: SymbolState(watermark)})
+    span = None if reach is None else Reach(since, *reach)
+    return needs_minutes([registered], state, SYMBOL, quote, span, now)
+
+
+@pytest.mark.parametrize(
+    ("kind", "arming", "level", "hysteresis", "wanted"),
+    [
+        pytest.param("cross_up", UP, 10.52, 0.0, False, id="the rise to it is out of reach"),
+        pytest.param("cross_up", UP, 10.51, 0.0, True, id="within what a quote may be rounded by"),
+        pytest.param("cross_up", UP, 1.0, 0.0, True, id="a rise to it may have come before"),
+        pytest.param("cross_down", DOWN, 9.48, 0.0, False, id="the fall to it is out of reach"),
+        pytest.param("cross_down", DOWN, 9.491, 0.0, True, id="the fall to it is just within"),
+        pytest.param("cross_down", DOWN, 99.0, 0.0, True, id="a fall to it may have come before"),
+        pytest.param("cross", UP, 10.52, 0.0, False, id="both ways, armed for the rise"),
+        pytest.param("cross", DOWN, 9.48, 0.0, False, id="both ways, armed for the fall"),
+        pytest.param("cross_up", NONE, 9.48, 0.0, False, id="no close can re-arm the rise"),
+        pytest.param("cross_up", NONE, 9.51, 0.0, True, id="a close can"),
+        pytest.param("cross_up", NONE, 10.0, 0.52, False, id="no close goes beyond the dead band"),
+        pytest.param("cross_up", NONE, 10.0, 0.5, True, id="a close reaches the end of the dead band"),
+        pytest.param("cross_up", NONE, 9.0, 0.0, False, id="a close above re-arms no rise"),
+        pytest.param("cross_down", NONE, 10.52, 0.0, False, id="no close can re-arm the fall"),
+        pytest.param("cross_down", NONE, 10.49, 0.0, True, id="a close can re-arm the fall"),
+        pytest.param("cross_down", NONE, 10.0, 0.52, False, id="no close goes beyond the dead band above"),
+        pytest.param("cross_down", NONE, 10.0, 0.5, True, id="a close reaches the end of the dead band above"),
+        pytest.param("cross_down", NONE, 11.0, 0.0, False, id="a close below re-arms no fall"),
+        pytest.param("cross", NONE, 11.0, 0.0, True, id="both ways, a close below re-arms"),
+        pytest.param("cross", NONE, 9.0, 0.0, True, id="both ways, a close above re-arms"),
+        pytest.param("cross", NONE, 10.0, 0.52, False, id="both ways, none does"),
+        pytest.param("above", (0, False), 10.52, 0.0, False, id="above, armed at creation"),
+        pytest.param("below", (0, True), 9.48, 0.0, False, id="below, armed at creation"),
+    ],
+)
+def test_minutes_matter_where_a_level_is_within_reach(
+    kind: Kind, arming: tuple[int | None, bool], level: float, hysteresis: float, wanted: bool
+) -> None:
+    rule = make_rule(kind, level=level, hysteresis=hysteresis)
+    assert needs(rule, RuleState(START, *arming)) is wanted
+
+
+def test_prices_below_zero_have_a_reach_too() -> None:
+    rule = make_rule("cross_up", level=-9.0)
+    assert needs(rule, RuleState(START, START), (-10.5, -9.005))
+    assert not needs(rule, RuleState(START, START), (-10.5, -9.02))
+
+
+FAR = make_rule("cross_up", level=99.0)
+ARMED_FAR = RuleState(START, START)
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted"),
+    [
+        ({}, False),
+        ({"reach": None}, True),
+        ({"quote": None}, True),
+        ({"watermark": None}, True),
+        ({"since": WATERMARK + 61}, True),
+        ({"quote": QuoteNow(10.0, None), "reach": None}, True),
+    ],
+    ids=["told to be far", "no range", "no quote", "no watermark", "a range of later only", "a quote without a time"],
+)
+def test_what_is_not_known_to_be_far_is_asked_for(changes: dict[str, Any], wanted: bool) -> None:
+    assert needs(FAR, ARMED_FAR, **changes) is wanted
+
+
+def test_where_nothing_was_traded_since_the_watermark_nothing_is_asked_for() -> None:
+    near = make_rule("cross_up")
+    for time_s, wanted in ((WATERMARK + 59.9, False), (WATERMARK + 60.0, True)):
+        assert needs(near, ARMED_FAR, quote=QuoteNow(10.0, time_s)) is wanted
+        assert needs(near, None, quote=QuoteNow(10.0, time_s)) is wanted
+    assert needs(near, None, watermark=None, quote=QuoteNow(10.0, 0.0))
+
+
+def test_a_new_rule_is_asked_for_however_far_its_level_is() -> None:
+    assert needs(FAR, None)
+
+
+def test_spent_and_expired_rules_need_nothing_but_what_came_before_they_expired() -> None:
+    assert not needs(make_rule(once=True), RuleState(START, None, spent=True), None, quote=None, watermark=None)
+
+    def expiring(at: int) -> AlertRule:
+        return make_rule(expires_at=datetime.fromtimestamp(at, timezone.utc))
+
+    assert needs(expiring(WATERMARK + 61), ARMED_FAR, None)
+    assert not needs(expiring(WATERMARK + 60), ARMED_FAR, None)
+    assert not needs(expiring(WATERMARK), RuleState(WATERMARK, None), None, watermark=None)
+    # A rule that is not created yet goes by the clock.
+    assert needs(expiring(WATERMARK + 120), None, None, now=WATERMARK + 119.0)
+    assert not needs(expiring(WATERMARK + 120), None, None, now=WATERMARK + 120.0)
+
+
+def test_one_rule_of_several_is_enough() -> None:
+    rules = [Registered(FAR, 1), Registered(make_rule("cross_up", name="near"), 2)]
+    state = AlertState(dict.fromkeys((each.key for each in rules), ARMED_FAR), {SYMBOL: SymbolState(WATERMARK)})
+    reach = Reach(WATERMARK + 60, 9.5, 10.5)
+    assert needs_minutes(rules, state, SYMBOL, TRADED, reach, WATERMARK + 100.0)
+    assert not needs_minutes(rules[:1], state, SYMBOL, TRADED, reach, WATERMARK + 100.0)
+    assert not needs_minutes([], state, SYMBOL, TRADED, reach, WATERMARK + 100.0)
+
+
+# --- the first side of a rule, and what is not its fault ------------------------------------------------------
+
+
+def test_the_last_quote_is_the_first_side_where_no_bar_is_known() -> None:
+    rule = make_rule("cross_up")
+    _, state = evaluate([rule], AlertState(), {}, {SYMBOL: QuoteNow(9.0, START + 30.0)}, START + 7200.0)
+    assert state.symbol(SYMBOL) == SymbolState(START, (Close(START, 9.0),))
+    assert is_armed(rule, state)
+
+
+@pytest.mark.parametrize("time_s", [None, START + 7_080.0, START + 7_190.0])
+def test_a_quote_of_a_minute_that_may_go_on_is_no_close(time_s: float | None) -> None:
+    _, state = evaluate([make_rule()], AlertState(), {}, {SYMBOL: QuoteNow(9.0, time_s)}, START + 7199.0)
+    assert (state.armings, state.symbol(SYMBOL)) == ({}, SymbolState())
+    _, state = evaluate([make_rule()], AlertState(), {}, {SYMBOL: QuoteNow(9.0, START + 7_079.0)}, START + 7200.0)
+    assert state.watermark(SYMBOL) == START + 7_020
+
+
+def test_a_quote_closes_no_minute_of_a_rule_that_is_already_watched() -> None:
+    """Its minutes are still to come: one of them may have touched the level."""
+    rule = make_rule("above")
+    _, state = evaluate([rule], AlertState(), {SYMBOL: [flat(0, 7)]}, {}, START + 26.0)
+    _, state = evaluate([rule], state, {}, {SYMBOL: QuoteNow(7.0, START + 87.0)}, START + 180.0)
+    assert state.watermark(SYMBOL) is None
+    alerts, _ = evaluate([rule], state, {SYMBOL: [flat(0, 7), bar(1, 10, 10, 7, 7)]}, {}, START + 600.0)
+    assert [alert.touched_at for alert in alerts] == [START + 60]
+
+
+def test_a_new_rule_of_a_known_symbol_takes_its_side_from_the_known_closes() -> None:
+    known = AlertState({}, {SYMBOL: SymbolState(START, (Close(START, 9.0),))})
+    rule = make_rule("cross_up")
+    _, state = evaluate([rule], known, {}, {}, START + 600.0)
+    assert is_armed(rule, state)
+    assert state.symbol(SYMBOL) == known.symbol(SYMBOL)
+
+
+def test_a_level_that_is_exactly_closed_at_arms_neither_way() -> None:
+    for kind in ("cross_up", "cross_down", "cross"):
+        rule = make_rule(kind)
+        state = state_after(rule, flat(0, LEVEL))
+        assert [each.armed_at for each in state.armings.values()] == [None]
+
+
+@pytest.mark.parametrize(
+    ("kind", "before", "touch"),
+    [
+        ("cross_up", 9.0, bar(1, 9.0, 9.0, 9.0, 10.0)),
+        ("cross_up", 9.0, bar(1, 10.0, 9.0, 9.0, 9.0)),
+        ("cross_down", 11.0, bar(1, 11.0, 11.0, 11.0, 10.0)),
+        ("cross_down", 11.0, bar(1, 10.0, 11.0, 11.0, 11.0)),
+    ],
+)
+def test_an_open_or_a_close_at_the_level_is_a_touch_whatever_high_and_low_say(
+    kind: Kind, before: float, touch: MinuteBar
+) -> None:
+    rule = make_rule(kind)
+    alerts, _ = commit(rule, state_after(rule, flat(0, before)), touch)
+    assert [alert.touched_at for alert in alerts] == [START + 60]
+
+
+def test_a_young_minute_proves_that_those_before_it_are_known() -> None:
+    """The rule began long after the last trade: once a minute is there, the first touch need not wait for its commit."""
+    rule = make_rule("cross_up")
+    now = START + 7_200.0
+    _, state = evaluate([rule], AlertState(), {SYMBOL: [flat(0, 9)]}, {}, now)
+    opened = [flat(0, 9), flat(125, 11)]
+    by_quote, _ = evaluate([rule], state, {}, {SYMBOL: QuoteNow(11, now + 310.0)}, now + 310.0)
+    by_bar, _ = evaluate([rule], state, {SYMBOL: opened}, {}, now + 310.0)
+    assert (by_quote, [alert.touched_at for alert in by_bar]) == ([], [START + 7_500])
+    too_soon, _ = evaluate([rule], state, {SYMBOL: [flat(0, 9), flat(121, 11)]}, {}, now + 70.0)
+    assert too_soon == []
+
+
+def test_a_rule_that_breaks_keeps_its_state_and_the_others_are_judged() -> None:
+    broken = make_rule(name="broken").model_copy(update={"expires_at": "no time"})
+    rules = [Registered(make_rule(name="good"), 1), Registered(broken, 2)]
+    other = Registered(make_rule(name="other", symbol="X:B"), 3)
+    minutes = [flat(number, 9) for number in range(10)]
+    first = fold.evaluate([*rules, other], AlertState(), {SYMBOL: minutes, "X:B": minutes}, {}, START + 720.0)
+    assert (len(first.state.armings), first.broken) == (3, [])
+    later = {SYMBOL: [*minutes, flat(13, 11)], "X:B": [*minutes, flat(13, 11)]}
+    second = fold.evaluate([*rules, other], first.state, later, {}, START + 1_000.0)
+    assert {alert.rule for alert in second.alerts} == {"good", "other"}
+    [(registered, error)] = second.broken
+    assert (registered, type(error)) == (rules[1], AttributeError)
+    assert second.state.armings[rules[1].key] == first.state.armings[rules[1].key]
+    assert second.state.watermark(SYMBOL) == second.state.watermark("X:B") == START + 780
+
+
+def test_bars_that_cannot_be_read_break_the_rules_of_their_symbol_alone() -> None:
+    odd, good = Registered(make_rule(name="odd"), 1), Registered(make_rule("above", name="good", symbol="X:B"), 2)
+    known = AlertState({odd.key: ARMED_FAR}, {SYMBOL: SymbolState(WATERMARK)})
+    folded = fold.evaluate(
+        [odd, good],
+        known,
+        {SYMBOL: [None]},  # type: ignore[list-item]
+        {"X:B": QuoteNow(11.0, None)},
+        START + 720.0,
+    )
+    assert [alert.rule for alert in folded.alerts] == ["good"]
+    assert [registered for registered, _ in folded.broken] == [odd]
+    assert folded.state.armings[odd.key] == ARMED_FAR
+    assert folded.state.symbol(SYMBOL) == known.symbol(SYMBOL)
+
+
+def test_generations_and_symbols_tell_alerts_apart() -> None:
+    ids = {fold.event_id(Registered(make_rule(**changes), generation), epoch)
+           for changes in ({}, {"symbol": "X:B"}, {"level": 11.0}, {"name": "other"})
+           for generation in (1, 2) for epoch in (0, 60)}  # fmt: skip
+    assert len(ids) == 16

@@ -11,8 +11,11 @@ from typing import Any
 
 import pytest
 
+from tv_etl.alerts.fold import MinuteBar
+from tv_etl.alerts.former import FormerState, former_key
 from tv_etl.alerts.inputs import AlertInputs, Ask, Quote
 from tv_etl.alerts.rules import AlertRule
+from tv_etl.alerts.state import RuleState
 from tv_etl.alerts.store import AlertStore, DeliveryStats
 from tv_etl.alerts.targets.webhook import UnusableTarget, Webhook
 from tv_etl.alerts.tick import Target, TickReport, Wants, run_tick
@@ -24,7 +27,7 @@ from tv_etl.orchestration.resources import TradingViewResource
 from tv_etl.tradingview.errors import ConnectionFailedError, NoBarsError, SymbolError
 from tv_etl.tradingview.models import HistoryRequest, QuoteSymbolData, SeriesHistory, SymbolInfo
 from tv_etl_tests.alerts.test_fold import KINDS
-from tv_etl_tests.alerts.test_former import FormerState, document_of, former_key, pack
+from tv_etl_tests.alerts.test_former import document_of, pack
 
 AAPL = {"session": "0930-1600", "timezone": "America/New_York"}
 # A Wednesday, 15:00 in London: New York has been open for half an hour.
@@ -137,18 +140,12 @@ def test_the_state_of_a_cursor_goes_on_in_the_store(desk: Desk) -> None:
     crossing = rule("cross_up", 11.0)
     watermark = int(NOW // 60 * 60) - 3600
     known = {former_key(crossing): (watermark - 600, watermark)}
-    cursor = FormerState({key: desk_state(*times) for key, times in known.items()}, {"X:A": watermark}, {"X:A": 10.0})
+    cursor = FormerState({key: RuleState(*times) for key, times in known.items()}, {"X:A": watermark}, {"X:A": 10.0})
     desk.bars["X:A"] = [(watermark, 10.0), (watermark + 60, 11.5), (watermark + 120, 10.0)]
     document = document_of(cursor)
     report = desk.tick([crossing], cursor=pack(document))
     assert [(alert.kind, alert.touched_at) for alert in report.found] == [("cross_up", watermark + 60)]
     assert report.problems == () and desk.asks["X:A"].since == watermark
-
-
-def desk_state(since: int, armed_at: int) -> Any:
-    from tv_etl.alerts.state import RuleState
-
-    return RuleState(since, armed_at)
 
 
 # --- inputs
@@ -221,8 +218,6 @@ def test_a_rule_that_is_added_on_saturday_sees_mondays_gap(desk: Desk) -> None:
 @pytest.mark.parametrize("source", ["quote", "lake"])
 def test_a_first_side_is_taken_from_what_is_known(desk: Desk, source: str) -> None:
     """No minute came on Saturday: the last quote is the side, or the last close in the lake."""
-    from tv_etl.alerts.fold import MinuteBar
-
     desk.now, desk.traded_at = FRIDAY_CLOSE + 86_400, FRIDAY_CLOSE - 60
     desk.errors["X:A"] = NoBarsError("X:A 1m: no answer in time")
     if source == "lake":
