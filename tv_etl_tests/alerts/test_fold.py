@@ -540,7 +540,7 @@ def test_an_open_or_a_close_at_the_level_is_a_touch_whatever_high_and_low_say(
 
 
 def test_a_young_minute_proves_that_those_before_it_are_known() -> None:
-    """The rule began long after the last trade: once a minute is there, the first touch need not wait for its commit."""
+    """The rule began long after the last trade: its first touch need not wait for the commit."""
     rule = make_rule("cross_up")
     now = START + 7_200.0
     _, state = evaluate([rule], AlertState(), {SYMBOL: [flat(0, 9)]}, {}, now)
@@ -548,7 +548,7 @@ def test_a_young_minute_proves_that_those_before_it_are_known() -> None:
     by_quote, _ = evaluate([rule], state, {}, {SYMBOL: QuoteNow(11, now + 310.0)}, now + 310.0)
     by_bar, _ = evaluate([rule], state, {SYMBOL: opened}, {}, now + 310.0)
     assert (by_quote, [alert.touched_at for alert in by_bar]) == ([], [START + 7_500])
-    too_soon, _ = evaluate([rule], state, {SYMBOL: [flat(0, 9), flat(121, 11)]}, {}, now + 70.0)
+    too_soon, _ = evaluate([rule], state, {SYMBOL: [flat(0, 9), flat(120, 11)]}, {}, now + 59.0)
     assert too_soon == []
 
 
