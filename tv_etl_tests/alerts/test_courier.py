@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import pytest
 
@@ -349,6 +349,44 @@ def test_proxies_of_the_environment_are_not_used(
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
     assert send(alert_store, local(server.url("/200"))).sent == 1
+
+
+class Proxy(BaseHTTPRequestHandler):
+    """Keeps what it is asked to reach, and answers in its place."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.asked.append(self.path)
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+def test_the_proxy_that_is_named_is_used_and_knows_the_names(
+    alert_store: AlertStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as proxy:
+        thread = threading.Thread(target=proxy.serve_forever, args=(0.01,))
+        thread.start()
+        monkeypatch.setenv("TV_ETL_PROXY", f"http://127.0.0.1:{proxy.server_port}")
+        report = send(alert_store, local("http://hook.invalid/x"), local("http://169.254.169.254/x"))
+        proxy.shutdown()
+        thread.join()
+    assert (report.sent, report.retried) == (1, 1)
+    assert Proxy.asked == ["http://hook.invalid/x"]
+
+
+def test_a_proxy_that_is_none_is_named_and_the_alerts_wait(
+    alert_store: AlertStore, server: HookServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TV_ETL_PROXY", f"ftp://{SECRET}/")
+    report = send(alert_store, local(server.url("/200")))
+    assert report.errors == ("TV_ETL_PROXY: expected the address of a proxy, e.g. http://proxy:3128",)
+    assert (alert_store.stats.pending, server.posts) == (1, [])
 
 
 def test_a_destination_that_is_gone_gives_up_its_alerts_after_a_day(alert_store: AlertStore) -> None:

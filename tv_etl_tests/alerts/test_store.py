@@ -1,19 +1,26 @@
 """The store: identity, lock, damage, threads, what a tick writes. Delivery from it is in test_courier."""
 
 import os
+import shutil
 import signal
 import sqlite3
 import stat
 import subprocess
 import sys
 import threading
+import traceback
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tv_etl.alerts.fold import Alert
+from tv_etl.alerts.rules import AlertRule
+from tv_etl.alerts.state import AlertState, Close, Health, RuleState, SymbolState
 from tv_etl.alerts.store import AlertStore, DeliveryStats, StoreBusy, StoreError
+from tv_etl_tests.patience import wait_until
+from tv_etl_tests.processes import free_port
 
 HERE, THERE = "here", "there"
 
@@ -158,3 +165,78 @@ def test_the_directory_of_a_lakes_records_stays_readable(tmp_path: Path) -> None
         os.umask(before)
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o755
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_database_that_cannot_be_used_is_told_without_its_password() -> None:
+    for url in (
+        "postgresql://user:CANARY5f3a@127.0.0.1:1/x",
+        "nodialect://user:CANARY5f3a@h/x",
+        "sqlite+none://CANARY5f3a",
+    ):
+        with pytest.raises(StoreError) as caught:
+            AlertStore(url)
+        assert "the database of the alerts" in str(caught.value)
+        assert "CANARY5f3a" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.fixture
+def postgres(tmp_path: Path) -> Iterator[str]:
+    """The URL of a PostgreSQL of this test's own."""
+    pytest.importorskip("psycopg2")
+    program, initdb = shutil.which("postgres"), shutil.which("initdb")
+    if program is None or initdb is None or os.geteuid() == 0:
+        pytest.skip("needs PostgreSQL, and a user other than root")
+    data, port = tmp_path / "data", free_port()
+    subprocess.run([initdb, "-D", str(data), "-U", "tv", "-A", "trust"], check=True, capture_output=True)
+    command = [program, "-D", str(data), "-p", str(port), "-k", str(tmp_path), "-c", "listen_addresses=127.0.0.1"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        yield f"postgresql://tv@127.0.0.1:{port}/postgres"
+        server.terminate()
+
+
+@pytest.mark.slow
+def test_a_postgresql_database_is_a_store_too(postgres: str) -> None:
+    wait_until(lambda: is_reached(postgres), "PostgreSQL answers")
+    prove(postgres)
+    with AlertStore(postgres).exclusive(), AlertStore(postgres, "other").exclusive():
+        assert AlertStore(postgres, "other").load().tick == 0
+
+
+def is_reached(url: str) -> bool:
+    try:
+        AlertStore(url)
+    except StoreError:
+        return False
+    return True
+
+
+def prove(place: Path | str) -> None:
+    """What any store does: a tick's writing, the lock, delivery, dead letters, pruning."""
+    one = AlertStore(place)
+    rules = [AlertRule(name="a", symbol="X:Y", kind="above", level=1.0)]
+    memory = one.load()
+    registry = memory.registry.register(rules, 5.0)
+    [registered] = registry.registered(rules)
+    symbols = {"X:Y": SymbolState(60, (Close(60, 2.0),), Health("late", 1.0, "x"), 5.0, hours="{}")}
+    state = AlertState({registered.key: RuleState(60, 0, True, True, True, 120)}, symbols)
+    assert one.commit(memory, rules, registry, state, make_alerts(7), [HERE, THERE], 5.0, {"a": "b"}, {}) == 1
+    known = AlertStore(place).load()
+    assert (known.registry, known.state, known.flags["a"]) == (registry, state, "b")
+    with one.exclusive(), pytest.raises(StoreBusy), AlertStore(place).exclusive():
+        pass
+    group = one.take_group(10.0, HERE, group_above=5)
+    assert len(group) == 7 and one.take_group(10.0, HERE, group_above=5) == group
+    one.mark_sent(group, 10.0)
+    one.hold(THERE, 60.0, 10.0, "HTTP 500")
+    assert one.pending(20.0) == [] and len(one.pending(60.0)) == 7
+    one.mark_dead(one.pending(60.0), 60.0, "HTTP 410")
+    assert one.load().untold == {THERE: (7, "HTTP 410")}
+    assert one.resend() == 7 and one.stats == DeliveryStats(7, 7, 0)
+    one.mark_sent(one.pending(60.0), 60.0)
+    assert one.commit(one.load(), [], registry.register([], 70.0), AlertState(), [], [], 70.0, {}, {}) == 2
+    assert one.load().state == AlertState()
+    assert one.prune(40 * 86_400.0) == 7
+
+
+def test_a_file_is_a_store(tmp_path: Path) -> None:
+    prove(tmp_path / "alerts.sqlite")
