@@ -224,7 +224,7 @@ class AlertStore:
     def _prepare(self, db: sa.Connection) -> None:
         if self._schema is not None:
             # Two that begin at the same time would both make it.
-            db.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": self._lock_key})
+            db.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": self._lock_key("make")})
             db.execute(sa.schema.CreateSchema(self._schema, if_not_exists=True))
         _meta.create(db, checkfirst=True)
         found = db.execute(sa.select(_meta.c.value).where(_meta.c.name == "version")).scalar()
@@ -234,9 +234,8 @@ class AlertStore:
             _tables.create_all(db)
             db.execute(_meta.insert().values(name="version", value=str(_SCHEMA_VERSION)))
 
-    @property
-    def _lock_key(self) -> int:
-        return int(digest((self._schema,), size=8), 16) - (1 << 63)
+    def _lock_key(self, purpose: str) -> int:
+        return int(digest((self._schema, purpose), size=8), 16) - (1 << 63)
 
     @contextmanager
     def exclusive(self) -> Iterator[bool]:
@@ -244,7 +243,8 @@ class AlertStore:
         busy = StoreBusy("another evaluation holds the store of the alerts")
         if self.path is None:
             with self._transaction() as db:
-                if not db.execute(sa.text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": self._lock_key}).scalar():
+                query = sa.text("SELECT pg_try_advisory_xact_lock(:key)")
+                if not db.execute(query, {"key": self._lock_key("tick")}).scalar():
                     raise busy
                 yield True
             return
