@@ -26,11 +26,11 @@ from tv_etl.orchestration.dagster_internals import report_planned
 from tv_etl.orchestration.outcomes import RunOutcomes, SeriesFailure, nothing_new, run_outcomes, stored_by_parents
 from tv_etl.orchestration.partitions import partition_key, series_of, series_partitions
 from tv_etl.orchestration.progress import Progress
-from tv_etl.orchestration.resources import TradingViewResource, described
+from tv_etl.orchestration.resources import TradingViewResource
 from tv_etl.orchestration.verdicts import Standing, verdict_text
 from tv_etl.tradingview.errors import TradingViewError
 from tv_etl.tradingview.moments import parse_moment
-from tv_etl.tradingview.printable import printable
+from tv_etl.tradingview.printable import described, printable
 from tv_etl.tradingview.series import Series
 from tv_etl.watchlist.model import Group
 

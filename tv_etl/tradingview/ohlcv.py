@@ -16,7 +16,7 @@ from typing import Any
 
 from tv_etl.tradingview import protocol
 from tv_etl.tradingview.accounts import Account, account_of
-from tv_etl.tradingview.errors import NoBarsError, PaceError, SeriesError, SymbolError
+from tv_etl.tradingview.errors import NoBarsError, PaceError, SeriesError, SymbolError, TradingViewError
 from tv_etl.tradingview.models import (
     ANSWER_LIMIT_S,
     NO_VALUE,
@@ -256,29 +256,47 @@ class OHLCV:
         """
         check_symbols(exchange_symbol)
         quotes: dict[str, QuoteSymbolData | SymbolError] = {}
-
-        async def collect() -> None:
-            known: dict[str, dict[str, Any]] = {}
-            waiting = set(exchange_symbol)
-            async with aclosing(await self._quote_events(exchange_symbol)) as events:
-                async for event in events:
-                    _raise_quote_failure(exchange_symbol, event)
-                    if isinstance(event, protocol.QuoteReceived) and event.status != "ok":
-                        quotes[event.symbol] = SymbolError(event.symbol, event.reason or event.status)
-                    elif isinstance(event, protocol.QuoteReceived):
-                        fields = known.setdefault(event.symbol, {})
-                        merge_fields(fields, event.fields)
-                        quotes[event.symbol] = QuoteSymbolData.from_fields(event.symbol, fields)
-                    elif isinstance(event, protocol.QuoteCompleted):
-                        waiting.discard(event.symbol)
-                    if not waiting:
-                        return
-
         try:
-            await asyncio.wait_for(collect(), self._timeout_s)
+            await asyncio.wait_for(self._collect_quotes(exchange_symbol, quotes), self._timeout_s)
         except asyncio.TimeoutError:
-            raise NoBarsError(f"{', '.join(exchange_symbol)}: no quotes within {self._timeout_s:.0f} s") from None
+            raise _no_quotes(exchange_symbol, self._timeout_s) from None
         return quotes
+
+    async def get_quotes_in_time(
+        self, exchange_symbol: Sequence[str], *, timeout_s: float | None = None
+    ) -> dict[str, QuoteSymbolData | TradingViewError]:
+        """The current quote of each symbol as far as it came in time, and an error in place of each that did not.
+
+        A quote that was not completed has the fields that came. `timeout_s` is by default the client's limit.
+        """
+        quotes: dict[str, QuoteSymbolData | SymbolError] = {}
+        limit_s = self._timeout_s if timeout_s is None else timeout_s
+        error: TradingViewError | None = None
+        try:
+            await asyncio.wait_for(self._collect_quotes(exchange_symbol, quotes), limit_s)
+        except asyncio.TimeoutError:
+            error = None
+        except TradingViewError as failure:
+            error = failure
+        return {symbol: quotes.get(symbol) or error or _no_quotes([symbol], limit_s) for symbol in exchange_symbol}
+
+    async def _collect_quotes(self, symbols: Sequence[str], quotes: dict[str, QuoteSymbolData | SymbolError]) -> None:
+        """Put in what comes, until every symbol is complete."""
+        known: dict[str, dict[str, Any]] = {}
+        waiting = set(symbols)
+        async with aclosing(await self._quote_events(symbols)) as events:
+            async for event in events:
+                _raise_quote_failure(symbols, event)
+                if isinstance(event, protocol.QuoteReceived) and event.status != "ok":
+                    quotes[event.symbol] = SymbolError(event.symbol, event.reason or event.status)
+                elif isinstance(event, protocol.QuoteReceived):
+                    fields = known.setdefault(event.symbol, {})
+                    merge_fields(fields, event.fields)
+                    quotes[event.symbol] = QuoteSymbolData.from_fields(event.symbol, fields)
+                elif isinstance(event, protocol.QuoteCompleted):
+                    waiting.discard(event.symbol)
+                if not waiting:
+                    return
 
     async def symbol_info(self, exchange_symbol: str) -> SymbolInfo:
         """What the server says about an instrument: trading hours, time zone, price scale, currency, type, delay.
@@ -445,6 +463,10 @@ def _raise_quote_failure(symbols: Sequence[str], event: protocol.Event) -> None:
         if is_pace_reason(event.reason):
             raise PaceError(", ".join(symbols), "quotes", event.reason)
         raise SeriesError(", ".join(symbols), "quotes", f"{event.reason}, {event.info}")
+
+
+def _no_quotes(symbols: Sequence[str], limit_s: float) -> NoBarsError:
+    return NoBarsError(f"{', '.join(symbols)}: no quotes within {limit_s:.0f} s")
 
 
 async def validate_symbols(

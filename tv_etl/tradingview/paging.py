@@ -221,7 +221,8 @@ class SeriesPager:
             self._finish()
         elif not len(self._bars) and not event.data_completed:
             damage = f": {self._rejected} rows were not bars" if self._rejected else ""
-            self.error = NoBarsError(f"{self.request}: the server completed the series without a bar{damage}")
+            text = f"{self.request}: the server completed the series without a bar{damage}"
+            self.error = NoBarsError(text, is_empty_answer=not self._rejected)
         else:
             self._settled = self._bars.oldest
             self._update_mode = event.update_mode

@@ -297,8 +297,6 @@ class Alerts(_Model):
     def _check(self) -> "Alerts":
         names = _repeated([rule.name for rule in self.rules])
         _raise_mistakes((["rules", number, "name"], f"the name {name} is used twice") for number, name in names)
-        if self.rules and not self.webhooks:
-            _raise_mistakes([(["webhooks"], "the rules have nowhere to send alerts; list at least one webhook")])
         return self
 
 
