@@ -206,7 +206,7 @@ class Group(_Model):
     check_each_run: bool = Field(
         default=False,
         description="Report every check of each series in the runs of the schedules, not only what is bad or has "
-        "become good again. Seven events for each series in each run: 12 times the history, in SQLite.",
+        "become good again. Seven events for each series in each run: 11 times the history, in SQLite.",
     )
     pictures: bool = Field(
         default=True,
