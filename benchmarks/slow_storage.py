@@ -3,11 +3,11 @@
     200 increments, each sync of the disk 5 ms late                  <= 2 s
     100 increments in a bucket, each request 30 ms away              <= 5 s
     the records of 2,000 series there, as a schedule reads them      <= 10 s
-    the status of 2,000 series there
+    their status, and a scan of 100 of them                          (no promise)
 
 The answers are at hand: what is measured begins with them. The disk is a directory here, whose `fsync` sleeps first: a
 library that is loaded before the system's, so it takes a C compiler. The bucket is an S3 in memory, in a process of its
-own, that answers each request after a while. Beside each figure stands what one thread takes, whose waiting adds up.
+own, that answers each request after a while.
 """
 
 import asyncio
@@ -24,12 +24,10 @@ from functools import partial
 from hashlib import md5
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape, unescape
 
 import pyarrow as pa
 
-import tv_etl.collect.collection as collection
-import tv_etl.lake.status as lake_status_module
 from tv_etl.collect.ask import Ask, increment
 from tv_etl.collect.collection import Failed, Stored, carry_out, plan
 from tv_etl.lake.overlap import LOOKS_AT_ONCE, overlapped
@@ -40,6 +38,7 @@ from tv_etl.tradingview.bar_schema import BAR_SCHEMA
 from tv_etl.tradingview.models import HistoryRequest
 from tv_etl.tradingview.series import Series
 from tv_etl.tradingview.symbols import SeriesSettings
+from tv_etl_tests.conftest import s3_environment
 
 SYNC_S, REQUEST_S = 0.005, 0.030
 DISK_SERIES, BUCKET_SERIES, KNOWN_SERIES = 200, 100, 2_000
@@ -79,40 +78,25 @@ def run_with_slow_disk(directory: Path) -> None:
 
 
 def measure_disk(directory: Path) -> None:
-    for at_once in (collection.COMMITS_AT_ONCE, 1):
-        with threads(at_once):
-            store = BarStore(directory / str(at_once))
-            made = seconds(partial(collect, store, DISK_SERIES, STORED))
-            taken = seconds(partial(collect, store, DISK_SERIES, STORED + 1))
-        print_row(f"{DISK_SERIES} new series, syncs {SYNC_S * 1e3:g} ms late", at_once, made)
-        print_row(f"{DISK_SERIES} increments, syncs {SYNC_S * 1e3:g} ms late", at_once, taken, "2 s")
+    store = BarStore(directory / "lake")
+    late = f"syncs {SYNC_S * 1e3:g} ms late"
+    print_row(f"{DISK_SERIES} new series, {late}", partial(collect, store, DISK_SERIES, STORED))
+    print_row(f"{DISK_SERIES} increments, {late}", partial(collect, store, DISK_SERIES, STORED + 1), "2 s")
 
 
 def measure_bucket() -> None:
     with bucket(0) as near:
         os.environ.update(near)
-        for series, prefix in ((BUCKET_SERIES, "several"), (BUCKET_SERIES, "one"), (KNOWN_SERIES, "known")):
-            collect(BarStore(f"s3://lakes/{prefix}"), series, STORED if prefix != "known" else 10)
-        address = near["AWS_ENDPOINT_URL"]
-        os.environ["AWS_ENDPOINT_URL"] = f"{address}/{REQUEST_S}"
+        collect(BarStore("s3://lakes/some"), BUCKET_SERIES, STORED)
+        collect(BarStore("s3://lakes/many"), KNOWN_SERIES, 10)
+        os.environ["AWS_ENDPOINT_URL"] = f"{near['AWS_ENDPOINT_URL']}/{REQUEST_S}"
+        some, many = BarStore("s3://lakes/some"), BarStore("s3://lakes/many")
         late = f"requests {REQUEST_S * 1e3:g} ms away"
-        for at_once, prefix in ((collection.COMMITS_AT_ONCE, "several"), (1, "one")):
-            with threads(at_once):
-                taken = seconds(partial(collect, BarStore(f"s3://lakes/{prefix}"), BUCKET_SERIES, STORED + 1))
-            print_row(f"{BUCKET_SERIES} increments, {late}", at_once, taken, "5 s")
-        store = BarStore("s3://lakes/known")
-        print_row(f"{KNOWN_SERIES:,} records, {late}", LOOKS_AT_ONCE, seconds(partial(records, store)), "10 s")
-        status = seconds(partial(lake_status, store, START + timedelta(days=9)))
-        print_row(f"the status of {KNOWN_SERIES:,} series, {late}", LOOKS_AT_ONCE, status)
-
-
-@contextmanager
-def threads(at_once: int) -> Iterator[None]:
-    before = collection.COMMITS_AT_ONCE, collection.LOOKS_AT_ONCE, lake_status_module.LOOKS_AT_ONCE
-    if at_once == 1:
-        collection.COMMITS_AT_ONCE = collection.LOOKS_AT_ONCE = 1
-    yield
-    collection.COMMITS_AT_ONCE, collection.LOOKS_AT_ONCE, _ = before
+        print_row(f"{BUCKET_SERIES} increments, {late}", partial(collect, some, BUCKET_SERIES, STORED + 1), "5 s")
+        print_row(f"{BUCKET_SERIES} of which nothing is new", partial(collect, some, BUCKET_SERIES, STORED + 1))
+        print_row(f"{KNOWN_SERIES:,} records, {late}", partial(records, many), "10 s")
+        print_row(f"the status of {KNOWN_SERIES:,} series", partial(lake_status, many, START + timedelta(days=9)))
+        print_row(f"a scan of {BUCKET_SERIES} series", lambda: some.scan().read_all())
 
 
 def collect(store: BarStore, count: int, bars: int) -> None:
@@ -147,17 +131,10 @@ def answered(bars: int, requests: Iterable[HistoryRequest]) -> Iterator[tuple[Hi
         yield request, pa.table({"timestamp": times, **dict.fromkeys(BAR_SCHEMA.names[1:], prices)}, schema=schema)
 
 
-def seconds(work: Callable[[], object]) -> float:
+def print_row(name: str, work: Callable[[], object], promise: str = "") -> None:
     began = time.perf_counter()
     work()
-    return time.perf_counter() - began
-
-
-def print_row(name: str, at_once: int, taken: float, promise: str = "") -> None:
-    print(
-        f"{name:56} {at_once:3} at once {taken:7.2f} s   {(promise and at_once > 1 and '<= ' + promise) or ''}",
-        flush=True,
-    )
+    print(f"{name:56} {time.perf_counter() - began:7.2f} s   {promise and '<= ' + promise}", flush=True)
 
 
 # --- an S3 in memory -----------------------------------------------------------------------------------------------
@@ -171,14 +148,10 @@ def bucket(delay_s: float) -> Iterator[dict[str, str]]:
     command = [sys.executable, "-m", "benchmarks.slow_storage", "serve", str(delay_s)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
-        yield {
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.stdout.readline().strip()}",
-            "AWS_ALLOW_HTTP": "true",
-            "AWS_ACCESS_KEY_ID": "dummy-access-key",
-            "AWS_SECRET_ACCESS_KEY": "dummy-secret-key",
-            "AWS_REGION": "us-east-1",
-        }
-        server.kill()
+        try:
+            yield s3_environment(f"http://127.0.0.1:{server.stdout.readline().strip()}")
+        finally:
+            server.kill()
 
 
 async def serve(delay_s: float) -> None:
@@ -215,9 +188,11 @@ def answer(
     parts = urlsplit(target)
     key, query = unquote(parts.path).removeprefix("/lakes").lstrip("/"), parse_qs(parts.query, keep_blank_values=True)
     if method == "POST" and "delete" in query:
-        for name in re.findall(r"<Key>(.*?)</Key>", body.decode()):
-            objects.pop(name, None)
-        return 200, {}, b"<DeleteResult></DeleteResult>"
+        names = re.findall(r"<Key>.*?</Key>", body.decode())
+        for name in names:
+            objects.pop(unescape(name[5:-6]), None)
+        deleted = "".join(f"<Deleted>{name}</Deleted>" for name in names)
+        return 200, {}, f"<DeleteResult>{deleted}</DeleteResult>".encode()
     if "list-type" in query:
         return 200, {"Content-Type": "application/xml"}, listed(objects, query)
     content, tag = objects.get(key, (b"", ""))
@@ -254,8 +229,9 @@ def listed(objects: dict[str, tuple[bytes, str]], query: dict[str, list[str]]) -
         f"<ETag>{escape(objects[name][1])}</ETag><Size>{len(objects[name][0])}</Size></Contents>"
         for name in page
     )
-    more = f"<IsTruncated>true</IsTruncated><NextContinuationToken>{escape(page[-1])}</NextContinuationToken>"
-    more = more if len(names) > len(page) else "<IsTruncated>false</IsTruncated>"
+    more = "<IsTruncated>false</IsTruncated>"
+    if len(names) > len(page):
+        more = f"<IsTruncated>true</IsTruncated><NextContinuationToken>{escape(page[-1])}</NextContinuationToken>"
     return f"<ListBucketResult>{more}{found}</ListBucketResult>".encode()
 
 

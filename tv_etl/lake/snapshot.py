@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +14,7 @@ from tv_etl.lake.bars import Bars, Times, joined
 from tv_etl.lake.errors import DamagedFileError
 from tv_etl.lake.layout import is_period, period_labels, period_range
 from tv_etl.lake.logs import QUARANTINE_SCHEMA, READJUSTED_SCHEMA, REVISION_SCHEMA, read_log
+from tv_etl.lake.overlap import read_once
 from tv_etl.lake.place import SUFFIX, UNSPECIFIED, SeriesPlace
 from tv_etl.lake.record import SeriesRecord
 from tv_etl.lake.sealed import TAIL_BYTES
@@ -45,7 +46,7 @@ class StoredSeries:
         """See that the files are there which the last commit says, so that what is seen here can be relied upon."""
         self._snapshot.require_listed()
 
-    @cached_property
+    @read_once
     def periods(self) -> list[str]:
         """The periods that have a file, oldest first."""
         names = [name for name in self._snapshot.data_names() if name.endswith(SUFFIX)]
@@ -158,7 +159,7 @@ class StoredSeries:
         """True where the record was written."""
         return self._record_content is not None
 
-    @cached_property
+    @read_once
     def _record_content(self) -> bytes | None:
         return self._snapshot.read(self._place.record_name)
 
@@ -166,7 +167,7 @@ class StoredSeries:
         """What is known of the stored bars; where the record was not copied along, what the newest file says."""
         return self._record
 
-    @cached_property
+    @read_once
     def _record(self) -> SeriesRecord:
         if not self.periods:
             # A record without files is of files that somebody took away, or that have another name now.
@@ -200,7 +201,7 @@ class StoredSeries:
         except DamagedFileError:
             return None
 
-    @cached_property
+    @read_once
     def _written(self) -> SeriesRecord:
         """The record as it was written; there must be one."""
         content, name = self._record_content, self._place.record_name
