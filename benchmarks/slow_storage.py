@@ -24,7 +24,7 @@ from functools import partial
 from hashlib import md5
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape, unescape
 
 import pyarrow as pa
 
@@ -38,6 +38,7 @@ from tv_etl.tradingview.bar_schema import BAR_SCHEMA
 from tv_etl.tradingview.models import HistoryRequest
 from tv_etl.tradingview.series import Series
 from tv_etl.tradingview.symbols import SeriesSettings
+from tv_etl_tests.conftest import s3_environment
 
 SYNC_S, REQUEST_S = 0.005, 0.030
 DISK_SERIES, BUCKET_SERIES, KNOWN_SERIES = 200, 100, 2_000
@@ -147,14 +148,10 @@ def bucket(delay_s: float) -> Iterator[dict[str, str]]:
     command = [sys.executable, "-m", "benchmarks.slow_storage", "serve", str(delay_s)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
-        yield {
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.stdout.readline().strip()}",
-            "AWS_ALLOW_HTTP": "true",
-            "AWS_ACCESS_KEY_ID": "dummy-access-key",
-            "AWS_SECRET_ACCESS_KEY": "dummy-secret-key",
-            "AWS_REGION": "us-east-1",
-        }
-        server.kill()
+        try:
+            yield s3_environment(f"http://127.0.0.1:{server.stdout.readline().strip()}")
+        finally:
+            server.kill()
 
 
 async def serve(delay_s: float) -> None:
@@ -191,9 +188,11 @@ def answer(
     parts = urlsplit(target)
     key, query = unquote(parts.path).removeprefix("/lakes").lstrip("/"), parse_qs(parts.query, keep_blank_values=True)
     if method == "POST" and "delete" in query:
-        for name in re.findall(r"<Key>(.*?)</Key>", body.decode()):
-            objects.pop(name, None)
-        return 200, {}, b"<DeleteResult></DeleteResult>"
+        names = re.findall(r"<Key>.*?</Key>", body.decode())
+        for name in names:
+            objects.pop(unescape(name[5:-6]), None)
+        deleted = "".join(f"<Deleted>{name}</Deleted>" for name in names)
+        return 200, {}, f"<DeleteResult>{deleted}</DeleteResult>".encode()
     if "list-type" in query:
         return 200, {"Content-Type": "application/xml"}, listed(objects, query)
     content, tag = objects.get(key, (b"", ""))

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tv_etl.lake.arrivals import encode_arrivals
-from tv_etl.lake.bars import PRICES, Bars, Times, Values
+from tv_etl.lake.bars import PRICES, Bars, Times, Values, ticks_of
 from tv_etl.lake.errors import DamagedFileError, NewerFormatError
 from tv_etl.lake.sealed import encode_sealed, hidden_bytes, open_sealed, open_sealed_footer
 from tv_etl.tradingview.bar_schema import BAR_SCHEMA
@@ -35,13 +36,13 @@ FORMAT: dict[str, Any] = {
     "sorting_columns": [pq.SortingColumn(0)],
 }
 # What a fetch costs is writing its file again. LZ4 takes half the time of zstd and a third more bytes, and is read in a
-# third of the time; it makes volumes hardly smaller: for the file that is written every minute, if it is not tiny.
+# third of the time; it makes volumes hardly smaller: for the file that is written every minute, and for a small one.
 _QUICK: dict[str, Any] = {
     **FORMAT,
     "compression": {**dict.fromkeys(BAR_SCHEMA.names, "lz4"), "volume": "none"},
     "compression_level": None,
 }
-_LARGE = 512  # bars; with fewer, a block of the disk is all that there is to save, in time as in bytes
+_LARGE = 512  # bars; with fewer, a block of the disk is all that there is to save
 # Measured: with one number in two alike a dictionary takes bytes, with five in six alike it saves them.
 _SAMPLE = 2_048
 _DICTIONARY_SHARE = 1 / 3
@@ -85,7 +86,7 @@ def encode_bars(
 
 def grows_larger(bars: Bars) -> bool:
     """True where the file of these bars is larger while it grows, so that it must be written again afterwards."""
-    return _format(bars, is_growing=True) is not FORMAT
+    return _format(bars, is_growing=True) is not _format(bars, is_growing=False)
 
 
 def read_bars(content: bytes, path: str, series: Series) -> tuple[Bars, bytes]:
@@ -97,9 +98,23 @@ def read_bars(content: bytes, path: str, series: Series) -> tuple[Bars, bytes]:
         facts = _check_identity(path, file, series)
         bars = Bars.from_stored(file.read(use_threads=False))
         arrivals = hidden_bytes(content, int(facts.get(_ARRIVALS, "0")), path)
-    if not (bars.times[1:] > bars.times[:-1]).all():
-        raise DamagedFileError(path, "its bars are not in ascending order of time")
+    _require_ascending(path, bars.times)
     return bars, arrivals
+
+
+def read_bar_table(content: bytes, path: str, series: Series) -> tuple[pa.Table, Times]:
+    """Return all bars of a file as they are in it, and their opens (UTC seconds). As `read_bars` else."""
+    with open_sealed(content, path) as file:
+        _check_identity(path, file, series)
+        table = file.read(use_threads=False)
+    times = ticks_of(table.column("timestamp")) // _MICROSECONDS
+    _require_ascending(path, times)
+    return table.replace_schema_metadata(None), times
+
+
+def _require_ascending(path: str, times: Times) -> None:
+    if not (times[1:] > times[:-1]).all():
+        raise DamagedFileError(path, "its bars are not in ascending order of time")
 
 
 def read_footer(tail: bytes, size: int, path: str, series: Series) -> Footer:
@@ -116,7 +131,7 @@ def read_footer(tail: bytes, size: int, path: str, series: Series) -> Footer:
 
 
 def _format(bars: Bars, *, is_growing: bool) -> dict[str, Any]:
-    return _QUICK if is_growing and len(bars) >= _LARGE else FORMAT
+    return _QUICK if is_growing or len(bars) < _LARGE else FORMAT
 
 
 def _repeats(numbers: Values) -> bool:

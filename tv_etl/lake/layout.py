@@ -20,9 +20,10 @@ MAX_SEGMENT_BYTES = 200  # file systems allow 255, less what is put before and a
 _Unit = Literal["D", "M", "Y"]  # numpy's units of dates
 _PERIODS: dict[_Unit, str] = {"D": r"\d{4}-\d\d-\d\d", "M": r"\d{4}-\d\d", "Y": r"\d{4}"}
 _WHOLE = "all"
-_KEPT = 8_192  # periods; those of a long history are the same for every series
+_KEPT = 8_192  # symbols, and periods: those of a long history are the same for every series
 
 
+@lru_cache(maxsize=_KEPT)
 def path_segment(symbol: str) -> str:
     """Return the symbol as one path segment, which every reader decodes back. Raises SymbolError."""
     if not symbol:

@@ -6,7 +6,7 @@ Python computes in one thread at a time. What several threads gain is the time i
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
 # So many answers, and what they are merged into, are in memory at most.
 COMMITS_AT_ONCE = 8
@@ -15,6 +15,25 @@ LOOKS_AT_ONCE = 32
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+class read_once(Generic[Result]):
+    """`functools.cached_property` for what is waited for; of an instance that one thread uses.
+
+    That one has a lock which all instances share, up to Python 3.11: nothing read under it would overlap.
+    """
+
+    def __init__(self, read: Callable[[Any], Result]) -> None:
+        self._read = read
+        self.__doc__ = read.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: object, owner: type | None = None) -> Result:
+        found = self._read(instance)
+        instance.__dict__[self._name] = found  # from now on it hides this descriptor
+        return found
 
 
 def overlapped(work: Callable[[Item], Result], items: Iterable[Item], *, at_once: int) -> Iterator[Result]:

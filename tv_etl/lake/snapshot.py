@@ -3,9 +3,8 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 
-import numpy as np
 import pyarrow as pa
 
 from tv_etl.lake.arrivals import decode_arrivals
@@ -14,13 +13,13 @@ from tv_etl.lake.bars import Bars, Times, joined
 from tv_etl.lake.errors import DamagedFileError
 from tv_etl.lake.layout import is_period, period_labels, period_range
 from tv_etl.lake.logs import QUARANTINE_SCHEMA, READJUSTED_SCHEMA, REVISION_SCHEMA, read_log
+from tv_etl.lake.overlap import read_once
 from tv_etl.lake.place import SUFFIX, UNSPECIFIED, SeriesPlace
 from tv_etl.lake.record import SeriesRecord
 from tv_etl.lake.sealed import TAIL_BYTES
 from tv_etl.lake.spans import without
 from tv_etl.lake.storage.files import Snapshot
 from tv_etl.lake.withdrawn import read_withdrawn
-from tv_etl.tradingview.bar_schema import TRADING_DAY
 
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799  # of the years 1 to 9999
 
@@ -45,7 +44,7 @@ class StoredSeries:
         """See that the files are there which the last commit says, so that what is seen here can be relied upon."""
         self._snapshot.require_listed()
 
-    @cached_property
+    @read_once
     def periods(self) -> list[str]:
         """The periods that have a file, oldest first."""
         names = [name for name in self._snapshot.data_names() if name.endswith(SUFFIX)]
@@ -74,20 +73,13 @@ class StoredSeries:
 
     def between(self, start_s: int | None, end_s: int | None) -> Bars:
         """The bars of a half-open range of UTC seconds, from as few files as hold them; None is unbounded."""
-        spans = ((period, period_range(period, self.series.interval)) for period in self.periods)
-        inside = (period for period, span in spans if _overlaps(span, start_s, end_s))
+        inside = self.periods_between(start_s, end_s)
         return joined(*(self.bars(period).between(start_s, end_s) for period in inside))
 
-    def dated_between(self, start_s: int | None, end_s: int | None) -> pa.Table:
-        """The bars of the range with their trading days, which are null where the hours are not known."""
-        bars, hours = self.between(start_s, end_s), self.record().dating_hours
-        if hours is None:
-            days = pa.nulls(len(bars), TRADING_DAY.type)
-        else:
-            # Computed, not stored: hours are corrected after the fact, and are read better by a later version.
-            numbers = hours.trading_days(self.series.interval, bars.times)
-            days = pa.array(numbers.astype(np.int32)).cast(TRADING_DAY.type)
-        return bars.to_table().append_column(TRADING_DAY, days)
+    def periods_between(self, start_s: int | None, end_s: int | None) -> list[str]:
+        """The periods whose files may hold bars of the range, oldest first."""
+        spans = ((period, period_range(period, self.series.interval)) for period in self.periods)
+        return [period for period, span in spans if _overlaps(span, start_s, end_s)]
 
     def newest(self, count: int) -> Bars:
         """So many bars, or all there are, from as few files as hold them."""
@@ -158,7 +150,7 @@ class StoredSeries:
         """True where the record was written."""
         return self._record_content is not None
 
-    @cached_property
+    @read_once
     def _record_content(self) -> bytes | None:
         return self._snapshot.read(self._place.record_name)
 
@@ -166,7 +158,7 @@ class StoredSeries:
         """What is known of the stored bars; where the record was not copied along, what the newest file says."""
         return self._record
 
-    @cached_property
+    @read_once
     def _record(self) -> SeriesRecord:
         if not self.periods:
             # A record without files is of files that somebody took away, or that have another name now.
@@ -200,7 +192,7 @@ class StoredSeries:
         except DamagedFileError:
             return None
 
-    @cached_property
+    @read_once
     def _written(self) -> SeriesRecord:
         """The record as it was written; there must be one."""
         content, name = self._record_content, self._place.record_name
@@ -257,14 +249,19 @@ class StoredSeries:
         return self._log(self._place.quarantine_name, QUARANTINE_SCHEMA)
 
     def _bars(self, period: str) -> Bars:
-        name = self._place.period_name(period)
-        content = self._snapshot.read(name)
-        if content is None:
-            raise DamagedFileError(self._address(name), "vanished while it was read")
-        bars, self._arrivals[period] = read_bars(content, self._address(name), self._place.series)
+        content, path = self.content(period)
+        bars, self._arrivals[period] = read_bars(content, path, self._place.series)
         if len(bars.between(*period_range(period, self._place.interval))) != len(bars):
-            raise DamagedFileError(self._address(name), f"holds bars outside {period}")
+            raise DamagedFileError(path, f"holds bars outside {period}")
         return bars
+
+    def content(self, period: str) -> tuple[bytes, str]:
+        """The file of a period, and its path for errors."""
+        name = self._place.period_name(period)
+        content, path = self._snapshot.read(name), self._address(name)
+        if content is None:
+            raise DamagedFileError(path, "vanished while it was read")
+        return content, path
 
     def _log(self, name: str, schema: pa.Schema) -> pa.Table:
         return read_log(self._snapshot.read(name), self._address(name), schema)

@@ -12,7 +12,7 @@ belong to. Only closed bars are kept. The watermark is in the files' footers.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
@@ -30,13 +30,13 @@ from tv_etl.lake.layout import path_segment
 from tv_etl.lake.place import SeriesPlace
 from tv_etl.lake.record import Rename, SeriesRecord
 from tv_etl.lake.resolution import Resolution, resolve_seam
+from tv_etl.lake.scan import SCAN_SCHEMA, scanned
 from tv_etl.lake.snapshot import StoredSeries
 from tv_etl.lake.storage.directory import DirectoryStorage, local_directory
 from tv_etl.lake.storage.files import Storage, Transaction
 from tv_etl.lake.storage.journal import LOCK_TIMEOUT_S
 from tv_etl.lake.update import Update
 from tv_etl.lake.upsert import Commit, commit_update
-from tv_etl.tradingview.bar_schema import LABELLED_SCHEMA, TRADING_DAY
 from tv_etl.tradingview.errors import IntervalError, MissingExtraError, SymbolError
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.moments import utc
@@ -45,9 +45,6 @@ from tv_etl.tradingview.series import Series
 Result = TypeVar("Result")
 Verdict = TypeVar("Verdict")
 
-SCAN_SCHEMA = LABELLED_SCHEMA.append(TRADING_DAY)
-
-_SCAN_ROWS = 65_536  # in a batch, at most
 _ORDER = attrgetter("order")
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -304,11 +301,7 @@ class BarStore:
             wanted = {Series(name, width) for width in widths for name in self._stored_symbols(width)}
         for series in wanted:
             self._place(series)
-        batches = (
-            batch
-            for series in sorted(wanted, key=_ORDER)
-            for batch in _labelled(self.look(series, lambda stored: stored.dated_between(start_s, end_s)), series)
-        )
+        batches = scanned(self.look, sorted(wanted, key=_ORDER), start_s, end_s)
         return pa.RecordBatchReader.from_batches(SCAN_SCHEMA, batches)
 
     def watermark(self, symbol: str, interval: str | Interval) -> datetime | None:
@@ -396,13 +389,6 @@ def _open_storage(base: str | Path, timeout_s: float) -> Storage:
             raise
         raise MissingExtraError("a lake in an object store needs obstore: pip install 'tv-etl[s3]'") from error
     return ObjectStorage(str(base), timeout_s=timeout_s)
-
-
-def _labelled(bars: pa.Table, series: Series) -> Iterator[pa.RecordBatch]:
-    """The bars with the columns of SCAN_SCHEMA."""
-    for batch in bars.to_batches(max_chunksize=_SCAN_ROWS):
-        labels = [pa.repeat(pa.scalar(text), len(batch)) for text in (series.symbol, series.interval.token)]
-        yield pa.RecordBatch.from_arrays([*labels, *batch.columns], schema=SCAN_SCHEMA)
 
 
 def _is_ours(symbol: str, segment: str) -> bool:

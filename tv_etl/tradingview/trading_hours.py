@@ -46,6 +46,8 @@ Seconds = npt.NDArray[np.int64]
 NO_DAY = -(1 << 62)
 
 _DAY_S = 86_400
+_WEEK_S = 7 * _DAY_S
+_MOST_WEEKS = 60  # of which sessions are kept
 _EPOCH = datetime(1970, 1, 1)
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 _EPOCH_WEEKDAY = 4  # a Thursday, counted from Sunday = 0
@@ -295,7 +297,7 @@ class _Version(NamedTuple):
     first_weekday: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # of equal hours there is one
 class _Calendar:
     versions: tuple[_Version, ...]  # ascending; the first begins with time
     begins: tuple[int, ...]  # of each version
@@ -492,6 +494,22 @@ def _sessions(calendar: _Calendar, since: int, until: int) -> tuple[Seconds, Sec
 
     Days count from 1970, opens and closes are UTC seconds.
     """
+    # The symbols of one market are asked about one after the other, each from and to another bar of the same weeks.
+    first, last = since // _WEEK_S, (until - 1) // _WEEK_S + 1
+    is_short = last - first <= _MOST_WEEKS
+    within = _sessions_of_weeks(calendar, first, last) if is_short else _all_sessions(calendar, since, until)
+    days, opens, closes = within
+    kept = (opens < until) & (closes > since) & (since < until)
+    return days[kept], opens[kept], closes[kept]
+
+
+@lru_cache(maxsize=256)
+def _sessions_of_weeks(calendar: _Calendar, first: int, last: int) -> tuple[Seconds, Seconds, Seconds]:
+    return _all_sessions(calendar, first * _WEEK_S, last * _WEEK_S)
+
+
+def _all_sessions(calendar: _Calendar, since: int, until: int) -> tuple[Seconds, Seconds, Seconds]:
+    """The same, and maybe some before and after."""
     # A zone is less than a day away from UTC; a session may overlap another one that is over before `since`.
     longest = calendar.latest - calendar.earliest
     first = (since - (calendar.latest + longest) * 60) // _DAY_S - 1
@@ -511,7 +529,7 @@ def _sessions(calendar: _Calendar, since: int, until: int) -> tuple[Seconds, Sec
     opens = _to_utc(table[:, 1], calendar.zone)
     # Where ranges overlap, the earlier one keeps its time.
     opens[1:] = np.maximum(opens[1:], np.maximum.accumulate(closes)[:-1])
-    kept = (opens < closes) & (opens < until) & (closes > since) & (since < until)
+    kept = opens < closes
     return table[kept, 0], opens[kept], closes[kept]
 
 

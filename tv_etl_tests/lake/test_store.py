@@ -38,8 +38,9 @@ from tv_etl.lake.errors import (
 )
 from tv_etl.lake.record import Window
 from tv_etl.lake.resolution import Resolution
+from tv_etl.lake.scan import SCAN_SCHEMA
 from tv_etl.lake.sealed import encode_sealed
-from tv_etl.lake.store import SCAN_SCHEMA, BarStore
+from tv_etl.lake.store import BarStore
 from tv_etl.lake.verify import verify
 from tv_etl.tradingview.bar_schema import BAR_SCHEMA
 from tv_etl.tradingview.errors import IntervalError, SymbolError

@@ -29,6 +29,7 @@ from tv_etl.lake.bar_file import FORMAT
 from tv_etl.lake.bars import Times
 from tv_etl.lake.errors import DamagedFileError, StoreReadError
 from tv_etl.lake.layout import path_segment, period_range
+from tv_etl.lake.scan import ReadFiles
 from tv_etl.lake.sealed import encode_sealed_groups
 from tv_etl.lake.storage.files import data_directory
 from tv_etl.lake.storage.journal import FileGroup
@@ -149,7 +150,8 @@ def _row_groups(store: BarStore, members: list[Series], width: Interval, period:
     edges = (first, first + np.timedelta64(1, unit))
     start_s, end_s = (int(edge.astype("datetime64[s]").astype(np.int64)) for edge in edges)
     parts = {
-        series.symbol: store.look(series, lambda stored: stored.dated_between(start_s, end_s)) for series in members
+        series.symbol: store.look(series, lambda stored: ReadFiles.of(stored, start_s=start_s, end_s=end_s)).dated()
+        for series in members
     }
     bars = pa.concat_tables([BAR_SCHEMA.append(TRADING_DAY).empty_table(), *parts.values()])
     names, owners = (

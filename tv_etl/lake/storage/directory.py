@@ -44,7 +44,7 @@ class DirectoryStorage:
         return str(self._root)
 
     def address(self, name: str) -> str:
-        return str(self._root / name)
+        return f"{self._root}/{name}"
 
     def files(self, token: str, segment: str) -> "DirectoryFiles":
         own = self._root / own_directory(token, segment)
@@ -106,7 +106,7 @@ class _DirectorySnapshot:
         self._data = data
 
     def data_names(self) -> list[str]:
-        return [f"{self._data}/{name}" for name in sorted(_listed(self._root / self._data))]
+        return [f"{self._data}/{name}" for name in sorted(_listed(f"{self._root}/{self._data}"))]
 
     def require_listed(self) -> None:
         pass
@@ -155,7 +155,7 @@ def _folded(segment: str) -> str:
     return unquote(segment).casefold() if _BEYOND_ASCII.search(segment) else segment.lower().replace("%3a", ":")
 
 
-def _listed(directory: Path, prefix: str = "") -> Iterator[str]:
+def _listed(directory: Path | str, prefix: str = "") -> Iterator[str]:
     """What follows the prefix in the names that have it."""
     # Path.glob would take a directory that may not be read for an empty one.
     try:

@@ -30,15 +30,17 @@ import random
 import re
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
 
 from tv_etl.lake.errors import DamagedFileError, NewerFormatError, StoreBusyError, StoreReadError, StoreWriteError
+from tv_etl.lake.overlap import COMMITS_AT_ONCE, overlapped, read_once
 from tv_etl.lake.storage.bucket import Bucket, ChangedError, Object, Version
 from tv_etl.lake.storage.files import BESIDE, DATASET, RECORD, Snapshot, Transaction, data_directory, own_directory
 
@@ -226,11 +228,11 @@ class ObjectFiles:
             except _OtherFilesError:
                 lists = True
                 continue
-            except Exception:
+            except Exception as error:
                 if transaction.is_published:
                     raise
                 transaction.discard()
-                if transaction.goes_by_head:
+                if transaction.goes_by_head and not isinstance(error, StoreWriteError):
                     lists = True
                     continue
                 if transaction.is_of_head or self._is_current(head):
@@ -329,7 +331,7 @@ class _ObjectSnapshot:
     def state(self) -> object:
         return self._head
 
-    @cached_property
+    @read_once
     def _sizes(self) -> dict[str, int]:
         return self._bucket.sizes(self._data)
 
@@ -408,7 +410,7 @@ class _ObjectTransaction(_ObjectSnapshot):
         self._aside: dict[str, str] = {}
         self._is_settled = not head.moves
 
-    @cached_property
+    @read_once
     def _own_names(self) -> frozenset[str]:
         """What was beside the data before this commit, what dead writers left included."""
         return frozenset(self._bucket.sizes(self._own))
@@ -428,7 +430,6 @@ class _ObjectTransaction(_ObjectSnapshot):
         over = self._seen[name] if name in self._seen else self._version(name)
         staged = f"{self._own}/{uuid.uuid4().hex}.{name.rpartition('.')[2]}"
         self._staging.append((_Move(staged, name, over), content))
-        self._bucket.put(staged, content)
 
     def set_aside(self, name: str) -> str:
         content = self.read(name)
@@ -447,6 +448,7 @@ class _ObjectTransaction(_ObjectSnapshot):
             return
         self._bucket.require_conditions(_CONDITIONS)
         try:
+            self._put_staged()
             self.require_listed()
         except _OtherFilesError:
             self.discard()
@@ -478,6 +480,18 @@ class _ObjectTransaction(_ObjectSnapshot):
         # Whoever staged the garbage began before this commit, which keeps theirs from ever being one.
         gone = [name for name in self._aside if name != f"{self._own}/{RECORD}"]
         self._bucket.delete([*garbage, *(move.staged for move, _ in self._staging), *gone])
+
+    def _put_staged(self) -> None:
+        """Put what is staged, and list meanwhile what is there."""
+        requests: list[Callable[[], object]] = [lambda: self._sizes]
+        if self._staging:
+            requests.append(lambda: self._own_names)
+        requests += [partial(self._bucket.put, move.staged, content) for move, content in self._staging]
+
+        def make(request: Callable[[], object]) -> None:
+            request()
+
+        deque(overlapped(make, requests, at_once=COMMITS_AT_ONCE), maxlen=0)
 
     def discard(self) -> None:
         """Remove what was staged and not published."""
