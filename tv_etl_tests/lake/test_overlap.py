@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tv_etl.lake.overlap import overlapped
+from tv_etl.lake.overlap import overlapped, read_once
 from tv_etl_tests.patience import HANG_S
 
 
@@ -68,3 +68,20 @@ def test_what_work_raises_comes_in_its_place_and_what_is_under_way_is_finished()
     with pytest.raises(ValueError, match="the second"):
         next(results)
     assert sorted(finished) == [0, 2, 3]
+
+
+def test_two_instances_read_at_the_same_time_and_each_once() -> None:
+    gate, reads = threading.Barrier(2), list[int]()
+
+    class Reader:
+        @read_once
+        def content(self) -> int:
+            """What is read."""
+            gate.wait(HANG_S)
+            reads.append(1)
+            return len(reads)
+
+    readers = [Reader(), Reader()]
+    assert sorted(overlapped(lambda reader: reader.content, readers, at_once=2)) == [1, 2]
+    assert sorted(reader.content for reader in readers) == [1, 2]
+    assert Reader.__dict__["content"].__doc__ == "What is read."

@@ -26,6 +26,7 @@ from pyarrow.dataset import dataset
 from pyarrow.fs import S3FileSystem
 
 import tv_etl
+from tv_etl.lake import scan
 from tv_etl.lake.errors import (
     BadBarsError,
     DamagedFileError,
@@ -534,7 +535,8 @@ def test_a_scan_holds_what_was_asked_and_nothing_else(
     assert sorted(found, key=lambda row: row[:3]) == [row for row in rows if holds(*row[:3])]
 
 
-def test_a_scan_reads_a_series_when_its_turn_comes(store: BarStore) -> None:
+def test_a_scan_reads_a_large_series_when_its_turn_comes(store: BarStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scan, "_SMALL_BYTES", 0)
     for symbol in ("X:A", "X:B"):
         store.upsert(symbol, "1m", bars(MIDNIGHT))
     reader = store.scan(intervals="1m")
