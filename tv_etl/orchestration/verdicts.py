@@ -8,7 +8,6 @@ known to be bad: what was good and stays so is not repeated, what was bad and ha
 
 from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -16,9 +15,6 @@ from tv_etl.orchestration.bar_metadata import GOOD
 from tv_etl.orchestration.check_specs import CHECKS
 from tv_etl.orchestration.partitions import series_partitions
 from tv_etl.watchlist.model import Group
-
-if TYPE_CHECKING:
-    from dagster import DagsterInstance
 
 _SHOWN_TEXT = 400  # characters
 _MATERIALIZED, _SUCCEEDED, _FAILED = "MATERIALIZED", "SUCCEEDED", "FAILED"
@@ -38,7 +34,7 @@ def verdict_text(evaluations: Iterable[dg.AssetCheckEvaluation]) -> str:
 class Standing:
     """How the partitions of a group stand in Dagster before a run, read for all of them at once when it is needed."""
 
-    def __init__(self, instance: "DagsterInstance", group: Group, keys: Sequence[str]) -> None:
+    def __init__(self, instance: dg.DagsterInstance, group: Group, keys: Sequence[str]) -> None:
         self._instance, self._group, self._keys = instance, group, keys
 
     def is_materialized(self, key: str) -> bool:
