@@ -102,7 +102,7 @@ def measure_bucket() -> None:
 def collect(store: BarStore, count: int, bars: int) -> None:
     """Bring so many series up to so many bars, as every caller does."""
     wants = ((series, increment(SeriesSettings(), None)) for series in names(count))
-    asks = [each for each in plan(store, wants, START.timestamp()) if isinstance(each, Ask)]
+    asks = [each for each in plan(store, wants, START.timestamp(), lists=False) if isinstance(each, Ask)]
     outcomes = list(carry_out(store, asks, partial(answered, bars)))
     assert len(outcomes) == count
     assert all(isinstance(each, Stored) for each in outcomes), [each for each in outcomes if isinstance(each, Failed)]

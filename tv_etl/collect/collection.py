@@ -94,10 +94,12 @@ def plan(
     newest: int = 0,
     mends: bool = False,
     resolution: Resolution | None = None,
+    lists: bool = True,
 ) -> Iterator[Ask | SetAside | Resolved | Unchanged | Failed]:
     """What to ask for of each series, seen at `now` (UTC seconds).
 
-    If it `mends`, damaged files are set aside first; with a `resolution` the newest open seam is resolved.
+    If it `mends`, damaged files are set aside first; with a `resolution` the newest open seam is resolved. Unless it
+    `lists` them, the last commit is taken at its word as to which files a bucket has: enough for increments.
     """
 
     def steps_of(wanted: tuple[Series, Want]) -> list[Ask | SetAside | Resolved | Unchanged | Failed]:
@@ -108,7 +110,7 @@ def plan(
                 steps.append(SetAside(series, aside))
             if resolution is not None:
                 steps.append(Resolved(series, _newest_resolved(store.resolve_seam(*series, resolution))))
-            steps.append(store.look(series, partial(_planned, want, now, newest), lists=False))
+            steps.append(store.look(series, partial(_planned, want, now, newest), lists=lists))
         except Exception as error:  # whatever it is, it is this series' alone
             steps.append(Failed(series, error))
         return steps
@@ -168,11 +170,7 @@ def _newest_resolved(record: SeriesRecord) -> Seam:
 
 
 def _planned(want: Want, now: float, newest: int, stored: StoredSeries) -> Ask | Unchanged:
-    planned = ask(stored, want, now)
-    if planned is None:
-        stored.require_listed()  # what somebody took away is not known any more
-        return Unchanged(stored.record(), stored.newest(newest))
-    return planned
+    return ask(stored, want, now) or Unchanged(stored.record(), stored.newest(newest))
 
 
 def _entered(store: BarStore, asked: Ask, result: "pa.Table | Exception", newest: int) -> Stored | AskedAgain | Failed:

@@ -4,7 +4,7 @@ Python computes in one thread at a time. What several threads gain is the time i
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Generic, TypeVar
 
@@ -36,7 +36,7 @@ class read_once(Generic[Result]):
         return found
 
 
-def overlapped(work: Callable[[Item], Result], items: Iterable[Item], *, at_once: int) -> Iterator[Result]:
+def overlapped(work: Callable[[Item], Result], items: Iterable[Item], *, at_once: int) -> Generator[Result]:
     """The results of `work` on each item, in the order of the items.
 
     Items are taken and results are given in the caller's thread, the work is done in others: at most `at_once` items

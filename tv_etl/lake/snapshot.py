@@ -40,10 +40,6 @@ class StoredSeries:
         """What a commit may begin with that was prepared by what is seen here."""
         return self._snapshot.state
 
-    def require_listed(self) -> None:
-        """See that the files are there which the last commit says, so that what is seen here can be relied upon."""
-        self._snapshot.require_listed()
-
     @read_once
     def periods(self) -> list[str]:
         """The periods that have a file, oldest first."""

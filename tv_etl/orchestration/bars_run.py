@@ -63,6 +63,7 @@ class BarsRun:
         self._store = store
         self._want = _want(config, group)
         self._mends = config.refetch
+        self._is_increment = not (config.start or config.end or config.refetch or config.seam)
         self._resolution = _resolution(config.seam)
         self._now = time.time()
         self._selected = self._selected_keys(config.only)
@@ -95,6 +96,7 @@ class BarsRun:
             newest=shown_bars,
             mends=self._mends,
             resolution=self._resolution,
+            lists=not self._is_increment,
         )
         for planned in steps:
             if isinstance(planned, Ask):

@@ -1,6 +1,9 @@
 """Series collected together: whatever is asked for, the lake ends with the market's bars, in two trips a series."""
 
+import json
+import re
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timezone
 from functools import partial
@@ -18,7 +21,7 @@ from tv_etl.collect.collection import AskedAgain, Failed, SetAside, Stored, Unch
 from tv_etl.collect.entry import enter_answer
 from tv_etl.lake.errors import DamagedFileError
 from tv_etl.lake.storage.directory import DirectoryFiles
-from tv_etl.lake.storage.files import SeriesFiles
+from tv_etl.lake.storage.files import SeriesFiles, Transaction
 from tv_etl.lake.storage.objects import ObjectFiles
 from tv_etl.lake.store import BarStore
 from tv_etl.market_server.testing import MarketOptions, running_market
@@ -42,15 +45,22 @@ from tv_etl_tests.collect.served_market import (
 )
 from tv_etl_tests.lake_files import files_of
 from tv_etl_tests.lake_runs import minute_rows
+from tv_etl_tests.patience import HANG_S, wait_until
+from tv_etl_tests.s3_proxy import FORWARD, S3Proxy, s3_proxy
 
 # Twice: what the newest bars show is not what happened to the oldest.
 SPLIT_TWICE = minute_rows(COUNT, ratio=0.125, until=720)[:720] + SPLIT[720:]
 NOW = second(COUNT) + 1
+# Ten minutes of October, and more of November.
+NOVEMBER = int(datetime(2026, 11, 1, tzinfo=timezone.utc).timestamp())
+TWO_MONTHS: Rows = [(float(NOVEMBER + 60 * (n - 10)), *row[1:]) for n, row in enumerate(PLAIN[:40])]
 
 
-def collect(store: BarStore, market: ServedMarket, want: Want) -> list[Unchanged | Stored | AskedAgain]:
+def collect(
+    store: BarStore, market: ServedMarket, want: Want, *, lists: bool = True
+) -> list[Unchanged | Stored | AskedAgain]:
     """What became of the series, step by step."""
-    steps = list(plan(store, [(SERIES, want)], NOW))
+    steps = list(plan(store, [(SERIES, want)], NOW, lists=lists))
     asks = [step for step in steps if isinstance(step, Ask)]
     outcomes = [*steps, *carry_out(store, asks, market.fetch)]
     for outcome in outcomes:
@@ -300,6 +310,108 @@ def test_a_re_adjusted_history_takes_one_more_trip_for_each_request_more(
     collect(store, ServedMarket(SPLIT), increment(SETTINGS, 300))
     assert trips == ["reading", "writing", "writing"]
     assert stored(store) == SPLIT[-400:]
+
+
+# --- requests and syncs -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def proxy(s3_endpoint: str, s3_lake: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Proxy]:
+    with s3_proxy(s3_endpoint) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+        yield proxy
+
+
+def requests_of(proxy: S3Proxy, store: BarStore, market: ServedMarket, want: Want, *, lists: bool = False) -> list[str]:
+    proxy.requests.clear()
+    collect(store, market, want, lists=lists)
+    listed = [(method, path.partition("prefix=")) for method, path in proxy.requests]
+    named = [f"{'LIST' if sign else method} {(after if sign else path)}" for method, (path, sign, after) in listed]
+    return [
+        re.sub(r" \S*(\.tv_etl|ohlcv|\?delete)", r" \1", each.replace("a lake/", "").replace("a+lake/", ""))
+        for each in named
+    ]
+
+
+def test_an_increment_takes_eight_requests_and_two_where_nothing_is_new(s3_lake: str, proxy: S3Proxy) -> None:
+    own, data = ".tv_etl/1m/NASDAQ%3ASPLT", "ohlcv/interval=1m/symbol=NASDAQ%3ASPLT"
+    store = BarStore(s3_lake)
+    collect(store, ServedMarket(PLAIN[:900]), newest(SETTINGS, 300))
+    for count in (901, 902):  # each commit leaves what the next one needs
+        made = requests_of(proxy, store, ServedMarket(PLAIN[:count]), increment(SETTINGS, 300))
+        staged = [each for each in made if re.search(r"/[0-9a-f]{32}\.parquet$", each)]
+        assert made[:2] == [f"GET {own}/series.json", f"GET {data}/2026-11.parquet"]
+        assert len(staged) == 1 and sorted(made[2:5]) == sorted([*staged, f"LIST {own}/", f"LIST {data}/"])
+        assert made[5:] == [f"PUT {own}/series.json", f"PUT {data}/2026-11.parquet", "POST ?delete"]
+    made = requests_of(proxy, store, ServedMarket(PLAIN[:902]), increment(SETTINGS, 300))
+    assert made == [f"GET {own}/series.json", f"GET {data}/2026-11.parquet"]
+    known = requests_of(proxy, store, ServedMarket(PLAIN), backfill(SETTINGS, at(800), at(900)), lists=True)
+    assert known == [f"GET {own}/series.json", f"LIST {data}/"]
+
+
+def test_commits_of_different_series_in_a_bucket_overlap(s3_lake: str, proxy: S3Proxy) -> None:
+    store, others = BarStore(s3_lake), [Series.of(f"X:S{number}", "1m") for number in range(4)]
+    gate = threading.Barrier(len(others))
+
+    def judge(method: str, path: str) -> str:
+        if method == "PUT" and path.endswith("series.json"):
+            gate.wait(HANG_S)  # none is committed before all are about to be
+        return FORWARD
+
+    proxy.judge = judge
+    asks = [each for each in plan(store, [(each, increment(SETTINGS, 10)) for each in others], NOW)]
+    outcomes = list(carry_out(store, [each for each in asks if isinstance(each, Ask)], ServedMarket(PLAIN).fetch))
+    assert [type(each) for each in outcomes] == [Stored] * 4
+
+
+def test_a_series_that_waits_for_its_lock_keeps_no_other_one_from_being_stored(tmp_path: Path) -> None:
+    store, others = BarStore(tmp_path), [Series.of(f"X:S{number}", "1m") for number in range(3)]
+    market, is_stored = ServedMarket(PLAIN), threading.Event()
+    wants = [(each, increment(SETTINGS, 10)) for each in others]
+    asks = [each for each in plan(store, wants, NOW) if isinstance(each, Ask)]
+    list(carry_out(store, asks[:1], market.fetch))
+    first = store._place(others[0]).files
+
+    def hold(transaction: Transaction) -> None:
+        is_held.set()
+        assert is_stored.wait(HANG_S)
+
+    is_held = threading.Event()
+    holder = threading.Thread(target=first.writing, args=(hold,))
+    holder.start()
+    assert is_held.wait(HANG_S)
+
+    def answers_then_look(requests: Iterable[HistoryRequest]) -> Iterator[HistoryResult]:
+        yield from market.fetch(requests)
+        wait_until(lambda: store.series() == others, "the others are stored")
+        is_stored.set()
+
+    outcomes = list(carry_out(store, asks, answers_then_look))
+    holder.join()
+    assert [each.series for each in outcomes] == others, "told in the order of their answers"
+    assert all(isinstance(each, Stored) for each in outcomes)
+
+
+def test_a_file_taken_from_a_bucket_by_hand_is_missed_by_whoever_lists_it(s3_lake: str) -> None:
+    store, october = BarStore(s3_lake), "ohlcv/interval=1m/symbol=NASDAQ%3ASPLT/2026-10.parquet"
+    begins = datetime.fromtimestamp(TWO_MONTHS[0][0], timezone.utc)
+
+    def asked_from() -> int:
+        """By the word of the last commit."""
+        asked: list[list[int]] = json.loads(files_of(store).read(".tv_etl/1m/NASDAQ%3ASPLT/series.json"))["asked"]
+        return asked[0][0]
+
+    collect(store, ServedMarket(TWO_MONTHS[:-1]), refetch(SETTINGS, begins))
+    files_of(store).remove(october)
+    collect(store, ServedMarket(TWO_MONTHS[:-1]), increment(SETTINGS, None), lists=False)
+    assert asked_from() == TWO_MONTHS[0][0], "nothing was new"
+    assert store.record(*SERIES).asked[0][0] == NOVEMBER
+    collect(store, ServedMarket(TWO_MONTHS), increment(SETTINGS, None), lists=False)
+    assert asked_from() == NOVEMBER
+    for _ in range(2):
+        collect(store, ServedMarket(TWO_MONTHS), backfill(SETTINGS, begins, None))
+        assert stored(store) == TWO_MONTHS
+        files_of(store).remove(october)
 
 
 # --- two callers ---------------------------------------------------------------------------------------------------

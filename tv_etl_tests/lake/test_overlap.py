@@ -1,4 +1,4 @@
-"""Work overlaps, and its results come as if it did not."""
+"""Work that waits side by side, and what comes of it in order."""
 
 import threading
 from collections.abc import Iterator
@@ -9,65 +9,65 @@ from tv_etl.lake.overlap import overlapped, read_once
 from tv_etl_tests.patience import HANG_S
 
 
-def test_work_on_several_items_is_under_way_at_once() -> None:
-    meeting = threading.Barrier(4, timeout=HANG_S)
-    assert list(overlapped(lambda item: (meeting.wait(), item)[1], range(4), at_once=4)) == [0, 1, 2, 3]
+def test_so_many_wait_side_by_side_and_the_results_are_in_order() -> None:
+    # Nobody passes before four have come.
+    gate = threading.Barrier(4)
+
+    def work(number: int) -> int:
+        gate.wait(HANG_S)
+        return 10 * number
+
+    assert list(overlapped(work, range(12), at_once=4)) == [10 * number for number in range(12)]
 
 
-def test_results_come_in_the_order_of_the_items_however_they_finish() -> None:
-    last_is_done = threading.Event()
-
-    def work(item: int) -> int:
-        if item == 2:
-            last_is_done.set()
-        else:
-            assert last_is_done.wait(HANG_S)
-        return item
-
-    assert list(overlapped(work, range(3), at_once=3)) == [0, 1, 2]
-
-
-def test_no_more_items_are_taken_than_may_be_under_way() -> None:
-    taken, given = [0], 0
+def test_no_more_items_are_taken_than_results_may_wait() -> None:
+    taken: list[int] = []
 
     def items() -> Iterator[int]:
-        for item in range(50):
-            taken[0] += 1
-            yield item
+        for number in range(10):
+            taken.append(number)
+            assert threading.current_thread() is threading.main_thread()
+            yield number
 
-    for item in overlapped(lambda item: item, items(), at_once=5):
-        assert item == given
-        assert taken[0] - given <= 5
-        given += 1
-    assert given == 50
-
-
-def test_items_and_results_stay_in_the_callers_thread() -> None:
-    caller = threading.current_thread()
-
-    def items() -> Iterator[threading.Thread]:
-        yield threading.current_thread()
-
-    [(taken_in, worked_in)] = overlapped(lambda item: (item, threading.current_thread()), items(), at_once=2)
-    assert taken_in is caller and worked_in is not caller
+    results = overlapped(lambda number: number, items(), at_once=3)
+    for given in range(10):
+        assert next(results) == given
+        assert len(taken) - given <= 3
+    assert list(results) == []
 
 
-def test_what_work_raises_comes_in_its_place_and_what_is_under_way_is_finished() -> None:
-    finished = list[int]()
-    meeting = threading.Barrier(4, timeout=HANG_S)
+def test_what_an_item_fails_of_is_raised_in_its_turn_and_the_others_are_finished() -> None:
+    finished: list[int] = []
+    gate = threading.Barrier(4)
 
-    def work(item: int) -> int:
-        meeting.wait()
-        if item == 1:
-            raise ValueError("the second")
-        finished.append(item)
-        return item
+    def work(number: int) -> int:
+        gate.wait(HANG_S)
+        if number == 2:
+            raise ZeroDivisionError
+        finished.append(number)
+        return number
 
     results = overlapped(work, range(4), at_once=4)
-    assert next(results) == 0
-    with pytest.raises(ValueError, match="the second"):
+    assert [next(results), next(results)] == [0, 1]
+    with pytest.raises(ZeroDivisionError):
         next(results)
-    assert sorted(finished) == [0, 2, 3]
+    assert sorted(finished) == [0, 1, 3]
+
+
+def test_whoever_stops_early_leaves_nothing_half_done() -> None:
+    gate, is_closed, finished = threading.Barrier(2), threading.Event(), list[int]()
+
+    def work(number: int) -> int:
+        gate.wait(HANG_S)
+        if number:
+            is_closed.wait(0.05)  # it is on its way when the caller stops
+            finished.append(number)
+        return number
+
+    results = overlapped(work, range(2), at_once=2)
+    assert next(results) == 0
+    results.close()
+    assert finished == [1]
 
 
 def test_two_instances_read_at_the_same_time_and_each_once() -> None:

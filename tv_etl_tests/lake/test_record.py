@@ -129,5 +129,9 @@ def test_a_period_is_judged_by_its_hours() -> None:
     assert (holes.missing, holes.gaps, holes.sessions) == (3, 2, 0)
     days = Period.of(minutes(0, 1440 * 2), 7, MINUTE, HOURS, (OPEN, OPEN + 1440 * 2 * 60 + 1))
     assert (days.expected, days.missing, days.gaps, days.sessions) == (781, 779, 1, 1)
+    november = (OPEN - 20 * 86_400, OPEN + 10 * 86_400)
+    for bars, found in ((minutes(*range(10), *range(12, 389)), holes), (minutes(0, 1440 * 2), days)):
+        judged = Period.of(bars, 7, MINUTE, HOURS, (found.start, found.end), november)
+        assert judged == found, "by what was computed once for the whole of its period"
     assert Period.of(minutes(0), 7, MINUTE, None, span).expected is None
     assert Period.of(minutes(0), 7, Interval.parse("2d"), HOURS, span).expected is None

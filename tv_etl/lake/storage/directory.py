@@ -108,9 +108,6 @@ class _DirectorySnapshot:
     def data_names(self) -> list[str]:
         return [f"{self._data}/{name}" for name in sorted(_listed(f"{self._root}/{self._data}"))]
 
-    def require_listed(self) -> None:
-        pass
-
     def read(self, name: str) -> bytes | None:
         return read_regular(f"{self._root}/{name}")
 

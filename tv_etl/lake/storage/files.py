@@ -35,9 +35,6 @@ class Snapshot(Protocol):
     def data_names(self) -> list[str]:
         """Names of the files in the data directory, sorted. Raises StoreReadError."""
 
-    def require_listed(self) -> None:
-        """Raise, so that the snapshot is taken again, if there are other data files than the last commit says."""
-
     def read(self, name: str) -> bytes | None:
         """The content of a file; None if there is none. Raises StoreReadError."""
 

@@ -344,10 +344,6 @@ class _ObjectSnapshot:
         )
         return names
 
-    def require_listed(self) -> None:
-        if self.goes_by_head and self._listed_names() != self.data_names():
-            raise _OtherFilesError
-
     def read(self, name: str) -> bytes | None:
         if name == f"{self._own}/{RECORD}":
             return self._head.record
@@ -447,13 +443,11 @@ class _ObjectTransaction(_ObjectSnapshot):
         if not self._staging and not self._aside and self._record == self._head.record:
             return
         self._bucket.require_conditions(_CONDITIONS)
-        try:
-            self._put_staged()
-            self.require_listed()
-        except _OtherFilesError:
-            self.discard()
-            raise
+        self._put_staged()
         names = self._listed_names()
+        if self.goes_by_head and names != self.data_names():
+            self.discard()
+            raise _OtherFilesError
         # The newest data file last: it is what the next commit reads, and where it is, all others are.
         self._staging.sort(key=lambda each: (each[0].target.startswith(f"{self._data}/"), each[0].target))
         moves = tuple(move for move, _ in self._staging)

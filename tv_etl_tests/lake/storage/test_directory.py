@@ -1,6 +1,7 @@
 """A lake in a directory; its commits are tested in test_journal, what the store makes of it in test_store."""
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from tv_etl.lake.errors import StoreReadError
 from tv_etl.lake.storage.directory import DirectoryFiles, DirectoryStorage
 from tv_etl.lake.storage.files import Snapshot, Transaction
-from tv_etl_tests.patience import HANG_S
+from tv_etl_tests.patience import HANG_S, wait_until
 
 DATA = "ohlcv/interval=1m/symbol=X"
 RECORD = ".tv_etl/1m/X/series.json"
@@ -57,3 +58,24 @@ def test_the_lake_knows_its_intervals_and_series(tmp_path: Path) -> None:
     (tmp_path / "ohlcv" / "notes").mkdir()
     assert (lake.interval_tokens(), lake.stored_segments("1m")) == (["1m"], ["X"])
     assert lake.address(DATA) == f"{tmp_path}/{DATA}"
+
+
+@pytest.mark.parametrize(("segment", "other"), [("X%3AAB", "x%3AAb"), ("%C3%84", "%C3%A4"), ("K", "%E2%84%AA")])
+def test_a_twin_that_is_still_being_made_is_waited_for(tmp_path: Path, segment: str, other: str) -> None:
+    lake, is_begun, found = lake_in(tmp_path), threading.Event(), list[str]()
+    looking = threading.Thread(target=lambda: found.extend(lake.twins("1m", other)))
+
+    def make(transaction: Transaction) -> None:
+        is_begun.set()
+        wait_until(looking.is_alive, "somebody looks for twins")
+        transaction.stage(f"ohlcv/interval=1m/symbol={segment}/all.parquet", b"")
+        transaction.publish()
+
+    making = threading.Thread(target=lake.files("1m", segment).writing, args=(make,))
+    making.start()
+    assert is_begun.wait(HANG_S)
+    looking.start()
+    making.join()
+    looking.join()
+    assert found == [segment]
+    assert lake.twins("1m", f"{other}C") == []

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -332,6 +333,33 @@ def events(log: Path, base: Path) -> list[tuple[str, list[Path]]]:
         if name not in ("openat", "flock") and any(base in (path, *path.parents, path / base.name) for path in paths):
             found.append((name, paths))
     return found
+
+
+def test_a_commit_syncs_what_it_relies_upon_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[str] = []
+    sync = os.fsync
+
+    def count(fd: int) -> None:
+        synced.append(str(Path(f"/proc/self/fd/{fd}").readlink().relative_to(tmp_path)))
+        sync(fd)
+
+    def commit(series: str) -> list[str]:
+        synced.clear()
+        group = FileGroup(tmp_path / "lake", tmp_path / "lake" / ".tv_etl" / "1m" / series, "head.json")
+        with group.writing() as transaction:
+            transaction.stage(group.head, head_of(b"new"))
+            transaction.stage(tmp_path / "lake" / "ohlcv" / "1m" / series / "one.parquet", b"new")
+            transaction.publish()
+        return [re.sub(r"[0-9a-f]{32}", "temporary", each) for each in synced]
+
+    monkeypatch.setattr(os, "fsync", count)
+    own, data = "lake/.tv_etl/1m", "lake/ohlcv/1m"
+    assert commit("A")[:4] == [".", "lake", "lake/.tv_etl", own], "the names of what is above a first series"
+    files = [f"{own}/B/temporary.parquet", f"{own}/B/temporary.json", f"{own}/B", f"{own}/B", f"{data}/B"]
+    assert commit("B") == [own, files[0], data, *files[1:]]
+    assert commit("B") == files
+    shutil.rmtree(tmp_path / "lake")
+    assert commit("B")[:4] == [".", "lake", "lake/.tv_etl", own], "what was made anew is not known to be durable"
 
 
 Outcome = tuple[tuple[str, int], str, list[bytes | None], Path]

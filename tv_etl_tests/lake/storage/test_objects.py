@@ -380,11 +380,68 @@ def test_a_target_that_was_replaced_by_hand_is_not_overwritten(s3_lake: str, pro
     assert read_all(files_at(s3_lake)) == {b"half"}
 
 
+@pytest.mark.parametrize("lists", [False, True])
+def test_a_head_of_an_older_version_says_less_and_is_understood(s3_lake: str, lists: bool) -> None:
+    """It names moves only while they are under way, and no files; and an older version leaves out what it knows not."""
+    bucket = Bucket(s3_lake, timeout_s=5)
+    write_all(files_at(s3_lake), b"old")
+    found = bucket.get(HEAD)
+    assert found is not None
+    head = json.loads(found.content)
+    assert head["commit"].keys() == {"version", "id", "moves", "files"}
+    head["commit"].pop("files")
+    empty: list[object] = []
+    for moves in (head["commit"]["moves"], empty):
+        bucket.put(HEAD, json.dumps({**head, "commit": {**head["commit"], "moves": moves}}).encode())
+        assert read_all(files_at(s3_lake)) == {b"old"}
+        assert files_at(s3_lake).reading(lambda snapshot: snapshot.data_names(), lists=lists) == MONTHS
+    write_all(files_at(s3_lake), b"new")
+    assert read_all(files_at(s3_lake)) == {b"new"}
+
+
+def test_a_commit_of_the_record_alone_keeps_the_proof_of_the_moves_before(
+    s3_lake: str, through_proxy: ObjectFiles, proxy: S3Proxy
+) -> None:
+    def write_record(transaction: Transaction) -> None:
+        transaction.stage(HEAD, b'{"facts": "newer"}')
+        transaction.publish()
+
+    write_all(files_at(s3_lake), b"old")
+    files_at(s3_lake).writing(write_record)
+    proxy.requests.clear()
+    content, record = through_proxy.reading(lambda snapshot: (snapshot.read(MONTHS[2]), snapshot.read(HEAD)))
+    assert content is not None and content.startswith(b"old") and record == b'{"facts":"newer"}'
+    assert [path.rpartition("/")[2] for _, path in proxy.requests] == ["series.json", "2026-11.parquet"]
+    write_all(files_at(s3_lake), b"new")
+    assert read_all(files_at(s3_lake)) == {b"new"}
+    assert objects_at(s3_lake) == [HEAD, *MONTHS]
+
+
+def test_a_commit_that_begins_with_an_older_head_begins_again(s3_lake: str) -> None:
+    write_all(files_at(s3_lake), b"old")
+    state = files_at(s3_lake).reading(lambda snapshot: snapshot.state)
+    write_all(files_at(s3_lake), b"newer")
+    found: list[bytes] = []
+
+    def write(transaction: Transaction) -> None:
+        content = transaction.read(MONTHS[0])
+        assert content is not None
+        found.append(content[:-16])
+        transaction.stage(MONTHS[0], b"newest" + transaction.stamp)
+        transaction.publish()
+
+    files_at(s3_lake).writing(write, lists=False, begins_with=state)
+    assert found == [b"newer", b"newer"], "what it read was of no state that it knew; then it knew"
+    content = files_at(s3_lake).reading(lambda snapshot: snapshot.read(MONTHS[0]))
+    assert content is not None and content.startswith(b"newest")
+
+
 @pytest.mark.parametrize(
     ("commit", "error"),
     [
         ({"version": 2, "id": "", "moves": []}, NewerFormatError),
         ({"version": 1, "id": ""}, DamagedFileError),
+        ({"version": 1, "id": "", "moves": [], "files": ["../a"]}, DamagedFileError),
         ({"version": 1, "id": "", "moves": [{"staged": "a", "target": MONTHS[0], "over": None}]}, DamagedFileError),
         (
             {
