@@ -31,6 +31,7 @@ from tv_etl.alerts.inputs import Ask
 from tv_etl.cli.status import status_table
 from tv_etl.lake.status import lake_status
 from tv_etl.lake.store import BarStore
+from tv_etl.orchestration.bar_metadata import facts_in
 from tv_etl.orchestration.build import build_definitions
 from tv_etl.orchestration.partitions import range_tags, series_partitions
 from tv_etl.orchestration.resources import TradingViewResource
@@ -209,7 +210,7 @@ def _materialize(
         progress.update(task, completed=len(events))
     if not result.success or len(events) != len(keys):
         raise DemoError(f"{len(events)} of {len(keys)} series were materialized by run {run_id}")
-    added = sum(int(str(event.metadata["rows added"].value)) for event in events)
+    added = sum(facts_in(event)["rows added"] for event in events)
     return _Run(added, len(events), time.monotonic() - started)
 
 
