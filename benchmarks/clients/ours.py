@@ -2,7 +2,6 @@
 
 import asyncio
 
-import numpy as np
 import pyarrow as pa
 
 from benchmarks.clients.work import Work, main
@@ -15,8 +14,6 @@ from tv_etl.tradingview.models import HistoryRequest
 from tv_etl.tradingview.ohlcv import OHLCV
 from tv_etl.tradingview.series import Series
 from tv_etl.tradingview.symbols import SeriesSettings
-
-pa.array(np.zeros(1))  # imports pandas where there is one
 
 
 def requests(work: Work) -> list[HistoryRequest]:
