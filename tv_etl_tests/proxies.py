@@ -3,14 +3,13 @@
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
-from tv_etl_tests.patience import HANG_S
+from tv_etl_tests.patience import HANG_S, wait_until
 from tv_etl_tests.processes import free_port, leash
 
 LOGIN = ("somebody", "s3cr3t-w0rd")
@@ -54,7 +53,7 @@ def _running(program: str, arguments: list[str], port: int) -> Iterator[None]:
         leash(started.pid),
     ):
         try:
-            _wait_until_open(port)
+            wait_until(lambda: _listens(port), f"{program} listens")
             yield
         finally:
             started.terminate()
@@ -63,10 +62,7 @@ def _running(program: str, arguments: list[str], port: int) -> Iterator[None]:
             started.kill()
 
 
-def _wait_until_open(port: int) -> None:
-    ends_at = time.monotonic() + HANG_S
-    while time.monotonic() < ends_at:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0):
-            return
-        time.sleep(0.01)
-    raise TimeoutError(f"nobody listens at port {port}")
+def _listens(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0):
+        return True
+    return False
