@@ -4,7 +4,6 @@ Two trips into the store a series: one snapshot before the request, one transact
 join is asked for further back, until it does. A series that fails is an outcome of its own, whatever it fails of.
 """
 
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -58,12 +57,11 @@ class Unchanged:
 
 @dataclass(frozen=True)
 class Stored:
-    """An answer, and the commit that it became; `seconds` went into storing it."""
+    """An answer, and the commit that it became."""
 
     series: Series
     answer: pa.Table
     commit: Commit
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -174,7 +172,7 @@ def _planned(want: Want, now: float, newest: int, stored: StoredSeries) -> Ask |
 
 
 def _entered(store: BarStore, asked: Ask, result: "pa.Table | Exception", newest: int) -> Stored | AskedAgain | Failed:
-    series, began = asked.request.series, time.monotonic()
+    series = asked.request.series
     if isinstance(result, Exception):
         return Failed(series, result)
     try:
@@ -183,4 +181,4 @@ def _entered(store: BarStore, asked: Ask, result: "pa.Table | Exception", newest
         return Failed(series, error, result)
     if isinstance(entered, Ask):
         return AskedAgain(entered)
-    return Stored(series, result, entered, time.monotonic() - began)
+    return Stored(series, result, entered)
