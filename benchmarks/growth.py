@@ -11,8 +11,9 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from benchmarks.lake import minutes
-from tv_etl.alerts.rules import AlertRule, MinuteBar, evaluate
-from tv_etl.alerts.state import AlertState
+from tv_etl.alerts.fold import MinuteBar, evaluate
+from tv_etl.alerts.rules import AlertRule
+from tv_etl.alerts.state import AlertState, Registered
 from tv_etl.lake.store import BarStore
 from tv_etl.market_server.market.listing_rules import rule_symbols
 
@@ -86,13 +87,14 @@ def _rules(count: int, base: str) -> Iterator[int]:
         for number in range(count)
     ]
     prices = dict.fromkeys(symbols, 100.5)
+    registered = [Registered(rule, number) for number, rule in enumerate(rules)]
     state, bars = AlertState(), dict[str, list[MinuteBar]]()
     for minute in range(START, START + 60 * ROUNDS_AT_MOST, 60):
         for symbol, price in prices.items():
             prices[symbol] = close = price + dice.gauss(0, 0.2)
             bar = MinuteBar(minute, price, max(price, close), min(price, close), close)
             bars[symbol] = [*bars.get(symbol, [])[-1:], bar]
-        _, state = evaluate(rules, state, bars, {}, now=minute + 75.0)
+        state = evaluate(registered, state, bars, {}, now=minute + 75.0).state
         yield count
 
 

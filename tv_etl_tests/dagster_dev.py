@@ -191,7 +191,7 @@ class DagsterDev:
             ... on ObservationEvent { partition description metadataEntries { ...entry } } } } } }
             fragment entry on MetadataEntry { label __typename ... on TextMetadataEntry { text }
             ... on MarkdownMetadataEntry { mdStr } ... on IntMetadataEntry { intValue }
-            ... on BoolMetadataEntry { boolValue } }"""
+            ... on BoolMetadataEntry { boolValue } ... on JsonMetadataEntry { jsonString } }"""
         found: list[dict[str, Any]] = []
         after: str | None = None
         while True:

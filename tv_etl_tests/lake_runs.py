@@ -14,6 +14,7 @@ from tv_etl.market_server.market.market import Market
 from tv_etl.market_server.market.replay import ReplayMarket
 from tv_etl.market_server.options import ServerOptions
 from tv_etl.market_server.server import MarketServer, serve_in_thread
+from tv_etl.orchestration.bar_metadata import facts_in
 from tv_etl.orchestration.build import build_definitions
 from tv_etl.orchestration.partitions import range_tags, series_partitions
 from tv_etl.watchlist.model import Group, Watchlist
@@ -64,7 +65,7 @@ def materializations(result: dg.ExecuteInProcessResult) -> dict[str, dict[str, A
     for event in result.get_asset_materialization_events():
         materialization = event.step_materialization_data.materialization
         assert materialization.partition not in found
-        found[str(materialization.partition)] = {key: each.value for key, each in materialization.metadata.items()}
+        found[str(materialization.partition)] = facts_in(materialization)
     return found
 
 

@@ -20,6 +20,7 @@ import pytest
 from tv_etl.lake.store import BarStore
 from tv_etl.orchestration.build import build_definitions
 from tv_etl.orchestration.partitions import range_tags, series_partitions
+from tv_etl.orchestration.quote_alerts import BlindError
 from tv_etl.tradingview.accounts import Account
 from tv_etl.tradingview.errors import TradingViewError
 from tv_etl.tradingview.loop_thread import LoopThread
@@ -340,7 +341,7 @@ HOSTILE_RESOURCES: dict[str, dict[str, Any]] = {
     "address": {"tradingview": {"ws_url": ENVIRONMENT}},
     "lake": {"bar_store": {"base": ENVIRONMENT}},
     "screener": {"scanner": {"base_url": ENVIRONMENT}},
-    "outbox": {"notifier": {"outbox_path": ENVIRONMENT, "targets": [{"url_env": "AWS_SECRET_ACCESS_KEY"}]}},
+    "store of alerts": {"notifier": {"store_path": ENVIRONMENT, "targets": [{"url_env": "AWS_SECRET_ACCESS_KEY"}]}},
     "files": {"io_manager": {"base_dir": ENVIRONMENT}},
 }
 HOSTILE_FIELDS: dict[str, dict[str, Any]] = {
@@ -433,10 +434,12 @@ def test_no_address_of_the_environment_is_shown_whole(
         result = definitions.resolve_job_def("bars_job").execute_in_process(instance=instance, raise_on_error=False)
         assert not result.success
         assert_silent(" ".join(map(str, result.all_events)), "events")
-        with dg.build_sensor_context(instance=instance, resources=definitions.resources) as context:
-            tick = definitions.resolve_sensor_def("quote_alerts").evaluate_tick(context)
-    assert tick.skip_message is not None and "127.0.0.1:1" in tick.skip_message
-    assert_silent(str(tick), "tick")
+        with (
+            dg.build_sensor_context(instance=instance, resources=definitions.resources) as context,
+            pytest.raises(BlindError, match=r"127\.0\.0\.1:1") as caught,
+        ):
+            definitions.resolve_sensor_def("quote_alerts").evaluate_tick(context)
+    assert_silent("".join(traceback.format_exception(caught.value)), "tick")
     assert [where for where, content in texts_in(tmp_path) if MARK.encode() in content] == []
     printed = capfd.readouterr()
     assert_silent(printed.out + printed.err, "terminal")

@@ -36,7 +36,8 @@ LIBRARIES = {
     "dagster": {"orchestration", "definitions", "cli.demo"},
     "obstore": {"lake.storage.bucket"},
     "websockets": {"tradingview.websocket", "tradingview.wire_errors", "market_server.server"},
-    "httpx": {"tradingview.accounts", "tradingview.scanner", "alerts.webhooks"},
+    "httpx": {"tradingview.accounts", "tradingview.scanner", "alerts.targets", "alerts.courier"},
+    "sqlalchemy": {"alerts.store"},
     "pyarrow": {
         "tradingview.bar_schema", "tradingview.history", "lake", "collect", "cli", "orchestration",
         "market_server.market.replay_files",
@@ -53,7 +54,9 @@ PURE = {
     "collect.ask",
     "collect.entry",
     "collect.join",
-    "alerts.isolation",
+    "alerts.fold",
+    "alerts.health",
+    "alerts.messages",
     "alerts.rules",
     "alerts.state",
     "lake.cadence",
@@ -199,4 +202,4 @@ def test_the_market_server_needs_no_pyarrow() -> None:
 
 
 def test_the_client_needs_neither_dagster_nor_pyarrow() -> None:
-    assert loaded_by("import tv_etl.tradingview.ohlcv", "dagster", "pyarrow", "pandas", "numpy") == []
+    assert loaded_by("import tv_etl.tradingview.ohlcv", "dagster", "pyarrow", "pandas") == []

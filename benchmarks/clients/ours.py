@@ -46,7 +46,7 @@ def to_bars(work: Work) -> int:
     """A list of `OHLCVBar` for each symbol."""
 
     async def fetch() -> int:
-        async with OHLCV(work.url) as client:
+        async with OHLCV(work.url, timeout_s=120.0) as client:
             calls = (client.get_historical_ohlcv(symbol, "1", work.bars) for symbol in work.symbols)
             return sum(map(len, await asyncio.gather(*calls)))
 

@@ -1,1 +1,1 @@
-"""Alert rules, the fold that judges them, the outbox and the delivery of alerts; knows no Dagster."""
+"""Alert rules, the fold that judges them, their store and the delivery of alerts; knows no Dagster."""

@@ -27,13 +27,14 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
+from tv_etl.alerts.inputs import Ask
 from tv_etl.cli.status import status_table
 from tv_etl.lake.status import lake_status
 from tv_etl.lake.store import BarStore
 from tv_etl.orchestration.build import build_definitions
 from tv_etl.orchestration.partitions import range_tags, series_partitions
 from tv_etl.orchestration.resources import TradingViewResource
-from tv_etl.tradingview.errors import SymbolError
+from tv_etl.tradingview.errors import TradingViewError
 from tv_etl.tradingview.printable import printable
 from tv_etl.watchlist.model import Watchlist, load_watchlist
 
@@ -162,8 +163,8 @@ def _webhook_receiver() -> Iterator[tuple[str, list[dict[str, Any]]]]:
 
 def _write_watchlist(path: Path, ws_url: str) -> Watchlist:
     """Write and load the demo's watchlist; its rules are at the current price, so that something happens."""
-    quote = next(iter(TradingViewResource(ws_url=ws_url).alert_inputs({ALERT_SYMBOL: None}).quotes.values()))
-    if isinstance(quote, SymbolError) or quote.current_price is None:
+    quote = next(iter(TradingViewResource(ws_url=ws_url).alert_inputs({ALERT_SYMBOL: Ask()}).quotes.values()))
+    if isinstance(quote, TradingViewError) or quote.current_price is None:
         raise DemoError(f"{ALERT_SYMBOL} has no quote: {quote}")
     price = quote.current_price
     content = {

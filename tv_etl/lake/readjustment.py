@@ -55,6 +55,7 @@ _HARDLY = 4
 _ROUNDED = 0.29  # ticks, the deviation of a number that was rounded
 _DEVIATIONS = 3.0
 _VAGUE = 0.02
+_TOO_COARSE = 0.5  # of a ratio, what a bar allows: whole prices of one and two are explained by nearly any
 _MANY = 20
 # A ratio as far from 1 as no dividend: where volumes are too small to tell, it is a split.
 _NO_DIVIDEND = 0.2
@@ -339,7 +340,8 @@ def _extended(allowed: _Allowed, is_same: Mask, low: float, high: float) -> _Str
     fits[end:] = False
     stretch = allowed.take(slice(0, end))
     width = float(np.median((stretch.high - stretch.low)[fits[:end]])) if fits.any() else math.inf
-    is_vague = width > _VAGUE * abs(high) and not (fits & allowed.whole)[:end].all()
+    are_all = (fits & allowed.whole)[:end].all()
+    is_vague = width > (_TOO_COARSE if are_all else _VAGUE) * abs(high)
     return _Stretch(*_most_allowed(stretch, is_careful=True), fits, end, is_vague)
 
 

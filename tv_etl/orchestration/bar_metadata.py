@@ -1,4 +1,11 @@
-"""What Dagster shows of a series with its materialization: rows, extent, completeness, a picture of the newest bars."""
+"""What Dagster shows of a series with its materialization: how many rows, what is known of them, and the verdict.
+
+Dagster keeps an event of a run two or three times, and names three classes for each of its metadata. So all of it
+stands in one of them, without what is hardly ever other than zero: two such events fit into a page of SQLite's.
+"""
+
+from datetime import datetime
+from typing import Any
 
 import dagster as dg
 
@@ -10,66 +17,91 @@ from tv_etl.lake.picture import Candle, markdown
 from tv_etl.lake.record import NO_CADENCE, SeriesRecord
 from tv_etl.tradingview.printable import printable
 
+SERIES = "series"
+GOOD = "all checks pass"
 _SHOWN_TEXT = 1_000  # characters
 
 Metadata = dict[str, dg.MetadataValue | str | int | float]
+_Facts = dict[str, Any]
 
 
-def stored_metadata(outcome: Stored, uri: str) -> Metadata:
-    """Of a series whose files are at `uri`, after a commit."""
+def stored_metadata(outcome: Stored, verdict: str) -> Metadata:
+    """Of a series after a commit."""
     commit, facts = outcome.commit, facts_of(outcome.answer)
+    return _metadata(
+        commit.record,
+        float(facts["fetch.server_time"]),
+        verdict,
+        {
+            "rows added": commit.added,
+            "rows revised": commit.changed,
+            **_unless_zero({"rows in quarantine": commit.quarantined}),
+            **({} if commit.readjustment is None else {"re-adjusted": str(commit.readjustment)}),
+            **({} if commit.seam is None else {"seam": f"{commit.seam}; {commit.seam.reason}"}),
+            "rows in overlap": commit.unchanged,
+            "reach": facts["fetch.reach"],
+            "requests": int(facts["fetch.requests"]),
+            "seconds to fetch": float(facts["fetch.seconds"]),
+        },
+    )
+
+
+def unchanged_metadata(outcome: Unchanged, now: float, verdict: str) -> Metadata:
+    """Of a series for which nothing was asked at `now` (UTC seconds)."""
+    return _metadata(outcome.record, now, verdict, {"rows added": 0, "rows revised": 0, "requests": 0})
+
+
+def page_metadata(newest: Bars, uri: str) -> Metadata:
+    """For somebody who looks at the page of a partition: where the files of the series are, and its newest bars."""
+    if not len(newest):
+        return {"dagster/uri": uri}
+    volumes = [
+        volume if has else None for volume, has in zip(newest.values[4].tolist(), newest.has_volume, strict=True)
+    ]
+    rows = zip(newest.times.tolist(), *newest.values[:4].tolist(), volumes, strict=True)
+    return {"dagster/uri": uri, "newest bars": dg.MetadataValue.md(markdown([Candle(*row) for row in rows]))}
+
+
+def facts_in(materialization: dg.AssetMaterialization) -> _Facts:
+    """What a materialization says of its series."""
+    values = {name: each.value for name, each in materialization.metadata.items()}
+    series = values.get(SERIES)
+    return {**values, **(series if isinstance(series, dict) else {})}
+
+
+def _metadata(record: SeriesRecord, now: float, verdict: str, outcome: _Facts) -> Metadata:
     return {
-        **_picture(commit.newest),
-        "rows added": commit.added,
-        "rows revised": commit.changed,
-        "rows in overlap": commit.unchanged,
-        "rows in quarantine": commit.quarantined,
-        "rows withdrawn": commit.record.withdrawn,
-        "reach": facts["fetch.reach"],
-        "requests": int(facts["fetch.requests"]),
-        "seconds to fetch": float(facts["fetch.seconds"]),
-        "seconds to store": round(outcome.seconds, 3),
-        **_series_metadata(commit.record, uri, float(facts["fetch.server_time"])),
-        **({} if commit.readjustment is None else {"re-adjusted": str(commit.readjustment)}),
-        **({} if commit.seam is None else {"seam": f"{commit.seam}; {commit.seam.reason}"}),
-    }
-
-
-def unchanged_metadata(outcome: Unchanged, uri: str, now: float) -> Metadata:
-    """Of a series whose files are at `uri` and for which nothing was asked at `now` (UTC seconds)."""
-    return {
-        **_picture(outcome.newest),
-        "rows added": 0,
-        "rows revised": 0,
-        "requests": 0,
-        **_series_metadata(outcome.record, uri, now),
-    }
-
-
-def _series_metadata(record: SeriesRecord, uri: str, now: float) -> Metadata:
-    metadata: Metadata = {
         "dagster/partition_row_count": record.rows,
-        "dagster/uri": uri,
-        "bytes": record.stored_bytes,
-        "revisions": record.revisions,
-        "completeness": _completeness(record),
+        # What is bad has a line of its own.
+        **({"verdict": verdict} if verdict != GOOD else {}),
+        SERIES: dg.MetadataValue.json(
+            {**({"verdict": verdict} if verdict == GOOD else {}), **outcome, **_series_facts(record, now)}
+        ),
     }
+
+
+def _series_facts(record: SeriesRecord, now: float) -> _Facts:
+    facts: _Facts = {"completeness": _completeness(record)}
+    if record.ratio is not None:
+        facts["gaps"] = record.gaps
     if record.first is not None and record.last is not None:
-        metadata["first bar"] = dg.MetadataValue.timestamp(record.first)
-        metadata["last bar"] = dg.MetadataValue.timestamp(record.last)
+        facts["first bar"], facts["last bar"] = _moment(record.first), _moment(record.last)
+    deadline = Coverage(record, now).loss_deadline()
+    facts["loss deadline"] = "none" if deadline is None else _moment(deadline)
+    facts |= _unless_zero(
+        {
+            "missing sessions": record.missing_sessions if record.ratio is not None else 0,
+            "revisions": record.revisions,
+            "rows withdrawn": record.withdrawn,
+        }
+    )
     if record.hours is None and record.has_cadence:
-        metadata["trading hours"] = (
+        facts["trading hours"] = (
             f"cannot be read: {printable(record.hours_problem, _SHOWN_TEXT)}" if record.hours_problem else "not told"
         )
-    if record.ratio is not None:
-        metadata["gaps"], metadata["missing sessions"] = record.gaps, record.missing_sessions
-    if record.audited_at:
-        metadata["last audit"] = dg.MetadataValue.timestamp(record.audited_at)
     if record.renamed_to:
-        metadata["renamed to"] = record.renamed_to
-    deadline = Coverage(record, now).loss_deadline()
-    metadata["loss deadline"] = "none" if deadline is None else dg.MetadataValue.timestamp(deadline)
-    return metadata
+        facts["renamed to"] = record.renamed_to
+    return facts
 
 
 def _completeness(record: SeriesRecord) -> str | float:
@@ -79,11 +111,9 @@ def _completeness(record: SeriesRecord) -> str | float:
     return "unknown" if record.ratio is None else round(record.ratio, 6)
 
 
-def _picture(newest: Bars) -> Metadata:
-    if not len(newest):
-        return {}
-    volumes = [
-        volume if has else None for volume, has in zip(newest.values[4].tolist(), newest.has_volume, strict=True)
-    ]
-    rows = zip(newest.times.tolist(), *newest.values[:4].tolist(), volumes, strict=True)
-    return {"newest bars": dg.MetadataValue.md(markdown([Candle(*row) for row in rows]))}
+def _unless_zero(counts: dict[str, int]) -> _Facts:
+    return {name: count for name, count in counts.items() if count}
+
+
+def _moment(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S}Z"

@@ -48,7 +48,8 @@ def build_bars_asset(
         description=(
             f"OHLCV bars of {_symbols_text(group)} at {', '.join(group.intervals)}, closed bars only, UTC. "
             "A run fetches what is new since the watermark of each selected series over one connection; "
-            "a series that fails is named, and the others stay materialized."
+            "a series that fails is named, and the others stay materialized. Each materialization says in its metadata "
+            "what the checks found; a check that fails is shown until it passes, one that passes not in every run."
         ),
     )
 

@@ -12,22 +12,25 @@ import dagster as dg
 from tv_etl.collect.answer import facts_of
 from tv_etl.collect.ask import Ask, Want, backfill, increment, refetch, refetch_stored, unless_stored
 from tv_etl.collect.collection import AskedAgain, Failed, Resolved, SetAside, Stored, Unchanged, carry_out, plan
+from tv_etl.lake.bars import Bars
 from tv_etl.lake.errors import BarStoreError, DamagedFileError
 from tv_etl.lake.picture import SHOWN_BARS
 from tv_etl.lake.record import SeriesRecord
 from tv_etl.lake.resolution import Resolution
 from tv_etl.lake.store import BarStore
-from tv_etl.orchestration.bar_metadata import Metadata, stored_metadata, unchanged_metadata
+from tv_etl.orchestration.bar_metadata import Metadata, page_metadata, stored_metadata, unchanged_metadata
 from tv_etl.orchestration.bars_config import MAX_RETRIES, BarsConfig
 from tv_etl.orchestration.check_targets import Report
-from tv_etl.orchestration.checks import LastCommit, evaluate, evaluate_stored
-from tv_etl.orchestration.outcomes import RunOutcomes, SeriesFailure, run_outcomes, stored_by_parents
+from tv_etl.orchestration.checks import REVISIONS, LastCommit, evaluate, evaluate_stored
+from tv_etl.orchestration.dagster_internals import report_planned
+from tv_etl.orchestration.outcomes import RunOutcomes, SeriesFailure, nothing_new, run_outcomes, stored_by_parents
 from tv_etl.orchestration.partitions import partition_key, series_of, series_partitions
 from tv_etl.orchestration.progress import Progress
-from tv_etl.orchestration.resources import TradingViewResource, described
+from tv_etl.orchestration.resources import TradingViewResource
+from tv_etl.orchestration.verdicts import Standing, verdict_text
 from tv_etl.tradingview.errors import TradingViewError
 from tv_etl.tradingview.moments import parse_moment
-from tv_etl.tradingview.printable import printable
+from tv_etl.tradingview.printable import described, printable
 from tv_etl.tradingview.series import Series
 from tv_etl.watchlist.model import Group
 
@@ -47,6 +50,7 @@ class _Tally:
     added: int = 0
     changed: int = 0
     asked_again: int = 0
+    nothing_new: int = 0
 
 
 class BarsRun:
@@ -66,7 +70,13 @@ class BarsRun:
         self._earlier = self._read_earlier_tries()
         # Refused for good on an earlier try: not asked for again, but named at the end.
         self._failed = {key: each for key, each in self._earlier.failed.items() if not each.retryable}
-        self._keys = [key for key in self._selected if key not in self._earlier.stored | self._failed.keys()]
+        done = self._earlier.stored | self._earlier.unchanged | self._failed.keys()
+        self._keys = [key for key in self._selected if key not in done]
+        # Of what Dagster has planned by partition it expects to hear, whatever comes of it.
+        self._planned = frozenset(_planned_keys(context))
+        self._checks = {key.name for key in context.selected_asset_check_keys}
+        self._standing = Standing(context.instance, group, self._keys)
+        self._unchanged: set[str] = set()
         self._by_parents = stored_by_parents(context.instance, context.run, self._asset_key)
         self._progress = Progress(len(self._keys), time.monotonic())
         self._tally = _Tally()
@@ -76,7 +86,8 @@ class BarsRun:
     def fetch_all(self, tradingview: TradingViewResource) -> Iterator[Report]:
         """Fetch and store each series and yield what became of it; raise Failure naming those that failed."""
         started, tally = time.monotonic(), self._tally
-        shown_bars = SHOWN_BARS if self._group.pictures else 0
+        # Somebody looks at a partition that was asked for by itself; schedules leave no picture.
+        shown_bars = SHOWN_BARS if self._group.pictures and self._planned else 0
         asks: list[Ask] = []
         steps = plan(
             self._store,
@@ -94,26 +105,31 @@ class BarsRun:
                 yield from self._report(planned)
         self._context.log.info(
             f"{len(asks):,} of {len(self._selected):,} series to ask for; {tally.stored:,} are already known, "
-            f"{len(self._earlier.stored):,} stored by an earlier try of this run, {len(self._failed):,} failed"
+            f"{len(self._earlier.stored | self._earlier.unchanged):,} stored by an earlier try of this run, "
+            f"{len(self._failed):,} failed"
         )
         for outcome in carry_out(self._store, asks, tradingview.fetch, newest=shown_bars):
             yield from self._report(outcome)
+        nothing = f"; of {tally.nothing_new:,} there was nothing new" * bool(tally.nothing_new)
         again = f"; {tally.asked_again:,} answers were asked for again, to join what is stored" * bool(
             tally.asked_again
         )
         self._context.log.info(
             f"{tally.stored:,} of {len(self._keys):,} series stored: {tally.added:,} bars added, "
-            f"{tally.changed:,} revised{again}; {time.monotonic() - started:.1f} s"
+            f"{tally.changed:,} revised{nothing}{again}; {time.monotonic() - started:.1f} s"
         )
         self._tell_unreadable_hours()
         if self._failed:
+            if self._unchanged:
+                yield nothing_new(self._asset_key, self._unchanged)
             raise self._failure()
 
     def check_all(self) -> Iterator[Report]:
         """Check what is stored of each series, and fetch nothing."""
         for key in self._keys:
             last = LastCommit.reported(self._context.instance, self._asset_key, key)
-            yield from evaluate_stored(self._store, self._group, series_of(key), now=self._now, last=last)
+            found = evaluate_stored(self._store, self._group, series_of(key), now=self._now, last=last)
+            yield from (each for each in found if each.check_name in self._checks)
 
     def _wants(self) -> Iterator[tuple[Series, Want]]:
         for key in self._keys:
@@ -172,33 +188,34 @@ class BarsRun:
             )
         if only:
             return list(dict.fromkeys(only))
-        if context.has_partition_key or context.has_partition_key_range:
-            return list(context.partition_keys)
-        return list(known)
+        return _planned_keys(context) or list(known)
 
     def _read_earlier_tries(self) -> RunOutcomes:
         if not self._context.retry_number:
-            return RunOutcomes(frozenset(), {})
+            return RunOutcomes()
         return run_outcomes(self._context.instance, self._context.run.run_id, self._asset_key)
 
     def _report_unchanged(self, outcome: Unchanged) -> list[Report]:
         """Report a series for which nothing need be asked. Raises as `BarStore.read` does."""
         key, record = partition_key(outcome.record.series), outcome.record
-        metadata = unchanged_metadata(outcome, self._store.uri(*record.series), self._now)
+        verdicts = evaluate(self._store, self._group, record, now=self._now, last=LastCommit())
+        metadata = unchanged_metadata(outcome, self._now, verdict_text(verdicts))
         if key in self._by_parents:
             # Reported again: this run has planned the partition, and if it fails would leave it as failed.
             metadata["stored by"] = dg.MetadataValue.dagster_run(self._by_parents[key])
         self._tally.stored += 1
-        return self._materialized(record, metadata, self._now, LastCommit())
+        return self._reports(record, metadata, outcome.newest, verdicts, is_new=False)
 
     def _report_stored(self, outcome: Stored) -> list[Report]:
         """Report what a commit changed. Raises as `BarStore.read` does."""
-        commit, facts = outcome.commit, facts_of(outcome.answer)
-        reports = self._materialized(
+        commit, now = outcome.commit, float(facts_of(outcome.answer)["fetch.server_time"])
+        verdicts = evaluate(self._store, self._group, commit.record, now=now, last=LastCommit.of(commit))
+        reports = self._reports(
             commit.record,
-            stored_metadata(outcome, self._store.uri(*outcome.series)),
-            float(facts["fetch.server_time"]),
-            LastCommit.of(commit),
+            stored_metadata(outcome, verdict_text(verdicts)),
+            commit.newest,
+            verdicts,
+            is_new=bool(commit.paths) or commit.seam is not None,
         )
         if commit.readjustment is not None:
             key = partition_key(outcome.series)
@@ -222,14 +239,32 @@ class BarsRun:
                 f"{printable(problem, MAX_REASON)}"
             )
 
-    def _materialized(self, record: SeriesRecord, metadata: Metadata, now: float, last: LastCommit) -> list[Report]:
+    def _reports(
+        self,
+        record: SeriesRecord,
+        metadata: Metadata,
+        newest: Bars,
+        verdicts: Sequence[dg.AssetCheckEvaluation],
+        *,
+        is_new: bool,
+    ) -> list[Report]:
+        """What Dagster is told of a series: nothing where nothing is new, it knows the series, and did not plan it."""
         key = partition_key(record.series)
         if record.hours_problem:
             self._unreadable.setdefault(record.hours_problem, []).append(key)
-        return [
-            dg.AssetMaterialization(self._asset_key, partition=key, metadata=metadata),
-            *evaluate(self._store, self._group, record, now=now, last=last),
-        ]
+        if not is_new:
+            self._tally.nothing_new += 1
+        if key in self._planned:
+            metadata = {**metadata, **page_metadata(newest, self._store.uri(*record.series))}
+        if is_new or key in self._planned or not self._standing.is_materialized(key):
+            return [
+                dg.AssetMaterialization(self._asset_key, partition=key, metadata=metadata),
+                *self._standing.news(verdicts, self._checks, is_materialized=True),
+            ]
+        self._unchanged.add(key)
+        # The last commit is still the one before, and what it revised stays told.
+        others = [each for each in verdicts if each.check_name != REVISIONS]
+        return [*self._standing.news(others, self._checks, is_materialized=False)]
 
     def _fail(self, key: str, error: Exception) -> list[Report]:
         if isinstance(error, BarStoreError | TradingViewError):
@@ -243,7 +278,14 @@ class BarsRun:
         self._failed[key] = SeriesFailure(reason, retryable)
         # An earlier try may have reported the same.
         is_reported = self._earlier.failed.get(key) == self._failed[key]
+        if key not in self._planned and key not in self._earlier.failed:
+            report_planned(self._context, self._asset_key, key)
         return [] if is_reported else [self._failed[key].observation(self._asset_key, key)]
+
+
+def _planned_keys(context: dg.AssetExecutionContext) -> list[str]:
+    """The partitions that a run was launched for; none where its config names them."""
+    return list(context.partition_keys) if context.has_partition_key or context.has_partition_key_range else []
 
 
 def _want(config: BarsConfig, group: Group) -> Want:

@@ -34,7 +34,7 @@ def build_definitions(
 ) -> dg.Definitions:
     """Assets, jobs, schedules, sensors and resources for a watchlist and a lake (a directory or an address).
 
-    `state` is the local directory for the outbox of alerts. `ws_url` and `scanner_url` replace the servers of the
+    `state` is the local directory for the store of alerts. `ws_url` and `scanner_url` replace the servers of the
     environment, or TradingView's, `proxy` that of TV_ETL_PROXY. `source` is the file that the watchlist was read from,
     shown with its assets. With a `scope` the definitions can be merged with those of other lakes: it precedes the keys
     of the resources and the name of the sensor `quote_alerts`, the executor is left to the code location, and no two
@@ -42,6 +42,7 @@ def build_definitions(
     Raises ValueError for an address that is not a lake's.
     """
     resources = LakeResources(scope)
+    directory = Path(state) if state else _state_directory(lake)
     return dg.Definitions(
         assets=[
             asset
@@ -62,8 +63,10 @@ def build_definitions(
             resources.key("scanner"): ScannerResource(base_url=scanner_url, proxy=proxy),
             resources.key("bar_store"): BarStoreResource(base=str(lake)),
             resources.key("notifier"): NotifierResource(
-                # Two lakes may share a directory, but not an outbox: each would wait for the other.
-                outbox_path=str((Path(state) if state else _state_directory(lake)) / resources.key("outbox.sqlite")),
+                # Two lakes may share a directory, but not a store: each would wait for the other.
+                store_path=str(directory / resources.key("alerts.sqlite")),
+                outbox_path=str(directory / resources.key("outbox.sqlite")),
+                scope=resources.scope,
                 targets=[target.model_dump() for target in watchlist.alerts.webhooks],
             ),
         },

@@ -1,7 +1,6 @@
 """What a run reports, with each check evaluation tied to the materialization that it judges."""
 
-from collections.abc import Iterable, Iterator
-from datetime import datetime, timezone
+from collections.abc import Iterable, Iterator, Sequence
 
 import dagster as dg
 
@@ -16,9 +15,10 @@ _BATCH = 60
 def attach_targets(
     context: dg.AssetExecutionContext, asset_key: dg.AssetKey, reports: Iterable[Report]
 ) -> Iterator[Report]:
-    """The reports of a run, each evaluation of a selected check naming the materialization that it judges.
+    """The reports of a run, each check evaluation naming the materialization that it judges.
 
-    Dagster shows an evaluation of a partition only if it names the partition's latest materialization.
+    Dagster shows an evaluation of a partition only if it names the partition's latest materialization. Those of checks
+    that the run has not selected are few, and reported at once: a run that is killed must not hide a bad verdict.
     """
     selected = {key.name for key in context.selected_asset_check_keys}
     held: list[dg.AssetCheckEvaluation] = []
@@ -28,6 +28,8 @@ def attach_targets(
                 yield report
             elif report.check_name in selected:
                 held.append(report)
+            else:
+                yield from _attach(context, asset_key, [report])
             if len(held) >= _BATCH:
                 yield from _attach(context, asset_key, held)
                 held.clear()
@@ -49,13 +51,15 @@ def _attach(
 ) -> list[dg.AssetCheckEvaluation]:
     if not held:
         return []
+    partitions = {each.partition for each in held if each.partition}
     latest = context.instance.get_latest_storage_id_by_partition(
-        asset_key, dg.DagsterEventType.ASSET_MATERIALIZATION, {each.partition for each in held if each.partition}
+        asset_key, dg.DagsterEventType.ASSET_MATERIALIZATION, partitions
     )
-    now = datetime.now(timezone.utc).timestamp()
     targets = {
-        key: AssetCheckEvaluationTargetMaterializationData(storage_id=found, run_id=context.run.run_id, timestamp=now)
-        for key, found in latest.items()
+        str(each.partition_key): AssetCheckEvaluationTargetMaterializationData(
+            storage_id=each.storage_id, run_id=each.run_id, timestamp=each.timestamp
+        )
+        for each in _records(context.instance, asset_key, list(latest.values()))
     }
     return [
         dg.AssetCheckEvaluation(
@@ -70,3 +74,12 @@ def _attach(
         )
         for each in held
     ]
+
+
+def _records(
+    instance: dg.DagsterInstance, asset_key: dg.AssetKey, storage_ids: list[int]
+) -> Sequence[dg.EventLogRecord]:
+    if not storage_ids:
+        return []
+    wanted = dg.AssetRecordsFilter(asset_key=asset_key, storage_ids=storage_ids)
+    return instance.fetch_materializations(wanted, limit=len(storage_ids)).records

@@ -21,6 +21,7 @@ from tv_etl.lake.spans import Span
 from tv_etl.lake.store import BarStore
 from tv_etl.lake.upsert import Commit
 from tv_etl.lake.witness import Step, suspicious_steps
+from tv_etl.orchestration.bar_metadata import facts_in
 from tv_etl.orchestration.check_specs import CHECKS, SMALL_SHARE
 from tv_etl.orchestration.dagster_internals import reverse_cron_string_iterator
 from tv_etl.orchestration.partitions import partition_key
@@ -35,6 +36,7 @@ from tv_etl.watchlist.model import Group
 QUIET_SESSIONS = 3
 NEAR_LOSS = timedelta(days=1)
 
+REVISIONS = "revisions"
 _SHOWN_ROWS = 20
 _SHOWN_TEXT = 1_000  # characters
 Metadata = dict[str, dg.MetadataValue | str | int | float]
@@ -60,7 +62,7 @@ class LastCommit:
         for record in found.records:
             materialization = record.asset_materialization
             if materialization is not None:
-                facts = {name: value.value for name, value in materialization.metadata.items()}
+                facts = facts_in(materialization)
                 return cls(int(str(facts.get("rows revised", 0))), str(facts.get("re-adjusted", "")))
         return cls()
 
@@ -229,16 +231,19 @@ def _gap_free(series: _Judged) -> dg.AssetCheckEvaluation:
         return series.verdict(name, f"not known: {_why_unjudged(series)}")
     missing = sum(period.missing for period in record.periods.values())
     facts: Metadata = {"missing bars": missing, "gaps": record.gaps, "completeness": round(record.ratio, 6)}
-    asked_all = {**facts, **series.run_config(_first(record), _last(record) + 1, refetch=True)}
+
+    def asked_all() -> Metadata:  # built where it is shown: writing YAML takes longer than all the judging
+        return {**facts, **series.run_config(_first(record), _last(record) + 1, refetch=True)}
+
     if record.missing_sessions and series.interval.is_intraday:
         description = (
             f"{record.missing_sessions:,} whole trading days are missing; if the exchange was open, fetch them again, "
             "and compare with another source what the server does not have"
         )
-        return series.verdict(name, description, dg.AssetCheckSeverity.ERROR, asked_all)
+        return series.verdict(name, description, dg.AssetCheckSeverity.ERROR, asked_all())
     if 1.0 - record.ratio > SMALL_SHARE:
         description = f"{1.0 - record.ratio:.1%} of the expected bars are missing, and the server had none of them"
-        return series.verdict(name, description, dg.AssetCheckSeverity.WARN, asked_all)
+        return series.verdict(name, description, dg.AssetCheckSeverity.WARN, asked_all())
     if missing:
         return series.verdict(name, f"{missing:,} bars are missing, and the server had none of them", metadata=facts)
     return series.verdict(name, "no expected bar is missing")
@@ -376,7 +381,7 @@ def _stepped(series: _Judged, steps: list[Step]) -> dg.AssetCheckEvaluation:
 
 
 def _revisions(series: _Judged, last: LastCommit) -> dg.AssetCheckEvaluation:
-    name = "revisions"
+    name = REVISIONS
     if not last.changed and not last.readjusted:
         earlier = f"{series.record.revisions:,} changed earlier"
         return series.verdict(name, f"the last commit changed no stored bar; {earlier}")

@@ -76,7 +76,7 @@ class TradingViewComponent(dg.Component, Watchlist):
     )
     state: str = Field(
         default="",
-        description="Local directory for the outbox of alerts; by default in the lake, or `tv_etl_state` if that is an "
+        description="Local directory for the store of alerts; by default in the lake, or `tv_etl_state` if that is an "
         "address.",
     )
     ws_url: str = Field(

@@ -2,12 +2,28 @@
 
 The target of an asset check's evaluation ties what is judged after a run to the materialization that it judges; the
 public `AssetCheckEvaluation` has a field for it, but no public type. The ticks of a cron string, backwards, are what
-Dagster's own freshness checks count.
+Dagster's own freshness checks count. A run that is not launched for partitions has planned none, and Dagster takes a
+partition for failed only if it was planned by a run that failed.
 """
 
+import dagster as dg
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
+from dagster._core.events import AssetMaterializationPlannedData, DagsterEvent
 from dagster._utils.schedules import reverse_cron_string_iterator
 
-__all__ = ["DAGSTER_VERSION", "AssetCheckEvaluationTargetMaterializationData", "reverse_cron_string_iterator"]
+__all__ = [
+    "DAGSTER_VERSION",
+    "AssetCheckEvaluationTargetMaterializationData",
+    "report_planned",
+    "reverse_cron_string_iterator",
+]
 
 DAGSTER_VERSION = "1.13.27"
+
+
+def report_planned(context: dg.AssetExecutionContext, asset_key: dg.AssetKey, partition: str) -> None:
+    """Record that a run meant to materialize a partition."""
+    step = context.op_execution_context.get_step_execution_context().step.key
+    planned = AssetMaterializationPlannedData(asset_key, partition=partition)
+    event = DagsterEvent.build_asset_materialization_planned_event(context.run.job_name, step, planned)
+    context.instance.report_dagster_event(event, run_id=context.run.run_id, log_level="DEBUG")

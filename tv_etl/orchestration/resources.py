@@ -1,4 +1,4 @@
-"""What assets and sensors use: TradingView, the lake, and the outbox of alerts.
+"""What assets and sensors use: TradingView, the lake, and the store of the alerts.
 
 Each has a synchronous interface: the client's event loop runs in a thread of its own. They are plain objects, not
 Dagster's configurable resources: a run's config, in which anybody who may launch a run can name a variable of the
@@ -10,22 +10,19 @@ used: pyarrow, numpy, websockets and httpx take as long as half of Dagster.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from pydantic import SecretStr
-
-from tv_etl.tradingview.printable import printable
 from tv_etl.watchlist.model import WebhookTarget
 
 if TYPE_CHECKING:
-    from tv_etl.alerts.outbox import Outbox
-    from tv_etl.alerts.webhooks import Webhook
+    from tv_etl.alerts.inputs import AlertInputs, Ask, Quote
+    from tv_etl.alerts.store import AlertStore
+    from tv_etl.alerts.targets.webhook import UnusableTarget, Webhook
     from tv_etl.lake.store import BarStore
-    from tv_etl.orchestration.alert_inputs import AlertInputs
     from tv_etl.tradingview.accounts import Account
     from tv_etl.tradingview.history import HistoryResult
     from tv_etl.tradingview.models import HistoryRequest
@@ -33,7 +30,10 @@ if TYPE_CHECKING:
 
 Resource = TypeVar("Resource")
 
-# Dagster gives up a sensor evaluation after 60 s and loses its cursor.
+# The database of the alerts, if it is not a file; its password is no field.
+ALERTS_URL_VARIABLE = "TV_ETL_ALERTS_URL"
+
+# Dagster gives up a sensor evaluation after 60 s.
 SCAN_LIMIT_S = 30.0
 
 
@@ -55,19 +55,25 @@ class TradingViewResource:
 
         return fetch_history(requests, ws_url=self.ws_url or None, account=_account(), proxy=self.proxy or None)
 
-    def alert_inputs(self, since_by_symbol: Mapping[str, int | None]) -> "AlertInputs":
-        """The quote of each symbol now, and its one-minute bars from the given UTC second on (None: the last few).
+    def alert_inputs(
+        self,
+        asks: "Mapping[str, Ask]",
+        wants: "Callable[[Mapping[str, Quote], float], Collection[str]] | None" = None,
+    ) -> "AlertInputs":
+        """The quote of each symbol now, and the one-minute bars of those that are wanted then (None: all), within 35 s.
 
-        All over one connection and within 20 s, the longest unseen first; a symbol that fails, or is not reached in
-        time, has its error in place of bars. Raises TradingViewError if there is no connection or no quote at all.
+        A symbol that fails has its error in place of what it failed to give. Raises TradingViewError if no connection
+        can be opened.
         """
-        from tv_etl.orchestration.alert_inputs import ALERT_QUOTE_LIMIT_S, read_alert_inputs
+        from tv_etl.alerts.inputs import gather
         from tv_etl.tradingview.loop_thread import LoopThread
         from tv_etl.tradingview.ohlcv import OHLCV
 
-        client = OHLCV(self.ws_url or None, account=_account(), timeout_s=ALERT_QUOTE_LIMIT_S, proxy=self.proxy or None)
+        address, account, proxy = self.ws_url or None, _account(), self.proxy or None
         with LoopThread() as loop:
-            return loop.run(read_alert_inputs(client, since_by_symbol))
+            return loop.run(
+                gather(lambda limits: OHLCV(address, account=account, limits=limits, proxy=proxy), asks, wants)
+            )
 
 
 @dataclass(frozen=True)
@@ -144,28 +150,32 @@ class BarStoreResource:
 
 @dataclass(frozen=True)
 class NotifierResource:
-    """The outbox of alerts and the webhooks that they are delivered to.
+    """The store of the alerts, and the targets that they are delivered to.
 
-    `outbox_path` is the SQLite file in which alerts wait until they are delivered. `targets` are webhooks as in
-    watchlist.yaml: url_env, kind, allow_private. Their addresses are read from the environment at delivery.
+    `store_path` is the SQLite file of the store, unless the environment's TV_ETL_ALERTS_URL names a PostgreSQL
+    database, in which each `scope` has its own schema. `outbox_path` is the file in which alerts waited before there
+    was a store. `targets` are webhooks as in watchlist.yaml: url_env, kind, allow_private. Their addresses are read
+    from the environment at delivery.
     """
 
-    outbox_path: str
+    store_path: str
     targets: Sequence[Mapping[str, Any]] = ()
+    outbox_path: str = ""
+    scope: str = ""
 
-    def outbox(self) -> "Outbox":
-        from tv_etl.alerts.outbox import Outbox
+    def store(self) -> "AlertStore":
+        """Raises StoreError if it cannot be used."""
+        from tv_etl.alerts.former import bring_in_outbox
+        from tv_etl.alerts.store import AlertStore
 
-        return Outbox(Path(self.outbox_path))
+        store = AlertStore(os.environ.get(ALERTS_URL_VARIABLE) or Path(self.store_path), self.scope)
+        if self.outbox_path:
+            bring_in_outbox(store, Path(self.outbox_path), self.usable())
+        return store
 
-    def webhooks(self) -> "list[Webhook]":
-        """Raises ValueError naming the environment variable that is not set."""
-        return [_webhook(WebhookTarget.model_validate(target)) for target in self.targets]
-
-
-def described(error: Exception) -> str:
-    """An error that nobody expected, in a line."""
-    return f"unexpected {type(error).__name__}: {printable(str(error))}"
+    def usable(self) -> "list[Webhook | UnusableTarget]":
+        """The targets; one whose variable is not set, or holds no address, says so."""
+        return [_target(WebhookTarget.model_validate(target)) for target in self.targets]
 
 
 def _account() -> "Account":
@@ -183,10 +193,7 @@ def _account_of(values: tuple[tuple[str, str], ...]) -> "Account":
     return Account.from_environment(dict(values))
 
 
-def _webhook(target: WebhookTarget) -> "Webhook":
-    from tv_etl.alerts.webhooks import Webhook
+def _target(target: WebhookTarget) -> "Webhook | UnusableTarget":
+    from tv_etl.alerts.targets.webhook import read_webhook
 
-    url = os.environ.get(target.url_env)
-    if not url:
-        raise ValueError(f"environment variable {target.url_env} is not set; it must hold the webhook's address")
-    return Webhook(url=SecretStr(url), kind=target.kind, allow_private=target.allow_private)
+    return read_webhook(target.url_env, os.environ.get(target.url_env, ""), target.kind, target.allow_private)

@@ -135,7 +135,8 @@ def _build_schedule(group: Group, interval: str, cron: str, lake: LakeResources)
         wanted = [series.symbol for series in due if partition_key(series) not in busy]
         if not wanted:
             return dg.SkipReason(f"{len(due)} series are due at {interval}, and runs under way are fetching them all")
-        return _request(group, width, symbols, wanted)
+        is_first = all(found is not None and not found.record.periods for found in map(known.get, due))
+        return _request(group, width, symbols, wanted, is_first=is_first)
 
     return increment
 
@@ -211,10 +212,13 @@ def _skip_reason(group: Group, width: Interval, known: "Collection[Coverage | No
     )
 
 
-def _request(group: Group, width: Interval, symbols: Sequence[str], wanted: Sequence[str]) -> dg.RunRequest:
+def _request(
+    group: Group, width: Interval, symbols: Sequence[str], wanted: Sequence[str], *, is_first: bool
+) -> dg.RunRequest:
     keys = [partition_key(Series(symbol, width)) for symbol in wanted]
     first = symbols.index(wanted[0])
-    if list(symbols[first : first + len(wanted)]) == list(wanted):
+    if is_first and list(symbols[first : first + len(wanted)]) == list(wanted):
         return dg.RunRequest(tags=range_tags(keys))
-    # Dagster would make a run of each, at a cost of seconds.
+    # Partitions that are no range would be a run each, at a cost of seconds. And Dagster stores an event for each that
+    # it plans, whether anything comes of it or not: worth it for a first fetch, which people like to watch.
     return dg.RunRequest(run_config={"ops": {group.name: {"config": {"only": keys}}}})

@@ -66,6 +66,7 @@ class BlockingOHLCV:
     get_historical_ohlcv = _blocking(OHLCV.get_historical_ohlcv)
     fetch_each = _blocking(OHLCV.fetch_each)
     get_quotes = _blocking(OHLCV.get_quotes)
+    get_quotes_in_time = _blocking(OHLCV.get_quotes_in_time)
     symbol_info = _blocking(OHLCV.symbol_info)
     validate_symbols = _blocking(OHLCV.validate_symbols)
     get_ohlcv = _generator(OHLCV.get_ohlcv)

@@ -7,6 +7,7 @@
     ├── IntervalError (ValueError)       bad form, or unknown to the server
     ├── SeriesError (ValueError)         the server refused the series
     │   └── EntitlementError             ... because the account's plan lacks it
+    ├── PaceError (RuntimeError)         the server wants sessions to be opened more slowly; retryable
     ├── AuthError (RuntimeError)         the token or the connection's origin was rejected
     ├── ConnectionFailedError (WebSocketException)   retryable
     ├── NoBarsError (RuntimeError)       nothing came before the deadline; retryable
@@ -74,6 +75,21 @@ class SeriesError(TradingViewError, ValueError):
 
 class EntitlementError(SeriesError):
     """The account's plan does not include this symbol or interval."""
+
+
+class PaceError(TradingViewError, RuntimeError):
+    """The server wants sessions to be opened more slowly, and so for longer than is worth waiting for.
+
+    It says nothing of the series: the same call may succeed later. `reason` holds the server's words verbatim.
+    """
+
+    retryable = True
+
+    def __init__(self, symbol: str, interval: str, reason: str) -> None:
+        super().__init__(f"{symbol} {interval}: the server is busy: {reason}")
+        self.symbol = symbol
+        self.interval = interval
+        self.reason = reason
 
 
 class AuthError(TradingViewError, RuntimeError):

@@ -96,6 +96,8 @@ def _read_header(text: str, position: int) -> tuple[int, int] | None:
 
 def _advance(text: str, start: int, length: int) -> int | None:
     """Index after `length` UTF-16 units from `start`, or None if the text ends before."""
+    if text.isascii():
+        return start + length if start + length <= len(text) else None
     candidate = text[start : start + length]
     if candidate.isascii():
         return start + length if len(candidate) == length else None

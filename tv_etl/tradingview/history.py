@@ -15,27 +15,23 @@ including the wait for a turn and for a connection).
 
 import asyncio
 import json
-import math
 import time
 from collections.abc import AsyncGenerator, Iterable, Iterator
-from itertools import chain
 
 import numpy as np
 import pyarrow as pa
 
 from tv_etl.tradingview.accounts import Account
+from tv_etl.tradingview.bar_rows import BarRows
 from tv_etl.tradingview.bar_schema import BAR_SCHEMA
 from tv_etl.tradingview.errors import AuthError, ConnectionFailedError, ProtocolError, TradingViewError
 from tv_etl.tradingview.models import NO_VALUE, HistoryRequest, SeriesHistory, SymbolInfo, feed_delay_s
-from tv_etl.tradingview.paging import SeriesPager, is_pace_refusal
-from tv_etl.tradingview.services import TRADINGVIEW, WINDOW, Backoff, ConnectionService, Limits, MessageService
-from tv_etl.tradingview.websocket import loop_time
+from tv_etl.tradingview.pace import FIRST_WINDOW, WINDOW
+from tv_etl.tradingview.paging import SeriesPager
+from tv_etl.tradingview.services import TRADINGVIEW, Backoff, ConnectionService, Limits, MessageService
 
 # A series may need many pages; each must make progress, and the whole must end.
 SERIES_LIMIT_S = 300.0
-
-_FIRST_GAP_S = 0.01
-_LAST_GAP_S = 2.0
 
 _TRADING_HOURS_KEYS = ("session", "timezone", "session_holidays", "subsessions")
 
@@ -53,13 +49,14 @@ async def fetch_history(
 ) -> AsyncGenerator[HistoryResult, None]:
     """Fetch many series over one connection and yield `(request, table or error)` in the order they finish.
 
-    A series that fails yields its error; the others are not affected. After a lost connection the series that were in
-    flight are requested again, at the end and one by one; if no connection opens for `limits.retry_s`, every remaining
-    series yields the same error. A request is taken from the iterable only when it can be sent, and a finished series
-    is handed over and not kept.
+    Some series are in flight at a time, 8 at first; how many, and how fast they follow each other, is learned from the
+    server. A series that fails yields its error; the others are not affected. After a lost connection the series that
+    were in flight are requested again, at the end and one by one; if no connection opens for `limits.retry_s`, every
+    remaining series yields the same error. A request is taken from the iterable only when it can be sent, and a
+    finished series is handed over and not kept.
     """
     connection = ConnectionService(ws_url, auth_token=auth_token, account=account, limits=limits, proxy=proxy)
-    results: asyncio.Queue[HistoryResult | None] = asyncio.Queue(maxsize=WINDOW)
+    results: asyncio.Queue[HistoryResult | None] = asyncio.Queue(maxsize=FIRST_WINDOW)
     async with _Batch(connection, iter(requests), results) as batch:
         while (result := await results.get()) is not None:
             yield result
@@ -78,7 +75,6 @@ class _Batch:
         self._service = MessageService(connection)
         self._requests = requests
         self._results = results
-        self._pace = _Pace()
         self._suspects: list[SeriesPager] = []
         self._opening = asyncio.Lock()
         self._gave_up: TradingViewError | None = None
@@ -118,8 +114,12 @@ class _Batch:
             await asyncio.gather(*workers, return_exceptions=True)
 
     async def _work(self) -> None:
-        for request in self._requests:
-            await self._deliver(self._service.pager(request), is_alone=False)
+        while True:
+            async with self._service.connection.pace.place():
+                request = next(self._requests, None)
+                if request is None:
+                    return
+                await self._deliver(self._service.pager(request), is_alone=False)
 
     async def _deliver(self, pager: SeriesPager, *, is_alone: bool) -> None:
         """Fetch one series and hand it over, keeping nothing of it, or keep it to be tried alone."""
@@ -139,10 +139,8 @@ class _Batch:
         started = time.monotonic()
         while True:
             try:
-                await self._pace.wait()
                 await self._open()
-                history = await self._service.fetch(pager.request, timeout_s=SERIES_LIMIT_S, pager=pager)
-                self._pace.speed_up()
+                history = await self._service.fetch_in_place(pager, timeout_s=SERIES_LIMIT_S)
                 market = self._service.connection.market
                 return to_table(history, seconds=time.monotonic() - started, market=market)
             except TradingViewError as error:
@@ -152,12 +150,9 @@ class _Batch:
                 if isinstance(error, AuthError) or (is_connection and not error.retryable):
                     self._gave_up = error  # the same would await every other series
                     return error
-                if is_pace_refusal(error):
-                    self._pace.slow_down()
-                    pager = self._service.pager(pager.request)
-                elif not (is_connection or isinstance(error, ProtocolError)):
+                if not (is_connection or isinstance(error, ProtocolError)):
                     return error
-                elif not is_alone:
+                if not is_alone:
                     return None
                 delay_s = backoff.next_delay_s()
                 if delay_s is None or isinstance(error, ProtocolError):
@@ -182,41 +177,17 @@ class _Batch:
                         await asyncio.sleep(delay_s)
 
 
-class _Pace:
-    """The gap between two new sessions: wider when the server complains, narrower while it does not."""
-
-    def __init__(self) -> None:
-        self._gap_s = _FIRST_GAP_S
-        self._slowed_at = -math.inf
-        self._turn = asyncio.Lock()
-
-    async def wait(self) -> None:
-        async with self._turn:
-            await asyncio.sleep(self._gap_s)
-
-    def slow_down(self) -> None:
-        # The sessions in flight are refused together: that is one complaint.
-        if loop_time() - self._slowed_at > WINDOW * self._gap_s:
-            self._slowed_at = loop_time()
-            self._gap_s = min(self._gap_s * 4, _LAST_GAP_S)
-
-    def speed_up(self) -> None:
-        self._gap_s = max(self._gap_s * 0.9, _FIRST_GAP_S)
-
-
 def to_table(history: SeriesHistory, *, seconds: float = 0.0, market: str = TRADINGVIEW) -> pa.Table:
     """Turn an answer into a table of BAR_SCHEMA; its provenance and how long it took are in the schema metadata."""
-    rows = history.rows
-    if len({len(row) for row in rows}) > 1:
-        rows = [[*row, NO_VALUE][:6] for row in rows]
-    width = len(rows[0]) if rows else 6
-    values = np.fromiter(chain.from_iterable(rows), np.float64, len(rows) * width).reshape(-1, width)
-    columns = [np.ascontiguousarray(column) for column in values.T]
-    volumes = columns[5] if width > 5 else np.full(len(rows), NO_VALUE)
+    columns = np.ascontiguousarray(BarRows.of(history.rows).values.T)
+    times = (columns[0] * 1_000_000).astype(np.int64)
+    # False where the wire wrote none, and where it wrote its "no value".
+    has_volume = columns[5] < NO_VALUE
+    bitmap = None if has_volume.all() else pa.py_buffer(np.packbits(has_volume, bitorder="little"))
+    # Straight from the buffers: pa.array would import pandas wherever that is installed.
     arrays = [
-        pa.array((columns[0] * 1_000_000).astype(np.int64)).view(BAR_SCHEMA.field("timestamp").type),
-        *(pa.array(column) for column in columns[1:5]),
-        pa.array(volumes, mask=volumes >= NO_VALUE),
+        pa.Array.from_buffers(field.type, len(times), [bitmap if field.nullable else None, pa.py_buffer(values)])
+        for field, values in zip(BAR_SCHEMA, [times, *columns[1:]], strict=True)
     ]
     return pa.Table.from_arrays(arrays, schema=BAR_SCHEMA.with_metadata(_metadata(history, seconds, market)))
 

@@ -1,13 +1,17 @@
 """What the client hands to its users: bars, quotes, instruments, and what a history request asks for."""
 
 import re
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from itertools import repeat
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from tv_etl.tradingview.bar_rows import BarRows
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.series import ASSUMED_WINDOW_BARS as ASSUMED_WINDOW_BARS
 from tv_etl.tradingview.series import Series
@@ -49,6 +53,38 @@ class OHLCVBar(BaseModel):
             close=float(row[4]),
             volume=row_volume(row),
         )
+
+
+# The parts that every instance of a pydantic model has.
+_SET_DICT, _SET_FIELDS, _SET_EXTRA, _SET_PRIVATE = (
+    BaseModel.__dict__[name].__set__
+    for name in ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
+)
+# One set for all: the bars are frozen, and pydantic copies it before it changes a copy of a bar.
+_GIVEN = set(OHLCVBar.model_fields)
+
+
+def bars_of(rows: Sequence[Sequence[float]]) -> list[OHLCVBar]:
+    """The rows as bars: what validation would make of each, in half the time and less than half the memory."""
+    values = BarRows.of(rows).values
+    volumes: list[float | None] = values[:, 5].tolist()
+    if not (values[:, 5] < NO_VALUE).all():
+        volumes = [volume if volume is not None and volume < NO_VALUE else None for volume in volumes]
+    columns = zip(values[:, 0].astype(np.int64).tolist(), *values[:, 1:5].T.tolist(), volumes, strict=True)
+    bars = list(map(object.__new__, repeat(OHLCVBar, len(values))))
+    fields = [
+        {"timestamp": time, "open": first, "high": high, "low": low, "close": last, "volume": volume}
+        for time, first, high, low, last, volume in columns
+    ]
+    # Not a frame of Python for each bar.
+    for setter, each in (
+        (_SET_DICT, fields),
+        (_SET_FIELDS, repeat(_GIVEN)),
+        (_SET_EXTRA, repeat(None)),
+        (_SET_PRIVATE, repeat(None)),
+    ):
+        deque(map(setter, bars, each), maxlen=0)
+    return bars
 
 
 class QuoteSymbolData(BaseModel):
@@ -245,7 +281,7 @@ class HistoryRequest:
 
 @dataclass(frozen=True)
 class SeriesHistory:
-    """A finished answer: `rows` ascending and unique in time, each `[time, o, h, l, c]` or with volume.
+    """A finished answer: `rows` ascending and unique in time, each `[time, o, h, l, c]` or with volume (`BarRows`).
 
     `forming_from` is the open of the newest bar if that is not closed yet by the server's own clock, else None.
     `rejected` counts rows that were not bars, `requests` the pages requested. `server_time` is the server's clock (UTC
@@ -256,7 +292,7 @@ class SeriesHistory:
 
     request: HistoryRequest
     info: SymbolInfo
-    rows: list[list[float]]
+    rows: Sequence[list[float]]
     reach: Reach
     forming_from: int | None
     update_mode: str

@@ -16,7 +16,7 @@ from typing import Any
 
 from tv_etl.tradingview import protocol
 from tv_etl.tradingview.accounts import Account, account_of
-from tv_etl.tradingview.errors import NoBarsError, SeriesError, SymbolError
+from tv_etl.tradingview.errors import NoBarsError, PaceError, SeriesError, SymbolError, TradingViewError
 from tv_etl.tradingview.models import (
     ANSWER_LIMIT_S,
     NO_VALUE,
@@ -26,9 +26,10 @@ from tv_etl.tradingview.models import (
     SeriesHistory,
     StreamGap,
     SymbolInfo,
+    bars_of,
 )
-from tv_etl.tradingview.paging import PAGE_BARS, SERIES_ID, SYMBOL_ID, failure_of, open_series
-from tv_etl.tradingview.services import WINDOW, ConnectionService, Limits, MessageService, close_chart
+from tv_etl.tradingview.paging import PAGE_BARS, SERIES_ID, SYMBOL_ID, failure_of, is_pace_reason, open_series
+from tv_etl.tradingview.services import ConnectionService, Limits, MessageService, close_chart
 from tv_etl.tradingview.symbols import Adjustment, SeriesSettings, SessionKind, check_symbols, encode_spec
 from tv_etl.tradingview.websocket import loop_time
 
@@ -53,9 +54,10 @@ class OHLCV:
     environment's TV_ETL_WS_URL, then to TradingView; without an `auth_token` or an `account` it is anonymous. All goes
     through `proxy`, by default that of TV_ETL_PROXY, none if it is empty. Symbols are `EXCHANGE:TICKER`; intervals
     either TradingView's ("1", "60", "1D") or ours ("1m", "1h", "1d"). A malformed one raises SymbolError or
-    IntervalError (both ValueError) before anything is sent. `timeout_s` limits one whole answer,
-    `limits` the waits within it. `on_gap` is told what a stream missed while its connection was down; without it a gap
-    is logged as a warning.
+    IntervalError (both ValueError) before anything is sent. `timeout_s` limits one whole answer, `limits` the waits
+    within it. All calls share one pace, which follows the server, however many there are at once; what it goes on
+    refusing raises PaceError. `on_gap` is told what a stream missed while its connection was down; without it a gap is
+    logged as a warning.
     """
 
     def __init__(
@@ -119,7 +121,7 @@ class OHLCV:
             _log.warning("%s: the server gave %d of %d bars", request, len(history.rows), bars_count)
         if not history.rows:
             raise NoBarsError(f"{request}: the server has no bars in the requested range", is_empty_answer=True)
-        return [OHLCVBar.from_row(row) for row in history.rows]
+        return bars_of(history.rows)
 
     async def fetch_each(
         self, requests: Sequence[HistoryRequest], *, timeout_s: float | None = None
@@ -131,14 +133,12 @@ class OHLCV:
         """
         ends_at = loop_time() + (self._timeout_s if timeout_s is None else timeout_s)
         service = await self._setup_services()
-        window = asyncio.Semaphore(WINDOW)
 
         async def fetch(request: HistoryRequest) -> SeriesHistory | Exception:
-            async with window:
-                try:
-                    return await service.fetch(request, timeout_s=ends_at - loop_time())
-                except Exception as error:  # whatever it is, it is this request's alone
-                    return error
+            try:
+                return await service.fetch(request, timeout_s=ends_at - loop_time())
+            except Exception as error:  # whatever it is, it is this request's alone
+                return error
 
         return dict(zip(requests, await asyncio.gather(*map(fetch, requests)), strict=True))
 
@@ -256,29 +256,47 @@ class OHLCV:
         """
         check_symbols(exchange_symbol)
         quotes: dict[str, QuoteSymbolData | SymbolError] = {}
-
-        async def collect() -> None:
-            known: dict[str, dict[str, Any]] = {}
-            waiting = set(exchange_symbol)
-            async with aclosing(await self._quote_events(exchange_symbol)) as events:
-                async for event in events:
-                    _raise_quote_failure(exchange_symbol, event)
-                    if isinstance(event, protocol.QuoteReceived) and event.status != "ok":
-                        quotes[event.symbol] = SymbolError(event.symbol, event.reason or event.status)
-                    elif isinstance(event, protocol.QuoteReceived):
-                        fields = known.setdefault(event.symbol, {})
-                        merge_fields(fields, event.fields)
-                        quotes[event.symbol] = QuoteSymbolData.from_fields(event.symbol, fields)
-                    elif isinstance(event, protocol.QuoteCompleted):
-                        waiting.discard(event.symbol)
-                    if not waiting:
-                        return
-
         try:
-            await asyncio.wait_for(collect(), self._timeout_s)
+            await asyncio.wait_for(self._collect_quotes(exchange_symbol, quotes), self._timeout_s)
         except asyncio.TimeoutError:
-            raise NoBarsError(f"{', '.join(exchange_symbol)}: no quotes within {self._timeout_s:.0f} s") from None
+            raise _no_quotes(exchange_symbol, self._timeout_s) from None
         return quotes
+
+    async def get_quotes_in_time(
+        self, exchange_symbol: Sequence[str], *, timeout_s: float | None = None
+    ) -> dict[str, QuoteSymbolData | TradingViewError]:
+        """The current quote of each symbol as far as it came in time, and an error in place of each that did not.
+
+        A quote that was not completed has the fields that came. `timeout_s` is by default the client's limit.
+        """
+        quotes: dict[str, QuoteSymbolData | SymbolError] = {}
+        limit_s = self._timeout_s if timeout_s is None else timeout_s
+        error: TradingViewError | None = None
+        try:
+            await asyncio.wait_for(self._collect_quotes(exchange_symbol, quotes), limit_s)
+        except asyncio.TimeoutError:
+            error = None
+        except TradingViewError as failure:
+            error = failure
+        return {symbol: quotes.get(symbol) or error or _no_quotes([symbol], limit_s) for symbol in exchange_symbol}
+
+    async def _collect_quotes(self, symbols: Sequence[str], quotes: dict[str, QuoteSymbolData | SymbolError]) -> None:
+        """Put in what comes, until every symbol is complete."""
+        known: dict[str, dict[str, Any]] = {}
+        waiting = set(symbols)
+        async with aclosing(await self._quote_events(symbols)) as events:
+            async for event in events:
+                _raise_quote_failure(symbols, event)
+                if isinstance(event, protocol.QuoteReceived) and event.status != "ok":
+                    quotes[event.symbol] = SymbolError(event.symbol, event.reason or event.status)
+                elif isinstance(event, protocol.QuoteReceived):
+                    fields = known.setdefault(event.symbol, {})
+                    merge_fields(fields, event.fields)
+                    quotes[event.symbol] = QuoteSymbolData.from_fields(event.symbol, fields)
+                elif isinstance(event, protocol.QuoteCompleted):
+                    waiting.discard(event.symbol)
+                if not waiting:
+                    return
 
     async def symbol_info(self, exchange_symbol: str) -> SymbolInfo:
         """What the server says about an instrument: trading hours, time zone, price scale, currency, type, delay.
@@ -442,7 +460,13 @@ def _quote_twin(chart_session: str) -> str:
 
 def _raise_quote_failure(symbols: Sequence[str], event: protocol.Event) -> None:
     if isinstance(event, protocol.SessionFailed):
+        if is_pace_reason(event.reason):
+            raise PaceError(", ".join(symbols), "quotes", event.reason)
         raise SeriesError(", ".join(symbols), "quotes", f"{event.reason}, {event.info}")
+
+
+def _no_quotes(symbols: Sequence[str], limit_s: float) -> NoBarsError:
+    return NoBarsError(f"{', '.join(symbols)}: no quotes within {limit_s:.0f} s")
 
 
 async def validate_symbols(

@@ -17,13 +17,16 @@ not understand what it is asked, everything is fetched afresh.
 
 import enum
 import math
-from bisect import bisect_left
+
+import numpy as np
 
 from tv_etl.tradingview import protocol
+from tv_etl.tradingview.bar_rows import COLUMNS, BarRows, Floats, ascending
 from tv_etl.tradingview.errors import (
     EntitlementError,
     IntervalError,
     NoBarsError,
+    PaceError,
     SeriesError,
     SymbolError,
     TradingViewError,
@@ -38,7 +41,8 @@ SERIES_ID = "sds_1"
 SYMBOL_ID = "sds_sym_1"
 
 _ENTITLEMENT_REASONS = ("entitled", "custom_resolution", "permission denied")
-_PACE_REASONS = ("max sessions rate reached", "exceed limit of series")
+_PACE_REASON = "max sessions rate reached"
+_RETRYABLE_REASON = "exceed limit of series"
 
 
 _FIRST_SECOND = -62_135_596_800  # year 1
@@ -112,8 +116,8 @@ class SeriesPager:
         return self._open(self._first_count())
 
     def resume(self, session: str, *, now_s: float) -> list[protocol.Command]:
-        """The commands that go on in a new session, after the old one was lost or `wants_session` was true."""
-        self.session, self._clock_s, self.wants_session = session, now_s, False
+        """The commands that go on in a new session, where one was lost or refused, or `wants_session` is true."""
+        self.session, self._clock_s, self.wants_session, self.error = session, now_s, False, None
         if self._settled is None or not self._can_join:
             self._forget()
             return self.start()
@@ -177,8 +181,7 @@ class SeriesPager:
         return [protocol.request_more_data(self.session, SERIES_ID, count)]
 
     def _fail(self, error: TradingViewError | None) -> None:
-        is_refused = isinstance(error, SeriesError | IntervalError) and not is_pace_refusal(error)
-        if self._leg is _Leg.OLDER and is_refused:
+        if self._leg is _Leg.OLDER and isinstance(error, SeriesError | IntervalError):
             self._start_afresh()  # the same series was served before: it is the moment that is not understood
         elif isinstance(error, SeriesError) and error.reason.startswith("unsupported method") and self.cut_short():
             pass  # a server without request_more_data has given what it has
@@ -189,18 +192,18 @@ class SeriesPager:
         self._rejected += event.rejected
         if event.time_ms is not None:
             self._clock_s = event.time_ms / 1000
-        page = {row[0]: row for row in event.rows}
+        page = ascending(BarRows.of(event.rows).values)
         if not event.is_snapshot and not math.isinf(self._oldest_seen):
             # A late update of a bar that no page has brought yet would leave a hole behind it.
-            page = {moment: row for moment, row in page.items() if moment >= self._oldest_seen}
-        if not page:
+            page = page[np.searchsorted(page[:, 0], self._oldest_seen) :]
+        if not len(page):
             return
-        oldest = min(page)
+        oldest = float(page[0, 0])
         if oldest < self._oldest_seen:
             self.progress += 1
             self._oldest_seen = oldest
-        if self._joint in page:
-            if self._leg is _Leg.OLDER and page[self._joint] != self._bars.rows[self._joint]:
+        if self._joint is not None and (again := _bar_at(page, self._joint)) is not None:
+            if self._leg is _Leg.OLDER and not self._bars.hold(again):
                 self._start_afresh()  # the history was adjusted meanwhile: its old and new rows do not mix
                 return
             self._joint = None
@@ -216,9 +219,10 @@ class SeriesPager:
             self._start_afresh()
         elif self._leg is _Leg.GAP:
             self._finish()
-        elif not self._bars.rows and not event.data_completed:
+        elif not len(self._bars) and not event.data_completed:
             damage = f": {self._rejected} rows were not bars" if self._rejected else ""
-            self.error = NoBarsError(f"{self.request}: the server completed the series without a bar{damage}")
+            text = f"{self.request}: the server completed the series without a bar{damage}"
+            self.error = NoBarsError(text, is_empty_answer=not self._rejected)
         else:
             self._settled = self._bars.oldest
             self._update_mode = event.update_mode
@@ -245,30 +249,35 @@ class SeriesPager:
         return self._bars.oldest <= self._start_s
 
     def _finish(self) -> None:
-        moments = sorted(self._bars.rows)
-        moments = moments[bisect_left(moments, self._start_s) : bisect_left(moments, self._cut_s)]
-        if self.request.bars_count is not None:
-            moments = moments[max(0, bisect_left(moments, self._end_s) - self.request.bars_count) :]
+        rows = self._cut(self._bars.joined())
         reach: Reach = "complete" if self._reach is None or self._is_satisfied() else self._reach
         longest_s = self.request.width.longest_s + (feed_delay_s(self._update_mode) or 0.0)
         forming_from = self._bars.forming_from(longest_s)
-        is_limited = reach == "limited" and bool(self._bars.rows)
+        is_limited = reach == "limited" and len(self._bars) > 0
         self.history = SeriesHistory(
             request=self.request,
             info=self._info,
-            rows=[self._bars.rows[moment] for moment in moments],
+            rows=rows,
             reach=reach,
             forming_from=forming_from,
             update_mode=self._update_mode,
             requests=self._requests,
             rejected=self._rejected,
             server_time=self._clock_s,
-            asked=self._asked(reach, moments, forming_from, longest_s),
-            window=(len(self._bars.rows), int(self._bars.oldest)) if is_limited else None,
+            asked=self._asked(reach, rows.times, forming_from, longest_s),
+            window=(len(self._bars), int(self._bars.oldest)) if is_limited else None,
         )
 
+    def _cut(self, held: BarRows) -> BarRows:
+        begin, end, latest = np.searchsorted(held.times, [self._start_s, self._cut_s, self._end_s])
+        if self.request.bars_count is not None:
+            begin = max(begin, min(end, latest) - self.request.bars_count)
+        rows = held[begin:end]
+        # A few of many must not keep them all in memory.
+        return rows if 2 * len(rows) > len(held) else BarRows(rows.values.copy())
+
     def _asked(
-        self, reach: Reach, moments: list[float], forming_from: int | None, longest_s: float
+        self, reach: Reach, moments: Floats, forming_from: int | None, longest_s: float
     ) -> tuple[int, int] | None:
         if math.isinf(longest_s):
             return None
@@ -276,9 +285,9 @@ class SeriesPager:
         closed_until = math.floor(self._clock_s - longest_s) + 1
         if forming_from is None:
             # The newest bar may have closed before its width was over: with its session, by the server's word.
-            closed_until = max([closed_until, *(math.floor(moment) + 1 for moment in moments[-1:])])
+            closed_until = max([closed_until, *(int(moment) + 1 for moment in moments[-1:])])
         else:
-            begun = max([self._clock_s, *(moment for moment in moments if moment < forming_from)])
+            begun = max([self._clock_s, *map(float, moments[moments < forming_from][-1:])])
             closed_until = min(forming_from, math.floor(begun) + 1)
         if reach == "limited":
             start = self._bars.oldest
@@ -287,14 +296,12 @@ class SeriesPager:
         elif reach == "exhausted":
             start = _FIRST_SECOND
         else:
-            start = moments[0] if moments else math.inf
+            start = float(moments[0]) if len(moments) else math.inf
         until = min(closed_until, self._cut_s)
         return (math.ceil(start), math.ceil(until)) if start < until else None
 
     def _wanted_count(self) -> int:
-        if math.isinf(self._end_s):
-            return len(self._bars.rows)
-        return sum(moment < self._end_s for moment in self._bars.rows)
+        return self._bars.count_before(self._end_s)
 
     def _first_count(self) -> int:
         wanted = self.request.bars_count or 0
@@ -328,29 +335,51 @@ class _Bars:
     """The last version of each bar held, and what is known of those that were the newest when they came."""
 
     def __init__(self) -> None:
-        self.rows: dict[float, list[float]] = {}
-        self.oldest = math.inf
-        self.newest = -math.inf
+        # Each ascends, and all of it is older than all of the next.
+        self._pages: list[Floats] = []
         self._heads: dict[float, tuple[float | None, float]] = {}
 
-    def add(self, page: dict[float, list[float]], close_time: float | None, clock_s: float) -> None:
-        """Hold a page that came at `clock_s`; `close_time` is the server's word on the end of its newest bar."""
-        self.rows.update(page)
-        newest = max(page)
-        self.oldest = min(self.oldest, min(page))
+    def __len__(self) -> int:
+        return sum(map(len, self._pages))
+
+    @property
+    def oldest(self) -> float:
+        return float(self._pages[0][0, 0]) if self._pages else math.inf
+
+    def add(self, page: Floats, close_time: float | None, clock_s: float) -> None:
+        """Hold an ascending page that came at `clock_s`; `close_time` is the server's word on its newest bar's end."""
+        first, newest = float(page[0, 0]), float(page[-1, 0])
+        is_newest = not self._pages or newest >= self._pages[-1][-1, 0]
         # What comes again beside or after a newer bar is final.
-        self._heads = {moment: word for moment, word in self._heads.items() if moment not in page}
-        if newest >= self.newest:
-            self.newest = newest
+        self._heads = {moment: word for moment, word in self._heads.items() if _bar_at(page, moment) is None}
+        if is_newest:
             is_plausible = close_time is not None and close_time > newest
             self._heads[newest] = (close_time if is_plausible else None, clock_s)
+        older = [each for each in self._pages if each[-1, 0] < first]
+        newer = [each for each in self._pages if each[0, 0] > newest]
+        met = self._pages[len(older) : len(self._pages) - len(newer)]
+        self._pages = [*older, ascending(np.concatenate([*met, page])) if met else page, *newer]
+
+    def joined(self) -> BarRows:
+        """All bars, oldest first."""
+        if len(self._pages) > 1:
+            self._pages = [np.concatenate(self._pages)]
+        return BarRows(self._pages[0] if self._pages else np.empty((0, COLUMNS)))
+
+    def count_before(self, moment: float) -> int:
+        return sum(int(np.searchsorted(page[:, 0], moment)) for page in self._pages)
+
+    def hold(self, row: Floats) -> bool:
+        """True if this very bar is held, with the same values."""
+        found = (_bar_at(page, row[0]) for page in self._pages)
+        return any(each is not None and np.array_equal(each, row, equal_nan=True) for each in found)
 
     def drop_before(self, moment: float) -> None:
-        self.rows = {each: row for each, row in self.rows.items() if each >= moment}
-        self.oldest = min(self.rows)
+        cut = (page[np.searchsorted(page[:, 0], moment) :] for page in self._pages)
+        self._pages = [page for page in cut if len(page)]
 
     def second_oldest(self) -> float:
-        return sorted(self.rows)[:2][-1]
+        return float(np.concatenate([page[:2, 0] for page in self._pages[:2]])[:2][-1])
 
     def first_unsure(self) -> float:
         """The first bar whose version here need not be its last, be it by any clock."""
@@ -367,6 +396,12 @@ class _Bars:
             for moment, (end_s, clock_s) in self._heads.items()
         )
         return min((int(moment) for moment, clock_s, end_s in ends if end_s > clock_s), default=None)
+
+
+def _bar_at(page: Floats, moment: float) -> Floats | None:
+    """The bar of an ascending page that opened at a moment."""
+    place = np.searchsorted(page[:, 0], moment)
+    return page[place] if place < len(page) and page[place, 0] == moment else None
 
 
 def open_series(session: str, spec: str, resolution: str, span: "int | protocol.BarsUpTo") -> list[protocol.Command]:
@@ -397,11 +432,18 @@ def failure_of(request: HistoryRequest, event: protocol.Event) -> TradingViewErr
 
 def is_pace_refusal(error: TradingViewError) -> bool:
     """True if the server only wants sessions to be opened more slowly."""
-    return isinstance(error, SeriesError) and error.reason.startswith(_PACE_REASONS)
+    return isinstance(error, PaceError)
 
 
-def _refusal(request: HistoryRequest, reason: str) -> SeriesError:
+def is_pace_reason(reason: str) -> bool:
+    """True if these words of the server only want sessions to be opened more slowly."""
+    return reason.startswith(_PACE_REASON)
+
+
+def _refusal(request: HistoryRequest, reason: str) -> TradingViewError:
+    if is_pace_reason(reason):
+        return PaceError(request.symbol, str(request.width), reason)
     if any(word in reason for word in _ENTITLEMENT_REASONS):
         return EntitlementError(request.symbol, str(request.width), reason)
-    retryable = reason.startswith(_PACE_REASONS)
+    retryable = reason.startswith(_RETRYABLE_REASON)
     return SeriesError(request.symbol, str(request.width), reason, retryable=retryable)

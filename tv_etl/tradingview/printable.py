@@ -19,3 +19,8 @@ def printable(text: str, max_length: int = MAX_LENGTH) -> str:
     kept = (each if unicodedata.category(each) not in _UNPRINTABLE else "\ufffd" for each in text[:max_length])
     shown = "".join(kept)
     return shown if len(text) <= max_length else f"{shown}… ({len(text):,} characters)"
+
+
+def described(error: Exception) -> str:
+    """An error that nobody expected, in a line."""
+    return f"unexpected {type(error).__name__}: {printable(str(error))}"

@@ -150,7 +150,7 @@ class ScannerService:
         url = f"{self.base_url}/{request.market}/scan"
         # httpx asks for brotli and zstd too where they are installed; what is unpacked here is bounded.
         headers = {"Content-Type": "application/json", "Accept-Encoding": "gzip", "User-Agent": "tv-etl"}
-        body = _body(request, first, end)
+        body = scan_body(request, first, end)
         wanted = client.build_request("POST", url, content=body, headers=headers, timeout=try_s)
         try:
             # One deadline for the whole: per-read time-outs would let a dripping server go on for ever.
@@ -271,7 +271,7 @@ def _checked(text: str) -> str:
     return text.rstrip("/")
 
 
-def _body(request: ScanRequest, first: int, end: int) -> bytes:
+def scan_body(request: ScanRequest, first: int, end: int) -> bytes:
     """The JSON that asks for the rows from `first` up to `end`."""
     sort = {} if request.sort is None else {"sort": {"sortBy": request.sort.by, "sortOrder": request.sort.order}}
     wanted = {

@@ -1,6 +1,7 @@
 """The two services under the client: one WebSocket, and the sessions that live on it.
 
-`ConnectionService` owns the connection: it signs in, answers heartbeats and routes events by session.
+`ConnectionService` owns the connection: it signs in, answers heartbeats and routes events by session. Its `pace` is
+that of all who use it.
 `MessageService` opens sessions on a connection, runs history requests and keeps live subscriptions going across
 reconnects. Below them, in `websocket`, whatever a network can do wrong has become one of `errors`.
 """
@@ -14,7 +15,7 @@ import string
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 
 from tv_etl.tradingview import protocol
@@ -24,11 +25,11 @@ from tv_etl.tradingview.errors import (
     ConnectionFailedError,
     NoBarsError,
     ProtocolError,
-    SeriesError,
     TradingViewError,
 )
 from tv_etl.tradingview.models import ANSWER_LIMIT_S, HistoryRequest, SeriesHistory
-from tv_etl.tradingview.paging import SeriesPager, is_pace_refusal
+from tv_etl.tradingview.pace import Pace
+from tv_etl.tradingview.paging import SeriesPager, is_pace_reason, is_pace_refusal
 from tv_etl.tradingview.proxy import Proxy
 from tv_etl.tradingview.websocket import WebSocket, final_failure, host_of, loop_time, open_websocket
 
@@ -42,8 +43,6 @@ WS_URL_VARIABLE = "TV_ETL_WS_URL"
 INBOX_EVENTS = 4_096
 INBOX_CHARACTERS = 10_000_000
 
-# Series in flight together on one connection, each with a chart session of its own.
-WINDOW = 8
 _METHODS = 100  # counted by name; a server has some thirty
 
 _BACKOFF_FIRST_S = 0.5
@@ -150,6 +149,7 @@ class ConnectionService:
     ) -> None:
         self._proxy = Proxy.of(proxy)
         self.limits = limits or Limits()
+        self.pace = Pace()
         self.ws_url = ws_url or os.environ.get(WS_URL_VARIABLE) or DEFAULT_WS_URL
         self._account = account_of(auth_token, account)
         self._token = AuthToken(protocol.ANONYMOUS_TOKEN)
@@ -159,7 +159,8 @@ class ConnectionService:
         self._loss: TradingViewError | None = None
         self._inboxes: dict[str, Inbox] = {}
         self._opening = asyncio.Lock()
-        self._clock_read_at = 0.0
+        # Of this machine's monotonic clock; what one connection told of it holds for the next.
+        self._server_ahead_s: float | None = None
         self._refused_at = float("-inf")
         # How often each method came that the client does not use: a new one may mean that the protocol has changed.
         self.ignored: Counter[str] = Counter()
@@ -192,16 +193,15 @@ class ConnectionService:
 
     def server_now(self) -> float:
         """The server's time in UTC seconds; this machine's until the server has told its own."""
-        if self._protocol.server_time_ms is None:
-            return time.time()
-        return self._protocol.server_time_ms / 1000 + time.monotonic() - self._clock_read_at
+        return time.time() if self._server_ahead_s is None else time.monotonic() + self._server_ahead_s
 
     async def connect(self) -> None:
         """Open the connection unless it is open. Raises ConnectionFailedError or AuthError."""
         async with self._opening:
             if self._socket is not None:
                 return
-            await self._stop_reader()
+            if self._reader is not None:
+                await asyncio.wait({self._reader})  # it closes the connection that was lost
             self._token = await self._account.token(self.limits.open_s, self._proxy)
             if self._token.has_plan and self.ws_url == DEFAULT_WS_URL:
                 self.ws_url = PAID_WS_URL
@@ -303,8 +303,10 @@ class ConnectionService:
         if not self._token.is_anonymous:
             # A server that quotes our token must not get it into our errors.
             text = self._token.hide_in(text)
+        known_ms = self._protocol.server_time_ms
         self._protocol.receive_text(text)
-        self._clock_read_at = time.monotonic()
+        if self._protocol.server_time_ms != known_ms and self._protocol.server_time_ms is not None:
+            self._server_ahead_s = self._protocol.server_time_ms / 1000 - time.monotonic()
         events = self._protocol.events_received()
         characters = len(text) // max(len(events), 1)
         for event in events:
@@ -351,32 +353,46 @@ class MessageService:
     ) -> SeriesHistory:
         """Fetch one series over a chart session of its own, paging as deep as the request needs.
 
-        A `pager` that an earlier try left unfinished continues from its last whole page. Raises NoBarsError if the
-        answer makes no progress for `limits.progress_s` or is incomplete after `timeout_s`, and other errors for what
-        the server refuses.
+        A `pager` that an earlier try left unfinished continues from its last whole page. It waits for a place among
+        what is in flight. Raises NoBarsError if the answer makes no progress for `limits.progress_s` or is incomplete
+        after `timeout_s`, PaceError if the server takes no session for `limits.retry_s`, and other errors for what it
+        refuses.
         """
         deadline = loop_time() + timeout_s
-        await self.connection.connect()
-        pager = pager or self.pager(request)
-        while not pager.is_done:
-            async with self._session("cs", close_chart) as (session, inbox):
-                await self.connection.send(*pager.resume(session, now_s=self.connection.server_now()))
-                try:
+        async with AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(self.connection.pace.place(deadline))
+            except asyncio.TimeoutError:
+                raise _late(request, timeout_s) from None
+            await self.connection.connect()
+            return await self.fetch_in_place(pager or self.pager(request), timeout_s=deadline - loop_time())
+
+    async def fetch_in_place(self, pager: SeriesPager, *, timeout_s: float) -> SeriesHistory:
+        """`fetch` for a caller who has a place, and keeps it."""
+        request, limits, pace = pager.request, self.connection.limits, self.connection.pace
+        deadline = loop_time() + timeout_s
+        while True:
+            try:
+                opened_at = await pace.turn(deadline)
+                async with self._session("cs", close_chart) as (session, inbox):
+                    await self.connection.send(*pager.resume(session, now_s=self.connection.server_now()))
                     await self._run(pager, inbox, deadline)
-                except asyncio.TimeoutError:
-                    if loop_time() < deadline and pager.retry_after_silence():
-                        continue
-                    limit_s = timeout_s if loop_time() >= deadline else self.connection.limits.progress_s
-                    raise NoBarsError(f"{request}: no complete answer from the server within {limit_s:.1f} s") from None
-        if pager.history is None:
-            raise pager.error or NoBarsError(f"{request}: no answer")
-        return pager.history
+            except asyncio.TimeoutError:
+                if loop_time() < deadline and pager.retry_after_silence():
+                    continue
+                raise _late(request, timeout_s if loop_time() >= deadline else limits.progress_s) from None
+            if pager.history is not None:
+                return pager.history
+            if pager.error is None:
+                continue  # it wants one more session
+            if not is_pace_refusal(pager.error) or not pace.refused(opened_at, limits.retry_s):
+                raise pager.error
 
     async def fetch_with_recovery(self, request: HistoryRequest, *, timeout_s: float = ANSWER_LIMIT_S) -> SeriesHistory:
         """`fetch` for a caller who waits: recovers from what it can within `timeout_s`, and prefers a part to nothing.
 
-        It continues on a new connection if one is lost after a whole page, and tries again later if the server wants
-        sessions opened more slowly. If older bars stop coming, the history is `limited` to those that came.
+        It continues on a new connection if one is lost after a whole page. If older bars stop coming, the history is
+        `limited` to those that came.
         """
         deadline = loop_time() + timeout_s
         backoff = Backoff(self.connection.limits.retry_s)
@@ -390,26 +406,27 @@ class MessageService:
                     raise
                 _log.warning("%s; the %d bars that came before are kept", error, len(history.rows))
                 return history
-            except (ConnectionFailedError, SeriesError) as error:
-                wish_s = error.retry_after_s if isinstance(error, ConnectionFailedError) else None
-                can_go_on = error.retryable and (pager.has_pages or is_pace_refusal(error))
-                delay_s = backoff.next_delay_s(wish_s or 0.0) if can_go_on else None
+            except ConnectionFailedError as error:
+                can_go_on = error.retryable and pager.has_pages
+                delay_s = backoff.next_delay_s(error.retry_after_s or 0.0) if can_go_on else None
                 if delay_s is None or loop_time() + delay_s >= deadline:
                     raise
-                if is_pace_refusal(error):
-                    pager = self.pager(request)
                 await asyncio.sleep(delay_s)
 
     async def _run(self, pager: SeriesPager, inbox: Inbox, deadline: float) -> None:
         """Feed the pager from its session. Raises asyncio.TimeoutError if it gets nowhere."""
-        progressed_at, progress = loop_time(), pager.progress
+        progressed_at, progress, longest_wait_s = loop_time(), pager.progress, 0.0
         while not pager.is_done and not pager.wants_session:
             event = await self._next_event(inbox, progressed_at, deadline)
             commands = pager.receive(event)
             if pager.progress != progress:
+                self.connection.pace.accepted()
+                longest_wait_s = max(longest_wait_s, loop_time() - progressed_at)
                 progressed_at, progress = loop_time(), pager.progress
             if commands:
                 await self.connection.send(*commands)
+        if pager.history is not None:
+            self.connection.pace.served(longest_wait_s)
 
     async def subscribe(
         self,
@@ -428,11 +445,14 @@ class MessageService:
         again too, once in `limits.reconnect_s`. Errors begin with `name`; `raw_sessions` says whose payloads are
         yielded as well. Raises NoBarsError if the first answer is late.
         """
-        has_data = False
+        limits, pace = self.connection.limits, self.connection.pace
+        has_data = is_refused = False
         failed_at = float("-inf")
         while True:
             try:
                 await self.connection.connect()
+                # Nobody has seen a server count quote sessions; one that does will say so.
+                opened_at = await pace.turn() if kind == "cs" or is_refused else loop_time()
                 async with self._session(kind, close_commands, raw_sessions) as (session, inbox):
                     await self.connection.send(*open_commands(session))
                     is_answered = False
@@ -443,6 +463,12 @@ class MessageService:
                         except asyncio.TimeoutError:
                             waited_s = self.connection.limits.progress_s
                             raise NoBarsError(f"{name}: no answer from the server within {waited_s:.1f} s") from None
+                        if isinstance(event, protocol.SessionFailed) and is_pace_reason(event.reason):
+                            is_refused = True
+                            if pace.refused(opened_at, limits.retry_s):
+                                break
+                        elif not isinstance(event, protocol.RawReceived) and event.session:
+                            pace.accepted()
                         if isinstance(event, protocol.BarsReceived | protocol.QuoteReceived):
                             has_data = is_answered = True
                             # Data of a connection that does not last are no reason to hurry again.
@@ -527,6 +553,10 @@ class Backoff:
         self._ceiling_s = min(self._ceiling_s * 2, _BACKOFF_LAST_S)
         self._left_s -= delay_s
         return delay_s if self._left_s >= 0 else None
+
+
+def _late(request: HistoryRequest, limit_s: float) -> NoBarsError:
+    return NoBarsError(f"{request}: no complete answer from the server within {limit_s:.1f} s")
 
 
 def close_chart(session: str) -> list[protocol.Command]:

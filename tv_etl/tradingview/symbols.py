@@ -1,4 +1,4 @@
-"""Symbols (`EXCHANGE:TICKER`) and the spec that asks the server for one with given settings.
+"""Symbols (`EXCHANGE:TICKER`, or expressions of them) and the spec that asks the server for one with given settings.
 
 Checks form only; whether a symbol exists is for the server to say.
 """
@@ -29,15 +29,32 @@ MAX_ENCODED_LENGTH = 200
 _SYMBOL = re.compile(r"""[A-Z0-9_]+:[^\s|\[\],"'\\<>\x00-\x1f\x7f]+""")
 
 
-def check_symbol(text: str) -> str:
-    """Return the symbol unchanged if its form is `EXCHANGE:TICKER`.
+_RIGHT = "expected EXCHANGE:TICKER, the exchange in capitals, e.g. NASDAQ:AAPL"
 
-    Tickers may be futures (`GC1!`), perpetuals (`BTCUSDT.P`), numbers (`005930`), spreads (`A/NYSE:B`), and contain
-    `& . - !` or letters of any script. Raises SymbolError, which says what would be right.
+# Of an expression. In a ticker a sign may stand as well (`BTC-PERPETUAL`), but not before what it could be applied to.
+_EXCHANGE, _NUMBER = r"[A-Z0-9_]+:", r"[0-9]+(?:\.[0-9]+)?"
+_TICKER = rf"(?:[^\s|\[\],\"'\\<>\x00-\x1f\x7f()+*/^-]|[-+*/^](?!\(|{_EXCHANGE}|{_NUMBER}(?:[-+*/^)]|$)))+"
+_LEG, _CONSTANT = re.compile(rf"{_EXCHANGE}{_TICKER}"), re.compile(_NUMBER)
+_VALUE = "\0"  # which no symbol contains
+_COMPUTED = re.compile(rf"{_VALUE}[-+*/^]{_VALUE}|\({_VALUE}\)")
+
+
+def check_symbol(text: str) -> str:
+    """Return the symbol unchanged if its form is `EXCHANGE:TICKER`, or that of an expression of such.
+
+    Tickers may be futures (`GC1!`), perpetuals (`BTCUSDT.P`), numbers (`005930`), and contain `& . - !` or letters of
+    any script. Expressions are what TradingView computes: symbols and numbers, joined by `+ - * / ^` and parentheses
+    without spaces, such as `1/BINANCE:BTCUSDT` or `(NASDAQ:AAPL+NASDAQ:MSFT)/2`.
+
+    Raises SymbolError, which says what would be right.
     """
     # Dagster reads `a...b` in a set of partitions as a range.
-    if not isinstance(text, str) or not _SYMBOL.fullmatch(text) or "..." in text or not is_printable(text):
-        raise SymbolError(str(text), "expected EXCHANGE:TICKER, the exchange in capitals, e.g. NASDAQ:AAPL")
+    if not isinstance(text, str) or "..." in text or not is_printable(text):
+        raise SymbolError(str(text), _RIGHT)
+    if not _SYMBOL.fullmatch(text) and not _is_expression(text):
+        joined = "".join(text.split())
+        is_spaced = joined != text and _is_expression(joined) and not _LEG.fullmatch(joined)
+        raise SymbolError(text, f"expected an expression without spaces: {joined}" if is_spaced else _RIGHT)
     if len(quote(text, safe="")) > MAX_ENCODED_LENGTH:
         raise SymbolError(text, f"longer than {MAX_ENCODED_LENGTH} bytes when percent-encoded")
     return text
@@ -61,6 +78,17 @@ def is_symbol(text: str) -> bool:
     except SymbolError:
         return False
     return True
+
+
+def _is_expression(text: str) -> bool:
+    """True if symbols, numbers, signs and parentheses make one value, whatever is worked out first."""
+    if len(text) > MAX_ENCODED_LENGTH:
+        return False
+    symbolic, legs = _LEG.subn(_VALUE, text)
+    rest = _CONSTANT.sub(_VALUE, symbolic)
+    while (shorter := _COMPUTED.sub(_VALUE, rest)) != rest:
+        rest = shorter
+    return legs > 0 and rest == _VALUE
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
 """The fold of random histories finds what somebody who saw every trade would have found."""
 
+import os
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import NamedTuple
@@ -8,8 +10,11 @@ from typing import NamedTuple
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tv_etl.alerts.rules import Alert, AlertRule, AlertState, MinuteBar, QuoteNow, evaluate
-from tv_etl_tests.alerts.test_rules import KINDS, START, SYMBOL, event_id, make_rule
+from tv_etl.alerts import fold
+from tv_etl.alerts.fold import MinuteBar, QuoteNow, Reach, needs_minutes
+from tv_etl.alerts.rules import AlertRule
+from tv_etl.alerts.state import AlertState, Registered, Registry
+from tv_etl_tests.alerts.test_fold import KINDS, START, SYMBOL, make_rule
 
 # --- the oracle ---------------------------------------------------------------------------------------------
 
@@ -87,16 +92,17 @@ def bars_of(trades: Sequence[Trade]) -> list[MinuteBar]:
 
 @dataclass(frozen=True)
 class Visit:
-    """One sensor evaluation: when, and what went wrong with it."""
+    """One sensor evaluation: when, what became of the rule before it, and what went wrong with it."""
 
     after_s: int
-    bars_lag_s: int
-    quote_lag_s: int
-    fails: bool
-    quoted: bool
-    timed: bool
-    keeps_bars: int | None
-    crashes: bool
+    bars_lag_s: int = 0
+    quote_lag_s: int = 0
+    fails: bool = False
+    quoted: bool = True
+    timed: bool = True
+    keeps_bars: int | None = None
+    dies: bool = False
+    turn: str = "stays"
 
 
 VISITS = st.builds(
@@ -108,7 +114,8 @@ VISITS = st.builds(
     quoted=st.booleans(),
     timed=st.booleans(),
     keeps_bars=st.one_of(st.none(), st.none(), st.integers(0, 3)),
-    crashes=st.booleans(),
+    dies=st.integers(0, 3).map(lambda n: n == 3),
+    turn=st.sampled_from(["stays"] * 12 + ["removed", "again", "edited", "edited back", "the store is lost"]),
 )
 MOVES = st.tuples(st.integers(0, 90), st.sampled_from([7.0, 8.0, 9.0, 9.5, 10.0, 10.5, 11.0, 12.0, 13.0]))
 RULES = st.builds(
@@ -119,46 +126,109 @@ RULES = st.builds(
     cooldown_s=st.sampled_from([0.0, 0.0, 90.0, 300.0]),
     expires_at=st.sampled_from([None, None, datetime.fromtimestamp(START + 777, timezone.utc)]),
 )
+SESSION_S = 1800  # a short trading day: a quote tells the prices of its own
+
+
+class Watch:
+    """A rule from its registration to its removal, and somebody who saw every trade meanwhile."""
+
+    def __init__(self, registered: Registered) -> None:
+        self.registered = registered
+        self.created: tuple[float, float | None] | None = None
+        self.oracle: Oracle | None = None
+        self.first_minute = 0
+        self.committed: int | None = None
+
+    def begin(self, now: float, price: float | None, state: AlertState, is_first: bool) -> None:
+        """At its creation; one that is not the first of its symbol takes over from the closes at hand."""
+        self.created = now, price
+        self.oracle = Oracle(self.registered.rule, now, price)
+        if is_first:
+            return
+        arming, watermark = state.armings[self.registered.key], state.watermark(SYMBOL)
+        if not self.registered.rule.is_armed_at_creation:
+            self.oracle.up = None if arming.falling else arming.armed_at
+            self.oracle.down = arming.armed_at if arming.falling else None
+            self.first_minute = 0 if watermark is None else watermark + 60
+
+    def expected(self, trades: Sequence[Trade], arming_before: float = float("inf")) -> set[str]:
+        if self.oracle is None:
+            return set()
+        watched = copy(self.oracle)
+        watched.epochs = list(self.oracle.epochs)
+        epochs = watched.watch([each for each in trades if each.time_s >= self.first_minute], arming_before)
+        return {fold.event_id(self.registered, epoch) for epoch in epochs}
 
 
 class Sensor:
-    """Feeds an evaluation as the sensor does, loses cursors, and keeps every alert in an outbox."""
+    """Evaluates as a tick does: all that it remembers is written at once or, where it dies, not at all."""
 
-    def __init__(self, rule: AlertRule, trades: Sequence[Trade], delay_s: int) -> None:
-        self.rule, self.trades, self.delay_s = rule, trades, delay_s
-        self.cursor = AlertState().encode()
-        self.outbox: dict[str, Alert] = {}
-        self.created: tuple[float, float | None] | None = None
+    def __init__(self, rule: AlertRule, trades: Sequence[Trade], delay_s: int, asks_always: bool = False) -> None:
+        self.rule, self.trades, self.delay_s, self.asks_always = rule, trades, delay_s, asks_always
+        self.is_listed = True
+        self.registry, self.state = Registry(), AlertState()
+        self.told: list[str] = []
+        self.watches: dict[int, Watch] = {}
 
     def visible(self, now: float, lag_s: int) -> list[Trade]:
         return [trade for trade in self.trades if trade.time_s <= now - self.delay_s - lag_s]
 
-    def fetch(self, visit: Visit, now: float, state: AlertState) -> tuple[list[MinuteBar], QuoteNow | None]:
-        watermark = state.watermark(SYMBOL) or 0
+    def fetch(self, visit: Visit, now: float) -> tuple[list[MinuteBar], QuoteNow | None, Reach | None]:
+        known = self.state.symbol(SYMBOL)
+        since = known.closes[0].time if known.closes else known.watermark or 0
         bars = [] if visit.fails else bars_of(self.visible(now, visit.bars_lag_s))
-        bars = [b for b in bars if b.timestamp >= watermark][: visit.keeps_bars]
+        bars = [bar for bar in bars if bar.timestamp >= since][: visit.keeps_bars]
         last = self.visible(now, visit.quote_lag_s)[-1:]
         if not last or not visit.quoted:
-            return bars, None
+            return bars, None, None
         # A quote that does not say when it was traded is taken for a fresh one: then it must be.
         timed = visit.timed or last[0].time_s // 60 != (now - self.delay_s) // 60
-        quote = QuoteNow(last[0].price, last[0].time_s if timed else None)
-        return bars, quote
+        opened_at = last[0].time_s // SESSION_S * SESSION_S
+        prices = [trade.price for trade in self.visible(now, visit.quote_lag_s) if trade.time_s >= opened_at]
+        reach = Reach(opened_at, min(prices), max(prices)) if timed else None
+        return bars, QuoteNow(last[0].price, last[0].time_s if timed else None), reach
 
-    def evaluate(self, visit: Visit, now: float) -> tuple[AlertState, list[MinuteBar], QuoteNow | None]:
-        state = AlertState.decode(self.cursor)
-        bars, quote = self.fetch(visit, now, state)
+    def turn(self, turn: str) -> None:
+        """What somebody does to the watchlist, or what happens to the store."""
+        if turn == "the store is lost":
+            self.registry, self.state = Registry(), AlertState()
+        if turn in ("removed", "again"):
+            self.is_listed = turn == "again"
+        if turn in ("edited", "edited back"):
+            self.rule = self.rule.model_copy(update={"level": 10.5 if turn == "edited" else 10.0})
+
+    def evaluate(self, visit: Visit, now: float) -> tuple[Watch | None, list[MinuteBar], QuoteNow | None]:
+        self.turn(visit.turn)
+        bars, quote, reach = self.fetch(visit, now)
+        rules = [self.rule] if self.is_listed else []
+        registry = self.registry.register(rules, now)
+        registered = registry.registered(rules)
+        feed_now = now - self.delay_s
+        is_wanted = self.asks_always or needs_minutes(registered, self.state, SYMBOL, quote, reach, feed_now)
+        symbol_bars = {SYMBOL: bars} if bars and is_wanted else {}
         quotes = {} if quote is None else {SYMBOL: quote}
-        delays = {SYMBOL: float(self.delay_s)}
-        alerts, after = evaluate([self.rule], state, {SYMBOL: bars} if bars else {}, quotes, now, delays_s=delays)
-        creates = self.created is None and bool(bars or (quote and self.rule.kind in ("above", "below")))
-        if creates:
-            price = quote.price if quote else bars[-1].close
-            self.created = now - self.delay_s, price
-        self.outbox |= {alert.event_id: alert for alert in alerts if alert.event_id not in self.outbox}
-        if creates or not visit.crashes:  # what a crash in the first sight of a rule means is a test of its own
-            self.cursor = after.encode()
-        return after, bars, quote
+        before = AlertState(
+            {each.key: self.state.armings[each.key] for each in registered if each.key in self.state.armings},
+            self.state.symbols,
+        )
+        folded = fold.evaluate(registered, before, symbol_bars, quotes, now, delays_s={SYMBOL: float(self.delay_s)})
+        assert folded.broken == []
+        if visit.dies:
+            return None, bars, quote
+        is_first = SYMBOL not in self.state.symbols and bool(symbol_bars)
+        self.registry, self.state = registry, folded.state
+        self.told += [alert.event_id for alert in folded.alerts]
+        for each in registered:
+            watch = self.watches.setdefault(each.generation, Watch(each))
+            if each.key in folded.state.armings and watch.created is None:
+                known = dict(before.symbol(SYMBOL).closes) | {
+                    bar.timestamp: bar.close for bar in symbol_bars.get(SYMBOL, [])
+                }
+                price = quote.price if quote else known[max(known)]
+                watch.begin(feed_now, price, folded.state, is_first)
+            watch.committed = folded.state.watermark(SYMBOL)
+            return watch, bars if is_wanted else [], quote
+        return None, bars, quote
 
 
 def trades_of(moves: Sequence[tuple[int, float]]) -> list[Trade]:
@@ -169,27 +239,49 @@ def trades_of(moves: Sequence[tuple[int, float]]) -> list[Trade]:
     return trades
 
 
-@settings(max_examples=600, deadline=None)
-@given(RULES, st.lists(MOVES, min_size=1, max_size=40), st.lists(VISITS, max_size=20), st.sampled_from([0, 0, 900]))
-def test_every_crossing_fires_once_and_nothing_else_does(
-    rule: AlertRule, moves: list[tuple[int, float]], visits: list[Visit], delay_s: int
+def settle(sensor: Sensor, now: float, quoted: bool) -> float:
+    """Evaluate until all trades are committed."""
+    now = max(now, sensor.trades[-1].time_s + sensor.delay_s)
+    for _ in range(3):
+        now += 200
+        sensor.evaluate(Visit(0, quoted=quoted), now)
+    return now
+
+
+HISTORIES = int(os.environ.get("TV_ETL_HISTORIES", "400"))
+
+
+@settings(max_examples=HISTORIES, deadline=None)
+@given(
+    RULES, st.lists(MOVES, min_size=1, max_size=40), st.lists(VISITS, max_size=20), st.sampled_from([0, 0, 900]),
+    st.booleans(),
+)  # fmt: skip
+def test_every_crossing_is_told_once_and_nothing_else_is(
+    rule: AlertRule, moves: list[tuple[int, float]], visits: list[Visit], delay_s: int, quoted: bool
 ) -> None:
+    """Whatever is removed, added again, edited, edited back or lost, and however little is asked for."""
     trades = trades_of(moves)
     sensor = Sensor(rule, trades, delay_s)
     now = float(START + delay_s)
     for visit in visits:
         now += visit.after_s
         sensor.evaluate(visit, now)
-    now = max(now, trades[-1].time_s + delay_s)
-    for _ in range(2):
-        now += 200
-        sensor.evaluate(Visit(0, 0, 0, False, False, True, None, False), now)
-    assert sensor.created is not None
-    epochs = Oracle(rule, *sensor.created).watch(trades)
-    assert set(sensor.outbox) == {event_id(rule, epoch) for epoch in epochs}
+    sensor.turn("again")
+    now = settle(sensor, now, quoted)
+    assert len(sensor.told) == len(set(sensor.told))
+    *retired, last = sensor.watches.values()
+    assert last.oracle is not None or rule.has_expired(int(now) - delay_s)
+    by_watch = {watch.registered.generation: watch.expected(trades) for watch in sensor.watches.values()}
+    assert set(sensor.told) <= set[str]().union(*by_watch.values())
+    assert by_watch[last.registered.generation] <= set(sensor.told)
+    for watch in retired:
+        if watch.committed is not None:
+            until = watch.committed + 60
+            known = [trade for trade in trades if trade.time_s < until]
+            assert watch.expected(known, until) <= set(sensor.told)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=HISTORIES // 2, deadline=None)
 @given(RULES, st.lists(MOVES, min_size=1, max_size=40), st.lists(VISITS, min_size=1, max_size=20))
 def test_a_visible_touch_of_a_committed_arming_is_reported_by_that_evaluation(
     rule: AlertRule, moves: list[tuple[int, float]], visits: list[Visit]
@@ -200,35 +292,34 @@ def test_a_visible_touch_of_a_committed_arming_is_reported_by_that_evaluation(
     now = float(START)
     for visit in visits:
         now += visit.after_s
-        after, bars, quote = sensor.evaluate(visit, now)
-        watermark = after.watermark(SYMBOL)
-        if sensor.created is None or sensor.created[0] == now or watermark is None:
+        watch, bars, quote = sensor.evaluate(visit, now)
+        watermark = sensor.state.watermark(SYMBOL)
+        if watch is None or watch.created is None or watch.created[0] == now or watermark is None:
             continue
-        oracle = Oracle(rule, *sensor.created)
-        if watermark < oracle.since - 60 and rule.kind not in ("above", "below"):
+        assert watch.oracle is not None
+        if watermark < watch.oracle.since - 60 and rule.kind not in ("above", "below"):
             continue  # minutes before the rule's creation are still open
         last_visible = now - visit.bars_lag_s if bars and visit.keeps_bars is None else watermark + 59
         known = [trade for trade in trades if trade.time_s <= max(last_visible, watermark + 59)]
         if quote is not None and quote.time_s is not None and quote.time_s > (known[-1].time_s if known else 0):
             known.append(Trade(int(quote.time_s), quote.price))
-        expected = oracle.watch(known, arming_before=watermark + 60)
-        assert {event_id(rule, epoch) for epoch in expected} <= set(sensor.outbox)
+        assert watch.expected(known, arming_before=watermark + 60) <= set(sensor.told)
 
 
-@settings(max_examples=200, deadline=None)
-@given(RULES, st.lists(MOVES, min_size=1, max_size=40), st.integers(0, 600))
-def test_after_a_lost_cursor_crossings_since_the_start_of_the_lookback_are_found(
-    rule: AlertRule, moves: list[tuple[int, float]], since_s: int
+@settings(max_examples=HISTORIES // 2, deadline=None)
+@given(RULES, st.lists(MOVES, min_size=1, max_size=40), st.lists(VISITS, max_size=20), st.booleans())
+def test_asking_for_fewer_minutes_changes_no_event(
+    rule: AlertRule, moves: list[tuple[int, float]], visits: list[Visit], quoted: bool
 ) -> None:
+    """Beside a sensor that always asks for all of them."""
     trades = trades_of(moves)
-    since = (START + since_s) // 60 * 60
-    now = max(trades[-1].time_s, since) + 200.0
-    alerts, state = evaluate([rule], AlertState.recovering(START + since_s), {SYMBOL: bars_of(trades)}, {}, now)
-    assert alerts == []
-    state = AlertState.decode(state.encode())
-    assert state.watermark(SYMBOL) == since - 60
-    found, _ = evaluate([rule], state, {SYMBOL: bars_of(trades)}, {}, now + 30)
-    oracle = Oracle(rule, since, None)
-    oracle.up = oracle.down = None
-    epochs = oracle.watch([trade for trade in trades if trade.time_s >= since])
-    assert [alert.event_id for alert in found] == [event_id(rule, epoch) for epoch in epochs]
+    sparing, asking = Sensor(rule, trades, 0), Sensor(rule, trades, 0, asks_always=True)
+    now = float(START)
+    for visit in visits:
+        now += visit.after_s
+        sparing.evaluate(visit, now)
+        asking.evaluate(visit, now)
+    for sensor in (sparing, asking):
+        sensor.turn("again")
+        settle(sensor, now, quoted)
+    assert sorted(sparing.told) == sorted(asking.told)

@@ -28,6 +28,7 @@ from tv_etl_tests.lake_runs import FIRST, UNSEEN, UNSEEN_PROBLEM, market_of_unse
 from tv_etl_tests.patience import HANG_S
 
 DAY = Interval.parse("1d")
+SPLIT = int(datetime(2026, 11, 16, tzinfo=timezone.utc).timestamp())  # of NASDAQ:SPLT
 AAPL = Series("NASDAQ:AAPL", DAY)
 
 
@@ -106,6 +107,48 @@ def test_what_the_server_lacks_is_reported(market_url: str) -> None:
     assert deep.stderr == "NASDAQ:AAPL 1m: 4,999 of 9,000 bars: the server has no more for this account\n"
     early = call("fetch", "NASDAQ:AAPL", "--interval", "1m", "--start", "2026-01-01", url=market_url)
     assert "the server's bars for this account begin at 2026-10-30" in early.stderr
+
+
+EXPRESSIONS = ("1/BINANCE:BTCUSDT", "(NASDAQ:AAPL+NASDAQ:MSFT)/2", "NASDAQ:AAPL-NASDAQ:MSFT", "SP:SPX/1000")
+
+
+def test_expressions_are_stored_and_read_as_any_symbol(tmp_path: Path, market_url: str) -> None:
+    lake = tmp_path / "lake"
+    done = call("fetch", *EXPRESSIONS, "--bars", "30", "--lake", str(lake), url=market_url)
+    assert (done.returncode, done.stderr) == (0, "")
+    folders = {path.parent.name for path in lake.glob("ohlcv/*/*/*.parquet")}
+    assert folders == {
+        "symbol=1%2FBINANCE%3ABTCUSDT", "symbol=%28NASDAQ%3AAAPL%2BNASDAQ%3AMSFT%29%2F2",
+        "symbol=NASDAQ%3AAAPL-NASDAQ%3AMSFT", "symbol=SP%3ASPX%2F1000",
+    }  # fmt: skip
+    rows = {symbol: BarStore(lake).read(symbol, "1d") for symbol in EXPRESSIONS}
+    assert {len(table) for table in rows.values()} == {30}
+    assert all(close < 0 for close in rows["NASDAQ:AAPL-NASDAQ:MSFT"]["close"].to_pylist())
+    assert all(0 < close < 1e-4 for close in rows["1/BINANCE:BTCUSDT"]["close"].to_pylist())
+    spaced = call("fetch", "NASDAQ:AAPL / NASDAQ:MSFT", url=market_url)
+    assert spaced.returncode == 1 and "without spaces: NASDAQ:AAPL/NASDAQ:MSFT" in spaced.stderr
+
+
+@pytest.mark.parametrize(
+    ("symbol", "has_ratio"),
+    [("1/NASDAQ:SPLT", True), ("NASDAQ:SPLT^2", True), ("(NASDAQ:SPLT+NASDAQ:AAPL)/2", False),
+     ("NASDAQ:SPLT*1000+NASDAQ:AAPL", False), ("NASDAQ:SPLT-100", False)],
+)  # fmt: skip
+def test_a_split_of_a_leg_never_leaves_a_wrong_scale(tmp_path: Path, symbol: str, *, has_ratio: bool) -> None:
+    clock, hour = MarketClock(SPLIT - 3 * 86_400 + 64_800, speed=0), Interval.parse("1h")
+    with serve_in_thread(Market(7), ServerOptions(clock=clock)) as server:
+        arguments = ("fetch", symbol, "--interval", "1h", "--lake", str(tmp_path / "lake"), "--bars")
+        assert call(*arguments, "900", url=server.url).returncode == 0
+        clock.move_to(SPLIT + 3 * 86_400 + 64_800)
+        assert call(*arguments, "10", url=server.url).returncode == 0
+    store, source = BarStore(tmp_path / "lake"), Market(7).find(symbol)
+    assert source is not None
+    stored = [tuple(row.values())[:5] for row in store.read(symbol, "1h").to_pylist()]
+    served = {row[0]: row[1:] for row in source.bars(hour, clock.now(), count=1_000).rows.tolist()}
+    record = store.record(symbol, "1h")
+    assert len(stored) > 900 and not record.seams
+    assert all(served[moment.timestamp()] == pytest.approx(prices, rel=1e-3) for moment, *prices in stored)
+    assert has_ratio or (not record.readjustments and record.revisions >= 900)
 
 
 def test_a_lake_gets_the_bars_and_a_whole_readjusted_history(tmp_path: Path) -> None:

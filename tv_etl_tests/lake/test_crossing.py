@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from tv_etl.lake.bars import Bars
+from tv_etl.lake.crossing import reached_across
 from tv_etl.lake.store import BarStore
 from tv_etl_tests.collect.served_market import PLAIN, SERIES, Rows, at, enter, second, stored, table
 
@@ -66,3 +68,13 @@ def test_what_is_between_two_seams_and_not_served_leaves(tmp_path: Path) -> None
     assert [moment.timestamp() for moment in log["timestamp"].to_pylist()] == [row[0] for row in OTHER[200:250]]
     assert set(log["has_left"].to_pylist()) == {True}
     assert at(200) in log["timestamp"].to_pylist()
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "reaches"), [(199, 200, True), (200, 300, False), (100, 199, False), (150, 250, True)]
+)
+def test_a_seam_is_reached_across_by_a_bar_before_it_and_the_one_that_it_begins_with(
+    store: BarStore, first: int, last: int, reaches: bool
+) -> None:
+    given = Bars.from_stored(table(PLAIN[first : last + 1]))
+    assert bool(reached_across(store.record(*SERIES).seams, given)) is reaches

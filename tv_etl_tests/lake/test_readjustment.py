@@ -283,6 +283,13 @@ def test_of_coarse_prices_all_have_to_agree(revised_bar: int | None) -> None:
         assert "too few or too coarse" in unproven(old, new)
 
 
+def test_whole_prices_of_one_and_two_tell_no_ratio() -> None:
+    """Half of them are as they were, and to the rounding of such prices all became × 1.5."""
+    old, new = steps(1.0, 1.0, 1.0, 1.5), steps(2.0, 1.0, 1.0, 2.0)
+    old, new = (Bars(each.times, each.values, np.zeros(4, np.bool_)) for each in (old, new))
+    assert "too few or too coarse" in unproven(old, new)
+
+
 def test_a_plain_fraction_may_be_chance() -> None:
     """Four prices of half a dollar allow 2/3, which it is not."""
     old, new = (

@@ -26,6 +26,7 @@ from pyarrow.dataset import dataset
 from pyarrow.fs import S3FileSystem
 
 import tv_etl
+from tv_etl.lake import scan
 from tv_etl.lake.errors import (
     BadBarsError,
     DamagedFileError,
@@ -546,6 +547,16 @@ def test_a_scan_reads_a_series_soon_before_its_turn_comes(store: BarStore) -> No
     assert reader.read_all().num_rows == 3 * LOOKS_AT_ONCE + 3
 
 
+def test_a_scan_reads_a_large_series_when_its_turn_comes(store: BarStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scan, "_SMALL_BYTES", 0)
+    for symbol in ("X:A", "X:B"):
+        store.upsert(symbol, "1m", bars(MIDNIGHT))
+    reader = store.scan(intervals="1m")
+    assert reader.read_next_batch().column("symbol").to_pylist() == ["X:A"] * 3
+    store.upsert("X:B", "1m", bars(MIDNIGHT + 3 * MINUTE))
+    assert reader.read_all().num_rows == 6
+
+
 @pytest.mark.parametrize(
     ("hours", "day"),
     [
@@ -630,7 +641,8 @@ def test_other_libraries_take_a_scan_as_it_is(shared_lake: tuple[Path, list[tupl
 
 
 TIMES = st.integers(-4, 4).map(lambda number: MIDNIGHT + number * timedelta(seconds=30))
-BAR = st.tuples(TIMES, st.sampled_from([1.0, 1.5, 2.0]), st.sampled_from([None, 0.0, 7.0]))
+# Prices of which no two are of a ratio with two others: four bars of coarse ones would be re-adjusted by chance.
+BAR = st.tuples(TIMES, st.sampled_from([101.37, 97.21, 113.03]), st.sampled_from([None, 0.0, 7.0]))
 
 
 @settings(max_examples=30, deadline=None)

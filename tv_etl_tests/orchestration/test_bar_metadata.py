@@ -2,14 +2,21 @@
 
 import json
 from pathlib import Path
+from typing import Any
+
+import dagster as dg
 
 from tv_etl.collect.ask import Ask, backfill, increment
 from tv_etl.collect.collection import Stored, Unchanged, carry_out, plan
 from tv_etl.lake.store import BarStore
-from tv_etl.orchestration.bar_metadata import stored_metadata, unchanged_metadata
+from tv_etl.orchestration.bar_metadata import Metadata, facts_in, page_metadata, stored_metadata, unchanged_metadata
 from tv_etl_tests.collect.served_market import PLAIN, SERIES, SETTINGS, SPLIT, ServedMarket, at, second, table
 
 NOW = second(1_000) + 1
+
+
+def seen(metadata: Metadata) -> dict[str, Any]:
+    return facts_in(dg.AssetMaterialization("bars", metadata=metadata))
 
 
 def test_a_commit_and_what_is_known_show_the_same_series(tmp_path: Path) -> None:
@@ -22,15 +29,15 @@ def test_a_commit_and_what_is_known_show_the_same_series(tmp_path: Path) -> None
     assert isinstance(done, Stored)
     facts = {"fetch.requests": "2", "fetch.seconds": "0.25", "fetch.server_time": str(NOW)}
     answer = done.answer.replace_schema_metadata({**done.answer.schema.metadata, **facts})
-    shown = stored_metadata(Stored(SERIES, answer, done.commit, 0.1234), "file:///lake")
+    shown = seen(stored_metadata(Stored(SERIES, answer, done.commit, 0.1234), "all is well"))
     assert (shown["rows added"], shown["rows revised"], shown["rows in overlap"], shown["requests"]) == (100, 0, 200, 2)
-    assert (shown["seconds to fetch"], shown["seconds to store"], shown["reach"]) == (0.25, 0.123, "complete")
+    assert (shown["seconds to fetch"], shown["reach"]) == (0.25, "complete")
     assert shown["re-adjusted"] == str(done.commit.readjustment)
     [known] = plan(store, [(SERIES, backfill(SETTINGS, at(800), at(900)))], NOW, newest=48)
     assert isinstance(known, Unchanged)
-    unchanged = unchanged_metadata(known, "file:///lake", NOW)
+    unchanged = seen(unchanged_metadata(known, NOW, "all is well"))
     assert (unchanged["rows added"], unchanged["requests"]) == (0, 0)
-    same = ["newest bars", "dagster/partition_row_count", "dagster/uri", "bytes", "completeness", "gaps", "first bar"]
+    same = ["dagster/partition_row_count", "verdict", "completeness", "gaps", "first bar", "last bar"]
     assert {name: unchanged[name] for name in same} == {name: shown[name] for name in same}
     assert (shown["dagster/partition_row_count"], shown["completeness"], shown["gaps"]) == (300, 1.0, 0)
 
@@ -41,12 +48,13 @@ def test_a_new_name_is_shown(tmp_path: Path) -> None:
         store.upsert(*SERIES, table(PLAIN[:9], resolved_as=name))
         [known] = plan(store, [(SERIES, lambda stored, now: None)], NOW)
         assert isinstance(known, Unchanged)
-        assert unchanged_metadata(known, "file:///lake", NOW).get("renamed to") == shown
+        assert seen(unchanged_metadata(known, NOW, "")).get("renamed to") == shown
 
 
 def test_without_bars_there_is_no_picture(tmp_path: Path) -> None:
     [known] = plan(BarStore(tmp_path), [(SERIES, lambda stored, now: None)], NOW, newest=48)
     assert isinstance(known, Unchanged)
-    shown = unchanged_metadata(known, "file:///lake", NOW)
-    assert not shown.keys() & {"newest bars", "first bar", "gaps"}
+    shown = seen(unchanged_metadata(known, NOW, ""))
+    assert not shown.keys() & {"first bar", "gaps"}
+    assert page_metadata(known.newest, "file:///lake") == {"dagster/uri": "file:///lake"}
     assert (shown["completeness"], shown["loss deadline"]) == ("unknown", "none")

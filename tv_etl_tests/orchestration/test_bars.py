@@ -75,6 +75,19 @@ def test_a_second_run_adds_only_what_is_new(
     assert rows == [(104, 104)]
 
 
+def test_expressions_are_partitions_as_any_symbol(
+    instance: dg.DagsterInstance, tmp_path: Path, market_url: str
+) -> None:
+    symbols = ["1/BINANCE:BTCUSDT", "(NASDAQ:AAPL+NASDAQ:MSFT)/2", "2*NASDAQ:AAPL^0.5-NASDAQ:MSFT"]
+    group = Group(symbols=symbols, intervals=["1d"], initial_bars=100)
+    keys = series_partitions(group).get_partition_keys()
+    assert set(keys) == {f"1d|{symbol}" for symbol in symbols}
+    result = run(instance, tmp_path, market_url, group)
+    assert result.success and {each["rows added"] for each in materializations(result).values()} == {99}
+    assert instance.get_materialized_partitions(dg.AssetKey("bars")) == set(keys)
+    assert [len(BarStore(tmp_path).read(symbol, "1d")) for symbol in symbols] == [99] * 3
+
+
 def test_a_bad_symbol_fails_alone_by_name(instance: dg.DagsterInstance, tmp_path: Path, market_url: str) -> None:
     group = GROUP.model_copy(update={"symbols": ["NASDAQ:AAPL", "NASDAQ:NOPE", "FAULT:SERIES_ERROR", "NASDAQ:NDX"]})
     result = run(instance, tmp_path, market_url, group)

@@ -4,6 +4,7 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pyarrow as pa
@@ -125,6 +126,60 @@ def test_a_re_execution_from_failure_fetches_what_no_parent_stored(
     assert market.asked == {"NASDAQ:AAPL": 1, "NASDAQ:NDX": 2, "NASDAQ:NOPE": 3}
     assert BarStore(tmp_path).record("NASDAQ:NDX", "1m").rows == 19
     assert run_outcomes(instance, grandchild.run_id, dg.AssetKey("bars")).failed.keys() == {"1m|NASDAQ:NOPE"}
+
+
+AAPL, EMPTY = "1m|NASDAQ:AAPL", "1m|FAULT:EMPTY"
+WHOLE = GROUP.model_copy(update={"initial_bars": None})
+
+
+def statuses(instance: dg.DagsterInstance) -> dict[str, str]:
+    """What the page of the asset shows of each partition."""
+    partitions = series_partitions(GROUP)
+    keys = partitions.get_partition_keys()
+    found = instance.get_status_by_partition(dg.AssetKey("bars"), keys, partitions) or {}
+    return {key: each.value for key, each in found.items() if each is not None}
+
+
+class NothingListed(CountingMarket):
+    """It knows no symbol."""
+
+    def find(self, symbol: str, session: str = "regular", **settings: Any) -> None:
+        return None
+
+
+def test_a_series_that_fails_in_a_run_of_a_schedule_is_shown_as_failed_until_it_is_fine(
+    instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    """Such a run has planned no partitions; and when the series is fine again, nothing may be new of it."""
+    clock = MarketClock(NOW.timestamp(), speed=0)
+    with serve_in_thread(CountingMarket(), ServerOptions(clock=clock)) as server:
+        assert run(instance, tmp_path / "lake", server.url, WHOLE, keys=[], only=[AAPL]).success
+        assert statuses(instance) == {AAPL: "MATERIALIZED"}
+        with serve_in_thread(NothingListed(), ServerOptions(clock=clock)) as without:
+            failed = run(instance, tmp_path / "lake", without.url, WHOLE, keys=[], only=[AAPL])
+        assert set(reasons_of(failed)) == {AAPL}
+        assert statuses(instance) == {AAPL: "FAILED"}
+        again = run(instance, tmp_path / "lake", server.url, WHOLE, keys=[], only=[AAPL])
+        assert materializations(again)[AAPL]["rows added"] == 0
+        assert statuses(instance) == {AAPL: "MATERIALIZED"}
+        assert not materializations(run(instance, tmp_path / "lake", server.url, WHOLE, keys=[], only=[AAPL]))
+
+
+def test_what_a_run_found_unchanged_and_told_nothing_of_is_not_asked_for_again(
+    instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tv_etl.orchestration.bars.RETRY_POLICY", dg.RetryPolicy(max_retries=MAX_RETRIES))
+    market = CountingMarket()
+    with serve_in_thread(market, ServerOptions(clock=MarketClock(NOW.timestamp(), speed=0))) as server:
+        assert run(instance, tmp_path, server.url, WHOLE, keys=[], only=[AAPL]).success
+        result = run(instance, tmp_path, server.url, WHOLE, keys=[], only=[AAPL, EMPTY])
+        assert len([event for event in result.all_events if event.is_step_restarted]) == MAX_RETRIES
+        assert not materializations(result)
+        assert market.asked["NASDAQ:AAPL"] == 2, "once by each run, whatever the second tried again"
+        definitions = build_definitions(Watchlist(groups=[WHOLE]), tmp_path, ws_url=server.url)
+        from_failure(definitions, instance, result.dagster_run)
+    assert market.asked["NASDAQ:AAPL"] == 2
+    assert statuses(instance) == {AAPL: "MATERIALIZED", EMPTY: "FAILED"}
 
 
 def test_a_message_names_some_failures_and_counts_the_rest(

@@ -72,8 +72,8 @@ def test_the_asset_says_what_it_is(show: Show) -> None:
 
 def test_a_partition_shows_its_bars_and_what_is_known_of_them(show: Show) -> None:
     page = show(partition_page(GOOD), "newest bars")
-    for label in ("completeness", "loss deadline", "rows added", "revisions", "seconds to fetch", "gaps"):
-        assert page.get_by_text(label, exact=True).first.is_visible(), label
+    for fact in ("verdict", "completeness", "loss deadline", "rows added", "seconds to fetch", "gaps"):
+        assert page.get_by_text(f'"{fact}":').first.is_visible(), fact
     assert _pixels(page) == 384
 
 

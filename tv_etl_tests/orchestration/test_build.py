@@ -21,18 +21,18 @@ def test_everything_in_the_default_watchlist_is_defined(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lake", "state", "outbox"),
+    ("lake", "state", "store"),
     [
-        ("lake", "", "lake/.tv_etl/outbox.sqlite"),
-        ("file:///srv/a%20lake", "", "/srv/a lake/.tv_etl/outbox.sqlite"),
-        ("s3://bucket/lake", "", "tv_etl_state/outbox.sqlite"),
-        ("s3://bucket/lake", "/srv/state", "/srv/state/outbox.sqlite"),
+        ("lake", "", "lake/.tv_etl/alerts.sqlite"),
+        ("file:///srv/a%20lake", "", "/srv/a lake/.tv_etl/alerts.sqlite"),
+        ("s3://bucket/lake", "", "tv_etl_state/alerts.sqlite"),
+        ("s3://bucket/lake", "/srv/state", "/srv/state/alerts.sqlite"),
     ],
 )
-def test_alerts_wait_in_a_local_directory_wherever_the_lake_is(lake: str, state: str, outbox: str) -> None:
+def test_alerts_wait_in_a_local_directory_wherever_the_lake_is(lake: str, state: str, store: str) -> None:
     definitions = build_definitions(load_watchlist(CHECKOUT / "watchlist.yaml"), lake, state=state)
     resources = definitions.resources or {}
-    assert resources["notifier"].outbox_path == outbox
+    assert resources["notifier"].store_path == store
     assert resources["bar_store"].base == lake
 
 

@@ -1,4 +1,4 @@
-"""An evaluation names the materialization that it judges, and only selected checks are reported."""
+"""An evaluation names the materialization that it judges; what no check of the run holds back is reported at once."""
 
 from collections.abc import Iterator
 
@@ -23,7 +23,7 @@ def build_fruit() -> dg.AssetsDefinition:
         def reports() -> Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation]:
             for kind in context.partition_keys:
                 yield dg.AssetMaterialization(KEY, partition=kind)
-                for check in ("ripe", "unheard of"):
+                for check in ("ripe", "unselected"):
                     yield dg.AssetCheckEvaluation(
                         asset_key=KEY, check_name=check, passed=kind == "pear", partition=kind
                     )
@@ -43,7 +43,10 @@ def test_each_evaluation_names_the_materialization_of_its_partition(instance: dg
     latest = instance.get_latest_storage_id_by_partition(KEY, dg.DagsterEventType.ASSET_MATERIALIZATION)
     named = {each.partition: each.target_materialization_data for each in evaluations}
     assert {kind: target and target.storage_id for kind, target in named.items()} == latest
+    assert {target and target.run_id for target in named.values()} == {result.run_id}
     assert [(each.check_name, each.partition, each.passed) for each in evaluations] == [
+        ("unselected", "apple", False),
+        ("unselected", "pear", True),
         ("ripe", "apple", False),
         ("ripe", "pear", True),
     ]

@@ -43,7 +43,7 @@ from tv_etl_tests.lake_runs import (
 )
 from tv_etl_tests.yardstick import cpu_ratio
 
-GROUP = Group(symbols=["NASDAQ:SPLT"], intervals=["1m"], initial_bars=100)
+GROUP = Group(symbols=["NASDAQ:SPLT"], intervals=["1m"], initial_bars=100, check_each_run=True)
 KEY = "1m|NASDAQ:SPLT"
 # 09:30 in New York on the Wednesday of NOW, and the hours of the market there.
 OPEN = int(datetime(2026, 11, 18, 14, 30, tzinfo=timezone.utc).timestamp())
@@ -198,7 +198,7 @@ def test_every_check_passes_on_a_market_whose_feeds_are_late_or_closed(
     instance: dg.DagsterInstance, tmp_path: Path, market_url: str
 ) -> None:
     symbols = ["NASDAQ:AAPL", "XETR:SAP", "HKEX:700", "BINANCE:BTCUSDT", "NASDAQ:NDX", "FX:EURUSD"]
-    group = Group(symbols=symbols, intervals=["1m", "1h", "1d"], initial_bars=300)
+    group = Group(symbols=symbols, intervals=["1m", "1h", "1d"], initial_bars=300, check_each_run=True)
     result = run(instance, tmp_path, market_url, group)
     failed = [
         (each.partition, each.check_name, each.description)
@@ -212,7 +212,7 @@ def test_every_check_passes_on_a_market_whose_feeds_are_late_or_closed(
 def test_hours_that_cannot_be_read_are_told_in_the_check_the_metadata_and_once_in_the_log(
     instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
-    group = Group(symbols=["NASDAQ:AAPL", UNSEEN], intervals=["1h", "5m"], initial_bars=100)
+    group = Group(symbols=["NASDAQ:AAPL", UNSEEN], intervals=["1h", "5m"], initial_bars=100, check_each_run=True)
     with market_of_unseen_hours() as server:
         result = run(instance, tmp_path, server.url, group)
     assert result.success
@@ -418,7 +418,9 @@ def test_a_second_witness_looks_at_what_is_stored(tmp_path: Path) -> None:
 
 # --- series without a cadence ------------------------------------------------------------------------------------
 
-FIGURES = Group(symbols=["ECONOMICS:USCPI", "ECONOMICS:USIJC"], intervals=["1d", "1mo"], initial_bars=None)
+FIGURES = Group(
+    symbols=["ECONOMICS:USCPI", "ECONOMICS:USIJC"], intervals=["1d", "1mo"], initial_bars=None, check_each_run=True
+)
 CPI = Series.of("ECONOMICS:USCPI", "1d")
 
 

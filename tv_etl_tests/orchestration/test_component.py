@@ -138,14 +138,14 @@ def test_lakes_stand_beside_each_other_each_with_its_own_resources(
         assert BarStoreResource(base=str(project.project_root / lake)).store().watermark("NASDAQ:AAPL", "1d")
 
 
-def test_alerts_of_two_lakes_have_outboxes_and_sensors_of_their_own(project: DefsFolderSandbox) -> None:
+def test_alerts_of_two_lakes_have_stores_and_sensors_of_their_own(project: DefsFolderSandbox) -> None:
     alerts = "alerts:\n  rules: [{name: a, symbol: A:B, kind: above, level: 1}]\n  webhooks: [{url_env: HOOK}]\n"
     for name in ("one", "two"):
         write(project, name, f"groups:\n- {{name: {name}, symbols: [A:{name.upper()}], intervals: [1d]}}\n{alerts}")
     with project.build_all_defs() as definitions:
         assert names(definitions)["sensors"] == {"one_quote_alerts", "two_quote_alerts"}
         notifiers = [each for each in (definitions.resources or {}).values() if isinstance(each, NotifierResource)]
-    assert len({each.outbox_path for each in notifiers}) == 2
+    assert len({each.store_path for each in notifiers}) == 2
 
 
 def test_a_group_of_another_component_is_named_with_both_places(project: DefsFolderSandbox) -> None:

@@ -39,6 +39,7 @@ def group_of(
     coins = [
         {"left": "type", "operation": "equal", "right": "spot"},
         {"left": "exchange", "operation": "in_range", "right": ["BINANCE", "BITSTAMP", "COINBASE"]},
+        {"left": "typespecs", "operation": "has", "right": ["defi"]},
     ]
     wanted = {"market": "crypto", "filters": coins, "sort": {"by": "exchange"}, "limit": limit, **scanner}
     symbols = {"scanner": wanted, "interval_s": 600}

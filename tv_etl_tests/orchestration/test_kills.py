@@ -22,7 +22,7 @@ from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.market.listing_rules import rule_symbols
 from tv_etl.market_server.options import ServerOptions
 from tv_etl.market_server.server import serve_in_thread
-from tv_etl.tradingview.services import WINDOW
+from tv_etl.tradingview.pace import WINDOW
 from tv_etl_tests.conftest import NOW
 from tv_etl_tests.dagster_dev import (
     CHECKOUT,

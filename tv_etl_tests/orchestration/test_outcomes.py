@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 import pytest
 
-from tv_etl.orchestration.outcomes import SeriesFailure, run_outcomes, stored_by_parents
+from tv_etl.orchestration.outcomes import SeriesFailure, nothing_new, run_outcomes, stored_by_parents
 
 KEY = dg.AssetKey("bars")
 BUSY = SeriesFailure("StoreBusyError: busy", retryable=True)
@@ -24,6 +24,8 @@ def reporting(context: dg.AssetExecutionContext) -> Iterator[dg.AssetMaterializa
     yield dg.AssetMaterialization("other", partition=c)
     yield dg.AssetObservation(KEY, partition=d, metadata={"somebody": "else's"})
     yield dg.AssetObservation(KEY, metadata={"reason": "of no partition", "retryable": True})
+    yield nothing_new(KEY, ["1d|A:F", "1d|A:E"])
+    yield nothing_new(dg.AssetKey("other"), ["1d|A:G"])
 
 
 @pytest.fixture
@@ -35,6 +37,7 @@ def test_the_last_word_of_a_partition_counts(instance: dg.DagsterInstance, run: 
     outcomes = run_outcomes(instance, run.run_id, KEY)
     assert outcomes.stored == {"1d|A:A"}
     assert outcomes.failed == {"1d|A:B": REFUSED, "1d|A:C": BUSY}
+    assert outcomes.unchanged == {"1d|A:E", "1d|A:F"}
 
 
 def test_a_failure_says_whether_a_retry_helps() -> None:
@@ -62,7 +65,8 @@ def test_only_a_run_from_failure_goes_on_where_its_parents_ended(
     twice = child(once, from_failure=True)
     whole = child(twice, from_failure=False)
     assert stored_by_parents(instance, run, KEY) == {}
-    assert stored_by_parents(instance, once, KEY) == {"1d|A:A": run.run_id}
-    assert stored_by_parents(instance, twice, KEY) == {"1d|A:A": run.run_id}
+    stored = dict.fromkeys(["1d|A:A", "1d|A:E", "1d|A:F"], run.run_id)
+    assert stored_by_parents(instance, once, KEY) == stored
+    assert stored_by_parents(instance, twice, KEY) == stored
     assert stored_by_parents(instance, whole, KEY) == {}
     assert stored_by_parents(instance, child(whole, from_failure=True), KEY) == {}

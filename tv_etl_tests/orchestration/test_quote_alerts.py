@@ -12,13 +12,14 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from tv_etl.alerts.outbox import Outbox
-from tv_etl.alerts.state import AlertState
+from tv_etl.alerts.state import SymbolState
+from tv_etl.alerts.store import AlertStore
 from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.market.market import Market
 from tv_etl.market_server.options import ServerOptions
 from tv_etl.market_server.server import serve_in_thread
 from tv_etl.orchestration.build import build_definitions
+from tv_etl.orchestration.quote_alerts import BlindError
 from tv_etl.tradingview.loop_thread import LoopThread
 from tv_etl.tradingview.models import OHLCVBar
 from tv_etl.tradingview.ohlcv import OHLCV
@@ -87,6 +88,15 @@ def tick(
         return definitions.resolve_sensor_def("quote_alerts").evaluate_tick(context)
 
 
+def store(lake: Path) -> AlertStore:
+    return AlertStore(lake / ".tv_etl" / "alerts.sqlite")
+
+
+def symbol_state(lake: Path, symbol: str) -> SymbolState:
+    """What the store knows of a symbol."""
+    return store(lake).load().state.symbol(symbol)
+
+
 def rule(kind: str, level: float, *, name: str = "rule", symbol: str = SYMBOL) -> dict[str, Any]:
     return {"name": name, "symbol": symbol, "kind": kind, "level": level}
 
@@ -110,7 +120,7 @@ def test_a_threshold_that_is_already_passed_is_reported_once(
     assert first.asset_events[0].metadata["event_id"].value == webhook.posted[0]["event_id"]
     again = tick(instance, tmp_path, market_url, rules, first.cursor)
     assert again.asset_events == []
-    # The cursor is lost: the outbox still knows what it has delivered.
+    # The cursor is lost: all that there is to know is in the store.
     tick(instance, tmp_path, market_url, rules)
     assert len(webhook.posted) == 1
 
@@ -138,18 +148,22 @@ def test_an_alert_waits_for_a_webhook_that_is_down(
     rules = [rule("above", 1.0)]
     first = tick(instance, tmp_path, market_url, rules)
     assert "1 to be retried" in first.skip_message
-    assert Outbox(tmp_path / ".tv_etl" / "outbox.sqlite").stats.pending == 1
+    assert store(tmp_path).stats.pending == 1
     assert "SECRET" not in str(first.skip_message)
 
 
-def test_an_unreachable_market_keeps_the_cursor_and_is_named(
+def test_a_tick_that_judged_nothing_fails_and_names_why(
     instance: dg.DagsterInstance, tmp_path: Path, market_url: str, webhook: Receiver
 ) -> None:
     rules = [rule("above", 1.0)]
-    first = tick(instance, tmp_path, market_url, rules)
-    second = tick(instance, tmp_path, "ws://127.0.0.1:1/", rules, first.cursor)
-    assert "127.0.0.1:1" in second.skip_message
-    assert AlertState.decode(second.cursor) == AlertState.decode(first.cursor)
+    webhook.status = 503
+    tick(instance, tmp_path, market_url, rules)
+    before = symbol_state(tmp_path, SYMBOL)
+    webhook.status = 204
+    store(tmp_path).resend()
+    with pytest.raises(BlindError, match=r"127\.0\.0\.1:1"):
+        tick(instance, tmp_path, "ws://127.0.0.1:1/", rules)
+    assert symbol_state(tmp_path, SYMBOL) == before
 
 
 def test_an_unknown_symbol_leaves_the_other_rules_alone(
@@ -161,43 +175,49 @@ def test_an_unknown_symbol_leaves_the_other_rules_alone(
     assert "NASDAQ:NOPE" in result.skip_message
 
 
-def test_a_rule_whose_symbol_is_gone_is_reported_once_for_each_revision(
+def test_a_symbol_that_is_gone_is_told_once_and_again_for_each_new_rule(
     instance: dg.DagsterInstance, tmp_path: Path, market_url: str, webhook: Receiver
 ) -> None:
     rules = [rule("above", 1.0, symbol="NASDAQ:NOPE")]
-    cursor = None
     for _ in range(3):
-        cursor = tick(instance, tmp_path, market_url, rules, cursor).cursor
+        tick(instance, tmp_path, market_url, rules)
     assert [alert["kind"] for alert in webhook.posted] == ["dead"]
     assert "NASDAQ:NOPE: no_such_symbol" in webhook.posted[0]["text"]
     edited = [rule("above", 2.0, symbol="NASDAQ:NOPE")]
-    tick(instance, tmp_path, market_url, edited, cursor)
-    assert len(webhook.posted) == 2
+    for _ in range(3):
+        tick(instance, tmp_path, market_url, edited)
+    assert len({alert["event_id"] for alert in webhook.posted}) == len(webhook.posted) == 2
 
 
 def test_two_evaluations_never_overlap(
     instance: dg.DagsterInstance, tmp_path: Path, market_url: str, webhook: Receiver
 ) -> None:
-    with Outbox(tmp_path / ".tv_etl" / "outbox.sqlite").exclusive():
+    with store(tmp_path).exclusive():
         result = tick(instance, tmp_path, market_url, [rule("above", 1.0)])
     assert "still running" in result.skip_message
     assert webhook.posted == []
 
 
-def test_a_corrupt_cursor_is_logged_and_alerts_go_on(
+def test_a_cursor_that_is_none_is_told_and_alerts_go_on(
     instance: dg.DagsterInstance, tmp_path: Path, market_url: str, webhook: Receiver
 ) -> None:
-    rules = [rule("above", 1.0)]
-    result = tick(instance, tmp_path, market_url, rules, "not a cursor")
-    assert AlertState.decode(result.cursor)
+    result = tick(instance, tmp_path, market_url, [rule("above", 1.0)], "not a cursor")
+    assert "the cursor is corrupt: the rules begin anew" in result.skip_message
+    assert result.cursor == "1" and len(webhook.posted) == 1
+    assert tick(instance, tmp_path, market_url, [rule("above", 1.0)], "not a cursor").cursor == "2"
 
 
-def test_a_missing_webhook_address_is_named(
-    instance: dg.DagsterInstance, tmp_path: Path, market_url: str, monkeypatch: pytest.MonkeyPatch
+def test_without_a_webhooks_address_the_rules_are_judged_and_its_alerts_wait(
+    instance: dg.DagsterInstance, tmp_path: Path, market_url: str, webhook: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("TV_ETL_TEST_WEBHOOK", raising=False)
-    with pytest.raises(ValueError, match="TV_ETL_TEST_WEBHOOK is not set"):
-        tick(instance, tmp_path, market_url, [rule("above", 1.0)])
+    rules = [rule("above", 1.0)]
+    monkeypatch.delenv("TV_ETL_TEST_WEBHOOK")
+    result = tick(instance, tmp_path, market_url, rules)
+    assert "2 alerts found, 0 delivered" in result.skip_message
+    assert "TV_ETL_TEST_WEBHOOK is not set" in str([event.metadata for event in result.asset_events])
+    monkeypatch.setenv("TV_ETL_TEST_WEBHOOK", webhook.url)
+    tick(instance, tmp_path, market_url, rules)
+    assert [alert["kind"] for alert in webhook.posted] == ["above"]
 
 
 def test_quotes_that_move_are_seen_in_the_forming_minute(
@@ -218,7 +238,7 @@ def test_a_split_fires_no_rule_and_asks_to_check_its_level(
     instance: dg.DagsterInstance, tmp_path: Path, webhook: Receiver
 ) -> None:
     rules = [rule("cross_down", 60.0, symbol="NASDAQ:SPLT")]
-    cursor, lake = None, tmp_path / "lake"
+    lake = tmp_path / "lake"
     for minute, rows in (
         (200, minute_rows(300)),
         (203, minute_rows(300)),
@@ -226,7 +246,7 @@ def test_a_split_fires_no_rule_and_asks_to_check_its_level(
     ):
         market, clock = replay(tmp_path / str(minute), rows, "1"), MarketClock(FIRST + minute * 60 + 30, speed=0)
         with serve_in_thread(market, ServerOptions(clock=clock)) as server:
-            cursor = tick(instance, lake, server.url, rules, cursor).cursor
+            tick(instance, lake, server.url, rules)
     assert [(alert["kind"], alert["rule"]) for alert in webhook.posted] == [("check", "rule")]
     assert "NASDAQ:SPLT: its history was re-adjusted by a factor of 0.25" in webhook.posted[0]["text"]
 
@@ -236,10 +256,9 @@ def test_a_delayed_feed_is_judged_by_its_own_clock(
 ) -> None:
     """Row D8: minutes that have not come yet are not taken for committed, or their touches would be lost."""
     at = datetime(2026, 11, 18, 12, 0, 30, tzinfo=timezone.utc)
-    state = None
     with serve_in_thread(Market(7), ServerOptions(clock=MarketClock(at.timestamp(), speed=0))) as server:
-        state = tick(instance, tmp_path, server.url, [rule("cross_up", 1.0, symbol="LSE:VOD")], state).cursor
-    watermark = AlertState.decode(state).watermark("LSE:VOD")
+        tick(instance, tmp_path, server.url, [rule("cross_up", 1.0, symbol="LSE:VOD")])
+    watermark = symbol_state(tmp_path, "LSE:VOD").watermark
     assert watermark is not None
     # A minute and its grace before the feed's clock, which is a quarter of an hour late.
     assert watermark <= at.timestamp() - 900 - 60 - 60
@@ -285,10 +304,10 @@ def test_an_odd_quote_harms_no_other_rule(
 ) -> None:
     rules = [rule("above", 1.0, name=name, symbol=symbol) for name, symbol in (("odd", "X:ODD"), ("good", "X:GOOD"))]
     with served(quoting(time.time(), **odd)) as server:
-        first = tick(instance, tmp_path, server.url, rules)
+        tick(instance, tmp_path, server.url, rules)
         assert "good" in {alert["rule"] for alert in webhook.posted}
-        again = tick(instance, tmp_path, server.url, rules, first.cursor)
-    assert AlertState.decode(again.cursor).watermark("X:GOOD")
+        tick(instance, tmp_path, server.url, rules)
+    assert symbol_state(tmp_path, "X:GOOD").watermark
     assert len([alert for alert in webhook.posted if alert["rule"] == "good"]) == 1
 
 
@@ -299,7 +318,7 @@ def test_a_clock_that_is_once_ten_years_ahead_leaves_no_rule_dead(
     with served(quoting(time.time() + 3_652 * 86_400)) as server:
         first = tick(instance, tmp_path, server.url, rules)
     assert "the server's clock is 3,652 days ahead of this host's, which is used instead" in first.skip_message
-    [kept] = AlertState.decode(first.cursor).rules.values()
+    [kept] = store(tmp_path).load().state.armings.values()
     assert abs(kept.since - time.time()) < 120
 
 

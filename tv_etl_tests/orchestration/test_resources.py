@@ -1,15 +1,18 @@
 """The synchronous faces of the client that assets and sensors use."""
 
 import asyncio
+from datetime import timedelta
 from pathlib import Path
 
 import dagster as dg
 import pyarrow as pa
 import pytest
 
+from tv_etl.alerts.inputs import Ask
 from tv_etl.orchestration.resources import BarStoreResource, TradingViewResource, _account
 from tv_etl.tradingview.errors import SymbolError
-from tv_etl.tradingview.models import HistoryRequest
+from tv_etl.tradingview.models import HistoryRequest, QuoteSymbolData, SeriesHistory
+from tv_etl_tests.conftest import NOW
 
 REQUESTS = [HistoryRequest("NASDAQ:AAPL", "1d", bars_count=10), HistoryRequest("NASDAQ:NOPE", "1d", bars_count=10)]
 
@@ -26,6 +29,21 @@ def test_fetch_works_where_a_loop_is_running(market_url: str) -> None:
         return len(list(TradingViewResource(ws_url=market_url).fetch(REQUESTS)))
 
     assert asyncio.run(outer()) == 2
+
+
+def test_alert_inputs_hold_quotes_minutes_and_the_servers_clock(market_url: str) -> None:
+    since = int((NOW - timedelta(minutes=3)).timestamp()) // 60 * 60
+    inputs = TradingViewResource(ws_url=market_url).alert_inputs(
+        {"BINANCE:BTCUSDT": Ask(since), "FX:EURUSD": Ask(), "NASDAQ:NOPE": Ask()}
+    )
+    assert abs(inputs.now - NOW.timestamp()) < 30
+    assert isinstance(inputs.quotes["BINANCE:BTCUSDT"], QuoteSymbolData)
+    assert isinstance(inputs.quotes["NASDAQ:NOPE"], SymbolError)
+    minutes = inputs.minutes["BINANCE:BTCUSDT"]
+    assert isinstance(minutes, SeriesHistory)
+    assert [row[0] for row in minutes.rows] == [since, since + 60, since + 120, since + 180]
+    assert isinstance(inputs.minutes["FX:EURUSD"], SeriesHistory)
+    assert isinstance(inputs.minutes["NASDAQ:NOPE"], SymbolError)
 
 
 def test_a_process_keeps_one_account_until_the_environment_names_another(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,6 +90,20 @@ def test_what_was_never_stored_is_asked_for_in_one_range(instance: dg.DagsterIns
     assert keys_of(request, GROUP) == ["1m|NASDAQ:AAPL", "1m|NSE:M&M"]
 
 
+def test_what_was_stored_before_is_asked_for_without_planning_its_partitions(
+    instance: dg.DagsterInstance, tmp_path: Path, evening_url: str
+) -> None:
+    """Dagster stores an event for each that it plans, even where nothing comes of it."""
+    group = Group(symbols=["BINANCE:BTCUSDT", "BINANCE:ETHUSDT"], intervals=["1m"], initial_bars=50)
+    assert isinstance(first := tick(instance, tmp_path, EVENING, group), dg.RunRequest)
+    assert not first.run_config and first.tags
+    assert run(instance, tmp_path, evening_url, group).success
+    request = tick(instance, tmp_path, EVENING + timedelta(minutes=5), group)
+    assert isinstance(request, dg.RunRequest)
+    assert not {name for name in request.tags if "partition" in name}
+    assert keys_of(request, group) == ["1m|BINANCE:BTCUSDT", "1m|BINANCE:ETHUSDT"]
+
+
 def test_nothing_is_asked_while_every_market_is_closed_and_complete(
     instance: dg.DagsterInstance, tmp_path: Path, evening_url: str
 ) -> None:

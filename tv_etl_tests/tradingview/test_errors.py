@@ -14,6 +14,7 @@ TREE = {
     "IntervalError": ("TradingViewError", ValueError, False),
     "SeriesError": ("TradingViewError", ValueError, False),
     "EntitlementError": ("SeriesError", ValueError, False),
+    "PaceError": ("TradingViewError", RuntimeError, True),
     "AuthError": ("TradingViewError", None, False),
     "ConnectionFailedError": ("TradingViewError", WebSocketException, True),
     "NoBarsError": ("TradingViewError", RuntimeError, True),

@@ -1,20 +1,28 @@
 """Requests are checked before anything is sent; the models read the wire's values."""
 
+import copy
 import json
+import pickle
 from datetime import date, datetime, timezone
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from tv_etl.tradingview.errors import IntervalError, SymbolError
 from tv_etl.tradingview.frames import PacketDecoder
 from tv_etl.tradingview.models import (
+    NO_VALUE,
     HistoryRequest,
     OHLCVBar,
     QuoteSymbolData,
     SymbolInfo,
+    bars_of,
     convert_timestamp_to_iso,
     feed_delay_s,
+    row_volume,
 )
 from tv_etl_tests.recordings import exact_recordings
 
@@ -111,3 +119,42 @@ def test_a_feed_says_how_late_it_is_or_nothing(update_mode: str, delay_s: float 
 
 def test_timestamps_read_as_iso() -> None:
     assert convert_timestamp_to_iso(1_787_232_600) == "2026-08-20T13:30:00+00:00"
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(-62_135_596_800, 7_258_118_400).map(float),
+            *[st.floats(-1e12, 1e12)] * 4,
+            st.none() | st.just(NO_VALUE) | st.floats(0, 1e15),
+        ),
+        max_size=12,
+    )
+)
+def test_bars_built_in_bulk_are_what_validation_makes_of_each(rows: list[Any]) -> None:
+    bars = bars_of([row if row[5] is not None else row[:5] for row in rows])
+    plain = [dict(zip(OHLCVBar.model_fields, (int(row[0]), *row[1:]), strict=True)) for row in rows]
+    validated = [OHLCVBar(**fields | {"volume": row_volume(row)}) for fields, row in zip(plain, rows, strict=True)]
+    assert bars == validated
+    assert [hash(bar) for bar in bars] == [hash(bar) for bar in validated]
+    for bar, other in zip(bars, validated, strict=True):
+        assert (repr(bar), str(bar), bar.model_dump()) == (repr(other), str(other), other.model_dump())
+        assert bar.model_dump_json(exclude_unset=True) == other.model_dump_json(exclude_unset=True)
+        assert [type(value) for value in bar.model_dump().values()] == [
+            type(value) for value in other.model_dump().values()
+        ]
+        assert (bar.__getstate__(), bar.model_fields_set) == (other.__getstate__(), other.model_fields_set)
+        for copied in (pickle.loads(pickle.dumps(bar)), copy.copy(bar), copy.deepcopy(bar), bar.model_copy()):
+            assert (copied, type(copied), copied.model_fields_set) == (other, OHLCVBar, other.model_fields_set)
+        assert OHLCVBar.model_validate(bar) == other
+
+
+def test_a_bar_built_in_bulk_is_frozen_and_its_changed_copy_changes_no_other() -> None:
+    first, second = bars_of([[60.0, 1.0, 2.0, 0.5, 1.5, 7.0], [120.0, 1.0, 2.0, 0.5, 1.5]])
+    with pytest.raises(ValidationError, match="frozen"):
+        first.close = 9.0
+    changed = first.model_copy(update={"close": 9.0})
+    assert (first.close, changed.close, second.close) == (1.5, 9.0, 1.5)
+    changed.model_fields_set.clear()
+    assert first.model_fields_set == second.model_fields_set == set(OHLCVBar.model_fields)
+    assert bars_of([]) == []

@@ -1,9 +1,11 @@
 """Every row N of the fault catalogue against a real server: the right error, in time, and nothing swallowed."""
 
 import asyncio
+import random
 import ssl
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from email.utils import formatdate
 from http import HTTPStatus
@@ -24,10 +26,12 @@ from tv_etl.tradingview.errors import (
 )
 from tv_etl.tradingview.history import fetch_history
 from tv_etl.tradingview.models import HistoryRequest
+from tv_etl.tradingview.ohlcv import OHLCV
 from tv_etl.tradingview.paging import open_series
 from tv_etl.tradingview.services import ConnectionService, Limits, MessageService
 from tv_etl.tradingview.websocket import MAX_HANDSHAKE_BYTES
 from tv_etl_tests import own_clock
+from tv_etl_tests.patience import HANG_S
 from tv_etl_tests.scripted_server import (
     NOW,
     Line,
@@ -661,3 +665,42 @@ def test_n19_proxies_of_the_environment_are_ignored(monkeypatch: pytest.MonkeyPa
 
     own_clock.run(run())
     assert hits == 0
+
+
+BREAKING = (
+    "BAD_FRAME", "BAD_JSON", "BAD_HEADER", "DROP", "RESET", "CLOSE", "CLOSE_1013", "PROTOCOL_ERROR", "CRITICAL_ERROR",
+    "GIANT_FRAME", "DEEP_JSON",
+)  # fmt: skip
+
+
+def open_sockets() -> int:
+    """Of this process, the market server in it included."""
+    count = 0
+    for each in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            count += str(each.readlink()).startswith("socket:")
+    return count
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="sockets are counted where Linux lists them")
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_faults_follow_each_other_no_socket_and_no_task_is_left(seed: int, market_url: str) -> None:
+    dice = random.Random(seed)
+    before = open_sockets()
+
+    async def run() -> int:
+        async with OHLCV(market_url, limits=Limits(retry_s=0.0)) as client:
+            for fault in dice.choices(BREAKING, k=12):
+                # At once the next one, as a loop over symbols does.
+                with suppress(TradingViewError):
+                    await client.get_historical_ohlcv(f"FAULT:{fault}", "1", 5)
+            most = open_sockets()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        return most
+
+    most = asyncio.run(run())
+    assert most - before <= 4, "one connection at a time, both ends of it, while the last one closes"
+    ends_at = time.monotonic() + HANG_S
+    while open_sockets() > before and time.monotonic() < ends_at:
+        time.sleep(0.01)
+    assert open_sockets() == before

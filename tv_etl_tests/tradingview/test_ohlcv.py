@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from websockets.exceptions import WebSocketException
 
-from tv_etl.tradingview.errors import EntitlementError, NoBarsError, SeriesError, SymbolError
+from tv_etl.tradingview.errors import EntitlementError, NoBarsError, PaceError, SeriesError, SymbolError
 from tv_etl.tradingview.messages import OHLCVResponse
-from tv_etl.tradingview.models import ANSWER_LIMIT_S, HistoryRequest, SeriesHistory, StreamGap
+from tv_etl.tradingview.models import ANSWER_LIMIT_S, HistoryRequest, QuoteSymbolData, SeriesHistory, StreamGap
 from tv_etl.tradingview.ohlcv import OHLCV, merge_fields, validate_symbols
 from tv_etl.tradingview.services import DEFAULT_WS_URL, Limits
 from tv_etl_tests import own_clock
@@ -400,6 +400,66 @@ def test_calls_that_the_server_wants_slower_are_made_later() -> None:
 
     assert own_clock.run(main()) == [5] * 6
     assert refused == 3
+
+
+def at_most(rate: int) -> Answer:
+    """A server that takes so many sessions within a second, and refuses the others."""
+    taken: list[float] = []
+    refused: set[str] = set()
+
+    async def answer(line: Line, method: str, params: list[Any]) -> None:
+        if method in ("chart_create_session", "quote_create_session"):
+            taken[:] = [each for each in taken if own_clock.now() - each < 1.0]
+            if len(taken) < rate:
+                taken.append(own_clock.now())
+            else:
+                refused.add(params[0])
+                await line.say({"m": "critical_error", "p": [params[0], "max sessions rate reached", ""]})
+        elif method == "quote_add_symbols" and params[0] not in refused:
+            await line.say(qsd(params[0], params[1], lp=1.0), quote_completed(params[0], params[1]))
+        elif method == "create_series" and params[0] not in refused:
+            await line.say(symbol_resolved(params[0]), bars(params[0], *MINUTES, close=NOW + 60))
+            await line.say(series_completed(params[0]))
+
+    return answer
+
+
+def test_no_call_is_lost_to_a_server_that_takes_five_sessions_a_second() -> None:
+    async def main() -> None:
+        async with scripted_server(at_most(5)) as server, OHLCV(server.url) as client:
+            calls = [client.get_historical_ohlcv(f"X:S{number}", "1", 5) for number in range(25)]
+            streams = [client.get_ohlcv(f"X:L{number}", "1", 5) for number in range(15)]
+            requests = [HistoryRequest(f"X:M{number}", "1m", bars_count=5) for number in range(15)]
+            got, firsts, answers, quotes = await asyncio.gather(
+                asyncio.gather(*calls),
+                asyncio.gather(*(anext(stream) for stream in streams)),
+                client.fetch_each(requests),
+                asyncio.gather(*(client.get_quotes([f"X:Q{number}"]) for number in range(5))),
+            )
+            assert all(isinstance(quote, QuoteSymbolData) for each in quotes for quote in each.values())
+            assert [len(each) for each in got] == [5] * 25
+            assert {first.timestamp for first in firsts} == {int(MINUTES[0][0])}
+            assert all(isinstance(each, SeriesHistory) for each in answers.values())
+            for stream in streams:
+                await stream.aclose()
+
+    own_clock.run(main())
+
+
+def test_what_is_left_of_a_refused_pace_is_retryable_and_no_value_error() -> None:
+    async def test(client: OHLCV, server: Script) -> None:
+        with pytest.raises(PaceError, match="X:Y 1m: the server is busy: max sessions rate reached") as refusal:
+            await client.get_historical_ohlcv("X:Y", "1", 5)
+        assert refusal.value.retryable and not isinstance(refusal.value, ValueError)
+        with pytest.raises(PaceError):
+            await anext(client.get_ohlcv("X:Y", "1", 5))
+        with pytest.raises(PaceError, match="X:Y quotes"):
+            await anext(client.get_quote_data("X:Y"))
+        (answer,) = (await client.fetch_each([HistoryRequest("X:Y", "1m", bars_count=5)])).values()
+        assert isinstance(answer, PaceError)
+        assert len(server.lines) == 1
+
+    run(at_most(0), test)
 
 
 def test_a_refused_description_leaves_no_request_behind() -> None:

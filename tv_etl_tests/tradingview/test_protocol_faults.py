@@ -12,7 +12,7 @@ import asyncio
 import json
 import tracemalloc
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta, timezone
 from itertools import permutations
 from typing import Any
@@ -315,18 +315,38 @@ def test_p10_of_two_equal_keys_the_last_counts() -> None:
 GOOD = [60.0, 1.0, 2.0, 0.5, 1.5, 7.0]
 
 
-@pytest.mark.parametrize(
+each_row_that_is_no_bar = pytest.mark.parametrize(
     "row",
     [
         [60, None, 1, 1, 1, 1], [60, "1", 1, 1, 1, 1], [60, True, 1, 1, 1, 1], [60, 1, 1, 1], [60, 1, 1, 1, 1, 1, 1],
         [60.5, 1, 1, 1, 1, 1], [None, 1, 1, 1, 1, 1], [], "x", None, {}, [60, [1], 1, 1, 1], [60, 1e100, 1, 1, 1, 1],
+        [60, 10**400, 1, 1, 1, 1],
         [1.7e12, 1, 1, 1, 1, 1], [-1e12, 1, 1, 1, 1, 1], [60, 1, 1, 1, 1, "7"], [60, 1, 1, 1, 1, False],
     ],
 )  # fmt: skip
+
+
+@each_row_that_is_no_bar
 def test_p11_what_is_no_bar_is_dropped_and_counted(row: Any) -> None:
     event = snapshot_of(GOOD, row, [120, *GOOD[1:]])
     assert (event.rows, event.rejected) == ([GOOD, [120.0, *GOOD[1:]]], 1)
     assert answer_of(event).rejected == 1
+
+
+@each_row_that_is_no_bar
+@pytest.mark.parametrize("place", [0, 25, 49])
+def test_p11_one_row_of_a_page_that_is_no_bar_costs_no_other(row: Any, place: int) -> None:
+    page = [[minute * 60.0, *GOOD[1:]] for minute in range(50)]
+    event = snapshot_of(*page[:place], row, *page[place:])
+    assert (event.rows, event.rejected) == (page, 1)
+
+
+@pytest.mark.parametrize("with_volume", [[], [7], range(50)])
+def test_rows_with_and_without_volume_share_a_page(with_volume: Iterable[int]) -> None:
+    page = [[minute * 60.0, *GOOD[1 : 6 if minute in with_volume else 5]] for minute in range(50)]
+    event = snapshot_of(*page)
+    assert (event.rows, event.rejected) == (page, 0)
+    assert answer_of(event).rows == page
 
 
 @given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 9)), max_size=40), st.data())

@@ -1,6 +1,7 @@
 """The connection under a server that misbehaves: every wait ends, with an error that says what was missing."""
 
 import asyncio
+import time
 import tracemalloc
 from typing import Any
 
@@ -28,10 +29,12 @@ from tv_etl.tradingview.services import (
     MessageService,
 )
 from tv_etl_tests import own_clock
+from tv_etl_tests.patience import HANG_S
 from tv_etl_tests.scripted_server import (
     NOW,
     Line,
     bars,
+    qsd,
     scripted_server,
     series_completed,
     series_loading,
@@ -59,6 +62,39 @@ async def whole(line: Line, method: str, params: list[Any]) -> None:
         await line.say(
             series_loading(session), symbol_resolved(session), bars(session, *ROWS), series_completed(session)
         )
+
+
+def test_what_is_known_of_the_servers_clock_outlives_a_connection() -> None:
+    async def run() -> None:
+        async with scripted_server(whole) as server, ConnectionService(server.url, limits=QUICK) as connection:
+            await MessageService(connection).fetch(REQUEST)
+            await connection.close()
+            assert abs(connection.server_now() - NOW) < HANG_S, "years from this machine's"
+            await connection.connect()
+            assert abs(connection.server_now() - NOW) < HANG_S
+
+    own_clock.run(run())
+
+
+def test_messages_without_a_time_do_not_hold_the_clock_up() -> None:
+    async def talkative(line: Line, method: str, params: list[Any]) -> None:
+        if method == "quote_add_symbols":
+            await line.say(qsd(params[0], "X:Y", lp=1.0))
+        await whole(line, method, params)
+
+    async def run() -> None:
+        async with scripted_server(talkative) as server, ConnectionService(server.url, limits=QUICK) as connection:
+            service = MessageService(connection)
+            await service.fetch(REQUEST)
+            before, began = connection.server_now(), time.monotonic()
+            async with service._session("qs", lambda session: []) as (session, inbox):
+                while time.monotonic() - began < 0.05:
+                    await connection.send(protocol.quote_create_session(session))
+                    await connection.send(protocol.quote_add_symbols(session, "X:Y"))
+                    assert isinstance(await inbox.next(HANG_S), protocol.QuoteReceived)
+            assert connection.server_now() - before >= 0.05
+
+    own_clock.run(run())
 
 
 def test_a_series_arrives_and_its_session_is_deleted() -> None:

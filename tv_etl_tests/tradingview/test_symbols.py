@@ -16,7 +16,9 @@ pytestmark = pytest.mark.pure
 @pytest.mark.parametrize(
     "symbol",
     ["NASDAQ:AAPL", "COMEX:GC1!", "BINANCE:BTCUSDT.P", "NSE:M&M", "NYSE:BRK.B", "KRX:005930", "FX_IDC:USDCAD",
-     "NASDAQ:AAPL/NYSE:JNJ", "BME:ÉÑ", "KRX:삼성전자"],
+     "NASDAQ:AAPL/NYSE:JNJ", "BME:ÉÑ", "KRX:삼성전자", "CME_MINI:ESZ2026", "OPRA:AAPL261218C310.0", "NYSE:BAC/PL",
+     "1/BINANCE:BTCUSDT", "(NASDAQ:AAPL+NASDAQ:MSFT)/2", "NASDAQ:AAPL-NASDAQ:MSFT", "NASDAQ:AAPL*2", "SP:SPX/1000",
+     "0.5*NSE:M&M+0.5*COMEX:GC1!", "((2*DERIBIT:BTC-PERPETUAL)^2-BINANCE:BTCUSDT.P)/100"],
 )  # fmt: skip
 def test_real_symbols_pass_unchanged(symbol: str) -> None:
     assert check_symbol(symbol) == symbol
@@ -45,12 +47,31 @@ def test_real_symbols_pass_unchanged(symbol: str) -> None:
         "A:B\ud800",
         "A:\ue000",
         "A:B\x9b",
+        "1/",
+        "1/2",
+        "(A:B",
+        "(A:B+C:D",
+        "()/A:B",
+        "+A:B",
+        "(A:B)(C:D)",
+        "1//A:B",
+        "(nasdaq:AAPL)/2",
+        "(A:B,C:D)",
+        "1/A:B|C",
+        "S+A:B",
+        "(" * 5_000,
     ],
 )
 def test_a_malformed_symbol_is_named(text: str) -> None:
     with pytest.raises(SymbolError, match="EXCHANGE:TICKER") as error:
         check_symbol(text)
     assert error.value.symbol == text
+
+
+def test_an_expression_with_blanks_is_shown_without_them() -> None:
+    for text in ("NASDAQ:AAPL / NYSE:JNJ", "NASDAQ:AAPL/ NYSE:JNJ "):
+        with pytest.raises(SymbolError, match=r"expected an expression without spaces: NASDAQ:AAPL/NYSE:JNJ$"):
+            check_symbol(text)
 
 
 def test_a_symbol_too_long_for_a_path_is_refused() -> None:

@@ -21,7 +21,8 @@ from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from tv_etl.market_server.market import venues
+from tv_etl.market_server.market import everyday, venues
+from tv_etl.market_server.market.futures import continuous_futures
 from tv_etl.market_server.market.listing import Amendment, Figure, Listing, Source
 from tv_etl.market_server.market.sessions import Schedule
 
@@ -42,6 +43,8 @@ def instruments() -> list[Listing]:
         *_figures(),
         *_for_tests(),
         *_changing(),
+        *_everyday(),
+        *_of_the_document(),
     ]
 
 
@@ -89,14 +92,7 @@ def _indices_and_futures() -> list[Listing]:
         _index("SP:SPX", "S&P 500", 6_900.0, venues.US_INDEX_LATE, 2_400_000_000),
         _index("TVC:NDX", "US 100 Index", 25_500.0, venues.US_INDEX, None),
         _index("NASDAQ:NDX", "NASDAQ 100", 25_500.0, venues.US_INDEX, None),
-        _future("COMEX:GC1!", "Gold Futures", 3_400.0, 10, 190_000),
-        _future("COMEX:SI1!", "Silver Futures", 42.0, 1_000, 80_000),
-        _future("NYMEX:CL1!", "Light Crude Oil Futures", 68.0, 100, 320_000),
-        replace(
-            _future("ICEEUR:BRN1!", "Brent Crude Futures", 72.0, 100, 290_000),
-            schedule=venues.BRENT,
-            source=Source("ICEEUR_DLY", "ICE Futures Europe", "GB", "https://www.ice.com", "ice"),
-        ),
+        *continuous_futures(),
     ]
 
 
@@ -193,6 +189,47 @@ def _changing() -> list[Listing]:
     ]
 
 
+def _everyday() -> list[Listing]:
+    """What is on everybody's watchlist."""
+    shares = [
+        us_stock(each.symbol, each.name, each.price, each.daily_volume, each.volatility, isin=each.isin,
+                 first_day=each.first_day)
+        for each in (*everyday.STOCKS, *everyday.FUNDS)
+    ]  # fmt: skip
+    funds = {each.symbol for each in everyday.FUNDS}
+    dollar = _index("TVC:DXY", "U.S. Dollar Index", 99.6, venues.US_DOLLAR, None)
+    fear = _index("CBOE:VIX", "Volatility S&P 500 Index", 18.0, venues.CBOE_INDEX, None)
+    return [
+        *(_as_fund(share) if share.symbol in funds else share for share in shares),
+        *map(_listed_coin, everyday.COINS),
+        *(_currency_pair(*pair) for pair in everyday.PAIRS),
+        replace(dollar, pricescale=1_000, volatility=0.0035, yearly_growth=0.0, swing_octaves=8),
+        replace(fear, volatility=0.06, yearly_growth=0.0, swing_octaves=6),
+        _index("DJ:DJI", "Dow Jones Industrial Average Index", 47_800.0, venues.US_EQUITY, 480_000_000),
+        _index("NASDAQ:IXIC", "Nasdaq Composite Index", 23_100.0, venues.US_EQUITY, 8_200_000_000),
+    ]
+
+
+def _of_the_document() -> list[Listing]:
+    """What the user's document writes otherwise than it is listed: the prices are those of the share it means."""
+    microsoft = us_stock("NYSE:MSFT", "Microsoft Corporation", 520.0, 22_000_000, isin="US5949181045")
+    vodafone = _stock("LSE:VODL", "Vodafone Group PLC", venues.LONDON, 88.0, 61_000_000, "GBX", delay_s=900)
+    return [replace(microsoft, drawn_as="NASDAQ:MSFT"), replace(vodafone, drawn_as="LSE:VOD")]
+
+
+def _as_fund(share: Listing) -> Listing:
+    source = venues.ARCA if share.exchange == "AMEX" else share.source
+    return replace(share, kind="fund", typespecs=("etf",), source=source, yearly_growth=0.07, local_description="")
+
+
+def _listed_coin(each: everyday.Coin) -> Listing:
+    kind, typespecs = ("swap", ("crypto", "perpetual")) if each.is_perpetual else ("spot", ("crypto",))
+    listing = coin(each.symbol, each.name, each.price, each.pricescale, each.volume, each.base, each.quote, kind=kind,
+                   typespecs=typespecs)  # fmt: skip
+    volume = int(each.volume * 10**each.volume_decimals)
+    return replace(listing, first_day=each.first_day, daily_volume=volume, volume_decimals=each.volume_decimals)
+
+
 def _new_york(year: int, month: int, day: int, hour: int, minute: int = 0) -> datetime:
     return datetime(year, month, day, hour, minute, tzinfo=_NEW_YORK)
 
@@ -242,11 +279,14 @@ def coin(
     )  # fmt: skip
 
 
-def _currency_pair(symbol: str, name: str, price: float, ticks_a_day: int | None) -> Listing:
+def _currency_pair(
+    symbol: str, name: str, price: float, ticks_a_day: int | None, scale: int = 100_000, volatility: float = 0.0045
+) -> Listing:
+    """Two currencies; the last digit of a price is a tenth of a pip."""
     exchange, _, ticker = symbol.partition(":")
     return Listing(
         symbol, name, "forex", (), ticker[3:], Source(exchange, exchange, provider=exchange.lower()),
-        venues.CURRENCIES, price, 0.0045, pricescale=100_000, daily_volume=ticks_a_day, swing_octaves=8,
+        venues.CURRENCIES, price, volatility, pricescale=scale, minmove2=10, daily_volume=ticks_a_day, swing_octaves=8,
         base_currency=ticker[:3],
     )  # fmt: skip
 
@@ -267,14 +307,4 @@ def _figure(
         symbol, name, "economic", ("indicator",), "USD", _ECONOMICS, venues.FIGURES, value, volatility,
         pricescale=scale, minmov=minmov, yearly_growth=growth, swing_octaves=octaves, first_day=first_day,
         figure=figure,
-    )  # fmt: skip
-
-
-def _future(symbol: str, name: str, price: float, scale: int, volume: int) -> Listing:
-    exchange = symbol.partition(":")[0]
-    return Listing(
-        symbol, name, "futures", ("continuous", "synthetic"), "USD",
-        Source(f"{exchange}_DLY", exchange, "US", "https://www.cmegroup.com", "cme"),
-        venues.US_FUTURES, price, 0.014, pricescale=scale, daily_volume=volume, yearly_growth=0.03, swing_octaves=10,
-        extras=MappingProxyType({"root": symbol.partition(":")[2][:-2], "is_continuous": True}),
     )  # fmt: skip

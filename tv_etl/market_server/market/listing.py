@@ -14,6 +14,7 @@ from tv_etl.market_server.market.sessions import Schedule
 
 _LOCAL_KINDS = frozenset({"stock", "fund", "index"})  # those that have a country and a language
 _FIGURES = frozenset({"index", "economic", "expression"})  # nobody can buy one
+_MOST_DECIMALS = 12
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 
 
@@ -61,7 +62,10 @@ class Listing:
     10**-`volume_decimals`; None where there is no volume. The slowest swing of the price lasts 2**`swing_octaves` days:
     a currency must not wander like a coin. `delay_s` is how late the feed is. `denial` says what denies the symbol to
     every account (`group` or `symbol`), "" if nothing does. `outside` are the hours before and after the regular
-    session, if the extended one has any. A listing with `last_day` is delisted.
+    session, if the extended one has any. Nothing is traded after `last_day`.
+
+    The tick is `minmov` / `pricescale`. Prices that are `is_fractional` are shown in fractions: 112'01 of 32nds. With a
+    `minmove2` these have parts of their own: 112'015 of 64ths with 2 is one 32nd and a half.
 
     `splits` are (ex-date, new shares for an old one), `dividends` are (ex-date, amount a share): from the ex-date on
     all earlier bars are adjusted; by splits only `splits_late` trading days later, as a data vendor does that hears of
@@ -85,6 +89,9 @@ class Listing:
     volatility: float
     pricescale: int = 100
     minmov: int = 1
+    minmove2: int = 0
+    is_fractional: bool = False
+    pointvalue: float = 1.0
     daily_volume: int | None = None
     volume_decimals: int = 0
     yearly_growth: float = 0.0
@@ -114,13 +121,13 @@ class Listing:
 
     @property
     def ticker(self) -> str:
-        """The symbol without its exchange."""
-        return self.symbol.partition(":")[2]
+        """The symbol without its exchange; an expression's is all of it."""
+        return self.symbol if self.kind == "expression" else self.symbol.partition(":")[2]
 
     @property
     def exchange(self) -> str:
-        """The symbol's exchange."""
-        return self.symbol.partition(":")[0]
+        """The symbol's exchange; an expression has none."""
+        return "" if self.kind == "expression" else self.symbol.partition(":")[0]
 
     @property
     def first_day_number(self) -> int:
@@ -131,6 +138,11 @@ class Listing:
     def last_day_number(self) -> int | None:
         """The last trading day, in days since 1970-01-01; None while it is traded."""
         return None if self.last_day is None else self.last_day.toordinal() - _EPOCH_ORDINAL
+
+    @property
+    def decimals(self) -> int:
+        """How many decimals a price takes: two for hundredths, six for 64ths."""
+        return next((count for count in range(_MOST_DECIMALS) if 10**count % self.pricescale == 0), _MOST_DECIMALS)
 
     def schedule_of(self, session: str) -> Schedule:
         """The hours of the regular or the extended session; regular where there is no extended one."""
@@ -163,7 +175,7 @@ def symbol_info(listing: Listing, session: str = "regular", *, has_volume: bool 
         "description": listing.description,
         "exchange": listing.source.name,
         "pricescale": listing.pricescale,
-        "pointvalue": 1.0,
+        "pointvalue": listing.pointvalue,
         "minmov": listing.minmov,
         "session": schedule.session,
         "session_display": schedule.session,
@@ -171,11 +183,11 @@ def symbol_info(listing: Listing, session: str = "regular", *, has_volume: bool 
         "type": listing.kind,
         "typespecs": list(listing.typespecs),
         "has_intraday": listing.figure is None,
-        "fractional": False,
+        "fractional": listing.is_fractional,
         "listed_exchange": listing.exchange,
         "legs": list(listing.legs) or [source_symbol],
-        "is_tradable": listing.kind not in _FIGURES and listing.last_day is None,
-        "minmove2": 0,
+        "is_tradable": listing.kind not in _FIGURES and "discontinued" not in listing.typespecs,
+        "minmove2": listing.minmove2,
         "timezone": schedule.time_zone,
         "aliases": [],
         "alternatives": [f"{listing.source.id}_DLY:{listing.ticker}"] if is_listed and not listing.delay_s else [],
@@ -242,6 +254,8 @@ def _origin_fields(listing: Listing, schedule: Schedule, subsession: str, has_vo
 
 def _source_symbol(listing: Listing) -> str:
     """The symbol as the source of the data has it; a delayed feed is one of its own."""
+    if listing.kind == "expression":
+        return listing.symbol
     source_id = listing.source.id.removesuffix("_DLY")
     return f"{source_id}_DLY:{listing.ticker}" if listing.delay_s else f"{listing.source.id}:{listing.ticker}"
 

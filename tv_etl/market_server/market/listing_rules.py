@@ -1,14 +1,15 @@
 """Thousands of instruments that follow from their symbols, without a table of them.
 
 The first few hundred or thousand tickers of an exchange are listed; ticker and number determine each other, and what
-the instrument is like comes from a hash of its symbol.
+the instrument is like comes from a hash of its symbol. Contracts of futures and options are what their symbols say.
 """
 
 from collections.abc import Iterator
 from datetime import date
+from functools import lru_cache
 from hashlib import blake2b
 
-from tv_etl.market_server.market import venues
+from tv_etl.market_server.market import futures, options, venues
 from tv_etl.market_server.market.instruments import coin, us_stock
 from tv_etl.market_server.market.listing import Listing
 
@@ -34,8 +35,11 @@ def rule_symbols() -> Iterator[str]:
         yield from (f"{exchange}:{_LETTER_OF[exchange]}{_code(number)}" for number in range(count))
     yield from (f"TSE:{_FIRST_TOKYO + number}" for number in range(_TOKYO_COUNT))
     yield from (f"KUCOIN:X{_code(number)}USDT" for number in range(_COIN_COUNT))
+    yield from futures.contract_symbols()
+    yield from options.option_symbols()
 
 
+@lru_cache(maxsize=16_384)
 def rule_listing(symbol: str) -> Listing | None:
     """The instrument that a symbol stands for by rule, None if none does."""
     exchange, _, ticker = symbol.partition(":")
@@ -45,7 +49,7 @@ def rule_listing(symbol: str) -> Listing | None:
         return _tokyo_stock(symbol) if 0 <= int(ticker) - _FIRST_TOKYO < _TOKYO_COUNT else None
     if exchange == "KUCOIN" and ticker[:1] == "X" and ticker[4:] == "USDT" and _number(ticker[1:4]) < _COIN_COUNT:
         return _coin(symbol)
-    return None
+    return futures.contract(symbol) or options.option(symbol)
 
 
 def _us_stock(symbol: str) -> Listing:

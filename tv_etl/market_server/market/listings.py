@@ -1,6 +1,5 @@
-"""Which instrument a symbol stands for: a named one, one by rule, or a spread of two others."""
+"""Which instrument a symbol stands for: a named one or one by rule."""
 
-import re
 from collections.abc import Mapping
 from datetime import date
 from functools import cache
@@ -12,11 +11,8 @@ from tv_etl.market_server.market.listing import Listing, Source, denied_name, sy
 from tv_etl.market_server.market.listing_rules import rule_listing
 
 __all__ = [
-    "Listing", "Source", "denied_name", "find_listing", "listings", "plain_listing", "spread_legs", "symbol_info",
-    "update_mode",
+    "Listing", "Source", "denied_name", "find_listing", "listings", "plain_listing", "symbol_info", "update_mode",
 ]  # fmt: skip
-
-_SPREAD = re.compile(r"([A-Z0-9_]+:[^/*:]+)([/*])([A-Z0-9_]+:[^/*:]+)")
 
 
 @cache
@@ -34,12 +30,6 @@ def _renamed() -> Mapping[str, Listing]:
 def find_listing(symbol: str) -> Listing | None:
     """The named instrument of a symbol that it has or had, or the one by rule; None if the symbol is unknown."""
     return listings().get(symbol) or _renamed().get(symbol) or rule_listing(symbol)
-
-
-def spread_legs(symbol: str) -> tuple[str, str, str] | None:
-    """The first leg, `/` or `*`, and the second leg of a spread such as `NASDAQ:AAPL/NASDAQ:MSFT`; None for others."""
-    match = _SPREAD.fullmatch(symbol)
-    return (match[1], match[2], match[3]) if match else None
 
 
 def plain_listing(symbol: str, pricescale: int = 100, *, has_volume: bool = True) -> Listing:

@@ -11,25 +11,27 @@ import numpy as np
 
 from tv_etl.market_server.market.bar_source import Bars, BarSource, Floats, days_of, quote_interval
 from tv_etl.market_server.market.changing_bars import ChangingBars, version_at, versions_of
+from tv_etl.market_server.market.expressions import computed_bars, legs_of
 from tv_etl.market_server.market.figures import FigureBars
 from tv_etl.market_server.market.listing_rules import rule_symbols
-from tv_etl.market_server.market.listings import Listing, find_listing, listings, spread_legs
+from tv_etl.market_server.market.listings import Listing, find_listing, listings
 from tv_etl.market_server.market.prices import PricePaths
-from tv_etl.market_server.market.sessions import calendar_of
-from tv_etl.market_server.market.spreads import SpreadBars
+from tv_etl.market_server.market.sessions import DAY_S, calendar_of
 from tv_etl.market_server.market.synthetic_bars import DOLLARS, SyntheticBars, spans_of, traded_seconds
 
 __all__ = ["BarSource", "Bars", "Floats", "Market", "days_of", "quote_interval"]
 
 _CHUNK_LISTINGS = 1_024
-_CACHED_SOURCES = 256
+
+# A source keeps some 50 KB of the day that is forming.
+_KEPT_SOURCES = 1_024
 
 
 class Market:
-    """The instruments of one seed."""
+    """The instruments of one seed. The bars of up to `kept` of them are kept at hand."""
 
-    def __init__(self, seed: int = 0) -> None:
-        self.seed = seed
+    def __init__(self, seed: int = 0, *, kept: int = _KEPT_SOURCES) -> None:
+        self.seed, self._kept = seed, kept
         self.name = f"synthetic, seed {seed}"
         self._sources: OrderedDict[tuple[str, ...], BarSource] = OrderedDict()
 
@@ -53,8 +55,8 @@ class Market:
         """
         listing, currency = find_listing(symbol), currency.removeprefix("XTVC")
         if listing is None:
-            spread = self._spread(symbol, session, adjustment)
-            return spread if spread is not None and currency in ("", spread.listing.currency) else None
+            computed = self._computed(symbol, session, adjustment, now)
+            return computed if computed is not None and currency in ("", computed.listing.currency) else None
         is_convertible = listing.figure is None and {currency, listing.currency} <= set(DOLLARS)
         if currency not in ("", listing.currency) and not is_convertible:
             return None
@@ -76,8 +78,9 @@ class Market:
         since, versions = zip(*versions_of(listing), strict=True)
         shown = version_at(since, now)
         key = (listing.symbol, session, adjustment, currency, str(shown))
-        if key in self._sources:
-            return self._sources[key]
+        known = self._known(key)
+        if known is not None:
+            return known
         if listing.figure is not None:
             return self._remember(key, FigureBars(listing, self.seed))
         sources = [
@@ -101,7 +104,7 @@ class Market:
         found = np.full((len(wanted), len(back), 6), np.nan)
         groups: dict[tuple[int, int], list[int]] = {}
         for place, listing in enumerate(wanted):
-            if _is_plain(listing):
+            if _is_plain(listing, now):
                 groups.setdefault((id(listing.schedule), listing.delay_s), []).append(place)
             else:
                 found[place] = days_of(self.source_of(listing), now - listing.delay_s, back)
@@ -146,25 +149,32 @@ class Market:
                 rows[place] = days_of(self.source_of(listing), now, back)
         return rows
 
-    def _spread(self, symbol: str, session: str, adjustment: str) -> BarSource | None:
-        parts = spread_legs(symbol)
-        if parts is None:
-            return None
-        key = (symbol, session, adjustment)
+    def _computed(self, symbol: str, session: str, adjustment: str, now: float) -> BarSource | None:
+        key = (symbol, session, adjustment, *_versions_shown(legs_of(symbol), now))
+        found = self._known(key) or computed_bars(
+            symbol, lambda leg: self.find(leg, session, adjustment=adjustment, now=now)
+        )
+        return None if found is None else self._remember(key, found)
+
+    def _known(self, key: tuple[str, ...]) -> BarSource | None:
         if key in self._sources:
-            return self._sources[key]
-        first, second = (self.find(leg, session, adjustment=adjustment) for leg in (parts[0], parts[2]))
-        if first is None or second is None or first.listing.denial or second.listing.denial:
-            return None
-        return self._remember(key, SpreadBars(symbol, first, parts[1], second))
+            self._sources.move_to_end(key)
+        return self._sources.get(key)
 
     def _remember(self, key: tuple[str, ...], source: BarSource) -> BarSource:
         self._sources[key] = source
-        if len(self._sources) > _CACHED_SOURCES:
+        if len(self._sources) > self._kept:
             self._sources.popitem(last=False)
         return source
 
 
-def _is_plain(listing: Listing) -> bool:
+def _versions_shown(symbols: Sequence[str], now: float) -> list[str]:
+    """Which version of each symbol it is at a moment."""
+    known = [listing for listing in map(find_listing, symbols) if listing is not None]
+    return [str(version_at([since for since, _ in versions_of(listing)], now)) for listing in known]
+
+
+def _is_plain(listing: Listing, now: float) -> bool:
     is_as_traded = not (listing.splits or listing.dividends or listing.formerly or listing.amendments)
-    return is_as_traded and not (listing.is_thin or listing.last_day or listing.figure)
+    is_over = listing.last_day_number is not None and listing.last_day_number * DAY_S <= now
+    return is_as_traded and not (listing.is_thin or is_over or listing.figure)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tv_etl.market_server.market.expressions import computed_bars, legs_of
 from tv_etl.market_server.market.listings import Listing, find_listing, plain_listing
 from tv_etl.market_server.market.market import Bars, BarSource, Floats, Market, days_of
 from tv_etl.market_server.market.replay_files import ReplayError, read_folder
@@ -52,6 +53,8 @@ class ReplayMarket:
         source = self._sources.get(symbol)
         if source is not None:
             return source if currency.removeprefix("XTVC") in ("", source.listing.currency) else None
+        if currency == "" and not self._sources.keys().isdisjoint(legs_of(symbol)):
+            return computed_bars(symbol, lambda leg: self.find(leg, session, adjustment=adjustment, now=now))
         return self._market.find(symbol, session, adjustment=adjustment, currency=currency, now=now)
 
     def listing(self, symbol: str) -> Listing | None:

@@ -228,7 +228,7 @@ def calendar_of(schedule: Schedule, first_day: int, last_day: int | None = None)
     return Calendar(schedule, first_day, last_day)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def _groups(calendar: Calendar, interval: Interval) -> Integers:
     days = calendar.days
     if interval.unit == "d":
@@ -242,7 +242,7 @@ def _groups(calendar: Calendar, interval: Interval) -> Integers:
     return np.cumsum(np.diff(numbers, prepend=numbers[:1]) != 0)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def _bars_until(calendar: Calendar, interval: Interval) -> Integers:
     """How many intraday bars there are up to the end of each day."""
     per_kind = np.array([len(hours.bar_offsets(interval)) for hours in calendar.hours], np.int64)

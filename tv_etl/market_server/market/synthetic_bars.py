@@ -24,7 +24,7 @@ _CONVERTED = 10_000  # the price scale of what is converted
 # What a unit of each currency is worth in US dollars: one rate for all times, so that bars stay those of their listing.
 DOLLARS = {
     "USD": 1.0, "EUR": 1.13, "GBP": 1.31, "GBX": 0.0131, "JPY": 0.0065, "KRW": 0.0007, "INR": 0.0112, "HKD": 0.1285,
-    "CNY": 0.14, "THB": 0.031, "BRL": 0.186, "CAD": 0.73, "CHF": 1.24, "AUD": 0.65,
+    "CNY": 0.14, "THB": 0.031, "BRL": 0.186, "CAD": 0.73, "CHF": 1.24, "AUD": 0.65, "USX": 0.01,
 }  # fmt: skip
 
 
@@ -47,7 +47,7 @@ class SyntheticBars:
             self._rate = DOLLARS[listing.currency] / DOLLARS[currency]
         self._tick = (listing.minmov, listing.pricescale)
         self.listing = listing if self._rate == 1.0 else replace(
-            listing, currency=currency, pricescale=_CONVERTED, minmov=1
+            listing, currency=currency, pricescale=_CONVERTED, minmov=1, minmove2=0, is_fractional=False
         )  # fmt: skip
         self._minutes_of_day: OrderedDict[int, Ticks] = OrderedDict()
         self._seconds_of_minute: tuple[int, int, Ticks] | None = None

@@ -26,6 +26,25 @@ US_FUTURES = Schedule(
     holidays.us_futures_holidays(),
     MappingProxyType({"1800-1430": holidays.us_futures_half_days()}),
 )
+CHICAGO = Schedule(
+    "1700-1600",
+    "America/Chicago",
+    holidays.us_futures_holidays(),
+    MappingProxyType({"1700-1200": holidays.us_futures_half_days()}),
+)
+CHICAGO_GRAIN = Schedule(
+    "1900-0745,0830-1320",
+    "America/Chicago",
+    holidays.us_equity_holidays(),
+    MappingProxyType({"0830-1205": holidays.us_equity_half_days()}),
+)
+CBOE_INDEX = Schedule(
+    "0215-0826,0830-1516",
+    "America/Chicago",
+    holidays.us_equity_holidays(),
+    MappingProxyType({"0215-0826,0830-1216": holidays.us_equity_half_days(), "dayoff": holidays.us_equity_days_off()}),
+)
+US_DOLLAR = Schedule("2000-1700|1800-1700:2", _NEW_YORK, holidays.currency_holidays())
 US_FIGURES = Schedule("0000-2359", _NEW_YORK, holidays.us_equity_holidays())
 FIGURES = Schedule(ROUND_THE_CLOCK, "Etc/UTC")
 CURRENCIES = Schedule("1700-1700", _NEW_YORK, holidays.currency_holidays())

@@ -23,6 +23,7 @@ from tv_etl.market_server.sessions.updates import (
     first_update,
     forming_update,
     new_bar_update,
+    newer_update,
     older_update,
     tick_marks_to_come,
 )
@@ -150,8 +151,11 @@ class ChartSession:
 
     def _on_request_more_data(self, series_id: str, count: int) -> None:
         series = self._series.get(series_id)
-        if series is None or not isinstance(count, int) or count < 1:
+        if series is None or not isinstance(count, int) or not count:
             raise InvalidParameters
+        if count < 0:
+            self._answer_newer(series, -count)
+            return
         older = series.load_older(self._world.plan, self._world.texts, self._now(series), count=count)
         update = [] if older is None else [self._older_update(series, older)]
         self._answer(series, [self._loading(series), *update, self._completed(series)])
@@ -267,6 +271,15 @@ class ChartSession:
             answer += [*update, self._timeframe(series, wanted, indexes, is_loaded=True)]
         self._answer(series, [*answer, self._completed(series)])
         if update:
+            self._reload_studies(series)
+
+    def _answer_newer(self, series: ServedSeries, count: int) -> None:
+        """The bars after those of a range in the past, up to now: a client's replay steps so."""
+        series.reached = ""
+        newer = series.load_newer(self._now(series), count)
+        update = [self._update(newer_update(series, newer, self._world.node_name))] if newer else []
+        self._answer(series, [self._loading(series), *update, self._completed(series)])
+        if newer:
             self._reload_studies(series)
 
     def _now(self, series: ServedSeries) -> float:

@@ -81,6 +81,8 @@ class Conversation:
             self._next_update = now + self._update_s
             for session in self._sessions.values():
                 session.tick()
+        for session in self._behind():
+            session.work()
         self._queue.stamp(now, self._world.wall())
 
     def take_due(self) -> list[str | bytes | Hangup]:
@@ -89,6 +91,8 @@ class Conversation:
 
     def next_due(self) -> float:
         """When `advance` and `take_due` will have something to do, by the wall clock."""
+        if self._behind() and not self._is_over:
+            return self._world.wall()
         waiting = self._queue.next_due()
         return min(moment for moment in (self._next_heartbeat, self._next_update, waiting) if moment is not None)
 
@@ -96,6 +100,9 @@ class Conversation:
         """Note that the connection has ended: its account has one fewer."""
         self._world.accounts.sign_out(self._signed_in)
         self._signed_in = SignedIn()
+
+    def _behind(self) -> list[QuoteSession]:
+        return [each for each in self._sessions.values() if isinstance(each, QuoteSession) and each.is_behind]
 
     def _beat(self) -> None:
         if self._heartbeats - self._protocol.heartbeats_received >= MAX_UNANSWERED_HEARTBEATS:

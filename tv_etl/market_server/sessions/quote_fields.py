@@ -4,18 +4,18 @@ Names and JSON types are those of the recordings of 2025-12-18 (har-20251218-qsd
 00:00 UTC, unlike bars.
 """
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from tv_etl.market_server.market.listings import Listing, symbol_info, update_mode
-from tv_etl.market_server.market.market import BarSource, quote_interval
+from tv_etl.market_server.market.market import BarSource, Floats, quote_interval
 from tv_etl.market_server.market.sessions import DAY_S, calendar_of
 from tv_etl.market_server.sessions.ranges import BEGINNING
 from tv_etl.market_server.sessions.series import first_bar_time
+from tv_etl.market_server.sessions.world import AnyMarket
 from tv_etl.tradingview.intervals import Interval
 
 BOOK = frozenset({"trade_loaded", "bid", "bid_size", "ask", "ask_size"})
@@ -47,17 +47,30 @@ _FEED_NAMES = {
 }  # fmt: skip
 
 
-def moving_values(source: BarSource, now: float) -> dict[str, Any]:
-    """The fields that follow the market."""
+def newest_rows(market: AnyMarket, sources: Sequence[BarSource], now: float) -> list[Floats]:
+    """The newest two bars of each source that its feed shows; what the market lists is drawn all at once."""
+    listed = [place for place, each in enumerate(sources) if market.listing(each.listing.symbol) is each.listing]
+    days = dict(zip(listed, market.newest_days([sources[place].listing for place in listed], now), strict=True))
+    found = []
+    for place, source in enumerate(sources):
+        if place in days:
+            rows = days[place][~np.isnan(days[place][:, 0]), : 6 if source.has_volume else 5]
+        else:
+            rows = source.bars(quote_interval(source), now - source.listing.delay_s, count=2).rows
+        found.append(rows)
+    return found
+
+
+def moving_values(source: BarSource, rows: Floats, now: float) -> dict[str, Any]:
+    """The fields that follow the market, of the newest two bars that the feed shows."""
     listing, calendar = source.listing, source.calendar
     known = now - listing.delay_s
     interval = quote_interval(source)
-    rows = source.bars(interval, known, count=2).rows
     if not len(rows):
         return {"current_session": "out_of_session"}
     last = rows[-1].tolist()
     previous = float(rows[-2, 4]) if len(rows) > 1 else last[1]
-    decimals = math.ceil(math.log10(listing.pricescale))
+    decimals = listing.decimals
     change = round(last[4] - previous, decimals)
     is_open = calendar.is_open(known)
     closes = [calendar.bar_close(interval, int(moment)) for moment in rows[:, 0]]
@@ -67,7 +80,7 @@ def moving_values(source: BarSource, now: float) -> dict[str, Any]:
         "lp": last[4],
         "lp_time": int(known) if is_open and listing.figure is None else min(closes[-1], int(known)),
         "ch": change,
-        "chp": round(100 * change / previous, 2),
+        "chp": round(100 * change / abs(previous), 2) if previous else None,
         "volume": last[5] if source.has_volume else _NO_VALUE,
         "open_price": last[1],
         "high_price": last[2],
@@ -109,17 +122,17 @@ def static_values(source: BarSource) -> dict[str, Any]:
     return values
 
 
-def history_values(source: BarSource, now: float) -> dict[str, Any]:
-    """The fields that need every daily bar."""
+def history_values(source: BarSource, newest: Floats, now: float) -> dict[str, Any]:
+    """The fields that need every daily bar, of which the `newest` are known."""
     values: dict[str, Any] = {}
     for name, interval in _FIRST_BARS.items():
         if source.supports(interval):
             values[name] = first_bar_time(source, interval, now - source.listing.delay_s)
-    if not source.supports(_DAY):
+    if not source.supports(_DAY) or not len(newest):
         return values
-    rows = source.bars(_DAY, now - source.listing.delay_s, start=BEGINNING).rows
-    if not len(rows):
-        return values
+    # What is forming is not worked out again.
+    closed = source.bars(_DAY, now - source.listing.delay_s, start=BEGINNING, before=int(newest[-1, 0])).rows
+    rows = np.concatenate([closed, newest[-1:]])
     highest, lowest = int(np.argmax(rows[:, 2])), int(np.argmin(rows[:, 3]))
     year = rows[np.searchsorted(rows[:, 0], rows[-1, 0] - _YEAR_DAYS * DAY_S) :]
     values |= {
@@ -145,8 +158,8 @@ def feed_values(source: BarSource) -> Mapping[str, Any]:
 
 
 def _book(listing: Listing, price: float, decimals: int) -> dict[str, Any]:
-    """The best bid and ask; nobody bids for an index or a figure."""
-    if listing.kind in ("index", "economic"):
+    """The best bid and ask; nobody bids for an index, a figure or a sum."""
+    if listing.kind in ("index", "economic", "expression"):
         return {"trade_loaded": True}
     tick = listing.minmov / listing.pricescale
     return {

@@ -5,11 +5,13 @@ its price, what its feed says of it; then quote_completed. Later a change of the
 change what changed. The keys of a delta are in reverse alphabetical order, as recorded of sessions with set fields.
 """
 
+import math
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tv_etl.market_server.market.listings import denied_name
-from tv_etl.market_server.market.market import BarSource
+from tv_etl.market_server.market.market import BarSource, Floats
 from tv_etl.market_server.sessions.chart import WORK_S
 from tv_etl.market_server.sessions.faults import FAULTS
 from tv_etl.market_server.sessions.parameters import check_parameters
@@ -19,6 +21,7 @@ from tv_etl.market_server.sessions.quote_fields import (
     feed_values,
     history_values,
     moving_values,
+    newest_rows,
     static_values,
 )
 from tv_etl.market_server.sessions.ranges import InvalidParameters
@@ -28,9 +31,17 @@ from tv_etl.tradingview.errors import SymbolError
 from tv_etl.tradingview.protocol import encode_message
 from tv_etl.tradingview.symbols import decode_spec
 
+# Symbols whose prices are drawn at once; a history takes longer than all else.
+_BATCH, _HISTORIES = 50, 2
+_WORK_LIMIT_S = 0.05
+
 
 class QuoteSession:
-    """The server's side of one `qs_...`."""
+    """The server's side of one `qs_...`.
+
+    First states are worked out a few at a time, so that hundreds of them hold up nobody: while `is_behind`, there are
+    more for `work`.
+    """
 
     def __init__(self, session: str, world: World, queue: SendQueue) -> None:
         self.id = session
@@ -40,6 +51,7 @@ class QuoteSession:
         self._sources: dict[str, BarSource] = {}
         self._sent: dict[str, Mapping[str, Any]] = {}
         self._due: dict[str, float] = {}
+        self._asked: deque[str] = deque()
         self._fast: set[str] = set()
         self._is_hibernating = False
 
@@ -55,12 +67,33 @@ class QuoteSession:
         except InvalidParameters:
             self._put([encode_message("critical_error", [self.id, "invalid_parameters", method])])
 
+    @property
+    def is_behind(self) -> bool:
+        """True while symbols wait for their first state."""
+        return bool(self._asked)
+
+    def work(self) -> None:
+        """Send first states, for a moment."""
+        began, most = self._world.wall(), _HISTORIES if any(self._wants(key) for key in HISTORY) else _BATCH
+        while self._asked:
+            self._tell([self._asked.popleft() for _ in range(min(most, len(self._asked)))])
+            if self._world.wall() - began > _WORK_LIMIT_S:
+                return
+
+    def _tell(self, names: Sequence[str]) -> None:
+        now = self._world.clock.now()
+        sources = {name: source for name in names if (source := self._find(name)) is not None}
+        rows = dict(zip(sources, newest_rows(self._world.market, list(sources.values()), now), strict=True))
+        for name in names:
+            self._subscribe(name, sources.get(name), rows.get(name), now)
+
     def tick(self) -> None:
         """Send what changed since the last time."""
-        for name, source in self._sources.items():
-            if self._is_hibernating and name not in self._fast:
-                continue
-            values = moving_values(source, self._world.clock.now())
+        now = self._world.clock.now()
+        awake = [name for name in self._sources if not self._is_hibernating or name in self._fast]
+        sources = [self._sources[name] for name in awake]
+        for name, source, rows in zip(awake, sources, newest_rows(self._world.market, sources, now), strict=True):
+            values = moving_values(source, rows, now)
             before, self._sent[name] = self._sent[name], values
             changed = {key: value for key, value in values.items() if key not in before or before[key] != value}
             if not BOOK.isdisjoint(changed):
@@ -71,10 +104,10 @@ class QuoteSession:
         self._fields = frozenset(names)
 
     def _on_quote_add_symbols(self, *names: str) -> None:
-        for name in names:
-            self._subscribe(name)
+        self._ask_for(names)
 
     def _on_quote_remove_symbols(self, *names: str) -> None:
+        self._asked = deque(name for name in self._asked if name not in names)
         for name in names:
             self._sources.pop(name, None)
             self._sent.pop(name, None)
@@ -83,16 +116,19 @@ class QuoteSession:
 
     def _on_quote_fast_symbols(self, *names: str) -> None:
         known, self._fast = self._fast, set(names)
-        for name in names:
-            # A first state that is still on its way is the answer to both.
-            if name not in known and self._world.wall() >= self._due.get(name, 0.0):
-                self._subscribe(name)
+        wall = self._world.wall()
+        # A first state that is still on its way is the answer to both.
+        self._ask_for([name for name in names if name not in known and wall >= self._due.get(name, 0.0)])
 
     def _on_quote_hibernate_all(self) -> None:
         self._is_hibernating, self._fast = True, set()
 
-    def _subscribe(self, name: str) -> None:
-        source = self._find(name)
+    def _ask_for(self, names: Sequence[str]) -> None:
+        self._asked.extend(names)
+        self._due |= dict.fromkeys(names, math.inf)
+        self.work()
+
+    def _subscribe(self, name: str, source: BarSource | None, rows: Floats | None, now: float) -> None:
         fault = FAULTS.get(source.listing.symbol) if source is not None else None
         self._due[name] = self._world.wall() + WORK_S
         if fault is not None and fault.quotes is not None:
@@ -100,25 +136,24 @@ class QuoteSession:
                 self._put_quote({"n": name, **quote})
             if not fault.quotes:
                 return
-        elif source is None:
+        elif source is None or rows is None:
             self._put_quote({"n": name, "s": "error", "errmsg": "no_such_symbol", "v": {}})
         elif source.listing.denial:
             alternative = {"alternative": denied_name(source.listing)}
             self._put_quote({"n": name, "s": "permission_denied", "errmsg": "Permission denied", "v": alternative})
         else:
             self._sources[name] = source
-            self._send_first_state(name, source)
+            self._send_first_state(name, source, rows, now)
         self._put([encode_message("quote_completed", [self.id, name])], WORK_S)
 
-    def _send_first_state(self, name: str, source: BarSource) -> None:
-        now = self._world.clock.now()
-        self._sent[name] = values = moving_values(source, now)
+    def _send_first_state(self, name: str, source: BarSource, rows: Floats, now: float) -> None:
+        self._sent[name] = values = moving_values(source, rows, now)
         if self._fields is None:
             self._send(name, {"metrics_loaded": False})
         self._send(name, _book_of(values))
         snapshot = static_values(source) | {"rt_update_period": self._world.plan.rt_update_period}
         if any(self._wants(key) for key in HISTORY):
-            snapshot |= history_values(source, now)
+            snapshot |= history_values(source, rows, now)
         self._send(name, snapshot | _without_book(values))
         self._send(name, feed_values(source))
 

@@ -21,8 +21,8 @@ def first_bar_time(source: BarSource, interval: Interval, now: float) -> int | N
     """The open of the oldest bar there is, UTC seconds; None if there is none."""
     began = int(source.calendar.opens[0])
     # A replay may have days that begin years before its minutes, and many years of minutes take long to look through.
-    for days in (7, 400, 40_000):
-        rows = source.bars(interval, now, start=BEGINNING, before=began + days * DAY_S).rows
+    for span_s in (min(interval.seconds, DAY_S), 7 * DAY_S, 400 * DAY_S, 40_000 * DAY_S):
+        rows = source.bars(interval, now, start=BEGINNING, before=began + span_s).rows
         if len(rows):
             return int(rows[0, 0])
     return None
@@ -115,6 +115,21 @@ class ServedSeries:
         self.rows = np.concatenate([older.rows, self.rows])
         self.first_index -= len(older.rows)
         return older
+
+    def load_newer(self, now: float, count: int) -> int:
+        """Hold the next `count` bars after those held too; returns how many there were."""
+        if self.source is None or not len(self.rows):
+            return 0
+        held, span_s = int(self.rows[-1, 0]), 2 * (count + 1) * self.interval.seconds
+        while True:
+            newer = self.source.bars(self.interval, now, start=held + 1, before=held + span_s).rows[:count]
+            if len(newer) == count or held + span_s > now:
+                break
+            span_s *= 4  # a night, a weekend, a year without a trade
+        newest = newer[-1, 0] if len(newer) else held
+        self.is_live = bool(self.source.bars(self.interval, now, count=1).rows[-1, 0] == newest)
+        self.rows = np.concatenate([self.rows, newer])
+        return len(newer)
 
     def changed_rows(self, now: float) -> tuple[Floats, int]:
         """The newest bar as it is now, and those that followed, with the index of the first; remembers them."""

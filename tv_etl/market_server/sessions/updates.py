@@ -39,14 +39,19 @@ def older_update(series: ServedSeries, older: BarsText, node: str, now: float, *
     return [_entry(series, joined(older.points), node), scale]
 
 
-def new_bar_update(series: ServedSeries, bar: Floats, index: int, node: str) -> list[Any]:
-    """A bar that has just begun, and its place on the scale."""
+def newer_update(series: ServedSeries, count: int, node: str) -> list[Any]:
+    """The newest `count` bars, which were just put behind those the client has."""
+    return new_bar_update(series, series.rows[-count:], series.end_index - count, node)
+
+
+def new_bar_update(series: ServedSeries, bars: Floats, index: int, node: str) -> list[Any]:
+    """Bars that the scale ends with from now on, such as one that has just begun; `index` is the first one's place."""
     assert series.source is not None
-    times = bar[:, 0].astype(np.int64)
+    times = bars[:, 0].astype(np.int64)
     previous = int(series.rows[index - series.first_index - 1, 0])
     marks = encode_marks(series.source, series.interval, series.zone, times, index, previous)
-    scale = {"index": index, "zoffset": 0, "changes": [float(bar[0, 0])], "marks": joined(marks), "index_diff": []}
-    return [_entry(series, joined(encode_points(bar, index)), node), scale]
+    scale = {"index": index, "zoffset": 0, "changes": bars[:, 0].tolist(), "marks": joined(marks), "index_diff": []}
+    return [_entry(series, joined(encode_points(bars, index)), node), scale]
 
 
 def forming_update(series: ServedSeries, bar: Floats, index: int) -> list[Any]:

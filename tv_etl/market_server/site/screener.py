@@ -5,8 +5,10 @@ tvkit): the request's keys, the operations, `{"totalCount", "data": [{"s", "d"}]
 `{"totalCount": 0, "error", "data": null}`. Sans I/O; a listing's figures are those of its quote now.
 """
 
+import math
 import operator
 from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
 from http import HTTPStatus
 from typing import Any, Literal
 
@@ -15,7 +17,7 @@ import msgspec
 from tv_etl.market_server.market.listings import Listing
 from tv_etl.market_server.sessions.world import World
 from tv_etl.market_server.site.http import HttpRequest, HttpResponse
-from tv_etl.market_server.site.screener_columns import COLUMNS, MARKETS, Figures, Row, market_of
+from tv_etl.market_server.site.screener_columns import EMPTY_MARKETS, MARKETS, Figures, Row, is_column, market_of
 
 GLOBAL = "global"
 
@@ -114,7 +116,7 @@ def scan(world: World, market: str, body: bytes) -> dict[str, Any]:
         places = _sorted(places, figures, wanted.sort)
     first, end = wanted.range or (0, len(places))
     page = places[first:end]
-    shown = [figures.column(name, page) if name in COLUMNS else [None] * len(page) for name in wanted.columns]
+    shown = [figures.column(name, page) if is_column(name) else [None] * len(page) for name in wanted.columns]
     data = [
         {"s": figures.listings[place].symbol, "d": [values[row] for values in shown]} for row, place in enumerate(page)
     ]
@@ -141,8 +143,10 @@ def _prepare(conditions: Sequence[_Filter], figures: Figures, places: Sequence[i
     for condition in conditions:
         bounds = condition.right if isinstance(condition.right, list) else [condition.right]
         for name in (condition.left, *bounds):
-            if isinstance(name, str) and name in COLUMNS:
+            if isinstance(name, str) and is_column(name):
                 figures.column(name, places)
+                if condition.operation in _CROSSINGS:
+                    figures.before.column(name, places)
 
 
 # --- what is asked --------------------------------------------------------------------------------------------
@@ -150,7 +154,7 @@ def _prepare(conditions: Sequence[_Filter], figures: Figures, places: Sequence[i
 
 def _check(market: str, wanted: _Scan) -> None:
     for name in (market, *wanted.markets):
-        if name not in (GLOBAL, *MARKETS):
+        if name not in (GLOBAL, *MARKETS, *EMPTY_MARKETS):
             raise ScanRefused(f'Unknown market "{name}"')
     if wanted.preset and wanted.preset not in _PRESETS:
         raise ScanRefused(f'Unknown preset "{wanted.preset}"')
@@ -162,7 +166,7 @@ def _check(market: str, wanted: _Scan) -> None:
     if not wanted.ignore_unknown_fields:
         fields += wanted.columns
     for name in fields:
-        if name not in COLUMNS:
+        if not is_column(name):
             raise ScanRefused(f'Unknown field "{name}"')
     first, end = wanted.range or (0, 0)
     if not 0 <= first <= end:
@@ -179,7 +183,7 @@ def _leaves(tree: _Operands) -> list[_Filter]:
 
 def _fields(filters: Sequence[_Filter]) -> list[str]:
     for each in filters:
-        if each.operation not in _OPERATIONS:
+        if each.operation not in _OPERATIONS and each.operation not in _CROSSINGS:
             raise ScanRefused(f'Unknown operation "{each.operation}"')
     return [each.left for each in filters]
 
@@ -203,6 +207,9 @@ def _tree_holds(tree: _Operands, row: Row) -> bool:
 
 def _holds(condition: _Filter, row: Row) -> bool:
     try:
+        if condition.operation in _CROSSINGS:
+            crosses = _CROSSINGS[condition.operation]
+            return crosses(row[condition.left], condition.right, row, condition.left)
         return _OPERATIONS[condition.operation](row[condition.left], condition.right, row)
     except TypeError:
         raise ScanRefused(f'Cannot compare "{condition.left}" with {condition.right!r}') from None
@@ -218,10 +225,10 @@ def _comparison(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any, Row]
 
 def _operand(left: Any, right: Any, row: Row) -> Any:
     """The right side of a comparison: a number is compared with the column that a text names."""
-    is_column = isinstance(right, str) and isinstance(left, int | float) and not isinstance(left, bool)
-    if not is_column:
+    names_column = isinstance(right, str) and isinstance(left, int | float) and not isinstance(left, bool)
+    if not names_column:
         return right
-    if right not in COLUMNS:
+    if not is_column(right):
         raise ScanRefused(f'Unknown field "{right}"')
     return row[right]
 
@@ -247,6 +254,63 @@ def _unless(holds: Callable[[Any, Any, Row], bool]) -> Callable[[Any, Any, Row],
     return lambda left, right, row: left is not None and not holds(left, right, row)
 
 
+def _crosses_above(left: Any, right: Any, row: Row, name: str) -> bool:
+    """From at or below on the day before to above now; of what no bar tells, nothing is known of the day before."""
+    was = row.before[name]
+    return _IS_ABOVE(left, right, row) and was is not None and not _IS_ABOVE(was, right, row.before)
+
+
+def _crosses_below(left: Any, right: Any, row: Row, name: str) -> bool:
+    was = row.before[name]
+    return _IS_BELOW(left, right, row) and was is not None and not _IS_BELOW(was, right, row.before)
+
+
+def _in_per_cent(compare: Callable[[float, float, float, float], bool]) -> Callable[[Any, Any, Row], bool]:
+    """Compares with so many times a column: `right` is [column, factor] or [column, least, most]."""
+
+    def holds(left: Any, right: Any, row: Row) -> bool:
+        match right:
+            case [base, int() | float() as least] | [base, int() | float() as least, None]:
+                most = math.inf
+            case [base, int() | float() as least, int() | float() as most]:
+                pass
+            case _:
+                raise ScanRefused(f"Per cent are asked for as [column, factor, factor], not {right!r}")
+        known = _operand(left, base, row)
+        return left is not None and known is not None and compare(left, known, least, most)
+
+    return holds
+
+
+def _within(number_of: Callable[[datetime], int]) -> Callable[[Any, Any, Row], bool]:
+    """Compares how many days, weeks or months lie between today and a time: 0 is today, 1 the one to come."""
+
+    def holds(left: Any, right: Any, row: Row) -> bool:
+        if not isinstance(right, list) or len(right) != 2 or not all(isinstance(each, int) for each in right):
+            raise ScanRefused(f"A range of dates is two whole numbers, not {right!r}")
+        if left is None:
+            return False
+        if isinstance(left, str):
+            raise TypeError
+        now, then = (datetime.fromtimestamp(moment, timezone.utc) for moment in (row.now, left))
+        return bool(right[0] <= number_of(then) - number_of(now) <= right[1])
+
+    return holds
+
+
+def _is_share(left: float, base: float, least: float, most: float) -> bool:
+    return base * least <= left <= base * most
+
+
+_IS_ABOVE, _IS_BELOW = _comparison(operator.gt), _comparison(operator.lt)
+_CROSSINGS: dict[str, Callable[[Any, Any, Row, str], bool]] = {
+    "crosses_above": _crosses_above,
+    "crosses_below": _crosses_below,
+    "crosses": lambda left, right, row, name: (
+        _crosses_above(left, right, row, name) or _crosses_below(left, right, row, name)
+    ),
+}
+
 _OPERATIONS: dict[str, Callable[[Any, Any, Row], bool]] = {
     "greater": _comparison(operator.gt),
     "egreater": _comparison(operator.ge),
@@ -260,6 +324,14 @@ _OPERATIONS: dict[str, Callable[[Any, Any, Row], bool]] = {
     "nempty": lambda left, right, row: left is not None,
     "match": _matches,
     "nmatch": _unless(_matches),
+    "smatch": _matches,
     "has": _has,
     "has_none_of": _unless(_has),
+    "above%": _in_per_cent(lambda left, base, factor, _: left > base * factor),
+    "below%": _in_per_cent(lambda left, base, factor, _: left * factor <= base),
+    "in_range%": _in_per_cent(_is_share),
+    "not_in_range%": _in_per_cent(lambda left, base, least, most: not _is_share(left, base, least, most)),
+    "in_day_range": _within(lambda moment: moment.toordinal()),
+    "in_week_range": _within(lambda moment: (moment.toordinal() - 1) // 7),
+    "in_month_range": _within(lambda moment: 12 * moment.year + moment.month),
 }

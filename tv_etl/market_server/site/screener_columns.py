@@ -5,13 +5,16 @@ not tell, follow from the symbol. A column that TradingView has and this market 
 """
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from tv_etl.market_server.market.listing_rules import Dice
-from tv_etl.market_server.market.listings import Listing, update_mode
+from tv_etl.market_server.market.listings import Listing, symbol_info, update_mode
+from tv_etl.market_server.market.prices import day_number
+from tv_etl.market_server.market.sessions import DAY_S
 from tv_etl.market_server.sessions.world import World
 
 _STOCK_MARKETS = {
@@ -20,9 +23,80 @@ _STOCK_MARKETS = {
 }  # fmt: skip
 _KIND_MARKETS = {
     "spot": "crypto", "swap": "crypto", "forex": "forex", "futures": "futures", "index": "cfd", "commodity": "cfd",
-    "economic": "economics2",
+    "economic": "economics2", "option": "options",
 }  # fmt: skip
 MARKETS = frozenset({*_STOCK_MARKETS.values(), *_KIND_MARKETS.values()})
+# TradingView has them; here nothing is listed in them.
+EMPTY_MARKETS = frozenset(
+    [
+        "argentina",
+        "australia",
+        "austria",
+        "bahrain",
+        "bangladesh",
+        "belgium",
+        "bond",
+        "bonds",
+        "canada",
+        "chile",
+        "coin",
+        "colombia",
+        "cyprus",
+        "czech",
+        "denmark",
+        "egypt",
+        "estonia",
+        "euronext",
+        "finland",
+        "greece",
+        "hungary",
+        "iceland",
+        "indonesia",
+        "ireland",
+        "israel",
+        "italy",
+        "kenya",
+        "ksa",
+        "kuwait",
+        "latvia",
+        "lithuania",
+        "luxembourg",
+        "malaysia",
+        "mexico",
+        "morocco",
+        "netherlands",
+        "newzealand",
+        "nigeria",
+        "norway",
+        "pakistan",
+        "peru",
+        "philippines",
+        "poland",
+        "portugal",
+        "qatar",
+        "romania",
+        "rsa",
+        "russia",
+        "serbia",
+        "singapore",
+        "slovakia",
+        "spain",
+        "srilanka",
+        "sweden",
+        "switzerland",
+        "taiwan",
+        "tunisia",
+        "turkey",
+        "uae",
+        "venezuela",
+        "vietnam",
+    ]
+)
+
+# `RSI|60` is of another interval, `RSI[1]` of the bar before.
+_OTHERWISE = re.compile(r"(?P<base>[^\[|]+)(\[[0-9]\])?(\|([0-9]{1,4}[SDWM]?|[DWM]))?")
+_EARLIER = re.compile(r"(?P<base>[^\[|]+)\[(?P<days>[0-9])\]")
+_QUARTER_DAYS, _RELEASED_S = 91, 20 * 3_600 + 1_800
 
 _SECTORS = (
     "Electronic Technology", "Finance", "Health Technology", "Energy Minerals", "Consumer Non-Durables",
@@ -38,14 +112,25 @@ def market_of(listing: Listing) -> str:
 
 
 class Figures:
-    """The values of some listings, by column; each is worked out once."""
+    """The values of some listings, by column; each is worked out once.
 
-    def __init__(self, world: World, listings: Sequence[Listing]) -> None:
+    With an `age`, what follows from bars is what it was so many trading days before.
+    """
+
+    def __init__(self, world: World, listings: Sequence[Listing], age: int = 0) -> None:
         self.listings = listings
-        self._market = world.market
-        self._now = world.clock.now()
+        self.now = world.clock.now()
+        self._world, self._market, self._age = world, world.market, age
+        self._before: Figures | None = None
         self._values: dict[str, dict[int, Any]] = {}
         self._days: dict[tuple[int, ...], dict[int, Any]] = {}
+
+    @property
+    def before(self) -> "Figures":
+        """The values of the trading day before."""
+        if self._before is None:
+            self._before = Figures(self._world, self.listings, self._age + 1)
+        return self._before
 
     def column(self, name: str, places: Sequence[int]) -> list[Any]:
         """The values of a column for the listings at some places."""
@@ -56,6 +141,14 @@ class Figures:
         return [known[place] for place in places]
 
     def _worked_out(self, name: str, places: Sequence[int]) -> Sequence[Any]:
+        if name not in COLUMNS and (earlier := _EARLIER.fullmatch(name)) and earlier["base"] in _DAY_FIGURES:
+            return (self if earlier["days"] == "0" else self.before).column(_earlier(earlier), places)
+        if name in _DATES:
+            return [_DATES[name](self.listings[place], self.now) for place in places]
+        if name in _YEAR_EXTREMES:
+            bars = self._bars(places, tuple(range(_YEAR_DAYS - 1, -1, -1)))
+            column, extreme = _YEAR_EXTREMES[name]
+            return [_known(extreme(_known_values(bars[place], column), default=math.nan)) for place in places]
         if name in _DESCRIPTIONS:
             return [_DESCRIPTIONS[name](self.listings[place]) for place in places]
         if name in _DAY_FIGURES:
@@ -84,7 +177,8 @@ class Figures:
         known = self._days.setdefault(back, {})
         missing = [place for place in places if place not in known]
         if missing:
-            rows = self._market.newest_days([self.listings[place] for place in missing], self._now, back)
+            aged = [days + self._age for days in back]
+            rows = self._market.newest_days([self.listings[place] for place in missing], self.now, aged)
             known.update(zip(missing, rows.tolist(), strict=True))
         return known
 
@@ -96,6 +190,16 @@ class Row(Mapping[str, Any]):
         self._figures = figures
         self._place = place
 
+    @property
+    def now(self) -> float:
+        """The market's time, UTC seconds."""
+        return self._figures.now
+
+    @property
+    def before(self) -> "Row":
+        """The row as it was on the trading day before; null where it follows from no bar."""
+        return Row(self._figures.before, self._place)
+
     def __getitem__(self, name: str) -> Any:
         return self._figures.column(name, (self._place,))[0]
 
@@ -106,6 +210,22 @@ class Row(Mapping[str, Any]):
         return len(COLUMNS)
 
 
+def is_column(name: str) -> bool:
+    """True for what a scan may ask for: of a column of bars also another interval (`RSI|60`) or an earlier bar."""
+    match = _OTHERWISE.fullmatch(name)
+    return match is not None and match["base"] in COLUMNS
+
+
+def _earlier(name: re.Match[str]) -> str:
+    """`close[1]` of the day before a `close[2]`, and `close` of one before a `close[1]`."""
+    days = int(name["days"]) - 1
+    return f"{name['base']}[{days}]" if days > 0 else name["base"]
+
+
+def _known_values(rows: Sequence[Sequence[float]], column: int) -> list[float]:
+    return [row[column] for row in rows if row[column] == row[column]]
+
+
 def _known(value: float | None, digits: int | None = None) -> float | None:
     if value is None or math.isnan(value):
         return None
@@ -114,7 +234,7 @@ def _known(value: float | None, digits: int | None = None) -> float | None:
 
 def _change(listing: Listing, before: Sequence[float], last: Sequence[float]) -> float:
     previous = last[1] if math.isnan(before[4]) else before[4]
-    return round(last[4] - previous, math.ceil(math.log10(listing.pricescale))) if previous == previous else math.nan
+    return round(last[4] - previous, listing.decimals) if previous == previous else math.nan
 
 
 def _change_percent(listing: Listing, before: Sequence[float], last: Sequence[float]) -> float | None:
@@ -133,13 +253,24 @@ _DESCRIPTIONS: dict[str, Callable[[Listing], Any]] = {
     "country": lambda listing: listing.source.country or None,
     "market": market_of,
     "is_primary": lambda listing: True,
-    "active_symbol": lambda listing: listing.last_day is None,
+    "active_symbol": lambda listing: "discontinued" not in listing.typespecs,
     "pricescale": lambda listing: listing.pricescale,
     "minmov": lambda listing: listing.minmov,
-    "minmove2": lambda listing: 0,
-    "fractional": lambda listing: "false",
+    "minmove2": lambda listing: listing.minmove2,
+    "fractional": lambda listing: str(listing.is_fractional).lower(),
     "update_mode": lambda listing: update_mode(listing.delay_s),
     "logoid": lambda listing: listing.ticker.lower(),
+    "currency_id": lambda listing: symbol_info(listing)["currency_id"],
+    "exchange.tr": lambda listing: listing.source.name,
+    "provider-id": lambda listing: listing.source.provider,
+    "source-logoid": lambda listing: f"source/{listing.source.id}",
+    "isin-displayed": lambda listing: listing.extras.get("isin"),
+    "subtype": lambda listing: next(iter(listing.typespecs), None),
+    "centralization": lambda listing: "cex" if market_of(listing) == "crypto" else None,
+    "root": lambda listing: listing.extras.get("root"),
+    "expiration": lambda listing: listing.extras.get("expiration"),
+    "strike": lambda listing: listing.extras.get("strike"),
+    "option-type": lambda listing: listing.extras.get("option-type"),
     "sector": lambda listing: _sector(listing),
     "sector.tr": lambda listing: _sector(listing),
 }
@@ -156,6 +287,20 @@ _DAY_FIGURES: dict[str, Callable[[Listing, Sequence[float], Sequence[float]], An
     "gap": lambda listing, before, last: _known(100 * (last[1] / before[4] - 1), 8),
     "Value.Traded": lambda listing, before, last: _known(last[4] * last[5], 2),
 }
+
+# When something happens to a company, UTC seconds.
+_DATES: dict[str, Callable[[Listing, float], int | None]] = {
+    "dividend_ex_date_recent": lambda listing, now: _ex_date(listing, now, is_to_come=False),
+    "dividend_ex_date_upcoming": lambda listing, now: _ex_date(listing, now, is_to_come=True),
+    "earnings_release_date": lambda listing, now: _release(listing, now, 0),
+    "earnings_release_next_date": lambda listing, now: _release(listing, now, 1),
+}
+
+# Of which column of a year's days, and whether the most or the least.
+_YEAR_EXTREMES: dict[str, tuple[int, Callable[..., float]]] = {
+    "price_52_week_high": (2, max), "price_52_week_low": (3, min),
+}  # fmt: skip
+_YEAR_DAYS = 252
 
 # Over how many trading days.
 _RETURNS = {"Perf.W": 5, "Perf.1M": 21, "Perf.3M": 63, "Perf.6M": 126, "Perf.Y": 252, "Perf.5Y": 1_260,
@@ -185,11 +330,45 @@ _UNREPORTED = frozenset({
     "free_cash_flow_ttm", "capital_expenditures_ttm", "Recommend.All", "Recommend.MA", "Recommend.Other", "RSI",
     "Mom", "AO", "CCI20", "Stoch.K", "Stoch.D", "MACD.macd", "MACD.signal", "industry", "industry.tr", "aum",
     "fund_flows.1M", "expense_ratio", "asset_class.tr", "focus.tr", "nav_total_return.5Y", "AnalystRating.tr",
-    "TechRating_1D", "TechRating_1D.tr",
+    "TechRating_1D", "TechRating_1D.tr", "ticker-view", "ATR", "ADX", "ADX+DI", "ADX-DI", "BB.lower", "BB.upper",
+    "BBPower", "HullMA9", "Ichimoku.BLine", "P.SAR", "Stoch.RSI.K", "UO", "VWAP", "VWMA", "W.R", "Rec.BBPower",
+    "Rec.HullMA9", "Rec.Ichimoku", "Rec.Stoch.RSI", "Rec.UO", "Rec.VWMA", "Rec.WR",
+    *(f"{mean}{days}" for mean in ("EMA", "SMA") for days in (5, 10, 20, 30, 50, 100, 200)),
+    *(f"Pivot.M.{kind}.{level}" for kind in ("Camarilla", "Classic", "Fibonacci", "Woodie")
+      for level in ("S3", "S2", "S1", "Middle", "R1", "R2", "R3")),
+    *(f"Pivot.M.Demark.{level}" for level in ("S1", "Middle", "R1")),
+    "24h_close_change", "24h_vol", "24h_vol_change", "24h_vol_cmc", "24h_vol_to_market_cap", "market_cap_calc",
+    "market_cap_diluted_calc", "circulating_supply", "crypto_total_rank", "crypto_common_categories.tr",
+    "socialdominance", "blockchain-id", "blockchain-id.tr", "dex_total_liquidity", "dex_trading_volume_24h",
+    "dex_txs_count_24h", "dex_txs_count_uniq_24h", "fully_diluted_value", "bond_fitch_rating_lt.tr",
+    "bond_issuer_type.tr", "bond_snp_rating_lt", "bond_snp_rating_lt.tr", "close_net", "close_pct", "current_coupon",
+    "maturity_date", "redemption_type.tr", "yield_to_worst", "ask", "bid", "ask_iv", "bid_iv", "iv", "delta", "gamma",
+    "rho", "theta", "vega", "theoPrice", "EBITDA", "beta_1_year", "book_value_per_share_fq", "dividends_per_share_fq",
+    "earnings_per_share_basic_ttm", "employees", "gross_margin_percent_ttm", "net_income_fy", "net_margin_percent_ttm",
+    "price_sales_ttm", "return_on_investment_ttm", "revenue_per_share_ttm", "shares_diluted", "shares_float",
+    "shares_outstanding", "total_revenue", "open_interest",
 })  # fmt: skip
 
-COLUMNS = frozenset({*_DESCRIPTIONS, *_DAY_FIGURES, *_RETURNS, *_VOLUME_DAYS, *_FUNDAMENTALS, *_UNREPORTED})
+COLUMNS = frozenset(
+    {*_DESCRIPTIONS, *_DATES, *_YEAR_EXTREMES, *_DAY_FIGURES, *_RETURNS, *_VOLUME_DAYS, *_FUNDAMENTALS, *_UNREPORTED}
+)
 REPORTED = COLUMNS - _UNREPORTED
+
+
+def _ex_date(listing: Listing, now: float, *, is_to_come: bool) -> int | None:
+    """The nearest ex-date of a dividend, before now or after it."""
+    days = [day_number(day) * DAY_S for day, _ in listing.dividends]
+    found = [day for day in days if (day > now) == is_to_come]
+    return (min(found) if is_to_come else max(found)) if found else None
+
+
+def _release(listing: Listing, now: float, quarters: int) -> int | None:
+    """When a company told its earnings last, or some quarters later: every 91 days, after the close."""
+    if listing.kind != "stock":
+        return None
+    phase = int(Dice(f"{listing.symbol} releases").between(1, 14)) * 7 + 1  # on a Thursday or the like, never a Sunday
+    last = (int(now) // DAY_S - phase) // _QUARTER_DAYS * _QUARTER_DAYS + phase
+    return (last + quarters * _QUARTER_DAYS) * DAY_S + _RELEASED_S
 
 
 def _sector(listing: Listing) -> str | None:

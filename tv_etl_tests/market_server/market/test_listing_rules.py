@@ -2,6 +2,7 @@ import sys
 
 import pytest
 
+from tv_etl.market_server.market.futures import FUTURES
 from tv_etl.market_server.market.listing_rules import rule_listing, rule_symbols
 from tv_etl.market_server.market.listings import find_listing, listings
 from tv_etl.market_server.market.market import Market
@@ -14,7 +15,9 @@ SYMBOLS = list(rule_symbols())
 
 def test_there_are_thousands_on_several_exchanges() -> None:
     assert len(set(SYMBOLS)) == len(SYMBOLS) > 5_000
-    assert {symbol.partition(":")[0] for symbol in SYMBOLS} == {"NASDAQ", "NYSE", "TSE", "KUCOIN"}
+    assert {symbol.partition(":")[0] for symbol in SYMBOLS} == {
+        "NASDAQ", "NYSE", "TSE", "KUCOIN", "OPRA", *(symbol.partition(":")[0] for symbol in FUTURES),
+    }  # fmt: skip
     assert not set(SYMBOLS) & set(listings())
 
 
@@ -33,7 +36,9 @@ def test_the_same_symbol_is_always_the_same_instrument() -> None:
 @pytest.mark.parametrize(
     "symbol",
     ["NASDAQ:QZZZZ", "NASDAQ:QJJJ", "NASDAQ:ZAAA", "NASDAQ:Q", "NYSE:QAAA", "TSE:9999", "TSE:\uff13\uff10\uff10\uff10",
-     "TSE:30000", "KUCOIN:XAAAUSD", "KUCOIN:AAA", "MOON:JAAA", ""],
+     "TSE:30000", "KUCOIN:XAAAUSD", "KUCOIN:AAA", "MOON:JAAA", "", "CME_MINI:ESF2027", "CME_MINI:ESZ", "CME_MINI:ESZ26",
+     "CME_MINI:2026", "CME_MINI:ESZ1999", "OPRA:AAPL261318C310.0", "OPRA:AAPL261218C310", "OPRA:AAPL261218X310.0",
+     "OPRA:ZZZZ261218C310.0"],
 )  # fmt: skip
 def test_what_no_rule_lists_is_unknown(symbol: str) -> None:
     assert rule_listing(symbol) is None
@@ -46,7 +51,7 @@ def test_the_rules_list_no_more_than_they_say() -> None:
 
 
 def test_many_symbols_take_no_more_room_than_a_few() -> None:
-    market, day = Market(7), Interval.parse("1D")
+    market, day = Market(7, kept=256), Interval.parse("1D")
     for symbol in SYMBOLS[:300]:
         source = market.find(symbol)
         assert source is not None and len(source.bars(day, FRIDAY_NOON, count=2)) == 2

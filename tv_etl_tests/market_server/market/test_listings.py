@@ -1,7 +1,7 @@
 import pytest
 
 from tv_etl.market_server.market.listing_rules import rule_symbols
-from tv_etl.market_server.market.listings import find_listing, listings, spread_legs, symbol_info
+from tv_etl.market_server.market.listings import find_listing, listings, symbol_info
 from tv_etl.tradingview.symbols import check_symbol
 
 
@@ -30,17 +30,3 @@ def test_a_former_symbol_stands_for_the_instrument_that_had_it() -> None:
     assert find_listing("NASDAQ:OLDN") is listings()["NASDAQ:NEWN"]
     former = {symbol for listing in listings().values() for symbol in listing.former}
     assert former.isdisjoint(listings()) and former.isdisjoint(rule_symbols())
-
-
-@pytest.mark.parametrize(
-    ("symbol", "legs"),
-    [
-        ("NASDAQ:AAPL/NASDAQ:MSFT", ("NASDAQ:AAPL", "/", "NASDAQ:MSFT")),
-        ("NYSE:BRK.B*FX:EURUSD", ("NYSE:BRK.B", "*", "FX:EURUSD")),
-        ("NASDAQ:AAPL", None),
-        ("NASDAQ:AAPL/MSFT", None),
-        ("A:B/C:D/E:F", None),
-    ],
-)
-def test_a_spread_names_its_legs(symbol: str, legs: tuple[str, str, str] | None) -> None:
-    assert spread_legs(symbol) == legs

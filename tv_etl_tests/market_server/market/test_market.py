@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from tv_etl.market_server.market.listings import find_listing, listings, plain_listing
-from tv_etl.market_server.market.market import Market
+from tv_etl.market_server.market.market import BarSource, Market
+from tv_etl.market_server.market.timescale import BarsText, BarsTexts
 from tv_etl.tradingview.intervals import Interval
 from tv_etl_tests.market_server.seeded_market import MARKET, bars, source_of, utc
 from tv_etl_tests.market_server.talk import FRIDAY_NOON
@@ -19,6 +20,9 @@ def test_prices_are_converted_at_one_rate() -> None:
     assert rates.max() - rates.min() < 1e-4 and 1.0 < rates.mean() < 1.3
     assert MARKET.find("NASDAQ:AAPL", currency="USD") is source_of("NASDAQ:AAPL")
     assert MARKET.find("NASDAQ:AAPL", currency="MOON") is None
+    dollars, cents = MARKET.find("CBOT:ZC1!", currency="USD"), bars("CBOT:ZC1!", "1D", 5)[:, 4]
+    assert dollars is not None and not dollars.listing.is_fractional
+    assert np.allclose(dollars.bars(day, FRIDAY_NOON, count=5).rows[:, 4] * 100, cents)
     assert MARKET.find("BINANCE:BTCUSDT", currency="XTVCUSDT") is source_of("BINANCE:BTCUSDT")
 
 
@@ -70,10 +74,32 @@ def test_the_first_request_is_quick(symbol: str, interval: str, count: int) -> N
 
 
 def test_a_source_that_is_asked_for_again_is_kept_while_there_is_room() -> None:
-    market = Market(7)
+    market = Market(7, kept=250)
     first = market.find("NASDAQ:AAPL")
     assert market.find("NASDAQ:AAPL") is first and market.find("NASDAQ:AAPL", "extended") is not first
     assert market.find("NASDAQ:AAPL", adjustment="dividends") is first  # which pays none
-    for symbol in market.listed_symbols()[:300]:
+    others = [symbol for symbol in market.listed_symbols() if symbol != "NASDAQ:AAPL"]
+    for symbol in others[:200]:
+        market.find(symbol)
+    assert market.find("NASDAQ:AAPL") is first
+    for symbol in others[200:400]:
+        market.find(symbol)
+    assert market.find("NASDAQ:AAPL") is first  # what is asked for again stays longer
+    for symbol in others[:300]:
         market.find(symbol)
     assert market.find("NASDAQ:AAPL") is not first
+
+
+def test_five_hundred_symbols_in_turn_are_worked_out_once() -> None:
+    market, texts, day = Market(7), BarsTexts(), Interval.parse("1D")
+
+    def asked(symbol: str) -> tuple[BarSource, BarsText]:
+        source = market.find(symbol)
+        assert source is not None
+        before = int(FRIDAY_NOON) - 86_400
+        return source, texts.closed_bars(source, day, "Etc/UTC", before=before, count=20, now=FRIDAY_NOON)
+
+    symbols = market.listed_symbols()[-500:]
+    first = [asked(symbol) for symbol in symbols]
+    again = [asked(symbol) for symbol in symbols]
+    assert all(one is other for pair in zip(first, again, strict=True) for one, other in zip(*pair, strict=True))

@@ -130,8 +130,7 @@ def test_bars_are_consistent_and_lie_on_ticks(symbol: str) -> None:
         ticks = rows[:, 1:5] * listing.pricescale / listing.minmov
         assert np.allclose(ticks, np.rint(ticks), rtol=0, atol=1e-4)
         # The float is the one that its decimal text denotes: 309.51, not 309.51000000000005.
-        decimals = len(str(listing.pricescale)) - 1
-        assert (rows[:, 1:5] == np.round(rows[:, 1:5], decimals)).all()
+        assert (rows[:, 1:5] == np.round(rows[:, 1:5], listing.decimals)).all()
 
 
 @pytest.mark.parametrize("symbol", SYMBOLS)

@@ -138,6 +138,34 @@ def test_more_data_continues_with_negative_indices() -> None:
     assert joined == bars(only(Talk().open_chart("NASDAQ:AAPL", "60", 20), "timescale_update"))
 
 
+def test_a_negative_count_brings_what_followed_a_range_in_the_past() -> None:
+    """So the replay of @mathieuc/tradingview steps: from the first bar at a moment on, two by two."""
+    talk, all_bars = Talk(), bars(only(Talk().open_chart("NASDAQ:AAPL", "60", 9), "timescale_update"))
+    first = talk.open_chart("NASDAQ:AAPL", "60", ["bar_count", int(all_bars[0][0]) - 60, -1])
+    assert bars(only(first, "timescale_update")) == all_bars[:1]
+    assert talk.wait(1.0, market_seconds=5) == []
+    steps = [talk.say(("request_more_data", "cs_1", "sds_1", -count)) for count in (2, 1, 9)]
+    updates = [only(step, "timescale_update") for step in steps]
+    assert [indexes(update) for update in updates] == [[1, 2], [3], [4, 5, 6, 7, 8]]
+    assert [update["p"][2]["index"] for update in updates] == [1, 3, 4]
+    assert [len(update["p"][2]["changes"]) for update in updates] == [2, 1, 5]
+    joined = [row for update in updates for row in bars(update)]
+    assert joined[:-1] == all_bars[1:-1] and joined[-1][0] == all_bars[-1][0]
+    assert methods(talk.say(("request_more_data", "cs_1", "sds_1", -2))) == ["series_loading", "series_completed"]
+    # It has caught up: from here on it is live.
+    assert methods(talk.wait(1.0, market_seconds=60)) == ["du"]
+
+
+def test_a_step_reaches_over_days_without_a_bar() -> None:
+    friday = int(FRIDAY_NOON)  # 13:00 in New York, where the last bar opens at 15:30
+    talk = Talk(now=friday + 3 * 86_400)
+    held = talk.open_chart("NASDAQ:AAPL", "60", ["bar_count", friday, -3])
+    assert bars(only(held, "timescale_update"))[-1][0] == friday + 2.5 * 3_600
+    update = only(talk.say(("request_more_data", "cs_1", "sds_1", -2)), "timescale_update")
+    monday = friday + 3 * 86_400 - 3.5 * 3_600
+    assert [row[0] for row in bars(update)] == [monday, monday + 3_600]
+
+
 def test_the_plans_window_ends_in_limit() -> None:
     talk = Talk(plan=replace(ANONYMOUS, intraday_bars=100))
     assert completed(talk.open_chart("NASDAQ:AAPL", "1", 60)) == {"rt_update_period": 5}

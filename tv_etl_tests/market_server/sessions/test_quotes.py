@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from tv_etl.market_server.market.listings import listings
+from tv_etl.market_server.market.market import Market
 from tv_etl_tests.market_server.samples import sample
 from tv_etl_tests.market_server.talk import MarketWith, Message, Talk, methods
+from tv_etl_tests.yardstick import cpu_ratio
 
 RECORDINGS = Path(__file__).parents[2] / "recordings"
 DENIED = json.loads((RECORDINGS / "tvkit-qsd-permission_denied.json").read_text(encoding="utf-8"))["frames"][0]
@@ -133,6 +135,27 @@ def test_a_symbol_made_fast_before_its_first_state_is_told_once() -> None:
     commands = [("quote_create_session", "qs_1"), ("quote_add_symbols", "qs_1", *names)]
     messages = talk.say(*commands, ("quote_fast_symbols", "qs_1", *names))
     assert [message["p"][1] for message in messages if message["m"] == "quote_completed"] == list(names)
+
+
+def test_hundreds_of_symbols_hold_up_nobody() -> None:
+    talk, symbols = Talk(), Market(7).listed_symbols()[-600:]
+    talk.say(("quote_create_session", "qs_1"), ("quote_set_fields", "qs_1", *FIELDS))
+    watch = iter(range(10**6))
+    talk.conversation._world.wall = lambda: 100.0 + 0.06 * next(watch)  # whatever is done takes longer than is given
+    messages = talk.say(("quote_add_symbols", "qs_1", *symbols))
+    told = [[message["p"][1] for message in messages if message["m"] == "quote_completed"]]
+    while len(told) < 50 and told[-1]:
+        told.append([message["p"][1] for message in talk.wait(0.0) if message["m"] == "quote_completed"])
+    assert [symbol for each in told for symbol in each] == symbols
+    assert max(map(len, told)) < 120
+
+
+def test_six_hundred_quotes_are_drawn_together() -> None:
+    talk, symbols = Talk(), Market(7).listed_symbols()[-600:]
+    talk.say(("quote_create_session", "qs_1"), ("quote_set_fields", "qs_1", *FIELDS))
+    # Drawn one by one, eight hundred times the yardstick, and a tick of all ninety.
+    assert cpu_ratio(lambda: talk.say(("quote_add_symbols", "qs_1", *symbols))) < 300
+    assert cpu_ratio(lambda: talk.wait(1.0, market_seconds=5)) < 40
 
 
 def test_removed_symbols_and_deleted_sessions_are_silent() -> None:

@@ -1,9 +1,10 @@
 """Scans of the synthetic market: the pure part here, over HTTP at the end."""
 
 import json
+from datetime import date, datetime, timezone
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -12,11 +13,13 @@ from tv_etl.market_server.market.market import Market
 from tv_etl.market_server.market.replay import ReplayMarket
 from tv_etl.market_server.options import ServerOptions
 from tv_etl.market_server.server import serve_in_thread
-from tv_etl.market_server.sessions.quote_fields import moving_values
+from tv_etl.market_server.sessions.quote_fields import moving_values, newest_rows
 from tv_etl.market_server.sessions.world import World
 from tv_etl.market_server.site.screener import ScanRefused, scan
 from tv_etl.market_server.site.screener_columns import MARKETS, market_of
 from tv_etl.tradingview.intervals import Interval
+from tv_etl.tradingview.scan_request import Operation, ScanFilter, ScanRequest
+from tv_etl.tradingview.scanner import scan_body
 from tv_etl_tests.market_server.talk import FRIDAY_NOON, StillClock
 from tv_etl_tests.patience import HANG_S
 from tv_etl_tests.yardstick import cpu_ratio
@@ -24,6 +27,7 @@ from tv_etl_tests.yardstick import cpu_ratio
 WORLD = World(Market(7), StillClock(), lambda: 0.0)
 LISTED = {symbol: listing for symbol in WORLD.market.listed_symbols() if (listing := find_listing(symbol)) is not None}
 NAMED = listings()
+FUNDS = {symbol for symbol, listing in LISTED.items() if listing.kind == "fund"}
 AMERICANS = {symbol for symbol, listing in LISTED.items() if market_of(listing) == "america"}
 
 
@@ -57,7 +61,7 @@ def test_every_listing_is_in_a_market_of_its_own_and_in_the_global_one() -> None
 def test_columns_are_those_of_the_quote_now() -> None:
     source = WORLD.market.find("NASDAQ:AAPL")
     assert source is not None
-    quote = moving_values(source, FRIDAY_NOON)
+    quote = moving_values(source, newest_rows(WORLD.market, [source], FRIDAY_NOON)[0], FRIDAY_NOON)
     columns = ["close", "name", "change", "volume", "type", "exchange", "currency", "description"]
     (row,) = ask(columns=columns, symbols={"tickers": ["NASDAQ:AAPL"]})["data"]
     values = [quote["lp"], "AAPL", quote["chp"], quote["volume"], "stock", "NASDAQ", "USD", "Apple Inc."]
@@ -85,17 +89,91 @@ def test_numbers_are_compared_with_numbers_and_columns() -> None:
     assert filtered("close", "greater", "high") == set()
 
 
+def named(*columns: str) -> dict[str, list[Any]]:
+    """The values of some columns of the named listings, by symbol."""
+    return {row["s"]: row["d"] for row in ask(columns=list(columns), symbols={"tickers": list(NAMED)})["data"]}
+
+
+def test_per_cent_are_of_another_column() -> None:
+    prices = named("close", "low", "price_52_week_high", "price_52_week_low")
+    assert filtered("close", "above%", ["low", 1.01]) == {
+        symbol for symbol, (close, low, *_) in prices.items() if close > low * 1.01
+    }
+    assert filtered("close", "below%", ["price_52_week_high", 1.2]) == {
+        symbol for symbol, (close, _, high, _) in prices.items() if close * 1.2 <= high
+    }
+    near = {symbol for symbol, (close, _, _, low) in prices.items() if 1.1 * low <= close <= 1.3 * low}
+    assert filtered("close", "in_range%", ["price_52_week_low", 1.1, 1.3]) == near != set()
+    assert filtered("close", "not_in_range%", ["price_52_week_low", 1.1, 1.3]) == set(prices) - near
+    assert filtered("close", "in_range%", ["price_52_week_low", 1.1, None]) >= near
+    assert filtered("market_cap_basic", "above%", ["low", 1.0]) <= filtered("market_cap_basic", "nempty")
+
+
+def test_what_crosses_was_on_the_other_side_the_day_before() -> None:
+    before, now = (
+        {symbol: values for symbol, values in named(*columns).items() if None not in values}
+        for columns in (("close[1]", "high[1]", "low[1]"), ("close", "high", "low"))
+    )
+    level = sorted(close for close, *_ in now.values())[len(now) // 2]
+    up = {symbol for symbol, (close, *_) in now.items() if before[symbol][0] <= level < close}
+    down = {symbol for symbol, (close, *_) in now.items() if before[symbol][0] >= level > close}
+    assert filtered("close", "crosses_above", level) == up
+    assert filtered("close", "crosses_below", level) == down
+    assert filtered("close", "crosses", level) == up | down
+    assert filtered("close", "crosses_above", "open") | filtered("close", "crosses_below", "open") == filtered(
+        "close", "crosses", "open"
+    )
+    assert filtered("earnings_per_share_diluted_ttm", "crosses", 5.0) == set()
+    assert filtered("close", "crosses_above", 0.0) == set()
+
+
+def test_the_day_before_is_that_of_the_bars() -> None:
+    source = WORLD.market.find("NASDAQ:AAPL")
+    assert source is not None
+    earlier = source.bars(Interval.parse("1D"), FRIDAY_NOON, count=3).rows[:-1, 4]
+    assert named("close[2]", "close[1]", "RSI[1]", "RSI|60")["NASDAQ:AAPL"] == [*earlier, None, None]
+
+
+def test_dates_are_counted_in_days_weeks_and_months_from_today() -> None:
+    (day,) = named("dividend_ex_date_recent")["NYSE:DIVI"]
+    assert datetime.fromtimestamp(day, timezone.utc).date() == date(2026, 11, 13)  # a Friday; today is the next one
+    for operation, ranges in {
+        "in_day_range": {(-7, -7): True, (-7, 0): True, (-6, 0): False, (-9, -8): False},
+        "in_week_range": {(-1, -1): True, (0, 0): False},
+        "in_month_range": {(0, 0): True, (-1, -1): False, (1, 12): False},
+    }.items():
+        for bounds, is_inside in ranges.items():
+            found = filtered("dividend_ex_date_recent", operation, list(bounds))
+            assert ("NYSE:DIVI" in found) is is_inside, (operation, bounds)
+    assert filtered("dividend_ex_date_upcoming", "in_month_range", [3, 3]) == {"NYSE:DIVI"}
+    stocks = {symbol for symbol, listing in NAMED.items() if listing.kind == "stock"}
+    assert filtered("earnings_release_next_date", "in_day_range", [0, 91]) == stocks
+    assert filtered("earnings_release_date", "in_day_range", [-91, 0]) == stocks
+
+
+def test_every_operation_of_our_filters_is_taken() -> None:
+    rights: dict[str, Any] = {
+        **{name: [1, 2] for name in get_args(Operation) if name.endswith("_range")},
+        **{name: ["low", 1.1, 1.2] for name in get_args(Operation) if name.endswith("%")},
+    }
+    for operation in get_args(Operation):
+        left = "typespecs" if operation.startswith("has") else "name" if operation.endswith("match") else "close"
+        request = ScanFilter(left=left, operation=operation, right=rights.get(operation, "low"))
+        wanted = json.loads(scan_body(ScanRequest(market="america", filters=(request,), limit=5), 0, 5))
+        assert ask("america", **wanted)["totalCount"] >= 0, operation
+
+
 def test_texts_lists_and_flags_are_matched() -> None:
-    korean, fund = {"KRX:005930"}, {"AMEX:SPY", "AMEX:THIN"}
+    korean, arca = {"KRX:005930"}, {symbol for symbol in NAMED if symbol.startswith("AMEX:")}
     assert filtered("exchange", "equal", "KRX") == korean
     assert filtered("exchange", "nequal", "KRX") == set(NAMED) - korean
-    assert filtered("exchange", "in_range", ["AMEX", "KRX"]) == korean | fund
-    assert filtered("description", "match", "apple") == {"NASDAQ:AAPL"}
+    assert filtered("exchange", "in_range", ["AMEX", "KRX"]) == korean | arca
+    assert filtered("description", "match", "apple") == filtered("description", "smatch", "APPLE") == {"NASDAQ:AAPL"}
     assert filtered("description", "nmatch", "APPLE") == set(NAMED) - {"NASDAQ:AAPL"}
     assert filtered("typespecs", "has", ["etf", "cfd"]) == {
         symbol for symbol, each in NAMED.items() if {"etf", "cfd"} & set(each.typespecs)
     }
-    assert filtered("typespecs", "has_none_of", "etf") == set(NAMED) - fund
+    assert filtered("typespecs", "has_none_of", "etf") == set(NAMED) - FUNDS
     assert filtered("is_primary", "equal", True) == set(NAMED)
     assert filtered("active_symbol", "equal", False) == {"NASDAQ:GONE"}
 
@@ -107,12 +185,12 @@ def test_conditions_nest() -> None:
     american = {"left": "market", "operation": "equal", "right": "america"}
     either = {"operation": {"operator": "or", "operands": [is_kind("fund"), is_kind("forex")]}}
     tree = {"operator": "and", "operands": [{"expression": american}, either]}
-    assert symbols(filter2=tree) == ["AMEX:SPY", "AMEX:THIN"]
+    assert set(symbols(filter2=tree)) == FUNDS >= {"AMEX:SPY", "NASDAQ:QQQ"}
     assert symbols(filter2=tree, filter=[{"left": "name", "operation": "equal", "right": "X"}]) == []
 
 
 def test_types_and_tickers_restrict() -> None:
-    assert symbols("america", symbols={"query": {"types": ["fund"]}, "tickers": []}) == ["AMEX:SPY", "AMEX:THIN"]
+    assert set(symbols("america", symbols={"query": {"types": ["fund"]}, "tickers": []})) == FUNDS
     assert symbols(symbols={"tickers": ["NYSE:JNJ", "NYSE:NOPE"]}) == ["NYSE:JNJ"]
 
 
@@ -142,11 +220,15 @@ def test_pages_together_are_the_whole() -> None:
         ("global", {"markets": ["moon"]}, 'Unknown market "moon"'),
         ("america", {"columns": ["change.5"]}, 'Unknown field "change.5"'),
         ("america", {"filter": [{"left": "x", "operation": "empty"}]}, 'Unknown field "x"'),
-        ("america", {"filter": [{"left": "close", "operation": "less", "right": "VWAP"}]}, 'Unknown field "VWAP"'),
+        ("america", {"filter": [{"left": "close", "operation": "less", "right": "TWAP"}]}, 'Unknown field "TWAP"'),
         ("america", {"filter": [{"left": "close", "operation": "like"}]}, 'Unknown operation "like"'),
         ("america", {"filter": [{"left": "name", "operation": "less", "right": 5}]}, 'Cannot compare "name" with 5'),
         ("america", {"filter": [{"left": "typespecs", "operation": "has", "right": [{}]}]}, "Cannot compare"),
         ("america", {"filter": [{"left": "close", "operation": "in_range", "right": 5}]}, "A range is a list"),
+        ("america", {"filter": [{"left": "close", "operation": "above%", "right": 5}]}, "Per cent are asked for as"),
+        ("america", {"filter": [{"left": "close", "operation": "above%", "right": ["x", 2]}]}, 'Unknown field "x"'),
+        ("america", {"filter": [{"left": "close", "operation": "in_day_range", "right": [1]}]}, "two whole numbers"),
+        ("america", {"filter": [{"left": "name", "operation": "in_day_range", "right": [1, 2]}]}, "Cannot compare"),
         ("america", {"sort": {"sortBy": "x"}}, 'Unknown field "x"'),
         ("america", {"sort": {"sortBy": "name", "sortOrder": "up"}}, "up"),
         ("america", {"range": [5, 1]}, r"Wrong range \[5, 1\]"),
@@ -175,13 +257,48 @@ STOCK_PAGE: dict[str, Any] = {
 }  # fmt: skip
 
 
+# What TradingView-Screener, tvkit, tradingview-ta and tradingview-scraper ask for when they are told nothing else,
+# besides what the stock page does.
+DEFAULT_COLUMNS = {
+    "crypto": """ticker-view exchange.tr provider-id close type typespecs pricescale minmov fractional minmove2 currency
+        24h_close_change|5 24h_vol|5 24h_vol_change|5 TechRating_1D TechRating_1D.tr market_cap_calc Recommend.All""",
+    "coin": """ticker-view crypto_total_rank 24h_vol_cmc circulating_supply 24h_vol_to_market_cap socialdominance
+        crypto_common_categories.tr fundamental_currency_code""",
+    "bond": """ticker-view isin-displayed bond_issuer_type.tr bond_snp_rating_lt bond_fitch_rating_lt.tr close_pct
+        close_net current_coupon maturity_date redemption_type.tr yield_to_worst source-logoid exchange.tr""",
+    "options": """name ask bid currency delta expiration gamma iv ask_iv bid_iv option-type pricescale rho root strike
+        theoPrice theta vega""",
+    "america": """RSI[1] Stoch.K[1] Stoch.D[1] CCI20[1] ADX+DI[1] ADX-DI[1] AO[1] AO[2] Mom[1] Rec.Stoch.RSI Stoch.RSI.K
+        W.R BBPower UO EMA5 SMA200 Ichimoku.BLine VWMA HullMA9 Pivot.M.Classic.S3 Pivot.M.Demark.R1 P.SAR BB.lower
+        RSI|60 EMA200|1W AO[2]|240 earnings_per_share_basic_ttm price_52_week_high price_52_week_low Perf.YTD
+        Volatility.W enterprise_value_ebitda_ttm subtype ATR shares_float beta_1_year""",
+}
+
+
+@pytest.mark.parametrize("market", sorted(DEFAULT_COLUMNS))
+def test_what_other_clients_ask_for_by_default_is_answered(market: str) -> None:
+    columns = DEFAULT_COLUMNS[market].split()
+    answer = ask(market, columns=columns, range=[0, 3], symbols={}, markets=[market], ignore_unknown_fields=False)
+    assert [len(row["d"]) for row in answer["data"]] == [len(columns)] * min(3, answer["totalCount"])
+
+
+def test_an_option_and_a_contract_say_what_they_are() -> None:
+    columns = ["root", "strike", "option-type", "expiration", "fractional", "minmove2"]
+    tickers = {"tickers": ["OPRA:AAPL261218C310.0", "CBOT:ZNZ2026"]}
+    found = {row["s"]: row["d"] for row in ask(columns=columns, symbols=tickers)["data"]}
+    assert found == {
+        "OPRA:AAPL261218C310.0": ["AAPL", 310.0, "call", 20261218, "false", 0],
+        "CBOT:ZNZ2026": ["ZN", None, None, 20261221, "true", 2],
+    }
+
+
 def test_the_preset_of_the_stock_page_is_understood() -> None:
     page = ask("america", **STOCK_PAGE, preset="all_stocks", symbols={})
     capitals = [row["d"][STOCK_PAGE["columns"].index("market_cap_basic")] for row in page["data"]]
     assert len(capitals) == 50 and capitals == sorted(capitals, reverse=True)
     kinds = {row["d"][STOCK_PAGE["columns"].index("type")] for row in page["data"]}
     assert kinds == {"stock"}
-    assert page["totalCount"] == len(AMERICANS) - len({"AMEX:SPY", "AMEX:THIN"})
+    assert page["totalCount"] == len(AMERICANS - FUNDS)
 
 
 def test_what_the_books_would_say_fits_together() -> None:

@@ -3,11 +3,12 @@ import pytest
 from tv_etl.market_server.market.listings import find_listing, listings
 from tv_etl.market_server.market.market import Market
 from tv_etl.market_server.sessions.world import World
-from tv_etl.market_server.site.screener_columns import COLUMNS, MARKETS, REPORTED, Figures, Row, market_of
+from tv_etl.market_server.site.screener_columns import COLUMNS, MARKETS, REPORTED, Figures, Row, is_column, market_of
 from tv_etl_tests.market_server.talk import FRIDAY_NOON, StillClock
 
 WORLD = World(Market(7), StillClock(), lambda: 0.0)
-FIGURES = Figures(WORLD, [*listings().values()])
+OPTION = find_listing("OPRA:AAPL261218C310.0")
+FIGURES = Figures(WORLD, [*listings().values(), *([OPTION] if OPTION else [])])
 PLACES = range(len(FIGURES.listings))
 
 
@@ -17,8 +18,17 @@ def test_a_column_has_a_value_for_some_listing_or_is_known_to_have_none(column: 
     assert any(value is not None for value in values) == (column in REPORTED)
 
 
+@pytest.mark.parametrize(
+    ("name", "is_known"),
+    [("close", True), ("close[1]", True), ("RSI|60", True), ("RSI|1W", True), ("AO[2]|240", True), ("close|", False),
+     ("close[10]", False), ("nothing|60", False), ("close[1][1]", False), ("RSI|60|60", False), ("", False)],
+)  # fmt: skip
+def test_columns_may_be_of_another_interval_or_an_earlier_bar(name: str, is_known: bool) -> None:
+    assert is_column(name) is is_known
+
+
 def test_every_listing_belongs_to_a_market() -> None:
-    assert {market_of(listing) for listing in listings().values()} == MARKETS
+    assert {market_of(listing) for listing in FIGURES.listings} == MARKETS
 
 
 def test_a_delayed_feed_says_so_and_shows_the_past() -> None:

@@ -1,0 +1,1 @@
+"""Where alerts go: a module for each kind of target."""

@@ -1,0 +1,489 @@
+"""Whole ticks without Dagster: what is asked for, judged, stored and delivered, and what goes wrong on the way."""
+
+import json
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tv_etl.alerts.fold import MinuteBar
+from tv_etl.alerts.former import FormerState, former_key
+from tv_etl.alerts.inputs import AlertInputs, Ask, Quote
+from tv_etl.alerts.rules import AlertRule
+from tv_etl.alerts.state import RuleState
+from tv_etl.alerts.store import AlertStore, DeliveryStats
+from tv_etl.alerts.targets.webhook import UnusableTarget, Webhook
+from tv_etl.alerts.tick import Target, TickReport, Wants, run_tick
+from tv_etl.market_server.clock import MarketClock
+from tv_etl.market_server.market.market import Market
+from tv_etl.market_server.options import ServerOptions
+from tv_etl.market_server.server import serve_in_thread
+from tv_etl.orchestration.resources import TradingViewResource
+from tv_etl.tradingview.errors import ConnectionFailedError, NoBarsError, SymbolError
+from tv_etl.tradingview.models import HistoryRequest, QuoteSymbolData, SeriesHistory, SymbolInfo
+from tv_etl_tests.alerts.test_fold import KINDS
+from tv_etl_tests.alerts.test_former import document_of, pack
+
+AAPL = {"session": "0930-1600", "timezone": "America/New_York"}
+# A Wednesday, 15:00 in London: New York has been open for half an hour.
+NOW = datetime.fromisoformat("2026-11-18T15:00:30+00:00").timestamp()
+FRIDAY_CLOSE, MONDAY_OPEN = (
+    datetime.fromisoformat(text).timestamp() for text in ("2026-11-20T21:00:00+00:00", "2026-11-23T14:30:00+00:00")
+)
+
+
+@dataclass
+class Desk:
+    """A market as a test writes it down, beside a store: the answers are the client's own types."""
+
+    store: AlertStore
+    prices: dict[str, float] = field(default_factory=lambda: {"X:A": 10.0})
+    now: float = NOW
+    traded_at: float | None = None
+    bars: dict[str, list[tuple[float, float]]] = field(default_factory=dict)  # (time, price) of flat minutes
+    errors: dict[str, Exception] = field(default_factory=dict)
+    quote_errors: dict[str, Any] = field(default_factory=dict)
+    quote_fields: dict[str, Any] = field(default_factory=dict)
+    info: dict[str, Any] = field(default_factory=lambda: dict(AAPL))
+    past: dict[str, dict[float, float]] = field(default_factory=dict)
+    is_down: bool = False
+    asked: set[str] = field(default_factory=set)
+    asks: dict[str, Ask] = field(default_factory=dict)
+
+    def gather(self, asks: Mapping[str, Ask], wants: Wants) -> AlertInputs:
+        if self.is_down:
+            raise ConnectionFailedError("127.0.0.1: no connection")
+        for symbol, price in self.prices.items():
+            for ago in range(15, -1, -1):
+                self.past.setdefault(symbol, {}).setdefault(self.now // 60 * 60 - 60 * ago, price)
+        traded_at = self.now if self.traded_at is None else self.traded_at
+        quotes: dict[str, Quote] = {}
+        for symbol, price in self.prices.items():
+            if symbol in asks:
+                fields = {"lp": price, "lp_time": traded_at, "update_mode": "streaming", **self.quote_fields}
+                quotes[symbol] = self.quote_errors.get(symbol) or QuoteSymbolData.from_fields(symbol, fields)
+        self.asks, self.asked = dict(asks), set(wants(quotes, self.now))
+        minutes = {symbol: self.errors.get(symbol) or self.history(symbol, asks[symbol]) for symbol in self.asked}
+        return AlertInputs(self.now, quotes, minutes)  # type: ignore[arg-type]
+
+    def history(self, symbol: str, ask: Ask) -> SeriesHistory:
+        known = self.bars.get(symbol) or sorted(self.past[symbol].items())
+        rows = [[time, price, price, price, price, 1.0] for time, price in known if time >= (ask.since or 0)]
+        request = HistoryRequest(symbol, ask.interval, bars_count=12)
+        return SeriesHistory(request, SymbolInfo(self.info), rows, "complete", None, "streaming", 1, 0)
+
+    def tick(
+        self, rules: Sequence[AlertRule], targets: Sequence[Target] = (), cursor: str = "", **options: Any
+    ) -> TickReport:
+        return run_tick(rules, self.store, targets, self.gather, lambda: self.now, cursor=cursor, **options)
+
+    def state(self, symbol: str = "X:A") -> str:
+        return self.store.load().state.symbol(symbol).health.state
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(AlertStore(tmp_path / "alerts.sqlite"))
+
+
+def rule(kind: str = "above", level: float = 9.0, **changes: Any) -> AlertRule:
+    return AlertRule.model_validate({"name": "r", "symbol": "X:A", "kind": kind, "level": level} | changes)
+
+
+def told(report: TickReport) -> list[tuple[str, str]]:
+    return [(alert.kind, alert.rule) for alert in report.found]
+
+
+# --- identity
+
+
+@pytest.mark.parametrize("once", [False, True])
+def test_a_rule_that_is_removed_and_added_again_tells_again(desk: Desk, once: bool) -> None:
+    """An arming's first epoch was 0, and the outbox kept ids for ever: the crossing was swallowed for good."""
+    ids = []
+    for rules in ([rule(once=once)], [], [rule(once=once)], [], [rule(once=once)]):
+        ids += [alert.event_id for alert in desk.tick(rules).found]
+        desk.now += 30
+    assert len(set(ids)) == len(ids) == 3
+
+
+def test_a_level_that_is_edited_and_edited_back_tells_again(desk: Desk) -> None:
+    levels = []
+    for level in (9.0, 8.0, 9.0):
+        levels += [alert.level for alert in desk.tick([rule(level=level)]).found]
+        desk.now += 30
+    assert levels == [9.0, 8.0, 9.0]
+
+
+@pytest.mark.parametrize("cursor", ["", "7", "not a cursor"])
+def test_a_lost_cursor_changes_nothing(desk: Desk, cursor: str) -> None:
+    assert len(desk.tick([rule()], cursor="1").found) == 1
+    desk.now += 30
+    again = desk.tick([rule()], cursor=cursor)
+    assert (again.tick, again.found) == (2, ())
+
+
+def test_a_lost_store_tells_what_is_so_again_under_another_id(desk: Desk, tmp_path: Path) -> None:
+    [first] = desk.tick([rule()]).found
+    desk.now += 30
+    [again] = Desk(AlertStore(tmp_path / "another.sqlite"), now=desk.now).tick([rule()]).found
+    assert first.event_id != again.event_id
+
+
+def test_the_state_of_a_cursor_goes_on_in_the_store(desk: Desk) -> None:
+    """Its rule is armed, with the close of an hour ago; the crossing since then is told, by the bars from there on."""
+    crossing = rule("cross_up", 11.0)
+    watermark = int(NOW // 60 * 60) - 3600
+    known = {former_key(crossing): (watermark - 600, watermark)}
+    cursor = FormerState({key: RuleState(*times) for key, times in known.items()}, {"X:A": watermark}, {"X:A": 10.0})
+    desk.bars["X:A"] = [(watermark, 10.0), (watermark + 60, 11.5), (watermark + 120, 10.0)]
+    document = document_of(cursor)
+    report = desk.tick([crossing], cursor=pack(document))
+    assert [(alert.kind, alert.touched_at) for alert in report.found] == [("cross_up", watermark + 60)]
+    assert report.problems == () and desk.asks["X:A"].since == watermark
+
+
+# --- inputs
+
+
+def test_a_quote_that_does_not_come_costs_nobody_else_a_tick(desk: Desk) -> None:
+    """One that did not come within 8 s blinded all rules, and the tick ended as SKIPPED."""
+    desk.prices = {"X:A": 10.0, "X:B": 10.0}
+    desk.quote_errors["X:B"] = NoBarsError("X:B: no quotes within 8 s")
+    report = desk.tick([rule(name="a"), rule(name="b", symbol="X:B")])
+    assert told(report) == [("above", "a"), ("above", "b")]  # b's minutes came
+    assert report.problems == ("X:B: X:B: no quotes within 8 s",) and not report.blind
+
+
+def test_five_thousand_rules_on_five_hundred_symbols_are_judged_and_kept(desk: Desk) -> None:
+    """A cursor was too long from some 1,100 rules on; then no rule that crosses fired any more."""
+    desk.prices = {f"X:S{number}": 10.0 for number in range(500)}
+    rules = [
+        rule("cross_up", 10.5 + number % 10, name=f"r{number}", symbol=f"X:S{number % 500}") for number in range(5_000)
+    ]
+    assert told(desk.tick(rules)) == []
+    assert len(desk.store.load().state.armings) == 5_000
+    desk.now += 180
+    desk.prices = dict.fromkeys(desk.prices, 12.0)
+    found = desk.tick(rules).found
+    assert {alert.rule for alert in found} == {each.name for each in rules if each.level <= 12.0}
+    assert desk.store.stats.pending == 0  # there is no target; they are kept all the same
+
+
+def test_only_symbols_that_matter_are_asked_for_minutes(desk: Desk) -> None:
+    desk.prices = {symbol: 10.0 for symbol in ("X:FAR", "X:NEAR", "X:SPENT", "X:OVER", "X:SHUT")}
+    desk.quote_fields = {"high_price": 10.4, "low_price": 9.8}
+    expired = datetime.fromisoformat("2026-11-18T15:02:00+00:00")
+    rules = [
+        rule("cross_up", 12.0, name="far", symbol="X:FAR"),
+        rule("cross_up", 10.3, name="near", symbol="X:NEAR"),
+        rule("above", 9.0, name="spent", symbol="X:SPENT", once=True),
+        rule("cross_up", 10.3, name="over", symbol="X:OVER", expires_at=expired),
+    ]
+    desk.tick(rules)
+    assert desk.asked == {"X:FAR", "X:NEAR", "X:SPENT", "X:OVER"}
+    desk.now += 600
+    desk.tick(rules)
+    assert desk.asked == {"X:NEAR", "X:OVER"}  # what was touched before it expired is still to be told
+    desk.now += 60
+    desk.tick(rules)
+    assert desk.asked == {"X:NEAR"}
+
+
+def test_a_day_that_is_not_the_watermarks_is_asked_for(desk: Desk) -> None:
+    """What Tuesday's quote says of its range says nothing of Monday's end."""
+    desk.quote_fields = {"high_price": 10.4, "low_price": 9.8}
+    desk.tick([rule("cross_up", 12.0)])
+    desk.now += 86_400
+    desk.tick([rule("cross_up", 12.0)])
+    assert desk.asked == {"X:A"}
+
+
+def test_a_rule_that_is_added_on_saturday_sees_mondays_gap(desk: Desk) -> None:
+    desk.now, desk.traded_at = FRIDAY_CLOSE + 86_400, FRIDAY_CLOSE
+    desk.bars["X:A"] = [(FRIDAY_CLOSE - 60 * ago, 10.0) for ago in range(12, 0, -1)]
+    assert told(desk.tick([rule("cross_up", 11.0)])) == []
+    desk.now = desk.traded_at = MONDAY_OPEN + 400
+    desk.prices["X:A"] = 12.0
+    desk.bars["X:A"] += [(MONDAY_OPEN + 60 * minute, 12.0) for minute in range(6)]
+    [gap] = desk.tick([rule("cross_up", 11.0)]).found
+    assert (gap.price, gap.touched_at) == (12.0, int(MONDAY_OPEN))
+
+
+@pytest.mark.parametrize("source", ["quote", "lake"])
+def test_a_first_side_is_taken_from_what_is_known(desk: Desk, source: str) -> None:
+    """No minute came on Saturday: the last quote is the side, or the last close in the lake."""
+    desk.now, desk.traded_at = FRIDAY_CLOSE + 86_400, FRIDAY_CLOSE - 60
+    desk.errors["X:A"] = NoBarsError("X:A 1m: no answer in time")
+    if source == "lake":
+        desk.quote_errors["X:A"] = NoBarsError("X:A: no quotes within 8 s")
+    close = MinuteBar(int(FRIDAY_CLOSE) - 60, 10.0, 10.0, 10.0, 10.0)
+    desk.prices["X:B"] = 10.0
+    rules = [rule("cross_up", 11.0), rule("cross_up", 11.0, name="b", symbol="X:B")]
+    desk.tick(rules, lake_close=lambda symbol: close)
+    assert desk.store.load().state.watermark("X:A") == FRIDAY_CLOSE - 60
+    desk.errors, desk.quote_errors = {}, {}
+    desk.now = desk.traded_at = MONDAY_OPEN + 400
+    desk.prices["X:A"] = 12.0
+    desk.bars["X:A"] = [(FRIDAY_CLOSE - 60, 10.0), *((MONDAY_OPEN + 60 * minute, 12.0) for minute in range(6))]
+    assert [alert.touched_at for alert in desk.tick(rules).found] == [int(MONDAY_OPEN)]
+
+
+def test_a_lake_that_cannot_be_read_is_told_and_stops_nothing(desk: Desk) -> None:
+    def broken(symbol: str) -> None:
+        raise OSError("no such directory")
+
+    desk.errors["X:A"] = NoBarsError("X:A 1m: no answer in time")
+    desk.quote_fields["lp_time"] = None
+    report = desk.tick([rule()], lake_close=broken)
+    assert told(report) == [("above", "r")]
+    assert "X:A: its last close in the lake: no such directory" in report.problems
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_symbol_without_any_bars_is_judged_by_its_quotes(desk: Desk, kind: str) -> None:
+    """It never fired, and nobody was told."""
+    desk.errors["X:A"] = NoBarsError("X:A 1m: no bars", is_empty_answer=True)
+    prices = [10.0, 10.0, 12.0, 12.0, 10.0, 10.0]
+    reports = []
+    for price in prices:
+        desk.prices["X:A"] = price
+        reports.append(desk.tick([rule(kind, 11.0)]))
+        desk.now += 300
+    expected = {
+        "above": [2], "below": [0, 4], "cross_up": [2], "cross_down": [4], "cross": [2, 4]
+    }  # fmt: skip
+    assert [number for number, report in enumerate(reports) for _ in report.found] == expected[kind]
+    assert "X:A: it has no one-minute bars; judged by its quotes alone" in reports[0].problems
+    assert desk.state() == "ok"
+
+
+def test_a_symbol_of_daily_bars_fires_by_its_quotes_and_rearms_by_its_daily_close(desk: Desk) -> None:
+    """A fund: the day's close below the level arms it, and the next day's price fires."""
+    day = 86_400.0
+    opened = MONDAY_OPEN - 5 * day  # Wednesday
+    desk.now = opened + 3_600
+    desk.info |= {"session": "24x7", "timezone": "Etc/UTC"}
+
+    def tick(price: float, *closes: float) -> list[str]:
+        desk.prices["X:A"] = price
+        desk.bars["X:A"] = [(opened + number * day, close) for number, close in enumerate(closes, -3)]
+        return [
+            alert.kind for alert in run_tick([rule("cross_up", 11.0)], desk.store, [], by_day, lambda: desk.now).found
+        ]
+
+    def by_day(asks: Mapping[str, Ask], wants: Wants) -> AlertInputs:
+        # As `gather` does where there are no minutes.
+        daily = {symbol: Ask(ask.since, "1d") for symbol, ask in asks.items()}
+        return desk.gather(daily, wants)
+
+    assert tick(10.0, 10.0, 10.0, 10.0, 10.0) == []
+    desk.now += 60
+    assert tick(12.0, 10.0, 10.0, 10.0, 12.0) == ["cross_up"]
+    desk.now += day
+    assert tick(12.0, 10.0, 10.0, 10.0, 12.0, 12.0) == []
+    desk.now += day
+    assert tick(10.0, 10.0, 10.0, 10.0, 12.0, 12.0, 10.0) == []
+    desk.now += day
+    assert tick(10.5, 10.0, 10.0, 10.0, 12.0, 12.0, 10.0, 10.5) == []
+    desk.now += 60
+    assert tick(13.0, 10.0, 10.0, 10.0, 12.0, 12.0, 10.0, 13.0) == ["cross_up"]
+    assert desk.store.load().state.symbol("X:A").served == "1d"
+
+
+def test_a_quote_time_in_milliseconds_is_no_time_and_breaks_nothing(desk: Desk) -> None:
+    desk.quote_fields["lp_time"] = NOW * 1000
+    assert told(desk.tick([rule()])) == [("above", "r")]
+
+
+# --- states
+
+
+def test_a_symbol_without_data_is_told_and_mutes_nobody_else(desk: Desk) -> None:
+    desk.prices = {"X:A": 10.0, "X:B": 10.0}
+    rules = [rule(name="a"), rule("cross_up", 11.0, name="b", symbol="X:B")]
+    desk.tick(rules)
+    desk.quote_errors["X:A"] = desk.errors["X:A"] = NoBarsError("X:A: nothing")
+    seen = []
+    for _ in range(24):
+        desk.now += 30
+        seen += [(alert.kind, alert.symbol) for alert in desk.tick(rules).found]
+    assert seen == [("no_data", "X:A")]
+    desk.prices["X:B"] = 12.0
+    assert told(desk.tick(rules)) == [("cross_up", "b")]
+    desk.quote_errors, desk.errors = {}, {}
+    desk.now += 30
+    assert told(desk.tick(rules)) == [("ok", "a")]
+
+
+def test_a_refused_symbol_is_told_with_the_servers_words(desk: Desk) -> None:
+    desk.quote_errors["X:A"] = SymbolError("X:A", "permission_denied")
+    desk.errors["X:A"] = NoBarsError("X:A: nothing")
+    report = desk.tick([rule()])
+    assert [alert.text for alert in report.found] == [
+        "X:A: permission_denied: the server refuses it; not watched (rule r)"
+    ]
+    assert not report.blind
+
+
+# --- the watch itself
+
+
+class Hooks:
+    """Webhooks on loopback: each path answers with its number, and keeps what was posted."""
+
+    def __init__(self) -> None:
+        self.posted: list[tuple[str, dict[str, Any]]] = []
+        self.status: dict[str, int] = {}
+        hooks = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                hooks.posted.append((self.path[1:], body))
+                self.send_response(hooks.status.get(self.path[1:], 204))
+                self.end_headers()
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+
+    def target(self, name: str) -> Webhook:
+        url = f"http://127.0.0.1:{self.server.server_port}/{name}"
+        return Webhook(url=url, allow_private=True, name=name)  # type: ignore[arg-type]
+
+    def kinds(self, name: str) -> list[str]:
+        return [body["kind"] for path, body in self.posted if path == name]
+
+
+@pytest.fixture
+def hooks() -> Iterator[Hooks]:
+    made = Hooks()
+    thread = threading.Thread(target=made.server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield made
+    made.server.shutdown()
+    thread.join()
+    made.server.server_close()
+
+
+def test_blind_for_ten_minutes_is_told_once_and_so_is_its_end(desk: Desk, hooks: Hooks) -> None:
+    """A server that could not be reached ended as SKIPPED: blind looked healthy."""
+    target = hooks.target("ONE")
+    desk.tick([rule()], [target])
+    before = desk.store.load().state
+    desk.is_down = True
+    for _ in range(25):
+        desk.now += 30
+        assert desk.tick([rule()], [target]).blind == "127.0.0.1: no connection"
+    assert hooks.kinds("ONE") == ["above", "blind"]
+    assert "no rule has been judged for 10 minutes: 127.0.0.1: no connection" in hooks.posted[-1][1]["text"]
+    assert desk.store.load().state == before
+    desk.is_down = False
+    desk.now += 30
+    desk.tick([rule()], [target])
+    assert hooks.kinds("ONE") == ["above", "blind", "seeing"]
+
+
+def test_a_target_that_refuses_is_told_on_every_other_and_its_alerts_wait(desk: Desk, hooks: Hooks) -> None:
+    """A proxy's 404 during a deploy killed 50 alerts, and was seen nowhere."""
+    one, two = hooks.target("ONE"), hooks.target("TWO")
+    hooks.status["ONE"] = 404
+    for _ in range(25):
+        desk.tick([rule()], [one, two])
+        desk.now += 30
+    assert hooks.kinds("TWO") == ["above", "target"]
+    text = "the target ONE (127.0.0.1) cannot be reached for 10 minutes: ONE (127.0.0.1): HTTP 404"
+    assert [body["text"] for path, body in hooks.posted if path == "TWO"][1] == text
+    tries = len(hooks.kinds("ONE"))
+    assert 5 <= tries <= 10  # hammered it would have been 25 times
+    del hooks.status["ONE"]
+    desk.now += 300
+    for _ in range(2):
+        desk.tick([rule()], [one, two])
+        desk.now += 30
+    assert hooks.kinds("ONE")[tries:] == ["above"]
+    assert hooks.kinds("TWO") == ["above", "target", "target_ok"]
+    assert desk.store.stats == DeliveryStats(pending=0, delivered=4, dead=0)
+
+
+def test_dead_letters_are_told_on_every_other_target_and_sent_again_on_request(desk: Desk, hooks: Hooks) -> None:
+    one, two = hooks.target("ONE"), hooks.target("TWO")
+    hooks.status["ONE"] = 410
+    for _ in range(3):
+        desk.tick([rule()], [one, two])
+        desk.now += 30
+    assert hooks.kinds("TWO") == ["above", "dead_letters"]
+    assert (
+        hooks.posted[-1][1]["text"]
+        == "1 alerts for the target ONE (127.0.0.1) were given up: ONE (127.0.0.1): HTTP 410"
+    )
+    [letter] = desk.store.dead_letters()
+    assert (letter.rule, letter.target) == ("r", "json ONE")
+    del hooks.status["ONE"]
+    assert desk.store.resend([letter.event_id]) == 1
+    desk.tick([rule()], [one, two])
+    assert hooks.kinds("ONE") == ["above", "above"]
+    assert desk.store.dead_letters() == []
+
+
+def test_a_target_without_an_address_stops_itself_alone(desk: Desk, hooks: Hooks) -> None:
+    """A missing variable made every tick red, and nothing was judged."""
+    one, two = UnusableTarget("json ONE", "ONE", "environment variable ONE is not set"), hooks.target("TWO")
+    for _ in range(2):
+        report = desk.tick([rule()], [one, two])
+        desk.now += 30
+    assert report.errors == ("ONE: environment variable ONE is not set",)
+    assert hooks.kinds("TWO") == ["above", "target"]
+    assert hooks.posted[-1][1]["text"] == "the target ONE cannot be reached: environment variable ONE is not set"
+    for _ in range(2):
+        desk.tick([rule()], [hooks.target("ONE"), two])
+        desk.now += 30
+    assert (hooks.kinds("ONE"), hooks.kinds("TWO")) == (["above"], ["above", "target", "target_ok"])
+
+
+def test_alerts_for_a_target_without_an_address_are_given_up_after_a_day(desk: Desk) -> None:
+    one = UnusableTarget("json ONE", "ONE", "environment variable ONE is not set")
+    desk.tick([rule()], [one])
+    desk.now += 86_400
+    assert desk.tick([rule()], [one]).dead == 1
+    assert desk.store.dead_letters()[0].error == "ONE: environment variable ONE is not set"
+
+
+def test_what_was_delivered_is_forgotten_after_a_month_and_nothing_else(desk: Desk, hooks: Hooks) -> None:
+    one, two = hooks.target("ONE"), hooks.target("TWO")
+    hooks.status["TWO"] = 500
+    desk.tick([rule()], [one])
+    desk.now += 60
+    desk.tick([rule(level=8.0)], [one, two])
+    assert desk.store.prune(desk.now + 29 * 86_400) == 0
+    assert desk.store.prune(desk.now + 31 * 86_400) == 1
+    assert desk.store.stats == DeliveryStats(pending=1, delivered=1, dead=0)
+    desk.now += 60
+    assert desk.tick([rule(level=8.0)], [one]).found == ()
+
+
+def test_one_broken_rule_harms_no_other(desk: Desk) -> None:
+    broken = rule(name="broken").model_copy(update={"expires_at": "no time"})
+    report = desk.tick([broken, rule(name="good")])
+    assert told(report) == [("above", "good")]
+    assert "rule broken: unexpected AttributeError" in report.problems[0]
+
+
+def test_a_real_server_is_asked_and_judged(desk: Desk) -> None:
+    """Without Dagster: a command can do the same."""
+    with serve_in_thread(Market(7), ServerOptions(clock=MarketClock(NOW, speed=0))) as server:
+        gather = TradingViewResource(ws_url=server.url).alert_inputs
+        rules = [rule(symbol="NASDAQ:AAPL", level=1.0), rule(name="gone", symbol="NASDAQ:NOPE")]
+        first = run_tick(rules, desk.store, [], gather, lambda: NOW)
+        again = run_tick(rules, desk.store, [], gather, lambda: NOW + 30)
+    assert told(first) == [("above", "r"), ("dead", "gone")]
+    assert told(again) == []
+    kept = desk.store.load().state.symbol("NASDAQ:AAPL")
+    assert kept.watermark and "America/New_York" in kept.hours
