@@ -5,6 +5,8 @@ Both are pure functions, so that no manifest can disagree with the files and a b
 
 import re
 import unicodedata
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Literal
 from urllib.parse import quote
@@ -20,6 +22,7 @@ MAX_SEGMENT_BYTES = 200  # file systems allow 255, less what is put before and a
 _Unit = Literal["D", "M", "Y"]  # numpy's units of dates
 _PERIODS: dict[_Unit, str] = {"D": r"\d{4}-\d\d-\d\d", "M": r"\d{4}-\d\d", "Y": r"\d{4}"}
 _WHOLE = "all"
+_FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799  # of the years 1 to 9999
 _KEPT = 8_192  # symbols, and periods: those of a long history are the same for every series
 
 
@@ -44,15 +47,40 @@ def period_labels(times: npt.NDArray[np.int64], interval: Interval) -> npt.NDArr
     if unit is None:
         return np.full(len(times), _WHOLE)
     begins = times.astype("datetime64[s]").astype(f"datetime64[{unit}]")
-    # Bars ascend, and so come in runs: a name is written once for each run, not for each bar.
-    firsts = np.flatnonzero(np.r_[True, begins[1:] != begins[:-1]]) if len(begins) else np.empty(0, np.int64)
-    return np.repeat(np.datetime_as_string(begins[firsts]), np.diff(np.r_[firsts, len(begins)]))
+    # Nearly always all are of one period: a name is written once for a run, not for each time.
+    firsts = np.flatnonzero(begins[1:] != begins[:-1]) + 1
+    if not len(firsts):
+        return np.full(len(begins), np.datetime_as_string(begins[0]) if len(begins) else "")
+    bounds = np.concatenate([[0], firsts, [len(begins)]])
+    return np.repeat(np.datetime_as_string(begins[bounds[:-1]]), bounds[1:] - bounds[:-1])
 
 
-@lru_cache(maxsize=_KEPT)
+def periods_between(
+    periods: Sequence[str], start_s: int | None, end_s: int | None, interval: Interval
+) -> Sequence[str]:
+    """The periods that a half-open range (UTC seconds) touches, of some that ascend; None is unbounded."""
+    unit = _unit(interval)
+    if unit is None:
+        return periods
+    first = 0 if start_s is None else bisect_left(periods, _name(start_s, unit))
+    last = len(periods) if end_s is None else bisect_right(periods, _name(end_s - 1, unit))
+    return periods[first:last]
+
+
 def is_period(text: str, interval: Interval) -> bool:
     """True where the text names a period of the interval; periods sort as their names do."""
+    return _is_period(text, _unit(interval))
+
+
+def no_periods(texts: Iterable[str], interval: Interval) -> list[str]:
+    """Those of the texts that name no period of the interval."""
     unit = _unit(interval)
+    return [text for text in texts if not _is_period(text, unit)]
+
+
+# Kept by unit: to hash an interval takes longer than to look a name up.
+@lru_cache(maxsize=_KEPT)
+def _is_period(text: str, unit: _Unit | None) -> bool:
     if unit is None or not re.fullmatch(_PERIODS[unit], text, re.ASCII):
         return unit is None and text == _WHOLE
     try:
@@ -62,10 +90,13 @@ def is_period(text: str, interval: Interval) -> bool:
     return True
 
 
-@lru_cache(maxsize=_KEPT)
 def period_range(period: str, interval: Interval) -> tuple[int | None, int | None]:
     """Return the half-open range of UTC seconds that a period spans; None is unbounded."""
-    unit = _unit(interval)
+    return _period_range(period, _unit(interval))
+
+
+@lru_cache(maxsize=_KEPT)
+def _period_range(period: str, unit: _Unit | None) -> tuple[int | None, int | None]:
     if unit is None:
         return None, None
     start = np.datetime64(period, unit)
@@ -73,6 +104,12 @@ def period_range(period: str, interval: Interval) -> tuple[int | None, int | Non
         int(each.astype("datetime64[s]").astype(np.int64)) for each in (start, start + np.timedelta64(1, unit))
     )
     return first, after
+
+
+def _name(second: int, unit: _Unit) -> str:
+    """The period of a second, or the first or last one that there can be."""
+    inside = min(max(second, _FIRST_SECOND), _LAST_SECOND)
+    return str(np.datetime64(inside, "s").astype(f"datetime64[{unit}]"))
 
 
 def is_soon_over(interval: Interval) -> bool:

@@ -1,7 +1,7 @@
 """What one snapshot of a lake holds of one series: its bars, its record and its logs."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -11,7 +11,7 @@ from tv_etl.lake.arrivals import decode_arrivals
 from tv_etl.lake.bar_file import Footer, read_bars, read_footer
 from tv_etl.lake.bars import Bars, Times, joined
 from tv_etl.lake.errors import DamagedFileError
-from tv_etl.lake.layout import is_period, period_labels, period_range
+from tv_etl.lake.layout import is_period, no_periods, period_labels, period_range, periods_between
 from tv_etl.lake.logs import QUARANTINE_SCHEMA, READJUSTED_SCHEMA, REVISION_SCHEMA, read_log
 from tv_etl.lake.overlap import read_once
 from tv_etl.lake.place import SUFFIX, UNSPECIFIED, SeriesPlace
@@ -43,13 +43,12 @@ class StoredSeries:
     @read_once
     def periods(self) -> list[str]:
         """The periods that have a file, oldest first."""
-        names = [name for name in self._snapshot.data_names() if name.endswith(SUFFIX)]
-        prefix = f"{self._place.data}/"
-        periods = [name.removeprefix(prefix).removesuffix(SUFFIX) for name in names]
-        for name, period in zip(names, periods, strict=True):
-            if not is_period(period, self._place.interval):
-                reason = f"is not named as a period of {self._place.series}; nothing else belongs here"
-                raise DamagedFileError(self._address(name), reason)
+        prefix = len(self._place.data) + 1
+        names = self._snapshot.data_names()
+        periods = [name[prefix : -len(SUFFIX)] for name in names if name.endswith(SUFFIX)]
+        for text in no_periods(periods, self.series.interval):
+            reason = f"is not named as a period of {self._place.series}; nothing else belongs here"
+            raise DamagedFileError(self._address(self._place.period_name(text)), reason)
         return periods
 
     def bars(self, period: str) -> Bars:
@@ -72,10 +71,9 @@ class StoredSeries:
         inside = self.periods_between(start_s, end_s)
         return joined(*(self.bars(period).between(start_s, end_s) for period in inside))
 
-    def periods_between(self, start_s: int | None, end_s: int | None) -> list[str]:
+    def periods_between(self, start_s: int | None, end_s: int | None) -> Sequence[str]:
         """The periods whose files may hold bars of the range, oldest first."""
-        spans = ((period, period_range(period, self.series.interval)) for period in self.periods)
-        return [period for period, span in spans if _overlaps(span, start_s, end_s)]
+        return periods_between(self.periods, start_s, end_s, self.series.interval)
 
     def newest(self, count: int) -> Bars:
         """So many bars, or all there are, from as few files as hold them."""
@@ -264,11 +262,6 @@ class StoredSeries:
 
     def _address(self, name: str) -> str:
         return self._place.storage.address(name)
-
-
-def _overlaps(span: tuple[int | None, int | None], start_s: int | None, end_s: int | None) -> bool:
-    first, after = span
-    return (end_s is None or first is None or first < end_s) and (start_s is None or after is None or start_s < after)
 
 
 def _is_damaged(read: Callable[[], object]) -> bool:

@@ -284,7 +284,7 @@ class BarStore:
 
         The columns are symbol, interval as paths have it (1m, 1h, 1d), those of a bar, and trading_day: the date that
         the bar belongs to by the symbol's own trading hours, null where these are not known or cannot be read. A series
-        is read when its turn comes, as one commit left it, and only its files of the range; one that is not stored has
+        is read soon before its turn, as one commit left it, and only its files of the range; one that is not stored has
         no rows.
 
         Raises as `read` does: for the arguments at once, for what is stored while the stream is read.

@@ -37,6 +37,7 @@ from tv_etl.lake.errors import (
     StoreReadError,
     StoreWriteError,
 )
+from tv_etl.lake.overlap import LOOKS_AT_ONCE
 from tv_etl.lake.record import Window
 from tv_etl.lake.resolution import Resolution
 from tv_etl.lake.scan import SCAN_SCHEMA
@@ -533,6 +534,17 @@ def test_a_scan_holds_what_was_asked_and_nothing_else(
     table = BarStore(base).scan(**asked).read_all().drop_columns("trading_day")
     found = [tuple(row.values()) for row in table.to_pylist()]
     assert sorted(found, key=lambda row: row[:3]) == [row for row in rows if holds(*row[:3])]
+
+
+def test_a_scan_reads_a_series_soon_before_its_turn_comes(store: BarStore) -> None:
+    symbols = [f"X:{number:02}" for number in range(LOOKS_AT_ONCE + 1)]
+    for symbol in symbols:
+        store.upsert(symbol, "1m", bars(MIDNIGHT))
+    reader = store.scan(intervals="1m")
+    assert reader.read_next_batch().column("symbol").to_pylist() == [symbols[0]] * 3
+    # Those that follow may have been read ahead.
+    store.upsert(symbols[-1], "1m", bars(MIDNIGHT + 3 * MINUTE))
+    assert reader.read_all().num_rows == 3 * LOOKS_AT_ONCE + 3
 
 
 def test_a_scan_reads_a_large_series_when_its_turn_comes(store: BarStore, monkeypatch: pytest.MonkeyPatch) -> None:

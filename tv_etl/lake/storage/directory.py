@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypeVar
@@ -83,7 +83,8 @@ class DirectoryFiles:
 
     @property
     def is_stored(self) -> bool:
-        return self._group.has_journal or any(name.endswith(".parquet") for name in _listed(self._root / self._data))
+        names = _listed(f"{self._root}/{self._data}")
+        return self._group.has_journal or any(name.endswith(".parquet") for name in names)
 
     def reading(self, read: Callable[[Snapshot], Result], *, lists: bool = True) -> Result:
         return self._group.reading(lambda: read(_DirectorySnapshot(self._root, self._data)))
@@ -152,15 +153,14 @@ def _folded(segment: str) -> str:
     return unquote(segment).casefold() if _BEYOND_ASCII.search(segment) else segment.lower().replace("%3a", ":")
 
 
-def _listed(directory: Path | str, prefix: str = "") -> Iterator[str]:
+def _listed(directory: Path | str, prefix: str = "") -> list[str]:
     """What follows the prefix in the names that have it."""
     # Path.glob would take a directory that may not be read for an empty one.
     try:
         with os.scandir(directory) as found:
-            for entry in found:
-                if entry.name.startswith(prefix):
-                    yield entry.name.removeprefix(prefix)
+            names = [entry.name for entry in found]
     except FileNotFoundError:
-        return
+        return []
     except OSError as error:
         raise StoreReadError(directory, error.strerror or str(error)) from error
+    return [name.removeprefix(prefix) for name in names if name.startswith(prefix)] if prefix else names
