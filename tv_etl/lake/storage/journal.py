@@ -62,6 +62,7 @@ from tv_etl.lake.errors import (
     StoreReadError,
     StoreWriteError,
 )
+from tv_etl.lake.overlap import waiting
 from tv_etl.lake.storage.regular import read_regular, require_inside
 
 LOCK_TIMEOUT_S = 30.0  # a commit takes milliseconds; the re-write of a long history seconds
@@ -331,7 +332,8 @@ def _write_temporary(directory: Path, suffix: str, content: bytes | memoryview) 
             view = memoryview(content)
             while view:
                 view = view[os.write(fd, view) :]
-            os.fsync(fd)  # needed: a rename may survive what was never written
+            with waiting():
+                os.fsync(fd)  # needed: a rename may survive what was never written
         finally:
             os.close(fd)
     except BaseException:
@@ -363,7 +365,8 @@ def _open_directory(directory: Path | str) -> int:
 def _sync_directory(directory: Path | str) -> None:
     fd = _open_directory(directory)
     try:
-        os.fsync(fd)
+        with waiting():
+            os.fsync(fd)
     finally:
         os.close(fd)
 
@@ -395,7 +398,8 @@ def _acquire(fd: int, path: Path, operation: int, timeout_s: float) -> None:
                 raise StoreBusyError(path, f"another process held the lock for {timeout_s:g} s") from None
         except OSError as error:
             raise StoreWriteError(path, f"cannot be locked: {error}") from error
-        time.sleep(min(pause_s, left_s))
+        with waiting():
+            time.sleep(min(pause_s, left_s))
         pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
 
