@@ -53,7 +53,7 @@ class Bars:
         values = np.empty((5, table.num_rows))
         for row, name in enumerate(PRICES):
             values[row] = numbers_of(table.column(name))
-        values[4] = numbers_of(volume.fill_null(0.0) if volume.null_count else volume)
+        values[4] = numbers_of(volume)
         times = ticks_of(table.column("timestamp")) // _PER_SECOND["us"]
         return cls(times, values, _is_valid(volume))
 
@@ -187,14 +187,14 @@ def _checked_numbers(name: str, column: pa.ChunkedArray) -> Values:
     """The column as float64 with 0.0 for null."""
     kind = column.type
     if pa.types.is_integer(kind):
-        numbers = numbers_of(column.fill_null(0))
+        numbers = numbers_of(column)
         inexact = (numbers > _LARGEST_EXACT) | (numbers < -_LARGEST_EXACT)
         _refuse_first(name, inexact, "an integer that float64 cannot hold exactly")
         return np.asarray(numbers, np.float64)
     if not (pa.types.is_floating(kind) or pa.types.is_null(kind)):
         raise BadBarsError(name, None, f"type {kind}; expected a number")
     numbers = column if kind == pa.float64() else column.cast(pa.float64())
-    values: Values = numbers_of(numbers.fill_null(0.0) if numbers.null_count else numbers)
+    values: Values = numbers_of(numbers)
     _refuse_first(name, ~np.isfinite(values), "not a finite number")
     return values
 

@@ -23,15 +23,23 @@ def mask_column(mask: npt.NDArray[np.bool_]) -> pa.Array:
 
 
 def numbers_of(column: pa.ChunkedArray) -> npt.NDArray[Any]:
-    """The numbers of a column without nulls, read-only."""
-    numbers = np.from_dlpack(column.chunk(0) if column.num_chunks == 1 else column.combine_chunks())
+    """The numbers of a column, 0 for null; read-only where they are the column's own memory."""
+    array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    if array.null_count:
+        filled = pa.Array.from_buffers(array.type, len(array), [None, array.buffers()[1]], offset=array.offset)
+        return np.where(_truth(array.is_valid()), np.from_dlpack(filled), array.type.to_pandas_dtype()(0))
+    numbers = np.from_dlpack(array)
     numbers.flags.writeable = False
     return numbers
 
 
 def mask_of(column: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
     """The truth of each value of a column without nulls."""
-    return numbers_of(column.cast(pa.uint8())).view(np.bool_)
+    return _truth(column.combine_chunks())
+
+
+def _truth(array: pa.Array) -> npt.NDArray[np.bool_]:
+    return np.from_dlpack(array.cast(pa.uint8())).view(np.bool_)
 
 
 def no_rows(schema: pa.Schema) -> pa.Table:
