@@ -308,20 +308,31 @@ def make_durable_directory(directory: Path, root: Path) -> None:
 
     Also of those that exist: whoever created them may have been killed before syncing them.
     """
-    missing = [path for path in (directory, *directory.parents) if not path.exists()]
-    for path in reversed(missing):
-        path.mkdir(exist_ok=True)
-    named = [
-        path for path in (directory, *directory.parents) if path == root or root in path.parents or path in missing
-    ]
-    for path in reversed(named):
-        inode = path.stat().st_ino
-        if _durable.get(path) == inode and path not in missing:
+    lowest_above = len(directory.parts) - len(root.parts) + 1
+    named: list[tuple[Path, int | None]] = []
+    for height, path in enumerate((directory, *directory.parents)):
+        inode = _inode(path)
+        if height >= lowest_above and inode is not None:
+            break
+        named.append((path, inode))
+    for path, inode in reversed(named):
+        if inode is None:
+            path.mkdir(exist_ok=True)
+            inode = path.stat().st_ino
+        elif _durable.get(path) == inode:
             continue
         # One may use a directory whose parent one may not list.
         with suppress(PermissionError) if path == root else nullcontext():
             _sync_directory(path.parent)
         _durable[path] = inode
+
+
+def _inode(path: Path) -> int | None:
+    """None where nothing is."""
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return None
 
 
 def _write_temporary(directory: Path, suffix: str, content: bytes | memoryview) -> Path:
