@@ -37,7 +37,7 @@ LIBRARIES = {
     "obstore": {"lake.storage.bucket"},
     "websockets": {"tradingview.websocket", "tradingview.wire_errors", "market_server.server"},
     "httpx": {"tradingview.accounts", "tradingview.scanner", "alerts.targets", "alerts.courier"},
-    "sqlalchemy": {"alerts.store"},
+    "sqlalchemy": {"alerts.database", "alerts.deliveries", "alerts.store"},
     "pyarrow": {
         "tradingview.bar_schema", "tradingview.history", "lake", "collect", "cli", "orchestration",
         "market_server.market.replay_files",

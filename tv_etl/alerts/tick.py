@@ -11,12 +11,13 @@ from itertools import pairwise
 
 from tv_etl.alerts import health
 from tv_etl.alerts.courier import deliver
+from tv_etl.alerts.deliveries import TargetHealth
 from tv_etl.alerts.fold import DEFAULT_GRACE_S, Alert, HealthKind, MinuteBar, QuoteNow, Reach, evaluate, needs_minutes
 from tv_etl.alerts.former import CursorError, FormerState
 from tv_etl.alerts.inputs import DAY_S, AlertInputs, Ask, Minutes, Quote, delay_s, is_empty, trade_time
 from tv_etl.alerts.rules import AlertRule, digest
 from tv_etl.alerts.state import AlertState, Registered, SymbolState, without_future
-from tv_etl.alerts.store import AlertStore, Memory, TargetHealth
+from tv_etl.alerts.store import AlertStore, Memory
 from tv_etl.alerts.targets.webhook import UnusableTarget, Webhook
 from tv_etl.tradingview.errors import SeriesError, SymbolError, TradingViewError
 from tv_etl.tradingview.intervals import Interval

@@ -37,7 +37,7 @@ def build_quote_alerts(alerts: Alerts, resources: LakeResources | None = None) -
         required_resource_keys=lake.keys("tradingview", "notifier", "bar_store"),
     )
     def quote_alerts(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        from tv_etl.alerts.store import StoreBusy
+        from tv_etl.alerts.database import StoreBusy
         from tv_etl.alerts.tick import run_tick
 
         notifier = lake.notifier(context)

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
+from tv_etl.alerts.deliveries import DeliveryStats
 from tv_etl.alerts.fold import MinuteBar
 from tv_etl.alerts.former import FormerState, former_key
 from tv_etl.alerts.inputs import AlertInputs, Ask, Quote
 from tv_etl.alerts.rules import AlertRule
 from tv_etl.alerts.state import RuleState
-from tv_etl.alerts.store import AlertStore, DeliveryStats
+from tv_etl.alerts.store import AlertStore
 from tv_etl.alerts.targets.webhook import UnusableTarget, Webhook
 from tv_etl.alerts.tick import Target, TickReport, Wants, run_tick
 from tv_etl.market_server.clock import MarketClock
