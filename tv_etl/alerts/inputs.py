@@ -99,7 +99,7 @@ async def gather(
     tasks: set[asyncio.Future[None]] = set()
     try:
         async with open_client(_QUOTE_LIMITS) as client:
-            await client._setup_services()  # documented: opens the connection, or says why not
+            await client.connect()
             tasks.add(asyncio.ensure_future(_ask_failed_quotes(open_client, asks, late_quotes)))
             quotes = await _ask_quotes(open_client, client, [name for name, ask in asks.items() if not ask.quote_fault])
             now, doubt = believe(client.server_now(), time.time(), quotes.values())
