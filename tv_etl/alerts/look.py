@@ -78,8 +78,6 @@ class Look:
                 bars, served = [_sample(latest, inputs.now - delay_s(quote))], ""
         except Exception as error:  # whatever it is, it is this symbol's alone
             problems.append(f"{symbol}: {described(error)}")
-        if isinstance(minutes, SeriesHistory) and minutes.reach == "limited" and known.watermark is not None:
-            problems.append(f"{symbol}: the server's one-minute bars begin too late; earlier crossings are missed")
         problems += [
             f"{symbol}: {printable(str(each))}"
             for each in (quote, minutes)
@@ -90,6 +88,7 @@ class Look:
             problems.append(f"{symbol}: it has no one-minute bars; judged by its {bases}")
         tried_minutes = minutes is not None and tries_minutes(known, host_now)
         facts = _facts(quote, minutes, bars, latest, inputs.now, is_wanted)
+        facts = replace(facts, missed=_missed(minutes, bars, known.watermark))
         return cls(symbol, bars, latest, facts, problems, hours, served, tried_minutes)
 
     @property
@@ -155,6 +154,15 @@ def _facts(
         minutes_came=came and bool(bars),
         traded_at=max(traded) if traded else None,
     )
+
+
+def _missed(minutes: Minutes | None, bars: Sequence[MinuteBar], watermark: int | None) -> str:
+    """Which bars came too late to be judged: those between the last one that is known and the first that came."""
+    is_limited = isinstance(minutes, SeriesHistory) and minutes.reach == "limited"
+    if not is_limited or watermark is None or not bars or bars[0].timestamp <= watermark + bars[0].width_s:
+        return ""
+    first = health.moment(bars[0].timestamp)
+    return f"the server's bars begin at {first}, the last one before is of {health.moment(watermark)}"
 
 
 def _bars(minutes: SeriesHistory, width_s: int) -> list[MinuteBar]:

@@ -60,11 +60,13 @@ def run_tick(
     *,
     cursor: str = "",
     lake_close: LakeClose | None = None,
+    silence_s: float = health.SILENCE_S,
 ) -> TickReport:
     """Judge the rules once, store what was found, and deliver what is due.
 
     `gather` asks the server, `clock` is this host's. `cursor` is what a sensor kept; all but what it held before there
-    was a store is ignored. Raises StoreBusy while another tick runs, and StoreError where the store cannot be used.
+    was a store is ignored. What does not come for `silence_s` is told, of a symbol, of all, or from a target. Raises
+    StoreBusy while another tick runs, and StoreError where the store cannot be used.
     """
     with store.exclusive():
         memory, now = store.load(), clock()
@@ -74,9 +76,13 @@ def run_tick(
         before = memory.state if memory.tick else _begin(memory.state, registered, cursor, problems)
         known = {each.generation for each in memory.registry.rules.values()}
         new = {each.generation for each in registered} - known
-        judged = _look(registered, before, gather, new, now, lake_close)
+        judged = _look(registered, before, gather, new, now, lake_close, silence_s)
         found = judged.alerts
-        told = [*found, *watch_alerts(memory, judged.blind, now), *target_alerts(memory, targets, now)]
+        told = [
+            *found,
+            *watch_alerts(memory, judged.blind, now, silence_s),
+            *target_alerts(memory, targets, now, silence_s),
+        ]
         tick = store.commit(
             memory,
             rules,
@@ -85,8 +91,8 @@ def run_tick(
             told,
             [target.key for target in targets],
             now,
-            flags(memory, judged.blind, now),
-            told_targets(memory, targets, now),
+            flags(memory, judged.blind, now, silence_s),
+            told_targets(memory, targets, now, silence_s),
         )
         if tick % PRUNE_EVERY == 0:
             store.prune(now)
@@ -129,6 +135,7 @@ def _look(
     just_registered: Collection[int],
     host_now: float,
     lake_close: LakeClose | None,
+    silence_s: float,
 ) -> _Judged:
     by_symbol: dict[str, list[Registered]] = {}
     for each in registered:
@@ -167,9 +174,8 @@ def _look(
     problems = [*([inputs.doubt] if inputs.doubt else []), *(text for each in looks.values() for text in each.problems)]
     if looks and not any(each.was_heard for each in looks.values()):
         return _Judged(state=known, problems=problems, blind=problems[0] if problems else "nothing was answered")
-    return _judge(
-        by_symbol, without_future(known, inputs.now), inputs, looks, problems, just_registered, host_now, lake_close
-    )
+    known = without_future(known, inputs.now)
+    return _judge(by_symbol, known, inputs, looks, problems, just_registered, host_now, lake_close, silence_s)
 
 
 def _judge(
@@ -181,6 +187,7 @@ def _judge(
     just_registered: Collection[int],
     host_now: float,
     lake_close: LakeClose | None,
+    silence_s: float,
 ) -> _Judged:
     bars = {symbol: look.bars for symbol, look in looks.items() if look.bars}
     quotes = {symbol: look.quote for symbol, look in looks.items() if look.quote is not None}
@@ -200,7 +207,7 @@ def _judge(
         try:
             known = look.learned(known, inputs, host_now)
             to_check = known.check_up_to is not None and any(each.generation <= known.check_up_to for each in mine)
-            judged = health.judge(known, look.facts, health.read_hours(known.hours), to_check)
+            judged = health.judge(known, look.facts, health.read_hours(known.hours), to_check, silence_s)
             new = [each for each in mine if each.generation in just_registered]
             alerts += health.tell(symbol, known.health, judged.health, mine, new, inputs.now)
             symbols[symbol] = judged

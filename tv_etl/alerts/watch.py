@@ -1,6 +1,6 @@
 """The watch as a whole: whether any rule can be judged, and whether the targets can be reached.
 
-What is wrong for ten minutes is told once, and so is its end, on every target but the one that it is about. Pure: what
+What is wrong for so long is told once, and so is its end, on every target but the one that it is about. Pure: what
 the store holds and the facts of a tick in, what is to be told and kept out.
 """
 
@@ -17,39 +17,39 @@ from tv_etl.tradingview.printable import printable
 Target = Webhook | UnusableTarget
 
 
-def flags(memory: Memory, blind: str, now: float) -> dict[str, str]:
+def flags(memory: Memory, blind: str, now: float, silence_s: float) -> dict[str, str]:
     """What is kept of being blind, where `blind` says why no rule could be judged."""
     if not blind:
         return {"blind_since": "", "blind_told": ""}
     since = memory.flags.get("blind_since") or str(now)
-    is_told = now - float(since) >= health.BLIND_S
+    is_told = now - float(since) >= silence_s
     return {"blind_since": since, "blind_told": "yes" if is_told or memory.flags.get("blind_told") else ""}
 
 
-def watch_alerts(memory: Memory, blind: str, now: float) -> list[Alert]:
+def watch_alerts(memory: Memory, blind: str, now: float, silence_s: float) -> list[Alert]:
     """What is to be told of being blind: when it has lasted long enough, and when it is over."""
-    after = flags(memory, blind, now)
+    after = flags(memory, blind, now, silence_s)
     since, was_told = memory.flags.get("blind_since", ""), bool(memory.flags.get("blind_told"))
     if after["blind_told"] and not was_told:
-        minutes = (now - float(after["blind_since"])) / 60
-        text = f"no rule has been judged for {minutes:.0f} minutes: {printable(blind)}"
+        lasted = health.duration(now - float(after["blind_since"]))
+        text = f"no rule has been judged for {lasted}: {printable(blind)}"
         return [_watch_alert("blind", text, now, after["blind_since"])]
     if was_told and not blind:
-        text = f"the rules are judged again, after {(now - float(since)) / 60:.0f} minutes"
+        text = f"the rules are judged again, after {health.duration(now - float(since))}"
         return [_watch_alert("seeing", text, now, since)]
     return []
 
 
-def target_alerts(memory: Memory, targets: Sequence[Target], now: float) -> list[Alert]:
+def target_alerts(memory: Memory, targets: Sequence[Target], now: float, silence_s: float) -> list[Alert]:
     """What the others are to be told of a target: that it fails, that it does no longer, what it will never get."""
     alerts: list[Alert] = []
-    after = told_targets(memory, targets, now)
+    after = told_targets(memory, targets, now, silence_s)
     labels = {target.key: target.label for target in targets}
     for key, told in after.items():
         was = memory.targets.get(key, TargetHealth())
         if told.is_told and not was.is_told:
-            minutes = (now - (told.failing_since or now)) / 60
-            since = f" for {minutes:.0f} minutes" if minutes >= 1 else ""
+            lasted_s = now - (now if told.failing_since is None else told.failing_since)
+            since = f" for {health.duration(lasted_s)}" if lasted_s else ""
             text = f"the target {labels[key]} cannot be reached{since}: {told.error}"
             alerts.append(_watch_alert("target", text, now, key, told.failing_since, about=key))
         elif was.is_told and not told.is_told:
@@ -61,7 +61,7 @@ def target_alerts(memory: Memory, targets: Sequence[Target], now: float) -> list
     return alerts
 
 
-def told_targets(memory: Memory, targets: Sequence[Target], now: float) -> dict[str, TargetHealth]:
+def told_targets(memory: Memory, targets: Sequence[Target], now: float, silence_s: float) -> dict[str, TargetHealth]:
     """How the targets are doing, with who has been told of it from this tick on."""
     after: dict[str, TargetHealth] = {}
     for target in targets:
@@ -73,7 +73,7 @@ def told_targets(memory: Memory, targets: Sequence[Target], now: float) -> dict[
             known = TargetHealth()
         elif since is None:
             known = known._replace(is_told=False)
-        elif now - since >= health.TARGET_S:
+        elif now - since >= silence_s:
             known = known._replace(is_told=True)
         after[target.key] = known
     return after

@@ -50,6 +50,7 @@ def build_quote_alerts(alerts: Alerts, resources: LakeResources | None = None) -
                 time.time,
                 cursor=context.cursor or "",
                 lake_close=_last_close(lake.bar_store(context).store()),
+                silence_s=alerts.silence_s,
             )
         except StoreBusy:
             return dg.SensorResult(skip_reason="another evaluation is still running", cursor=context.cursor)

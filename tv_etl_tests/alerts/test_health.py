@@ -177,4 +177,4 @@ def test_hours_that_cannot_be_read_are_unknown() -> None:
     assert read_hours("") is read_hours("{") is read_hours('{"session": "?"}') is None
     assert session_open(None, OPEN) == (True, float("-inf"))
     assert datetime.fromtimestamp(OPEN, timezone.utc).weekday() == 2
-    assert health.NO_DATA_S == 600
+    assert health.SILENCE_S == 600
