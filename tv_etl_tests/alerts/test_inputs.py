@@ -13,7 +13,6 @@ from tv_etl.market_server.market.listing_rules import rule_symbols
 from tv_etl.market_server.market.market import Market
 from tv_etl.market_server.options import ServerOptions
 from tv_etl.market_server.server import MarketServer, serve_in_thread
-from tv_etl.market_server.sessions.faults import FAULTS
 from tv_etl.tradingview.errors import ConnectionFailedError, SymbolError, TradingViewError
 from tv_etl.tradingview.loop_thread import LoopThread
 from tv_etl.tradingview.models import QuoteSymbolData, SeriesHistory
@@ -95,18 +94,6 @@ def test_a_symbol_without_minutes_is_asked_for_its_days(server: MarketServer) ->
     assert is_empty(inputs.minutes["FAULT:EMPTY"])
     assert "FAULT:EMPTY 1d" in str(inputs.minutes["FAULT:EMPTY"])
     assert inputs.faults == {}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("fault", FAULTS)
-def test_no_fault_costs_thirty_good_symbols_anything(fault: str, server: MarketServer) -> None:
-    asks = {symbol: Ask() for symbol in [*GOOD[:15], fault, *GOOD[15:]]}
-    for _ in range(3):
-        inputs = ask(server.url, asks)
-        quotes, minutes = heard(inputs)
-        assert set(GOOD) <= quotes and set(GOOD) <= minutes
-        assert set(inputs.faults) <= {fault}
-        asks = next_asks(asks, inputs)
 
 
 def breaking_at(symbol: str, method: str) -> Answer:

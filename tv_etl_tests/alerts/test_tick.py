@@ -26,7 +26,7 @@ from tv_etl.market_server.options import ServerOptions
 from tv_etl.market_server.server import serve_in_thread
 from tv_etl.orchestration.resources import TradingViewResource
 from tv_etl.tradingview.errors import ConnectionFailedError, NoBarsError, SymbolError
-from tv_etl.tradingview.models import HistoryRequest, QuoteSymbolData, SeriesHistory, SymbolInfo
+from tv_etl.tradingview.models import HistoryRequest, QuoteSymbolData, Reach, SeriesHistory, SymbolInfo
 from tv_etl_tests.alerts.test_fold import KINDS
 from tv_etl_tests.alerts.test_former import document_of, pack
 
@@ -52,6 +52,7 @@ class Desk:
     quote_fields: dict[str, Any] = field(default_factory=dict)
     info: dict[str, Any] = field(default_factory=lambda: dict(AAPL))
     past: dict[str, dict[float, float]] = field(default_factory=dict)
+    reach: Reach = "complete"
     is_down: bool = False
     asked: set[str] = field(default_factory=set)
     asks: dict[str, Ask] = field(default_factory=dict)
@@ -76,7 +77,7 @@ class Desk:
         known = self.bars.get(symbol) or sorted(self.past[symbol].items())
         rows = [[time, price, price, price, price, 1.0] for time, price in known if time >= (ask.since or 0)]
         request = HistoryRequest(symbol, ask.interval, bars_count=12)
-        return SeriesHistory(request, SymbolInfo(self.info), rows, "complete", None, "streaming", 1, 0)
+        return SeriesHistory(request, SymbolInfo(self.info), rows, self.reach, None, "streaming", 1, 0)
 
     def tick(
         self, rules: Sequence[AlertRule], targets: Sequence[Target] = (), cursor: str = "", **options: Any
@@ -330,6 +331,26 @@ def test_a_refused_symbol_is_told_with_the_servers_words(desk: Desk) -> None:
         "X:A: permission_denied: the server refuses it; not watched (rule r)"
     ]
     assert not report.blind
+
+
+def test_bars_that_begin_too_late_are_told_once_and_so_is_their_end(desk: Desk) -> None:
+    """It was in the log alone."""
+    desk.tick([rule("cross_up", 11.0)])
+    known = desk.store.load().state.watermark("X:A")
+    assert known is not None
+    desk.now += 10 * 86_400
+    desk.reach, desk.bars["X:A"] = "limited", [(desk.now // 60 * 60 - 60 * ago, 10.0) for ago in range(9, -1, -1)]
+    [alert] = desk.tick([rule("cross_up", 11.0)]).found
+    assert (alert.kind, alert.rule) == ("limited", "r")
+    assert alert.text == (
+        "X:A: the server's bars begin at 2026-11-28 14:51 UTC, the last one before is of 2026-11-18 14:58 UTC: "
+        "what crossed before is missed (rule r)"
+    )
+    desk.now += 30
+    desk.reach = "complete"
+    assert told(desk.tick([rule("cross_up", 11.0)])) == [("ok", "r")]
+    desk.now += 30
+    assert told(desk.tick([rule("cross_up", 11.0)])) == []
 
 
 # --- the watch itself
