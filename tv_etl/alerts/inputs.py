@@ -14,6 +14,7 @@ from typing import Literal
 from tv_etl.tradingview.errors import (
     ConnectionFailedError,
     NoBarsError,
+    PaceError,
     ProtocolError,
     SeriesError,
     SymbolError,
@@ -22,6 +23,7 @@ from tv_etl.tradingview.errors import (
 from tv_etl.tradingview.models import HistoryRequest, QuoteSymbolData, SeriesHistory, feed_delay_s
 from tv_etl.tradingview.moments import utc
 from tv_etl.tradingview.ohlcv import OHLCV
+from tv_etl.tradingview.pace import WINDOW
 from tv_etl.tradingview.printable import described
 from tv_etl.tradingview.services import Limits
 from tv_etl.tradingview.websocket import loop_time
@@ -40,7 +42,7 @@ _MINUTE_LIMITS = Limits(progress_s=SILENCE_S, reconnect_s=0.0)
 QUOTE_CHUNK = 100
 FIRST_BARS = 12
 FIRST_DAYS = 6
-_IN_FLIGHT = 16
+_IN_FLIGHT = WINDOW
 _ALONE_IN_FLIGHT = 4
 _PASSES = 4
 _FEW = 5
@@ -202,13 +204,17 @@ async def _ask_minutes(
 ) -> dict[str, Minutes]:
     """The bars of each; those that were in flight when a connection ended are asked alone, the rest on a new one."""
     found: dict[str, Minutes] = {}
-    waiting, suspects = deque(requests), list[HistoryRequest]()
-    for _ in range(_PASSES):
-        if not waiting or loop_time() >= ends_at:
-            break
-        async with open_client(_MINUTE_LIMITS) as client:
-            suspects += await _Pass(client, waiting, found, ends_at).run()
-    await _end({asyncio.ensure_future(_ask_alone(open_client, suspects, found))}, ends_at - loop_time())
+    waiting, alone = deque(requests), set[asyncio.Future[None]]()
+    try:
+        for _ in range(_PASSES):
+            if not waiting or loop_time() >= ends_at:
+                break
+            async with open_client(_MINUTE_LIMITS) as client:
+                suspects = await _Pass(client, waiting, found, ends_at).run()
+            # Beside the next pass: that may need all the time that there is, and is not to be broken again next time.
+            alone.add(asyncio.ensure_future(_ask_alone(open_client, suspects, found)))
+    finally:
+        await _end(alone, ends_at - loop_time())
     return found
 
 
@@ -220,32 +226,45 @@ class _Pass:
     ) -> None:
         self._client, self._waiting, self._found, self._ends_at = client, waiting, found, ends_at
         self._suspects: list[HistoryRequest] = []
+        self._workers: list[asyncio.Future[None]] = []
         self._answered_at = loop_time()
         self._in_flight = 0
-        self._is_over = False
 
     async def run(self) -> list[HistoryRequest]:
         """Ask, and return those that were in flight when the connection ended or stood still."""
-        await asyncio.gather(*(self._work() for _ in range(min(_IN_FLIGHT, len(self._waiting)))))
+        self._workers += [asyncio.ensure_future(self._work()) for _ in range(min(_IN_FLIGHT, len(self._waiting)))]
+        for outcome in await asyncio.gather(*self._workers, return_exceptions=True):
+            if isinstance(outcome, Exception):
+                raise outcome
         return self._suspects
 
     async def _work(self) -> None:
-        while self._waiting and not self._is_over and loop_time() < self._ends_at:
+        while self._waiting and loop_time() < self._ends_at:
             request, asked_at = self._waiting.popleft(), loop_time()
             self._in_flight += 1
-            answer = await _ask(self._client, request, self._ends_at - asked_at)
-            is_alone = self._in_flight == 1 and not self._waiting and not self._is_over
+            try:
+                answer = await _ask(self._client, request, self._ends_at - asked_at)
+            except asyncio.CancelledError:
+                self._suspects.append(request)
+                raise
+            is_alone = self._in_flight == 1 and not self._waiting
             stands_still = is_late(answer) and loop_time() - self._answered_at >= SILENCE_S / 2 and not is_alone
             self._in_flight -= 1
+            if is_late(answer) and loop_time() >= self._ends_at:
+                continue  # it is the tick that is over: the symbol is asked first in the next
             if _is_lost(answer) or stands_still:
-                self._is_over = True
                 self._suspects.append(request)
-                # The others that are in flight need not wait any longer for nothing.
-                await self._client.__aexit__(None, None, None)
-                continue
+                self._end_others()
+                return
             if not is_late(answer):
                 self._answered_at = loop_time()
             self._found[request.symbol] = answer
+
+    def _end_others(self) -> None:
+        """The others that are in flight need not wait any longer for nothing."""
+        for worker in self._workers:
+            if worker is not asyncio.current_task():
+                worker.cancel()
 
 
 async def _ask_alone(open_client: ClientFactory, requests: Iterable[HistoryRequest], found: dict[str, Minutes]) -> None:
@@ -300,11 +319,9 @@ def _is_lost(answer: object) -> bool:
 
 
 def _is_at_fault(answer: Minutes) -> bool:
-    if isinstance(answer, SeriesError) and answer.retryable:
-        return False  # all were asked for too fast
-    if is_empty(answer):
-        return False
-    return isinstance(answer, TradingViewError) and not isinstance(answer, SymbolError)
+    if isinstance(answer, SymbolError | PaceError) or is_empty(answer):
+        return False  # all were asked for too fast, or it has been answered
+    return isinstance(answer, TradingViewError) and not (isinstance(answer, SeriesError) and answer.retryable)
 
 
 def _has_failed(quote: Quote | None) -> bool:
