@@ -214,7 +214,7 @@ def test_at_ten_sessions_a_second_the_tick_keeps_to_its_time_and_comes_round(mon
     names = [f"X:S{number}" for number in range(30)]
 
     async def main() -> list[set[str]]:
-        rounds, asks = [], dict.fromkeys(names, Ask())
+        rounds, asks = list[set[str]](), dict.fromkeys(names, Ask())
         async with scripted_server(quoting(rate=10)) as server:
             while not rounds or set[str]().union(*rounds) != set(names):
                 began = own_clock.now()

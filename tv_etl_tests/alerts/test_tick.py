@@ -19,7 +19,8 @@ from tv_etl.alerts.rules import AlertRule
 from tv_etl.alerts.state import RuleState
 from tv_etl.alerts.store import AlertStore
 from tv_etl.alerts.targets.webhook import UnusableTarget, Webhook
-from tv_etl.alerts.tick import Target, TickReport, Wants, run_tick
+from tv_etl.alerts.tick import TickReport, Wants, run_tick
+from tv_etl.alerts.watch import Target
 from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.market.market import Market
 from tv_etl.market_server.options import ServerOptions
