@@ -131,6 +131,18 @@ def test_no_generation_is_given_twice_although_its_rule_is_gone(tmp_path: Path) 
     assert one.load().registry.rules["a"].generation == 5_001
 
 
+def test_what_was_delivered_a_month_ago_is_pruned_and_what_waits_never_is(tmp_path: Path) -> None:
+    one = AlertStore(tmp_path / "alerts.sqlite")
+    one.add(make_alerts(3), [HERE])
+    sent, dead, _ = one.pending(100.0)
+    one.mark_sent([sent], 100.0)
+    one.mark_dead([dead], 100.0, "HTTP 410")
+    assert one.prune(99.0 + KEEP_S) == 0
+    assert one.prune(100.0 + KEEP_S) == 1
+    assert one.prune(1e12) == 0
+    assert one.stats == DeliveryStats(1, 0, 1)
+
+
 def test_rules_that_were_retired_a_month_ago_are_pruned(tmp_path: Path) -> None:
     one = AlertStore(tmp_path / "alerts.sqlite")
     write(one, "ab", 5.0)

@@ -278,6 +278,7 @@ def test_a_symbol_without_any_bars_is_judged_by_its_quotes(desk: Desk, kind: str
     for price in prices:
         desk.prices["X:A"] = price
         reports.append(desk.tick([rule(kind, 11.0)]))
+        assert desk.asked == ({"X:A"} if len(reports) == 1 else set())  # bars are asked for once a day
         desk.now += 300
     expected = {
         "above": [2], "below": [0, 4], "cross_up": [2], "cross_down": [4], "cross": [2, 4]
