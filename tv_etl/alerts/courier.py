@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 
 import httpx
 
+from tv_etl.alerts.database import StoreError
+from tv_etl.alerts.deliveries import Deliveries, Delivery
 from tv_etl.alerts.messages import read_body
-from tv_etl.alerts.store import AlertStore, Delivery, StoreError
 from tv_etl.alerts.targets.webhook import (
     CALL_DEADLINE_S,
     CONNECT_TIMEOUT_S,
@@ -53,7 +54,7 @@ class _Tally:
 
 
 def deliver(
-    store: AlertStore,
+    store: Deliveries,
     targets: Sequence[Webhook | UnusableTarget],
     now: float,
     budget_s: float = 5.0,
@@ -84,7 +85,7 @@ def deliver(
     return DeliveryReport(tally.sent, tally.retried, tally.dead, tuple(dict.fromkeys(tally.errors)))
 
 
-def _give_up_old(store: AlertStore, target: UnusableTarget, now: float, tally: _Tally) -> None:
+def _give_up_old(store: Deliveries, target: UnusableTarget, now: float, tally: _Tally) -> None:
     waiting = [each for each in store.pending(now) if each.target == target.key]
     old = [each for each in waiting if now - (now if each.first_at is None else each.first_at) >= DEAD_AFTER_S]
     if old:
@@ -97,7 +98,7 @@ class _Courier:
     """Carries the due alerts of several targets, one call at a time for each."""
 
     def __init__(
-        self, store: AlertStore, now: float, ends_at: float, jitter: Callable[[], float], tally: _Tally
+        self, store: Deliveries, now: float, ends_at: float, jitter: Callable[[], float], tally: _Tally
     ) -> None:
         self._store = store
         self._now = now

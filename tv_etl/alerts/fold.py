@@ -30,7 +30,7 @@ DEFAULT_GRACE_S = 60.0
 _CREATED = 0  # arming epoch of `above` and `below` until they first fire: the same however often they are created
 _SLACK = 0.001  # a quote's high and low may be rounded otherwise than bars
 
-StateKind = Literal["ok", "late", "no_data", "no_reference", "refused", "dead", "readjusted"]
+StateKind = Literal["ok", "late", "limited", "no_data", "no_reference", "refused", "dead", "readjusted"]
 HealthKind = Literal["blind", "seeing", "target", "target_ok", "dead_letters"]
 
 

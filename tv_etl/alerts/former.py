@@ -15,10 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tv_etl.alerts.database import StoreError
+from tv_etl.alerts.deliveries import Deliveries
 from tv_etl.alerts.fold import MINUTE_S
 from tv_etl.alerts.rules import AlertRule, digest
 from tv_etl.alerts.state import AlertState, ArmingKey, Close, Registered, RuleState, SymbolState
-from tv_etl.alerts.store import AlertStore, StoreError
 from tv_etl.alerts.targets.webhook import UnusableTarget, Webhook
 
 MAX_CURSOR_LENGTH = 16 * 1024
@@ -75,7 +76,7 @@ def former_key(rule: AlertRule) -> str:
     return digest((rule.name, rule.revision), size=_KEY_BYTES)
 
 
-def bring_in_outbox(store: AlertStore, path: Path, targets: Iterable[Webhook | UnusableTarget]) -> None:
+def bring_in_outbox(store: Deliveries, path: Path, targets: Iterable[Webhook | UnusableTarget]) -> None:
     """Take over what an outbox had to deliver and what it gave up, if there is one; once. Raises StoreError.
 
     It knew a target by a hash of its address; what waits for one that is not among these is given up in time.

@@ -4,6 +4,7 @@
     refused       the account may not have it, or the server will not give it
     no_data       its own hours say that it should trade, and nothing comes
     no_reference  it answers, but without a price and without bars
+    limited       its bars begin later than the last one that is known: what crossed between them is missed
     readjusted    its history was re-adjusted, as by a split, and the levels of its rules are to be checked
     late          its feed is delayed
     ok            none of these
@@ -15,17 +16,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from functools import lru_cache
+from typing import get_args
 
 from tv_etl.alerts.fold import Alert, StateKind
 from tv_etl.alerts.rules import digest
 from tv_etl.alerts.state import Health, Registered, SymbolState
 from tv_etl.tradingview.trading_hours import TradingHours, TradingHoursError
 
-NO_DATA_S = 600.0
+# How long nothing may come, of a symbol, of all of them, or from a target, before somebody is told.
+SILENCE_S = 600.0
 # A thin symbol is not without data because nobody trades it: it is given so many of its usual pauses.
 PAUSES = 3.0
-BLIND_S = 600.0
-TARGET_S = 600.0
 _DAY_S = 86_400
 
 _ENTRY = {
@@ -33,6 +35,7 @@ _ENTRY = {
     "refused": "the server refuses it; not watched",
     "no_data": "no data; its rules wait",
     "no_reference": "neither a price nor bars; its rules wait",
+    "limited": "what crossed before is missed",
     "late": "its alerts come late",
 }
 
@@ -43,7 +46,8 @@ class Facts:
 
     `unknown` and `refusal` are the server's words where it has said so. `answered` is True if anything came, `price`
     if there was a price. `minutes_error` says why its minutes did not come although they matter; it is empty where they
-    came or do not. `traded_at` is the newest trade that was seen, by the feed's clock.
+    came or do not. `missed` says which bars the server no longer had. `traded_at` is the newest trade that was seen, by
+    the feed's clock.
     """
 
     now: float
@@ -55,6 +59,7 @@ class Facts:
     error: str = ""
     minutes_error: str = ""
     minutes_came: bool = False
+    missed: str = ""
     traded_at: float | None = None
 
 
@@ -74,6 +79,7 @@ def session_open(hours: TradingHours | None, at: float) -> tuple[bool, float]:
     return bool(found.opens[-1] <= second < found.closes[-1]), float(first)
 
 
+@lru_cache(maxsize=1_000)
 def read_hours(text: str) -> TradingHours | None:
     """The hours that are kept of a symbol; None if they are unknown or cannot be read."""
     try:
@@ -82,14 +88,21 @@ def read_hours(text: str) -> TradingHours | None:
         return None
 
 
-def judge(symbol: SymbolState, facts: Facts, hours: TradingHours | None, asked_to_check: bool) -> SymbolState:
+def judge(
+    symbol: SymbolState,
+    facts: Facts,
+    hours: TradingHours | None,
+    asked_to_check: bool,
+    silence_s: float = SILENCE_S,
+) -> SymbolState:
     """The symbol with its state as these facts tell it.
 
-    `asked_to_check` says that rules of the symbol are as they were when it was re-adjusted.
+    `asked_to_check` says that rules of the symbol are as they were when it was re-adjusted. After `silence_s` without
+    what should come it has no data.
     """
     now, feed_now = facts.now, facts.now - facts.delay_s
     is_open, opened_at = session_open(hours, feed_now)
-    quiet_s = max(NO_DATA_S, PAUSES * symbol.pause_s)
+    quiet_s = max(silence_s, PAUSES * symbol.pause_s)
     is_stale = False
     if facts.answered and is_open and facts.traded_at is not None and hours is not None:
         is_stale = feed_now - max(facts.traded_at, opened_at) > quiet_s
@@ -102,15 +115,17 @@ def judge(symbol: SymbolState, facts: Facts, hours: TradingHours | None, asked_t
     elif facts.refusal:
         state, detail = "refused", facts.refusal
     elif is_stale and facts.traded_at is not None:
-        state, detail = "no_data", f"its last trade was at {_clock(facts.traded_at)}"
-    elif not facts.answered and (now - fine_at >= NO_DATA_S or symbol.health.state == "no_data"):
+        state, detail = "no_data", f"its last trade was at {moment(facts.traded_at)}"
+    elif not facts.answered and (now - fine_at >= silence_s or symbol.health.state == "no_data"):
         state, detail = "no_data", facts.error
-    elif missing_since is not None and is_open and now - missing_since >= NO_DATA_S:
+    elif missing_since is not None and is_open and now - missing_since >= silence_s:
         state, detail = "no_data", f"its minutes do not come: {facts.minutes_error}"
     elif not facts.answered:
         state, detail = symbol.health.state, symbol.health.detail  # nothing is known that would change it
     elif not facts.has_price and symbol.watermark is None and not facts.minutes_came:
         state, detail = "no_reference", "neither a price nor bars came"
+    elif facts.missed:
+        state, detail = "limited", facts.missed
     elif asked_to_check:
         state, detail = "readjusted", "its history was re-adjusted"
     elif facts.delay_s > 0:
@@ -156,9 +171,14 @@ def _alert(symbol: str, health: Health, registered: Sequence[Registered], now: f
 
 
 def _kind(state: str) -> StateKind:
-    kinds: tuple[StateKind, ...] = ("ok", "late", "no_data", "no_reference", "refused", "dead", "readjusted")
-    return next(kind for kind in kinds if kind == state)
+    return next(kind for kind in get_args(StateKind) if kind == state)
 
 
-def _clock(time_s: float) -> str:
+def duration(seconds: float) -> str:
+    """A length of time for people."""
+    return f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:.0f} seconds"
+
+
+def moment(time_s: float) -> str:
+    """A time for people."""
     return datetime.fromtimestamp(time_s, timezone.utc).strftime("%Y-%m-%d %H:%M UTC")

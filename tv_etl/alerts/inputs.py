@@ -14,6 +14,7 @@ from typing import Literal
 from tv_etl.tradingview.errors import (
     ConnectionFailedError,
     NoBarsError,
+    PaceError,
     ProtocolError,
     SeriesError,
     SymbolError,
@@ -22,6 +23,7 @@ from tv_etl.tradingview.errors import (
 from tv_etl.tradingview.models import HistoryRequest, QuoteSymbolData, SeriesHistory, feed_delay_s
 from tv_etl.tradingview.moments import utc
 from tv_etl.tradingview.ohlcv import OHLCV
+from tv_etl.tradingview.pace import WINDOW
 from tv_etl.tradingview.printable import described
 from tv_etl.tradingview.services import Limits
 from tv_etl.tradingview.websocket import loop_time
@@ -29,7 +31,7 @@ from tv_etl.tradingview.websocket import loop_time
 # Dagster gives up a sensor evaluation after 60 s; delivery needs its share, too.
 INPUT_LIMIT_S = 35.0
 QUOTE_LIMIT_S = 10.0
-# How long a request may be without any event, and how long those are waited for that failed before.
+# How long a request may be without any event, and how long at least those are waited for that failed before.
 SILENCE_S = 4.0
 ALONE_S = 5.0
 FAILED_BEFORE_S = 2.0
@@ -40,7 +42,7 @@ _MINUTE_LIMITS = Limits(progress_s=SILENCE_S, reconnect_s=0.0)
 QUOTE_CHUNK = 100
 FIRST_BARS = 12
 FIRST_DAYS = 6
-_IN_FLIGHT = 16
+_IN_FLIGHT = WINDOW
 _ALONE_IN_FLIGHT = 4
 _PASSES = 4
 _FEW = 5
@@ -93,14 +95,15 @@ async def gather(
     It ends within 35 s; what was not reached has an error, or is asked next time. Raises TradingViewError if no
     connection can be opened.
     """
-    ends_at = loop_time() + INPUT_LIMIT_S
+    ends_at = waits_until = loop_time() + INPUT_LIMIT_S
     late_quotes: dict[str, Quote] = {}
     late_minutes: dict[str, Minutes] = {}
     tasks: set[asyncio.Future[None]] = set()
     try:
         async with open_client(_QUOTE_LIMITS) as client:
-            await client._setup_services()  # documented: opens the connection, or says why not
+            await client.connect()
             tasks.add(asyncio.ensure_future(_ask_failed_quotes(open_client, asks, late_quotes)))
+            waits_until = loop_time() + FAILED_BEFORE_S
             quotes = await _ask_quotes(open_client, client, [name for name, ask in asks.items() if not ask.quote_fault])
             now, doubt = believe(client.server_now(), time.time(), quotes.values())
         faults = _quote_faults(quotes)
@@ -109,15 +112,17 @@ async def gather(
         by_turn = sorted(requests, key=lambda name: (asks[name].since is not None, asks[name].since or 0))
         failed_before = [requests[name] for name in by_turn if asks[name].minutes_failed and asks[name].is_due]
         tasks.add(asyncio.ensure_future(_ask_alone(open_client, failed_before, late_minutes)))
+        waits_until = loop_time() + FAILED_BEFORE_S
         first = [requests[name] for name in by_turn if not asks[name].minutes_failed]
         minutes |= await _ask_minutes(open_client, first, ends_at)
         without = [name for name, answer in minutes.items() if is_empty(answer) and asks[name].interval == "1m"]
         days = [HistoryRequest(name, "1d", bars_count=FIRST_DAYS) for name in without if asks[name].since is None]
         minutes |= await _ask_minutes(open_client, days, ends_at)
     finally:
-        await _end(tasks, min(FAILED_BEFORE_S, ends_at - loop_time()))
+        # Beside the others, who are not to wait for it once they are done.
+        await _end(tasks, min(waits_until, ends_at) - loop_time())
     quotes |= late_quotes
-    minutes |= {each.symbol: late_minutes.get(each.symbol) or _late(each) for each in failed_before}
+    minutes |= late_minutes
     for name, ask in asks.items():
         if ask.quote_fault and ask.is_due and _has_failed(late_quotes.get(name)):
             faults[name] = "broke" if ask.quote_fault == "broke" else "late"
@@ -202,13 +207,17 @@ async def _ask_minutes(
 ) -> dict[str, Minutes]:
     """The bars of each; those that were in flight when a connection ended are asked alone, the rest on a new one."""
     found: dict[str, Minutes] = {}
-    waiting, suspects = deque(requests), list[HistoryRequest]()
-    for _ in range(_PASSES):
-        if not waiting or loop_time() >= ends_at:
-            break
-        async with open_client(_MINUTE_LIMITS) as client:
-            suspects += await _Pass(client, waiting, found, ends_at).run()
-    await _end({asyncio.ensure_future(_ask_alone(open_client, suspects, found))}, ends_at - loop_time())
+    waiting, alone = deque(requests), set[asyncio.Future[None]]()
+    try:
+        for _ in range(_PASSES):
+            if not waiting or loop_time() >= ends_at:
+                break
+            async with open_client(_MINUTE_LIMITS) as client:
+                suspects = await _Pass(client, waiting, found, ends_at).run()
+            # Beside the next pass: that may need all the time that there is, and is not to be broken again next time.
+            alone.add(asyncio.ensure_future(_ask_alone(open_client, suspects, found)))
+    finally:
+        await _end(alone, ends_at - loop_time())
     return found
 
 
@@ -220,32 +229,45 @@ class _Pass:
     ) -> None:
         self._client, self._waiting, self._found, self._ends_at = client, waiting, found, ends_at
         self._suspects: list[HistoryRequest] = []
+        self._workers: list[asyncio.Future[None]] = []
         self._answered_at = loop_time()
         self._in_flight = 0
-        self._is_over = False
 
     async def run(self) -> list[HistoryRequest]:
         """Ask, and return those that were in flight when the connection ended or stood still."""
-        await asyncio.gather(*(self._work() for _ in range(min(_IN_FLIGHT, len(self._waiting)))))
+        self._workers += [asyncio.ensure_future(self._work()) for _ in range(min(_IN_FLIGHT, len(self._waiting)))]
+        for outcome in await asyncio.gather(*self._workers, return_exceptions=True):
+            if isinstance(outcome, Exception):
+                raise outcome
         return self._suspects
 
     async def _work(self) -> None:
-        while self._waiting and not self._is_over and loop_time() < self._ends_at:
+        while self._waiting and loop_time() < self._ends_at:
             request, asked_at = self._waiting.popleft(), loop_time()
             self._in_flight += 1
-            answer = await _ask(self._client, request, self._ends_at - asked_at)
-            is_alone = self._in_flight == 1 and not self._waiting and not self._is_over
+            try:
+                answer = await _ask(self._client, request, self._ends_at - asked_at)
+            except asyncio.CancelledError:
+                self._suspects.append(request)
+                raise
+            is_alone = self._in_flight == 1 and not self._waiting
             stands_still = is_late(answer) and loop_time() - self._answered_at >= SILENCE_S / 2 and not is_alone
             self._in_flight -= 1
+            if is_late(answer) and loop_time() >= self._ends_at:
+                continue  # it is the tick that is over: the symbol is asked first in the next
             if _is_lost(answer) or stands_still:
-                self._is_over = True
                 self._suspects.append(request)
-                # The others that are in flight need not wait any longer for nothing.
-                await self._client.__aexit__(None, None, None)
-                continue
+                self._end_others()
+                return
             if not is_late(answer):
                 self._answered_at = loop_time()
             self._found[request.symbol] = answer
+
+    def _end_others(self) -> None:
+        """The others that are in flight need not wait any longer for nothing."""
+        for worker in self._workers:
+            if worker is not asyncio.current_task():
+                worker.cancel()
 
 
 async def _ask_alone(open_client: ClientFactory, requests: Iterable[HistoryRequest], found: dict[str, Minutes]) -> None:
@@ -254,6 +276,8 @@ async def _ask_alone(open_client: ClientFactory, requests: Iterable[HistoryReque
 
     async def ask(request: HistoryRequest) -> None:
         async with window, open_client(_MINUTE_LIMITS) as client:
+            # Until it answers; who has not had a turn is to have it next time.
+            found[request.symbol] = NoBarsError(f"{request}: no answer in time")
             found[request.symbol] = await _ask(client, request, ALONE_S)
 
     await asyncio.gather(*(ask(request) for request in requests))
@@ -269,10 +293,6 @@ async def _end(tasks: "set[asyncio.Future[None]]", timeout_s: float) -> None:
     for outcome in await asyncio.gather(*tasks, return_exceptions=True):
         if isinstance(outcome, Exception):
             raise outcome
-
-
-def _late(request: HistoryRequest) -> NoBarsError:
-    return NoBarsError(f"{request}: no answer in time")
 
 
 async def _ask(client: OHLCV, request: HistoryRequest, timeout_s: float) -> Minutes:
@@ -300,11 +320,9 @@ def _is_lost(answer: object) -> bool:
 
 
 def _is_at_fault(answer: Minutes) -> bool:
-    if isinstance(answer, SeriesError) and answer.retryable:
-        return False  # all were asked for too fast
-    if is_empty(answer):
-        return False
-    return isinstance(answer, TradingViewError) and not isinstance(answer, SymbolError)
+    if isinstance(answer, SymbolError | PaceError) or is_empty(answer):
+        return False  # all were asked for too fast, or it has been answered
+    return isinstance(answer, TradingViewError) and not (isinstance(answer, SeriesError) and answer.retryable)
 
 
 def _has_failed(quote: Quote | None) -> bool:

@@ -37,7 +37,7 @@ def build_quote_alerts(alerts: Alerts, resources: LakeResources | None = None) -
         required_resource_keys=lake.keys("tradingview", "notifier", "bar_store"),
     )
     def quote_alerts(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        from tv_etl.alerts.store import StoreBusy
+        from tv_etl.alerts.database import StoreBusy
         from tv_etl.alerts.tick import run_tick
 
         notifier = lake.notifier(context)
@@ -50,6 +50,7 @@ def build_quote_alerts(alerts: Alerts, resources: LakeResources | None = None) -
                 time.time,
                 cursor=context.cursor or "",
                 lake_close=_last_close(lake.bar_store(context).store()),
+                silence_s=alerts.silence_s,
             )
         except StoreBusy:
             return dg.SensorResult(skip_reason="another evaluation is still running", cursor=context.cursor)

@@ -63,6 +63,7 @@ class BlockingOHLCV:
         finally:
             self._loop.__exit__(exc_type, exc, traceback)
 
+    connect = _blocking(OHLCV.connect)
     get_historical_ohlcv = _blocking(OHLCV.get_historical_ohlcv)
     fetch_each = _blocking(OHLCV.fetch_each)
     get_quotes = _blocking(OHLCV.get_quotes)

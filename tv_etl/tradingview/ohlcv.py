@@ -344,6 +344,10 @@ class OHLCV:
                     return event.info
         raise NoBarsError(f"{symbol}: the server did not resolve it")
 
+    async def connect(self) -> None:
+        """Open the connection now rather than by the first call. Raises WebSocketException or AuthError."""
+        await self._setup_services()
+
     def server_now(self) -> float:
         """The server's time in UTC seconds; this machine's before the first connection."""
         return self.connection_service.server_now() if self.connection_service else time.time()

@@ -292,6 +292,12 @@ class Alerts(_Model):
     rules: list[AlertRule] = Field(default_factory=list, description="What to watch for, see AlertRule.")
     webhooks: list[WebhookTarget] = Field(default_factory=list, description="Where alerts are sent, see WebhookTarget.")
     interval_s: int = Field(default=30, ge=5, description="Seconds between two evaluations of the rules.")
+    silence_s: int = Field(
+        default=600,
+        ge=30,
+        description="Seconds after which it is told that nothing comes: of a symbol that should trade, of all symbols, "
+        "or from a webhook.",
+    )
 
     @model_validator(mode="after")
     def _check(self) -> "Alerts":

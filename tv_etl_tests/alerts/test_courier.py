@@ -20,8 +20,9 @@ from typing import Any, ClassVar, NamedTuple
 import pytest
 
 from tv_etl.alerts.courier import DeliveryReport, deliver
+from tv_etl.alerts.deliveries import DeliveryStats
 from tv_etl.alerts.fold import Alert
-from tv_etl.alerts.store import AlertStore, DeliveryStats
+from tv_etl.alerts.store import AlertStore
 from tv_etl.alerts.targets import webhook as webhook_module
 from tv_etl.alerts.targets.webhook import Webhook
 from tv_etl_tests.patience import HANG_S

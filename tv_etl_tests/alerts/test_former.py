@@ -13,9 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tv_etl.alerts.database import StoreError
+from tv_etl.alerts.deliveries import DeliveryStats
 from tv_etl.alerts.former import MAX_CURSOR_LENGTH, CursorError, FormerState, bring_in_outbox, former_key
 from tv_etl.alerts.state import Close, Registered, RuleState, SymbolState
-from tv_etl.alerts.store import AlertStore, DeliveryStats, StoreError
+from tv_etl.alerts.store import AlertStore
 from tv_etl.alerts.targets.webhook import Webhook
 from tv_etl_tests.alerts.test_fold import make_rule
 from tv_etl_tests.yardstick import cpu_ratio

@@ -115,6 +115,31 @@ def test_rules_to_be_checked_count_before_a_delay() -> None:
     assert state_of(KNOWN, facts(delay_s=900.0, traded_at=OPEN - 905), to_check=True) == "readjusted"
 
 
+def test_bars_that_begin_too_late_are_told_once_and_over_with_the_next_answer() -> None:
+    missed = judge(KNOWN, facts(missed="the server's bars begin at noon"), HOURS, False)
+    assert missed.health == Health("limited", OPEN, "the server's bars begin at noon")
+    silent = judge(missed, facts(now=OPEN + 30, answered=False), HOURS, False)
+    assert silent.health == missed.health
+    assert judge(silent, facts(now=OPEN + 60), HOURS, False).health.state == "ok"
+    assert state_of(KNOWN, facts(missed="x", delay_s=900.0, traded_at=OPEN - 905), to_check=True) == "limited"
+
+
+def test_how_long_nothing_may_come_can_be_set() -> None:
+    silent = facts(answered=False, traded_at=None)
+    assert judge(replace(KNOWN, fine_at=OPEN - 60), silent, HOURS, False, 60.0).health.state == "no_data"
+    assert judge(replace(KNOWN, fine_at=OPEN - 59), silent, HOURS, False, 60.0).health.state == "ok"
+    assert judge(KNOWN, facts(traded_at=OPEN - 61), HOURS, False, 60.0).health.state == "no_data"
+    without = facts(minutes_came=False, minutes_error="late")
+    assert judge(replace(KNOWN, minutes_missing_since=OPEN - 60), without, HOURS, False, 60.0).health.state == "no_data"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(30.0, "30 seconds"), (119.0, "119 seconds"), (120.0, "2 minutes"), (600.0, "10 minutes")]
+)
+def test_a_length_of_time_is_told_in_its_own_measure(seconds: float, text: str) -> None:
+    assert health.duration(seconds) == text
+
+
 def test_a_state_keeps_its_beginning_and_takes_the_newest_detail() -> None:
     symbol = replace(KNOWN, health=Health("refused", 5.0, "one reason"))
     assert judge(symbol, facts(refusal="another"), HOURS, False).health == Health("refused", 5.0, "another")
@@ -177,4 +202,4 @@ def test_hours_that_cannot_be_read_are_unknown() -> None:
     assert read_hours("") is read_hours("{") is read_hours('{"session": "?"}') is None
     assert session_open(None, OPEN) == (True, float("-inf"))
     assert datetime.fromtimestamp(OPEN, timezone.utc).weekday() == 2
-    assert health.NO_DATA_S == 600
+    assert health.SILENCE_S == 600

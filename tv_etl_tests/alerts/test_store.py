@@ -1,182 +1,22 @@
-"""The store: identity, lock, damage, threads, what a tick writes. Delivery from it is in test_courier."""
+"""The store of a tick: what is written together is read as it was, in a file and in a PostgreSQL database."""
 
 import os
 import shutil
-import signal
-import sqlite3
-import stat
 import subprocess
-import sys
-import threading
-import traceback
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tv_etl.alerts.database import StoreBusy, StoreError
+from tv_etl.alerts.deliveries import DeliveryStats, TargetHealth
 from tv_etl.alerts.fold import Alert
 from tv_etl.alerts.rules import AlertRule
 from tv_etl.alerts.state import AlertState, Close, Health, RuleState, SymbolState
-from tv_etl.alerts.store import AlertStore, DeliveryStats, StoreBusy, StoreError
+from tv_etl.alerts.store import KEEP_S, AlertStore
+from tv_etl_tests.alerts.test_deliveries import HERE, THERE, make_alerts
 from tv_etl_tests.patience import wait_until
 from tv_etl_tests.processes import free_port
-
-HERE, THERE = "here", "there"
-
-
-def make_alerts(count: int, start: int = 0) -> list[Alert]:
-    return [Alert(f"{n:032x}", "r", "X:Y", "above", 1.0, 1.0, None, 1.0) for n in range(start, start + count)]
-
-
-@pytest.fixture
-def alert_store(tmp_path: Path) -> AlertStore:
-    return AlertStore(tmp_path / "deep" / "alerts.sqlite")
-
-
-def test_an_alert_is_new_once_per_destination(alert_store: AlertStore) -> None:
-    alerts = make_alerts(3)
-    assert alert_store.add(alerts, [HERE]) == 3
-    assert alert_store.add(alerts, [HERE, THERE]) == 3
-    assert alert_store.add(alerts, [HERE, THERE]) == 0
-    assert alert_store.add(alerts, []) == alert_store.add([], [HERE]) == 0
-    assert alert_store.stats == DeliveryStats(pending=6, delivered=0, dead=0)
-
-
-def test_a_delivered_alert_is_not_new_again(alert_store: AlertStore) -> None:
-    alert_store.add(make_alerts(1), [HERE])
-    alert_store.mark_sent(alert_store.pending(0.0), 0.0)
-    assert alert_store.add(make_alerts(1), [HERE]) == 0
-    assert alert_store.pending(0.0) == []
-
-
-def test_only_one_holds_the_outbox(alert_store: AlertStore, tmp_path: Path) -> None:
-    other = AlertStore(tmp_path / "deep" / "alerts.sqlite")
-    with alert_store.exclusive() as is_held:
-        assert is_held
-        with pytest.raises(StoreBusy), other.exclusive():
-            pass
-        other.add(make_alerts(1), [HERE])  # the lock is for evaluations; the file itself can be used
-    with other.exclusive():
-        pass
-
-
-def test_the_lock_of_a_killed_process_is_released(alert_store: AlertStore, tmp_path: Path) -> None:
-    code = (
-        "import sys, pathlib, tv_etl.alerts.store as o\n"
-        "with o.AlertStore(pathlib.Path(sys.argv[1])).exclusive(): print('held', flush=True); sys.stdin.read()"
-    )
-    command = [sys.executable, "-c", code, str(tmp_path / "deep" / "alerts.sqlite")]
-    root = Path(__file__).parents[2]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == b"held\n"
-        with pytest.raises(StoreBusy), alert_store.exclusive():
-            pass
-        holder.send_signal(signal.SIGKILL)
-        holder.wait()
-        with alert_store.exclusive() as is_held:
-            assert is_held
-
-
-def test_alerts_are_added_all_together_or_not_at_all(alert_store: AlertStore, tmp_path: Path) -> None:
-    def broken() -> list[Alert]:
-        return [*make_alerts(3), None]  # type: ignore[list-item]
-
-    with pytest.raises(AttributeError):
-        alert_store.add(broken(), [HERE])
-    assert alert_store.stats.pending == 0
-
-
-def test_threads_do_not_lose_each_others_alerts(alert_store: AlertStore) -> None:
-    def add(start: int) -> None:
-        for number in range(10):
-            alert_store.add(make_alerts(3, start + 3 * number), [HERE])
-
-    threads = [threading.Thread(target=add, args=(1000 * n,)) for n in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert alert_store.stats.pending == 120
-
-
-def test_a_group_survives_a_crash_between_taking_and_sending(alert_store: AlertStore) -> None:
-    alert_store.add(make_alerts(8), [HERE])
-    first = alert_store.take_group(0.0, "here", group_above=5)
-    alert_store.add(make_alerts(2, start=8), [HERE])
-    assert alert_store.take_group(0.0, "here", group_above=5) == first
-    assert len(first) == 8
-    alert_store.mark_sent(first, 0.0)
-    assert [len(alert_store.take_group(0.0, "here", group_above=5)) for _ in range(2)] == [1, 1]
-
-
-def test_a_file_that_is_not_an_outbox_is_an_outbox_error(tmp_path: Path) -> None:
-    path = tmp_path / "alerts.sqlite"
-    path.write_bytes(b"not a database, but long enough to be read as one" * 100)
-    with pytest.raises(StoreError):
-        AlertStore(path)
-
-
-def test_an_outbox_of_a_newer_version_is_refused(alert_store: AlertStore, tmp_path: Path) -> None:
-    path = tmp_path / "deep" / "alerts.sqlite"
-    with closing(sqlite3.connect(path)) as db:
-        db.execute("UPDATE meta SET value = '2' WHERE name = 'version'")
-        db.commit()
-    with pytest.raises(StoreError, match="version 2, this tv_etl reads up to 1"):
-        AlertStore(path)
-
-
-def test_every_commit_is_synced_to_the_disk(alert_store: AlertStore) -> None:
-    with alert_store._transaction() as db:
-        assert db.exec_driver_sql("PRAGMA synchronous").scalar() == 2
-        assert db.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
-
-
-@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
-def test_nobody_else_can_read_what_is_made(tmp_path: Path, umask: int) -> None:
-    path = tmp_path / "state" / "alerts.sqlite"
-    before = os.umask(umask)
-    try:
-        alert_store = AlertStore(path)
-        with alert_store.exclusive(), alert_store._transaction():
-            modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in (path.parent, *path.parent.iterdir())}
-    finally:
-        os.umask(before)
-    assert modes.pop("state") == 0o700
-    assert {"alerts.sqlite", "alerts.sqlite.lock"} <= set(modes) and set(modes.values()) == {0o600}
-
-
-def test_what_is_there_keeps_its_mode(tmp_path: Path) -> None:
-    path = tmp_path / "state" / "alerts.sqlite"
-    AlertStore(path)
-    path.parent.chmod(0o755)
-    path.chmod(0o644)
-    AlertStore(path).add(make_alerts(1), [HERE])
-    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o755 and stat.S_IMODE(path.stat().st_mode) == 0o644
-
-
-def test_the_directory_of_a_lakes_records_stays_readable(tmp_path: Path) -> None:
-    path = tmp_path / "lake" / ".tv_etl" / "alerts.sqlite"
-    before = os.umask(0o022)
-    try:
-        AlertStore(path)
-    finally:
-        os.umask(before)
-    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o755
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-
-
-def test_a_database_that_cannot_be_used_is_told_without_its_password() -> None:
-    for url in (
-        "postgresql://user:CANARY5f3a@127.0.0.1:1/x",
-        "nodialect://user:CANARY5f3a@h/x",
-        "sqlite+none://CANARY5f3a",
-    ):
-        with pytest.raises(StoreError) as caught:
-            AlertStore(url)
-        assert "the database of the alerts" in str(caught.value)
-        assert "CANARY5f3a" not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.fixture
@@ -240,3 +80,74 @@ def prove(place: Path | str) -> None:
 
 def test_a_file_is_a_store(tmp_path: Path) -> None:
     prove(tmp_path / "alerts.sqlite")
+
+
+def rule(name: str) -> AlertRule:
+    return AlertRule(name=name, symbol="X:Y", kind="above", level=1.0)
+
+
+def write(one: AlertStore, names: str, now: float, alerts: Iterable[Alert] = (), **flags: str) -> None:
+    """A tick in which rules of these names are registered and armed."""
+    before, rules = one.load(), [rule(name) for name in names]
+    registry = before.registry.register(rules, now)
+    armings = {each.key: RuleState(int(now)) for each in registry.registered(rules)}
+    state = AlertState(armings, {"X:Y": SymbolState(int(now))})
+    one.commit(before, rules, registry, state, alerts, [HERE], now, flags, {THERE: TargetHealth(1, now)})
+
+
+def test_a_tick_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    """Alerts come last: where they cannot be written, nothing else of the tick is."""
+    one = AlertStore(tmp_path / "alerts.sqlite")
+    write(one, "a", 5.0, make_alerts(1), blind_since="1")
+    before = one.load()
+
+    def broken() -> Iterator[Alert]:
+        yield from make_alerts(3, start=1)
+        raise OSError("no space left on the device")
+
+    with pytest.raises(OSError, match="no space"):
+        write(one, "ab", 60.0, broken(), blind_since="2")
+    assert one.load() == before
+    assert one.stats == DeliveryStats(1, 0, 0)
+
+
+def test_what_is_gone_is_forgotten_but_for_what_others_may_still_ask_for(tmp_path: Path) -> None:
+    one = AlertStore(tmp_path / "alerts.sqlite")
+    write(one, "ab", 5.0, kept="yes")
+    write(one, "b", 65.0)
+    known = one.load()
+    assert list(known.registry.rules) == ["b"]
+    assert [key.rule for key in known.state.armings] == ["b"]
+    assert known.flags["kept"] == "yes" and known.flags["tick"] == "2"
+    assert known.targets == {THERE: TargetHealth(1, 65.0)}
+
+
+def test_no_generation_is_given_twice_although_its_rule_is_gone(tmp_path: Path) -> None:
+    one = AlertStore(tmp_path / "alerts.sqlite")
+    write(one, "a", 5.0)
+    write(one, "", 5.0)
+    assert one.load().registry.last == 5_000
+    write(one, "a", 5.0)
+    assert one.load().registry.rules["a"].generation == 5_001
+
+
+def test_what_was_delivered_a_month_ago_is_pruned_and_what_waits_never_is(tmp_path: Path) -> None:
+    one = AlertStore(tmp_path / "alerts.sqlite")
+    one.add(make_alerts(3), [HERE])
+    sent, dead, _ = one.pending(100.0)
+    one.mark_sent([sent], 100.0)
+    one.mark_dead([dead], 100.0, "HTTP 410")
+    assert one.prune(99.0 + KEEP_S) == 0
+    assert one.prune(100.0 + KEEP_S) == 1
+    assert one.prune(1e12) == 0
+    assert one.stats == DeliveryStats(1, 0, 1)
+
+
+def test_rules_that_were_retired_a_month_ago_are_pruned(tmp_path: Path) -> None:
+    one = AlertStore(tmp_path / "alerts.sqlite")
+    write(one, "ab", 5.0)
+    write(one, "b", 65.0)
+    for now, names in ((65.0 + KEEP_S - 1, {"a", "b"}), (65.0 + KEEP_S, {"b"}), (1e12, {"b"})):
+        one.prune(now)
+        with one._transaction() as db:
+            assert set(db.exec_driver_sql("SELECT name FROM rule").scalars()) == names

@@ -1,6 +1,8 @@
 """The quote sensor on a real market, delivering to a real webhook."""
 
 import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -25,7 +27,10 @@ from tv_etl.tradingview.models import OHLCVBar
 from tv_etl.tradingview.ohlcv import OHLCV
 from tv_etl.watchlist.model import Watchlist
 from tv_etl_tests.conftest import NOW
+from tv_etl_tests.dagster_dev import QUIET_HOME, prepare
 from tv_etl_tests.lake_runs import FIRST, minute_rows, replay
+from tv_etl_tests.patience import wait_until
+from tv_etl_tests.processes import free_port, module_process
 from tv_etl_tests.scripted_server import Answer, Line, bars, qsd, quote_completed, series_completed, symbol_resolved
 from tv_etl_tests.test_canary import served
 
@@ -263,6 +268,46 @@ def test_a_delayed_feed_is_judged_by_its_own_clock(
     # A minute and its grace before the feed's clock, which is a quarter of an hour late.
     assert watermark <= at.timestamp() - 900 - 60 - 60
     assert watermark > at.timestamp() - 900 - 300
+
+
+@pytest.mark.slow
+def test_a_daemon_that_is_blind_tells_the_targets_that_work_once_and_when_it_is_over(
+    tmp_path: Path, webhook: Receiver
+) -> None:
+    port, lake = free_port(), tmp_path / "lake"
+    watchlist = {
+        "groups": [{"symbols": [SYMBOL], "intervals": ["1d"]}],
+        "alerts": {
+            "rules": [rule("above", 1.0)],
+            "webhooks": [WEBHOOK, {"url_env": "TV_ETL_TEST_NOBODY", "allow_private": True}],
+            "interval_s": 5,
+            "silence_s": 30,
+        },
+    }
+    environment = prepare(tmp_path, f"ws://127.0.0.1:{port}/socket.io/websocket", watchlist, QUIET_HOME)
+    environment |= {"TV_ETL_TEST_WEBHOOK": webhook.url, "TV_ETL_TEST_NOBODY": f"http://127.0.0.1:{free_port()}/"}
+    location, market = ["-m", "tv_etl.definitions"], ["tv_etl.market_server", "--port", str(port), "--http-port", "0"]
+    start = [sys.executable, "-m", "dagster", "sensor", "start", "quote_alerts", *location]
+    subprocess.run(start, cwd=tmp_path, env=environment, check=True, capture_output=True)
+
+    def kinds() -> list[str]:
+        return [alert["kind"] for alert in webhook.posted]
+
+    def has_ticked(times: int) -> None:
+        since = store(lake).load().tick
+        wait_until(lambda: store(lake).load().tick >= since + times, f"{times} more ticks")
+
+    with module_process(["dagster._daemon", "run", *location], tmp_path, environment):
+        with module_process(market, tmp_path, environment):
+            wait_until(lambda: "above" in kinds(), "the rule is told")
+        wait_until(lambda: "blind" in kinds(), "being blind is told")
+        has_ticked(3)
+        with module_process(market, tmp_path, environment):
+            wait_until(lambda: "seeing" in kinds(), "the end of it is told")
+            has_ticked(3)
+    # The other target has failed from the start, which is told as well.
+    assert sorted(kinds()) == ["above", "blind", "seeing", "target"]
+    assert all("no rule has been judged for" in each["text"] for each in webhook.posted if each["kind"] == "blind")
 
 
 # --- servers that say odd things

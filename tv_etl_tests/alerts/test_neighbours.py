@@ -1,0 +1,85 @@
+"""Every fault of the market server beside thirty good rules: these tell what they tell without it, and as soon."""
+
+from functools import cache
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+import pytest
+
+from tv_etl.alerts.inputs import Ask
+from tv_etl.alerts.rules import AlertRule
+from tv_etl.alerts.store import AlertStore
+from tv_etl.alerts.tick import run_tick
+from tv_etl.market_server.market.listing_rules import rule_symbols
+from tv_etl.market_server.sessions.faults import FAULTS
+from tv_etl.market_server.testing import MarketOptions, RunningMarket, running_market
+from tv_etl.orchestration.resources import TradingViewResource
+from tv_etl.tradingview.models import QuoteSymbolData
+from tv_etl_tests.conftest import NOW
+
+pytestmark = pytest.mark.slow
+
+GOOD = tuple(islice(rule_symbols(), 30))
+TICKS = 5
+
+
+class Told(NamedTuple):
+    """One alert of a good rule, and the tick that found it."""
+
+    tick: int
+    symbol: str
+    kind: str
+    price: float | None
+    touched_at: int | None
+
+
+def levels_near(market: RunningMarket) -> dict[str, float]:
+    """Levels that the next minutes are likely to cross, some of them again and again."""
+    quotes = TradingViewResource(ws_url=market.url).alert_inputs(dict.fromkeys(GOOD, Ask()), lambda *_: set()).quotes
+    prices = {name: each.current_price for name, each in quotes.items() if isinstance(each, QuoteSymbolData)}
+    return {name: price * 1.0002 for name, price in prices.items() if price is not None}
+
+
+def told_beside(fault: str = "") -> list[Told]:
+    """What five ticks, a minute apart, tell of the good rules where this one's symbol stands in their midst."""
+    with running_market(MarketOptions(now=NOW, seed=7)) as market, TemporaryDirectory() as directory:
+        levels = list(levels_near(market).items())
+        if fault:
+            levels.insert(len(levels) // 2, (fault, 100.0))
+        rules = [
+            AlertRule(name=f"r{number}", symbol=symbol, kind="cross", level=level)
+            for number, (symbol, level) in enumerate(levels)
+        ]
+        names = {rule.name: rule.symbol for rule in rules}
+        store, gather = (
+            AlertStore(Path(directory) / "alerts.sqlite"),
+            TradingViewResource(ws_url=market.url).alert_inputs,
+        )
+        told: list[Told] = []
+        for tick in range(TICKS):
+            report = run_tick(rules, store, [], gather, lambda: market.now.timestamp())
+            assert not report.blind
+            told += [
+                Told(tick, alert.symbol, alert.kind, alert.price, alert.touched_at)
+                for alert in report.found
+                if names.get(alert.rule, fault) != fault
+            ]
+            market.advance(60)
+        return sorted(told)
+
+
+@cache
+def told_alone() -> list[Told]:
+    return told_beside()
+
+
+def test_the_good_rules_tell_something_in_several_ticks() -> None:
+    assert len(told_alone()) > 20
+    assert len({each.tick for each in told_alone()}) >= 3
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_beside_good_rules_changes_nothing_of_them(fault: str) -> None:
+    assert told_beside(fault) == told_alone()
