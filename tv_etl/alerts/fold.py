@@ -77,7 +77,8 @@ class Alert:
     `cross` rule `kind` says which way it went. `price` is the trade that touched the level: the level itself unless the
     price jumped over it. `touched_at` is the trade's time if a quote gave it, else the open of the minute that touched
     the level; `detected_at` is the server's clock at the evaluation. `not_to` are targets that are not told, such as
-    the one that it is about. What follows `reason` is as in an event (`events`); the rules say most of it.
+    the one that it is about. `ends` is the id of an earlier one that it ends. What follows is as in an event; the
+    rules say most of it.
     """
 
     event_id: str
@@ -90,6 +91,7 @@ class Alert:
     detected_at: float
     reason: str = ""
     not_to: tuple[str, ...] = ()
+    ends: str = ""
     severity: Severity = DEFAULT_SEVERITY
     tags: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
@@ -100,8 +102,8 @@ class Alert:
     @property
     def event(self) -> Event:
         """The alert as it is told."""
-        names = [each.name for each in fields(Event) if each.name != "text"]
-        return Event(text=self.text, **{name: getattr(self, name) for name in names})
+        known = {each.name: getattr(self, each.name) for each in fields(Event)}
+        return Event(**(known | {"status": "resolved", "incident": self.ends} if self.ends else known))
 
     @property
     def text(self) -> str:

@@ -55,8 +55,9 @@ def _with_rules(alert: Alert, rules: Sequence[AlertRule]) -> Alert:
         status=status,
         incident=incident,
     )
-    template = getattr(about[0], "message", "") if len(about) == 1 and alert.kind not in _OF_A_SYMBOL else ""
-    return replace(told, message=render(template, told.event)) if template and alert.kind != "check" else told
+    says = len(about) == 1 and not alert.ends and alert.kind not in (*_OF_A_SYMBOL, "check")
+    template = getattr(about[0], "message", "") if says else ""
+    return replace(told, message=render(template, told.event)) if template else told
 
 
 def _union(parts: Iterable[Iterable[str]]) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """How severe what is told is, and who is told."""
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pytest
@@ -68,6 +69,12 @@ def test_what_becomes_of_the_watch_ends_what_it_began() -> None:
     one, again = (told(alert(kind, symbol="", not_to=("slack a",))).event for kind in ("target", "target_ok"))
     other = told(alert("target", symbol="", not_to=("slack b",))).event
     assert one.incident == again.incident != other.incident
+
+
+def test_an_alert_that_ends_another_resolves_its_incident() -> None:
+    event = told(replace(alert(rule="r"), ends="earlier"), Rule("r", "error", message="it is up")).event
+    assert (event.status, event.incident, event.severity) == ("resolved", "earlier", "error")
+    assert event.message == ""
 
 
 def test_targets_that_do_not_want_it_are_left_out() -> None:

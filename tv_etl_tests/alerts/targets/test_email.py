@@ -102,8 +102,8 @@ def test_an_alert_is_a_mail_with_its_id_in_the_message_id(alert_store: AlertStor
 
 def test_what_is_over_refers_to_what_began(alert_store: AlertStore, server: MailServer) -> None:
     began = make_alert(1)
-    send(alert_store, target(server), began, make_alert(2, status="resolved", incident=began.event_id))
-    send(alert_store, target(server), make_alert(3, status="resolved", incident=began.event_id), now=NOW + 1)
+    send(alert_store, target(server), began, make_alert(2, ends=began.event_id))
+    send(alert_store, target(server), make_alert(3, ends=began.event_id), now=NOW + 1)
     assert mail(server, 1)["References"] == f"<{began.event_id}@lake.example>"
 
 

@@ -13,7 +13,7 @@ def test_what_is_over_resolves_the_incident_that_it_began(tmp_path: Path) -> Non
     store = AlertStore(tmp_path / "alerts.sqlite")
     with running("pagerduty") as setup:
         began, other = make_alert(1, severity="critical", groups=("us",)), make_alert(2)
-        over = make_alert(3, status="resolved", incident=began.event_id)
+        over = make_alert(3, ends=began.event_id)
         store.add([began, other], [setup.target.key])
         assert deliver(store, [setup.target], NOW, HANG_S).sent == 2
         assert sorted(setup.service.open) == [began.event_id, other.event_id]
