@@ -86,7 +86,7 @@ def run_tick(
         ]
         rules_of: dict[str, list[AlertRule]] = {}
         for each in registered:
-            rules_of.setdefault(each.rule.symbol, []).append(each.rule)
+            rules_of.setdefault(each.key.symbol, []).append(each.rule)
         told = addressed(raw, rules_of, targets)
         tick = store.commit(
             memory,

@@ -8,7 +8,6 @@ import pytest
 from tv_etl.alerts.events import Event
 from tv_etl.alerts.fold import Alert
 from tv_etl.alerts.routes import addressed
-from tv_etl.alerts.rules import AlertRule
 from tv_etl.alerts.targets.slack import SlackTarget
 
 pytestmark = pytest.mark.pure
@@ -22,6 +21,10 @@ class Rule(NamedTuple):
     tags: Any = ()
     groups: Any = ()
     message: str = ""
+
+
+class Bare(NamedTuple):
+    name: str
 
 
 def target(name: str, **filters: Any) -> SlackTarget:
@@ -46,8 +49,7 @@ def test_an_alert_has_what_its_rule_says() -> None:
 
 
 def test_a_rule_that_says_nothing_has_the_defaults() -> None:
-    rule = AlertRule(name="r", symbol="X:A", kind="above", level=1.0)
-    event = told(alert(rule="r"), rule).event
+    event = told(alert(rule="r"), Bare("r")).event
     assert (event.severity, event.tags, event.groups, event.message) == ("warning", (), (), "")
 
 
