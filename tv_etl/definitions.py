@@ -3,7 +3,7 @@
 TV_ETL_WATCHLIST names the watchlist file (watchlist.yaml), TV_ETL_LAKE the lake's directory or its address in an
 object store (lake), TV_ETL_STATE the directory of the store of alerts (in the lake; of a lake in an object store
 `tv_etl_state`). TV_ETL_WS_URL names another server than TradingView's, TV_ETL_SCANNER_URL another screener;
-TV_ETL_PROXY is the proxy that both are asked through, and webhooks.
+TV_ETL_PROXY is the proxy that both are asked through, and targets of alerts.
 TV_ETL_AUTH_TOKEN is a token of an account, or TV_ETL_SESSION_ID and TV_ETL_SESSION_ID_SIGN the cookies of its session.
 """
 

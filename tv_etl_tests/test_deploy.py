@@ -352,9 +352,10 @@ def test_the_example_names_exactly_what_is_read_from_the_environment() -> None:
         for path in package.rglob("*.py")
         for name in re.findall(r"\"(TV_ETL_\w+)\"", path.read_text(encoding="utf-8"))
     }
-    webhooks = {target.url_env for target in load_watchlist(ROOT / "watchlist.yaml").alerts.webhooks}
+    targets = load_watchlist(ROOT / "watchlist.yaml").alerts.all_targets
+    secrets = {variable for target in targets for variable in target.variables}
     fixed = set(SERVICES["code"]["environment"]) - interpolated_variables()
-    assert set(example_variables()) == interpolated_variables() | (read | webhooks) - fixed
+    assert set(example_variables()) == interpolated_variables() | (read | secrets) - fixed
     assert {"TV_ETL_WATCHLIST", "TV_ETL_LAKE"} <= fixed
 
 

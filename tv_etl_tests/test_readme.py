@@ -14,7 +14,9 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from tv_etl.alerts.events import FIELDS
 from tv_etl.alerts.rules import AlertRule
+from tv_etl.alerts.targets.configured import TARGETS
 from tv_etl.lake.store import BarStore
 from tv_etl.market_server.accounts.plans import PLANS
 from tv_etl.market_server.sessions import faults
@@ -23,7 +25,7 @@ from tv_etl.orchestration.component import TradingViewComponent
 from tv_etl.orchestration.resources import ScannerResource, TradingViewResource
 from tv_etl.tradingview.models import HistoryRequest
 from tv_etl.tradingview.scanner import ScanFilter, ScanRequest, ScanSort
-from tv_etl.watchlist.model import Alerts, Group, Watchlist, WebhookTarget
+from tv_etl.watchlist.model import Alerts, Group, Watchlist
 from tv_etl_tests.market_server.talk import Talk, bars, only
 from tv_etl_tests.patience import HANG_S
 
@@ -35,7 +37,7 @@ PAGES = {
     if name not in ("CHANGELOG.md", "reading.md")  # test_reading.py runs the latter, and compares what its blocks find
 }
 ON_GITHUB = re.compile(r"https://github\.com/tv-etl/tv_etl/(?:blob|tree)/main/([\w./-]+)")
-REFERENCE = [TradingViewComponent, Group, ScanRequest, ScanFilter, ScanSort, Alerts, AlertRule, WebhookTarget]
+REFERENCE = [TradingViewComponent, Group, ScanRequest, ScanFilter, ScanSort, Alerts, AlertRule, *TARGETS]
 FILE_NAME = re.compile(r"# (\w+\.py)\n")  # the first line of a block that is a file
 
 
@@ -135,8 +137,22 @@ def test_the_reference_has_every_field_of_the_watchlist(model: type[BaseModel]) 
                 shown = f"`{json.dumps(default)}`"
             lines.append(f"| `{name}` | {shown} | {field.description} |")
     table = "\n".join(lines)
-    assert f"### {model.__name__}\n" in PAGES["dagster.md"]
-    assert table in PAGES["dagster.md"], table
+    page = PAGES["targets.md" if model in TARGETS else "dagster.md"]
+    assert f"### {model.__name__}\n" in page
+    assert table in page, table
+
+
+def test_the_recipes_of_targets_are_targets() -> None:
+    recipes = [yaml.safe_load(text)["alerts"] for text in blocks("yaml", "targets.md")]
+    shown = {type(target) for recipe in recipes for target in Alerts.model_validate(recipe).targets}
+    assert shown == set(TARGETS)
+
+
+def test_the_fields_of_an_alert_are_listed() -> None:
+    table = "\n".join(
+        ["| field | meaning |", "|---|---|", *(f"| `{name}` | {text} |" for name, text in FIELDS.items())]
+    )
+    assert table in PAGES["targets.md"], table
 
 
 @pytest.mark.parametrize("text", blocks("yaml", "README.md"))

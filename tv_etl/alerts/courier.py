@@ -1,36 +1,28 @@
 """Delivery of alerts, at least once.
 
-An alert counts as sent only when its target answered 2xx; until then it waits in the store, which survives the death of
-the process at any instant. A crash between the answer and its record sends an alert again, under the same
-`Idempotency-Key`. A target that fails is left alone for longer and longer, whatever else waits for it.
+An alert counts as sent only when its target has accepted it; until then it waits in the store, which survives the death
+of the process at any instant. A crash between the answer and its record sends an alert again, under the same id. A
+target that fails is left alone for longer and longer, and one that has had what its service takes at once rests until
+the service takes more, whatever else waits for it; nobody sleeps for that.
 """
 
 import asyncio
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 import httpx
 
 from tv_etl.alerts.database import StoreError
-from tv_etl.alerts.deliveries import Deliveries, Delivery
-from tv_etl.alerts.messages import read_body
-from tv_etl.alerts.targets.webhook import (
-    CALL_DEADLINE_S,
-    CONNECT_TIMEOUT_S,
-    FIRST_WAIT_S,
-    UnusableTarget,
-    Verdict,
-    Webhook,
-    http_client,
-    post,
-    quietly,
-    resolve_soon,
-)
+from tv_etl.alerts.deliveries import MAX_GROUP, Deliveries, Delivery
+from tv_etl.alerts.messages import read_event
+from tv_etl.alerts.targets.calls import CALL_DEADLINE_S, CONNECT_TIMEOUT_S, call, http_client, locate, quietly
+from tv_etl.alerts.targets.target import FIRST_WAIT_S, Envelope, ReadyTarget, UnusableTarget, Verdict, failed
+from tv_etl.tradingview.printable import described
 
-GROUP_ABOVE = 5  # more alerts than this for one target become one message
 DEAD_AFTER_S = 24 * 3600.0
 _MAX_WAIT_S = 300.0
 
@@ -55,7 +47,7 @@ class _Tally:
 
 def deliver(
     store: Deliveries,
-    targets: Sequence[Webhook | UnusableTarget],
+    targets: Sequence[ReadyTarget | UnusableTarget],
     now: float,
     budget_s: float = 5.0,
     jitter: Callable[[], float] = random.random,
@@ -73,7 +65,7 @@ def deliver(
     due = [target for key, target in by_key.items() if key in due_keys]
     for unusable in (target for target in due if isinstance(target, UnusableTarget)):
         _give_up_old(store, unusable, now, tally)
-    callable_ = [target for target in due if isinstance(target, Webhook)]
+    callable_ = [target for target in due if isinstance(target, ReadyTarget)]
     if callable_:
         courier = _Courier(store, now, ends_at, jitter, tally)
         # A thread of its own: asyncio.run is impossible inside a running loop. Daemon: a stuck one blocks nobody.
@@ -107,7 +99,7 @@ class _Courier:
         self._tally = tally
         self.failure: StoreError | None = None
 
-    def run(self, targets: Sequence[Webhook]) -> None:
+    def run(self, targets: Sequence[ReadyTarget]) -> None:
         try:
             with quietly():
                 asyncio.run(self._serve_all(targets))
@@ -116,7 +108,7 @@ class _Courier:
         except Exception as error:  # a bug, but its text and its chain may hold the URL
             self.failure = StoreError(f"delivery was cut short by {type(error).__name__}")
 
-    async def _serve_all(self, targets: Sequence[Webhook]) -> None:
+    async def _serve_all(self, targets: Sequence[ReadyTarget]) -> None:
         try:
             client = http_client(len(targets))
         except ValueError as error:
@@ -125,41 +117,65 @@ class _Courier:
         async with client:
             await asyncio.gather(*(self._serve(client, one) for one in targets))
 
-    async def _serve(self, client: httpx.AsyncClient, target: Webhook) -> None:
-        found = await resolve_soon(target, min(self._ends_at - time.monotonic(), CONNECT_TIMEOUT_S))
-        while (left_s := self._ends_at - time.monotonic()) > 0:
-            taken = self._store.take_group(self._now, target.key, GROUP_ABOVE)
+    async def _serve(self, client: httpx.AsyncClient, target: ReadyTarget) -> None:
+        found = await locate(target, min(self._ends_at - time.monotonic(), CONNECT_TIMEOUT_S))
+        limit, rest_s = target.spec.limit, 0.0
+        messages = islice(self._messages(target), None if limit is None else limit.burst)
+        for calls, group in enumerate(messages, 1):
+            left_s = self._ends_at - time.monotonic()
+            if left_s <= 0:
+                break
+            verdict = await self._call(client, target, found, group, min(left_s, CALL_DEADLINE_S))
+            rest_s = max(limit.every_s * calls if limit is not None else 0.0, verdict.retry_after_s or 0.0)
+            self._record(target, group, verdict)
+            if verdict.retry_after_s or (not verdict.is_sent and not verdict.is_dead):
+                break  # the next call would most likely fail as well, and the budget is short
+        if rest_s:
+            self._store.rest(target.key, self._now + rest_s)
+
+    def _messages(self, target: ReadyTarget) -> Iterator[list[Delivery]]:
+        """What is due, message by message; each is found once the one before is recorded."""
+        is_grouped = target.spec.groups_events
+        while True:
+            taken = self._store.take_group(self._now, target.key, target.spec.group_above if is_grouped else MAX_GROUP)
             if not taken:
                 return
-            group = [delivery for delivery in taken if delivery.is_readable]
-            if len(group) < len(taken):
+            readable = [delivery for delivery in taken if delivery.is_readable]
+            if len(readable) < len(taken):
                 self._bury(target, [delivery for delivery in taken if not delivery.is_readable])
-            if not group:
-                continue
-            if isinstance(found, str):
-                verdict = Verdict(error=found)
-            else:
-                message_id = group[0].group_id or group[0].event_id
-                alerts = [body for delivery in group if (body := read_body(delivery.body)) is not None]
-                content = target.message(message_id, alerts, group[0].group_id is not None)
-                verdict = await post(client, target, found, message_id, content, min(left_s, CALL_DEADLINE_S))
-            self._record(target, group, verdict)
-            if not verdict.is_sent and not verdict.is_dead:
-                return  # the next call would most likely fail as well, and the budget is short
+            # Grouped by what the target was before; each goes by itself now.
+            yield from ([readable] if is_grouped else [[each] for each in readable]) if readable else []
 
-    def _bury(self, target: Webhook, unreadable: Sequence[Delivery]) -> None:
+    async def _call(
+        self,
+        client: httpx.AsyncClient,
+        target: ReadyTarget,
+        found: Sequence[str] | str,
+        group: Sequence[Delivery],
+        deadline_s: float,
+    ) -> Verdict:
+        events = [event for delivery in group if (event := read_event(delivery.body)) is not None]
+        group_id = group[0].group_id if target.spec.groups_events else None
+        envelope = Envelope(group_id or group[0].event_id, events, group_id is not None, self._now)
+        try:
+            return await call(client, target, found, envelope, deadline_s)
+        except Exception as error:  # a bug in how one target is called is no reason to call no other
+            return failed(target.secrets.redact(described(error)))
+
+    def _bury(self, target: ReadyTarget, unreadable: Sequence[Delivery]) -> None:
         error = f"{target.label}: what the store holds is no alert: something else wrote or damaged it"
         self._store.mark_dead(unreadable, self._now, error)
         self._tally.errors.append(error)
         self._tally.dead += len(unreadable)
 
-    def _record(self, target: Webhook, group: Sequence[Delivery], verdict: Verdict) -> None:
+    def _record(self, target: ReadyTarget, group: Sequence[Delivery], verdict: Verdict) -> None:
         tally, error = self._tally, f"{target.label}: {verdict.error}"
+        if verdict.error:
+            tally.errors.append(error)
         if verdict.is_sent:
             self._store.mark_sent(group, self._now)
             tally.sent += len(group)
             return
-        tally.errors.append(error)
         first = group[0]
         if verdict.is_dead or self._now - (self._now if first.first_at is None else first.first_at) >= DEAD_AFTER_S:
             self._store.mark_dead(group, self._now, error)

@@ -93,7 +93,7 @@ class Deliveries(Database):
             {"event_id": alert.event_id, "target": target}
             for alert in by_id.values()
             for target in targets
-            if target != alert.not_to and (alert.event_id, target) not in known_deliveries
+            if target not in alert.not_to and (alert.event_id, target) not in known_deliveries
         ]
         if new_events:
             db.execute(EVENT.insert(), new_events)
@@ -168,6 +168,15 @@ class Deliveries(Database):
             after = TargetHealth(known.failures + 1, until, since, error, known.is_told)
             db.execute(TARGET.delete().where(TARGET.c.key == target))
             db.execute(TARGET.insert().values(target_row(target, after)))
+
+    def rest(self, target: str, until: float) -> None:
+        """Note that a target has had as much as its service takes at once; nothing is due for it before `until`."""
+        with self._transaction() as db:
+            row = db.execute(sa.select(TARGET).where(TARGET.c.key == target)).first()
+            known = TargetHealth() if row is None else TargetHealth(*_health_of(row))
+            rested = known._replace(held_until=max(known.held_until, until))
+            db.execute(TARGET.delete().where(TARGET.c.key == target))
+            db.execute(TARGET.insert().values(target_row(target, rested)))
 
     @property
     def stats(self) -> DeliveryStats:

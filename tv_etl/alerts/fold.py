@@ -10,11 +10,12 @@ No I/O, no clock, no logging.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timezone
 from statistics import median
 from typing import Literal, NamedTuple
 
+from tv_etl.alerts.events import DEFAULT_SEVERITY, Event, Severity, Status
 from tv_etl.alerts.rules import AlertRule, Kind, digest
 from tv_etl.alerts.state import AlertState, ArmingKey, Close, Registered, RuleState, SymbolState
 
@@ -75,8 +76,9 @@ class Alert:
     of `HealthKind` what became of the watch itself; `rule` is then the only rule that is concerned, if it is one. For a
     `cross` rule `kind` says which way it went. `price` is the trade that touched the level: the level itself unless the
     price jumped over it. `touched_at` is the trade's time if a quote gave it, else the open of the minute that touched
-    the level; `detected_at` is the server's clock at the evaluation. `not_to` is a target that is not told: the one
-    that it is about.
+    the level; `detected_at` is the server's clock at the evaluation. `not_to` are targets that are not told, such as
+    the one that it is about. `ends` is the id of an earlier one that it ends. What follows is as in an event; the
+    rules say most of it.
     """
 
     event_id: str
@@ -88,7 +90,20 @@ class Alert:
     touched_at: int | None
     detected_at: float
     reason: str = ""
-    not_to: str = ""
+    not_to: tuple[str, ...] = ()
+    ends: str = ""
+    severity: Severity = DEFAULT_SEVERITY
+    tags: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    message: str = ""
+    status: Status = "firing"
+    incident: str = ""
+
+    @property
+    def event(self) -> Event:
+        """The alert as it is told."""
+        known = {each.name: getattr(self, each.name) for each in fields(Event)}
+        return Event(**(known | {"status": "resolved", "incident": self.ends} if self.ends else known))
 
     @property
     def text(self) -> str:

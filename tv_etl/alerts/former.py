@@ -5,6 +5,7 @@ not a state is a `CursorError`.
 """
 
 import base64
+import hashlib
 import json
 import math
 import sqlite3
@@ -20,7 +21,9 @@ from tv_etl.alerts.deliveries import Deliveries
 from tv_etl.alerts.fold import MINUTE_S
 from tv_etl.alerts.rules import AlertRule, digest
 from tv_etl.alerts.state import AlertState, ArmingKey, Close, Registered, RuleState, SymbolState
-from tv_etl.alerts.targets.webhook import UnusableTarget, Webhook
+from tv_etl.alerts.targets.slack import SlackTarget
+from tv_etl.alerts.targets.target import ReadyTarget, UnusableTarget
+from tv_etl.alerts.targets.webhook import WebhookTarget
 
 MAX_CURSOR_LENGTH = 16 * 1024
 _VERSION = 1
@@ -76,18 +79,26 @@ def former_key(rule: AlertRule) -> str:
     return digest((rule.name, rule.revision), size=_KEY_BYTES)
 
 
-def bring_in_outbox(store: Deliveries, path: Path, targets: Iterable[Webhook | UnusableTarget]) -> None:
+def bring_in_outbox(store: Deliveries, path: Path, targets: Iterable[ReadyTarget | UnusableTarget]) -> None:
     """Take over what an outbox had to deliver and what it gave up, if there is one; once. Raises StoreError.
 
     It knew a target by a hash of its address; what waits for one that is not among these is given up in time.
     """
     if not path.exists():
         return
-    keys = {each.former_key: each.key for each in targets if isinstance(each, Webhook)}
+    keys = {former_target(each): each.key for each in targets if isinstance(each, ReadyTarget)}
     try:
         store.bring_in("outbox", _deliveries(path, keys))
     except sqlite3.Error as error:
         raise StoreError(f"{path.name}: {error}") from error
+
+
+def former_target(target: ReadyTarget) -> str:
+    """Under which the outbox had a target, if it could have it."""
+    if not isinstance(target.spec, WebhookTarget | SlackTarget):
+        return ""
+    text = f"{target.spec.kind} {target.spec.address(target.secrets)}"
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def _deliveries(path: Path, keys: Mapping[str, str]) -> Iterator[tuple[str, str, str, str, float | None, str | None]]:

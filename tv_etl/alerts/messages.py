@@ -1,14 +1,18 @@
-"""What is sent: the alert as JSON, and as text for people."""
+"""What is sent: the alert as JSON, and as lines for people that fit where they go. Pure."""
 
-import html
 import json
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
-from tv_etl.alerts.fold import Alert
+from tv_etl.alerts.events import Event
+from tv_etl.tradingview.printable import printable
 
-MAX_GROUP_LINES = 50
+if TYPE_CHECKING:
+    from tv_etl.alerts.fold import Alert
+
+MAX_LINE = 500  # of one alert among others, in characters
 _EVENT_ID = re.compile("[!-~]{1,200}")  # it becomes the header Idempotency-Key
 
 
@@ -17,20 +21,9 @@ def is_event_id(text: object) -> bool:
     return isinstance(text, str) and _EVENT_ID.fullmatch(text) is not None
 
 
-def alert_body(alert: Alert) -> str:
+def alert_body(alert: "Alert") -> str:
     """The alert as JSON, as it is stored and sent."""
-    fields = {
-        "event_id": alert.event_id,
-        "rule": alert.rule,
-        "symbol": alert.symbol,
-        "kind": alert.kind,
-        "level": alert.level,
-        "price": alert.price,
-        "touched_at": alert.touched_at,
-        "detected_at": alert.detected_at,
-        "text": alert.text,
-    }
-    return json.dumps(fields)
+    return json.dumps(asdict(alert.event))
 
 
 def read_body(body: object) -> dict[str, Any] | None:
@@ -45,26 +38,81 @@ def read_body(body: object) -> dict[str, Any] | None:
     return found if is_alert else None
 
 
-def json_message(message_id: str, alerts: Sequence[Mapping[str, Any]], is_group: bool) -> bytes:
+def read_event(body: object) -> Event | None:
+    """The same as an event."""
+    found = read_body(body)
+    return None if found is None else Event.of_fields(found)
+
+
+def json_message(message_id: str, events: Sequence[Event], is_group: bool) -> bytes:
     """One alert's fields, or `{event_id, text, alerts: [...]}`."""
     if not is_group:
-        return _dump(alerts[0])
-    return _dump({"event_id": message_id, "text": f"{len(alerts)} alerts", "alerts": alerts})
+        return dump(asdict(events[0]))
+    return dump({"event_id": message_id, "text": title(events), "alerts": [asdict(each) for each in events]})
 
 
-def slack_message(alerts: Sequence[Mapping[str, Any]]) -> bytes:
-    """A text with the id of each alert, as Slack has no idempotency keys: so people see that a message came twice."""
-    lines = [f"{_escape(alert['text'])} [{alert['event_id']}]" for alert in alerts[:MAX_GROUP_LINES]]
-    if len(alerts) > 1:
-        lines.insert(0, f"{len(alerts)} alerts")
-    if len(alerts) > MAX_GROUP_LINES:
-        lines.append(f"... and {len(alerts) - MAX_GROUP_LINES} more")
-    return _dump({"text": "\n".join(lines)})
+def dump(document: Mapping[str, Any]) -> bytes:
+    """JSON as short as it gets, and as UTF-8: some services limit its bytes."""
+    return json.dumps(document, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _escape(text: str) -> str:
-    return html.escape(text, quote=False)
+# --- for people
 
 
-def _dump(document: object) -> bytes:
-    return json.dumps(document, allow_nan=False).encode()
+def by_severity(events: Sequence[Event]) -> list[Event]:
+    """The most severe first: what does not fit is the least."""
+    return sorted(events, key=lambda each: -each.rank)
+
+
+def line(event: Event) -> str:
+    """What the rule wants to be said, else what happened; on one line, with the severity where it is no usual one."""
+    text = printable(" ".join((event.message or event.text).split()), MAX_LINE)
+    return f"{event.severity.upper()}: {text}" if event.severity in ("error", "critical") else text
+
+
+def title(events: Sequence[Event]) -> str:
+    """A line for all of them."""
+    return line(events[0]) if len(events) == 1 else f"{len(events):,} alerts"
+
+
+def utf16_length(text: str) -> int:
+    """Length as Telegram and Discord count it."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def fitted(
+    lines: Sequence[str], limit: int, length: Callable[[str], int] = len, escape: Callable[[str], str] = str
+) -> str:
+    """As many whole lines, escaped, as a message may hold; if not all, the last says how many more there are."""
+    if length(whole := "\n".join(escape(each) for each in lines)) <= limit:
+        return whole
+    shown: list[str] = []
+    used = 0
+    for number, each in enumerate(lines):
+        text, rest = escape(each), len(lines) - number - 1
+        size = length(text) + (1 if shown else 0)
+        if used + size + (length(_more(rest)) + 1 if rest else 0) > limit:
+            break
+        shown.append(text)
+        used += size
+    missing = len(lines) - len(shown)
+    if missing and not shown:
+        room = limit - (length(_more(missing - 1)) + 1 if missing > 1 else 0)
+        shown, missing = [_cut(lines[0], room, length, escape)], missing - 1
+    return "\n".join([*shown, *([_more(missing)] if missing else [])])
+
+
+def _more(count: int) -> str:
+    return f"and {count:,} more, see the alerts in Dagster"
+
+
+def _cut(text: str, room: int, length: Callable[[str], int], escape: Callable[[str], str]) -> str:
+    # By whole characters before they are escaped: half an entity would be no text.
+    shortest, longest = 0, len(text)
+    while shortest < longest:
+        middle = (shortest + longest + 1) // 2
+        if length(escape(f"{text[:middle]}…")) <= room:
+            shortest = middle
+        else:
+            longest = middle - 1
+    return escape(text if shortest == len(text) and length(escape(text)) <= room else f"{text[:shortest]}…")

@@ -13,6 +13,7 @@ from tv_etl.alerts.fold import Alert, MinuteBar, evaluate, needs_minutes
 from tv_etl.alerts.former import CursorError, FormerState
 from tv_etl.alerts.inputs import AlertInputs, Ask, Quote, delay_s
 from tv_etl.alerts.look import Look, ask_of, quote_now, reach_of, tries_minutes
+from tv_etl.alerts.routes import addressed
 from tv_etl.alerts.rules import AlertRule
 from tv_etl.alerts.state import AlertState, Registered, SymbolState, without_future
 from tv_etl.alerts.store import AlertStore
@@ -78,11 +79,15 @@ def run_tick(
         new = {each.generation for each in registered} - known
         judged = _look(registered, before, gather, new, now, lake_close, silence_s)
         found = judged.alerts
-        told = [
+        raw = [
             *found,
             *watch_alerts(memory, judged.blind, now, silence_s),
             *target_alerts(memory, targets, now, silence_s),
         ]
+        rules_of: dict[str, list[AlertRule]] = {}
+        for each in registered:
+            rules_of.setdefault(each.key.symbol, []).append(each.rule)
+        told = addressed(raw, rules_of, targets)
         tick = store.commit(
             memory,
             rules,

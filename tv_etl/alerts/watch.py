@@ -11,10 +11,10 @@ from tv_etl.alerts.deliveries import TargetHealth
 from tv_etl.alerts.fold import Alert, HealthKind
 from tv_etl.alerts.rules import digest
 from tv_etl.alerts.store import Memory
-from tv_etl.alerts.targets.webhook import UnusableTarget, Webhook
+from tv_etl.alerts.targets.target import ReadyTarget, UnusableTarget
 from tv_etl.tradingview.printable import printable
 
-Target = Webhook | UnusableTarget
+Target = ReadyTarget | UnusableTarget
 
 
 def flags(memory: Memory, blind: str, now: float, silence_s: float) -> dict[str, str]:
@@ -81,4 +81,4 @@ def told_targets(memory: Memory, targets: Sequence[Target], now: float, silence_
 
 def _watch_alert(kind: HealthKind, text: str, now: float, *parts: object, about: str = "") -> Alert:
     event_id = digest((kind, *parts, now), size=16)
-    return Alert(event_id, "", "", kind, None, None, None, now, text, not_to=about)
+    return Alert(event_id, "", "", kind, None, None, None, now, text, not_to=(about,) if about else ())

@@ -380,6 +380,39 @@ def seam(symbol: str, interval: str, action: tuple[str, ...], lake: str) -> None
         raise click.ClickException(_shown(error)) from None
 
 
+@main.group()
+def alerts() -> None:
+    """Try by hand what alerts do."""
+
+
+@alerts.command("send-test", no_args_is_help=True)
+@click.argument("target")
+@click.option(
+    "--watchlist", default=lambda: os.environ.get("TV_ETL_WATCHLIST") or "watchlist.yaml",
+    show_default="$TV_ETL_WATCHLIST or watchlist.yaml", help="The watchlist file that has the target.",
+)  # fmt: skip
+def send_test(target: str, watchlist: str) -> None:
+    """Send a test to TARGET, a target's name or else its variable, and show what was sent and answered.
+
+    Its secrets are read from the environment and shown as ***. The exit code is 1 if it was not delivered.
+    """
+    from tv_etl.cli import alerts as by_hand
+    from tv_etl.tradingview.printable import printable
+    from tv_etl.watchlist.model import WatchlistError, load_watchlist
+
+    try:
+        spec = by_hand.find_target(load_watchlist(watchlist).alerts.all_targets, target)
+        tried = by_hand.send_test(spec, os.environ)
+    except (WatchlistError, by_hand.AlertsError) as error:
+        raise click.ClickException(_shown(error)) from None
+    for line in tried.sent.splitlines():
+        click.echo(f"> {printable(line, 2_000)}")
+    click.echo(f"< {tried.verdict.answer or tried.verdict.error}")
+    outcome = "delivered to" if tried.verdict.is_sent else "not delivered to"
+    click.echo(f"{outcome} {tried.label}")
+    sys.exit(0 if tried.verdict.is_sent else 1)
+
+
 @main.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def market(arguments: tuple[str, ...]) -> None:

@@ -67,7 +67,7 @@ def build_definitions(
                 store_path=str(directory / resources.key("alerts.sqlite")),
                 outbox_path=str(directory / resources.key("outbox.sqlite")),
                 scope=resources.scope,
-                targets=[target.model_dump() for target in watchlist.alerts.webhooks],
+                targets=[target.model_dump() for target in watchlist.alerts.all_targets],
             ),
         },
     )

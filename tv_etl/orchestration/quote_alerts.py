@@ -33,7 +33,7 @@ def build_quote_alerts(alerts: Alerts, resources: LakeResources | None = None) -
     @dg.sensor(
         name=lake.key("quote_alerts"),
         minimum_interval_seconds=alerts.interval_s,
-        description=f"Evaluates {len(alerts.rules)} price rules on quotes and one-minute bars; delivers to webhooks.",
+        description=f"Evaluates {len(alerts.rules)} price rules on quotes and one-minute bars; delivers to targets.",
         required_resource_keys=lake.keys("tradingview", "notifier", "bar_store"),
     )
     def quote_alerts(context: dg.SensorEvaluationContext) -> dg.SensorResult:

@@ -16,12 +16,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from tv_etl.watchlist.model import WebhookTarget
+from tv_etl.watchlist.model import Alerts
 
 if TYPE_CHECKING:
     from tv_etl.alerts.inputs import AlertInputs, Ask, Quote
     from tv_etl.alerts.store import AlertStore
-    from tv_etl.alerts.targets.webhook import UnusableTarget, Webhook
+    from tv_etl.alerts.targets.target import ReadyTarget, UnusableTarget
     from tv_etl.lake.store import BarStore
     from tv_etl.tradingview.accounts import Account
     from tv_etl.tradingview.history import HistoryResult
@@ -154,8 +154,7 @@ class NotifierResource:
 
     `store_path` is the SQLite file of the store, unless the environment's TV_ETL_ALERTS_URL names a PostgreSQL
     database, in which each `scope` has its own schema. `outbox_path` is the file in which alerts waited before there
-    was a store. `targets` are webhooks as in watchlist.yaml: url_env, kind, allow_private. Their addresses are read
-    from the environment at delivery.
+    was a store. `targets` are those of watchlist.yaml; their secrets are read from the environment at delivery.
     """
 
     store_path: str
@@ -173,9 +172,11 @@ class NotifierResource:
             bring_in_outbox(store, Path(self.outbox_path), self.usable())
         return store
 
-    def usable(self) -> "list[Webhook | UnusableTarget]":
-        """The targets; one whose variable is not set, or holds no address, says so."""
-        return [_target(WebhookTarget.model_validate(target)) for target in self.targets]
+    def usable(self) -> "list[ReadyTarget | UnusableTarget]":
+        """The targets; one whose variable is not set, or holds what it should not, says so."""
+        from tv_etl.alerts.targets.target import ready
+
+        return [ready(spec, os.environ) for spec in Alerts.model_validate({"targets": self.targets}).targets]
 
 
 def _account() -> "Account":
@@ -191,9 +192,3 @@ def _account_of(values: tuple[tuple[str, str], ...]) -> "Account":
 
     # Kept across the runs and sensor evaluations of a process: a session is not exchanged for a token every 30 s.
     return Account.from_environment(dict(values))
-
-
-def _target(target: WebhookTarget) -> "Webhook | UnusableTarget":
-    from tv_etl.alerts.targets.webhook import read_webhook
-
-    return read_webhook(target.url_env, os.environ.get(target.url_env, ""), target.kind, target.allow_private)

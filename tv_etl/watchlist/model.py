@@ -4,7 +4,6 @@ Pydantic models only: nothing here fetches or stores bars, or knows Dagster. Eve
 its line and column and what would be right, all of them at once.
 """
 
-import re
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -27,6 +26,10 @@ from pydantic.json_schema import JsonSchemaValue, SkipJsonSchema
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 
 from tv_etl.alerts.rules import AlertRule
+from tv_etl.alerts.targets.configured import AnyTarget
+from tv_etl.alerts.targets.slack import SlackTarget
+from tv_etl.alerts.targets.target import TargetSpec, VariableName
+from tv_etl.alerts.targets.webhook import WebhookTarget
 from tv_etl.tradingview.currencies import check_currency
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.scan_request import ScanRequest
@@ -98,12 +101,6 @@ def _parse_token(value: object) -> str:
 def _check_width(value: str) -> str:
     if not Interval.parse(value).is_time_based:
         raise ValueError(f"{value} is not a length of time and cannot be stored; expected e.g. 1m 1h 1d 1w")
-    return value
-
-
-def _check_variable_name(value: str) -> str:
-    if not re.fullmatch(r"[A-Z_][A-Z0-9_]*", value):
-        raise ValueError(f"{value!r} is not the name of an environment variable; write e.g. TV_ETL_WEBHOOK_URL")
     return value
 
 
@@ -276,21 +273,33 @@ def _default_cron(width: Interval) -> tuple[str, int]:
     return _CRON_OF_HOURS if width.unit == "m" and width.count >= 60 else _CRON_BY_UNIT[width.unit]
 
 
-class WebhookTarget(_Model):
-    """Where alerts go: the URL is in the environment variable `url_env`, never in the file."""
+class Webhook(_Model):
+    """An earlier form of a target: its address is in the environment variable `url_env`."""
 
-    url_env: Annotated[str, AfterValidator(_check_variable_name)] = Field(
-        description="Name of the environment variable that holds the address."
-    )
-    kind: Literal["json", "slack"] = Field(default="json", description="The alert as JSON, or a message for Slack.")
+    url_env: VariableName = Field(description="Name of the environment variable that holds the address.")
+    kind: Literal["json", "slack"] = Field(default="json", description="json for a webhook, or slack.")
     allow_private: bool = Field(default=False, description="Allow addresses of private networks and of this host.")
+
+    @property
+    def target(self) -> WebhookTarget | SlackTarget:
+        """The same as a target."""
+        if self.kind == "slack":
+            return SlackTarget(type="slack", url_env=self.url_env, allow_private=self.allow_private)
+        return WebhookTarget(type="webhook", url_env=self.url_env, allow_private=self.allow_private)
 
 
 class Alerts(_Model):
     """Rules on prices, and where an alert is delivered."""
 
     rules: list[AlertRule] = Field(default_factory=list, description="What to watch for, see AlertRule.")
-    webhooks: list[WebhookTarget] = Field(default_factory=list, description="Where alerts are sent, see WebhookTarget.")
+    targets: list[AnyTarget] = Field(
+        default_factory=list,
+        description="Where alerts are sent: by `type`, a WebhookTarget, SlackTarget, DiscordTarget, TelegramTarget, "
+        "NtfyTarget, PagerDutyTarget, EmailTarget or AppriseTarget.",
+    )
+    webhooks: list[Webhook] = Field(
+        default_factory=list, description="An earlier form of targets: {url_env: NAME, kind: json or slack}."
+    )
     interval_s: int = Field(default=30, ge=5, description="Seconds between two evaluations of the rules.")
     silence_s: int = Field(
         default=600,
@@ -303,7 +312,19 @@ class Alerts(_Model):
     def _check(self) -> "Alerts":
         names = _repeated([rule.name for rule in self.rules])
         _raise_mistakes((["rules", number, "name"], f"the name {name} is used twice") for number, name in names)
+        called = _repeated([target.called for target in self.all_targets])
+        places: list[Location] = [("targets", number, "name") for number in range(len(self.targets))]
+        places += [("webhooks", number, "url_env") for number in range(len(self.webhooks))]
+        _raise_mistakes(
+            (places[number], f"two targets are called {name}; give one of them another `name`")
+            for number, name in called
+        )
         return self
+
+    @property
+    def all_targets(self) -> list[TargetSpec]:
+        """The targets, in whatever form they are written."""
+        return [*self.targets, *(each.target for each in self.webhooks)]
 
 
 class Watchlist(_Model):

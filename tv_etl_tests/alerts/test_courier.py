@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import os
+import re
 import signal
 import socket
 import sqlite3
@@ -19,12 +20,15 @@ from typing import Any, ClassVar, NamedTuple
 
 import pytest
 
+from tv_etl.alerts import courier as courier_module
 from tv_etl.alerts.courier import DeliveryReport, deliver
 from tv_etl.alerts.deliveries import DeliveryStats
 from tv_etl.alerts.fold import Alert
 from tv_etl.alerts.store import AlertStore
-from tv_etl.alerts.targets import webhook as webhook_module
-from tv_etl.alerts.targets.webhook import Webhook
+from tv_etl.alerts.targets.addresses import OF_THE_LINK
+from tv_etl.alerts.targets.slack import SlackTarget
+from tv_etl.alerts.targets.target import ReadyTarget, Secrets
+from tv_etl.alerts.targets.webhook import WebhookTarget
 from tv_etl_tests.patience import HANG_S
 from tv_etl_tests.processes import free_port
 
@@ -158,12 +162,19 @@ def make_alert(number: int = 0, symbol: str = "NASDAQ:AAPL") -> Alert:
     return Alert(f"{number:032x}", f"rule-{number}", symbol, "cross_up", 10.0, 10.5, 1_789_999_980, NOW)
 
 
-def local(url: str, kind: Any = "json") -> Webhook:
-    return Webhook(url=url, kind=kind, allow_private=True)  # type: ignore[arg-type]
+def local(url: str, kind: str = "json", allow_private: bool = True) -> ReadyTarget:
+    """A target at an address, called by what is no secret of it."""
+    name = re.sub(r"[^A-Za-z0-9_.-]", "-", url.replace(SECRET, ""))
+    settings = {"url_env": "HOOK", "name": name, "allow_private": allow_private}
+    is_slack = kind == "slack"
+    spec = (SlackTarget if is_slack else WebhookTarget).model_validate(
+        {"type": "slack" if is_slack else "webhook", **settings}
+    )
+    return ReadyTarget(spec, Secrets({"HOOK": url}))
 
 
 def send(
-    alert_store: AlertStore, *hooks: Webhook, count: int = 1, now: float = NOW, budget_s: float = HANG_S
+    alert_store: AlertStore, *hooks: ReadyTarget, count: int = 1, now: float = NOW, budget_s: float = HANG_S
 ) -> DeliveryReport:
     alert_store.add([make_alert(number) for number in range(count)], [hook.key for hook in hooks])
     return deliver(alert_store, hooks, now, budget_s, jitter=lambda: 1.0)
@@ -176,6 +187,7 @@ def test_an_alert_is_posted_with_its_id_as_idempotency_key(alert_store: AlertSto
     assert server.posts[0].body == {
         "event_id": "0" * 32, "rule": "rule-0", "symbol": "NASDAQ:AAPL", "kind": "cross_up", "level": 10.0,
         "price": 10.5, "touched_at": 1_789_999_980, "detected_at": NOW, "text": make_alert().text,
+        "severity": "warning", "tags": [], "groups": [], "message": "", "status": "firing", "incident": "0" * 32,
     }  # fmt: skip
     assert send(alert_store, hook) == DeliveryReport()
     assert alert_store.stats == DeliveryStats(pending=0, delivered=1, dead=0)
@@ -194,7 +206,7 @@ def test_a_webhook_that_is_down_gets_the_alert_when_it_is_up(alert_store: AlertS
     port = free_port()
     hook = local(f"http://127.0.0.1:{port}/200/{SECRET}")
     report = send(alert_store, hook)
-    assert (report.retried, report.errors) == (1, ("127.0.0.1: ConnectError",))
+    assert (report.retried, report.errors) == (1, (f"{hook.label}: ConnectError",))
     assert send(alert_store, hook, now=NOW + 4.9) == DeliveryReport()  # backs off
     hooks = HookServer()
     hooks.server_close()
@@ -234,16 +246,16 @@ def test_the_clock_set_back_does_not_stop_delivery(alert_store: AlertStore, serv
 
 
 def test_what_is_gone_for_good_is_dead_at_once(alert_store: AlertStore, server: HookServer) -> None:
-    report = send(alert_store, local(server.url("/410")))
-    assert report == DeliveryReport(dead=1, errors=("127.0.0.1: HTTP 410",))
+    hook = local(server.url("/410"))
+    assert send(alert_store, hook) == DeliveryReport(dead=1, errors=(f"{hook.label}: HTTP 410",))
     [letter] = alert_store.dead_letters()
-    assert (letter.rule, letter.error) == ("rule-0", "127.0.0.1: HTTP 410")
+    assert (letter.rule, letter.error) == ("rule-0", f"{hook.label}: HTTP 410")
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 408, 425, 500, 502, 503, 504])
 def test_a_passing_failure_is_tried_again(alert_store: AlertStore, server: HookServer, status: int) -> None:
-    report = send(alert_store, local(server.url(f"/{status}")))
-    assert report == DeliveryReport(retried=1, errors=(f"127.0.0.1: HTTP {status}",))
+    hook = local(server.url(f"/{status}"))
+    assert send(alert_store, hook) == DeliveryReport(retried=1, errors=(f"{hook.label}: HTTP {status}",))
 
 
 @pytest.mark.parametrize("path", ["/limit", "/limit_until"])
@@ -268,35 +280,38 @@ def test_a_lost_answer_sends_the_same_key_again(alert_store: AlertStore, server:
     assert server.keys == [make_alert().event_id] * 2
 
 
-IN_VAIN = DeliveryReport(retried=1, errors=("127.0.0.1: no answer in time",))
+def in_vain(hook: ReadyTarget) -> DeliveryReport:
+    return DeliveryReport(retried=1, errors=(f"{hook.label}: no answer in time",))
 
 
 @pytest.mark.parametrize("is_the_budget", [True, False], ids=["the budget", "the limit of a call"])
 def test_a_dripping_answer_ends_at_the_deadline(
     alert_store: AlertStore, server: HookServer, monkeypatch: pytest.MonkeyPatch, is_the_budget: bool
 ) -> None:
-    monkeypatch.setattr(webhook_module, "CALL_DEADLINE_S", HANG_S if is_the_budget else 1.0)
-    assert send(alert_store, local(server.url("/drip")), budget_s=1.0 if is_the_budget else HANG_S) == IN_VAIN
+    monkeypatch.setattr(courier_module, "CALL_DEADLINE_S", HANG_S if is_the_budget else 1.0)
+    hook = local(server.url("/drip"))
+    assert send(alert_store, hook, budget_s=1.0 if is_the_budget else HANG_S) == in_vain(hook)
 
 
 def test_a_silent_server_ends_at_the_deadline(alert_store: AlertStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webhook_module, "CALL_DEADLINE_S", HANG_S)
+    monkeypatch.setattr(courier_module, "CALL_DEADLINE_S", HANG_S)
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        assert send(alert_store, local(f"http://127.0.0.1:{silent.getsockname()[1]}/"), budget_s=1.0) == IN_VAIN
+        hook = local(f"http://127.0.0.1:{silent.getsockname()[1]}/")
+        assert send(alert_store, hook, budget_s=1.0) == in_vain(hook)
 
 
 def test_a_server_that_waits_holds_up_no_other(
     alert_store: AlertStore, server: HookServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first answers only after the second has got its alert."""
-    monkeypatch.setattr(webhook_module, "CALL_DEADLINE_S", HANG_S)
+    monkeypatch.setattr(courier_module, "CALL_DEADLINE_S", HANG_S)
     assert send(alert_store, local(server.url("/after_another")), local(server.url("/200"))).sent == 2
 
 
 def test_an_accepted_alert_is_sent_although_the_body_drips(
     alert_store: AlertStore, server: HookServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(webhook_module, "CALL_DEADLINE_S", 3.0)
+    monkeypatch.setattr(courier_module, "CALL_DEADLINE_S", 3.0)
     assert send(alert_store, local(server.url("/drip_body"))).sent == 1
 
 
@@ -312,7 +327,8 @@ def resident_bytes() -> int:
 
 
 def test_what_is_not_http_is_tried_again(alert_store: AlertStore, server: HookServer) -> None:
-    assert send(alert_store, local(server.url("/garbage"))).errors == ("127.0.0.1: RemoteProtocolError",)
+    hook = local(server.url("/garbage"))
+    assert send(alert_store, hook).errors == (f"{hook.label}: RemoteProtocolError",)
 
 
 def test_a_thousand_alerts_are_one_message_and_stay_one(alert_store: AlertStore, server: HookServer) -> None:
@@ -324,7 +340,8 @@ def test_a_thousand_alerts_are_one_message_and_stay_one(alert_store: AlertStore,
     send(alert_store, slack, plain, count=1001, now=NOW + 60)
     messages = [post for post in server.posts if post.path.startswith("/lost")]
     lines = messages[0].body["text"].splitlines()
-    assert (len(lines), lines[0], lines[-1]) == (52, "1000 alerts", "... and 950 more")
+    assert lines[0] == "1,000 alerts"
+    assert lines[-2] == f"and {1000 - (len(lines) - 3)} more, see the alerts in Dagster"
     # The new one goes first, by itself; the group is what it was.
     assert [post.key for post in messages].count(messages[0].key) == 1
     send(alert_store, slack, now=NOW + 120)
@@ -409,15 +426,16 @@ def test_a_destination_that_is_gone_gives_up_its_alerts_after_a_day(alert_store:
     ],
 )  # fmt: skip
 def test_addresses_that_are_not_public_are_refused(alert_store: AlertStore, host: str) -> None:
-    report = send(alert_store, Webhook(url=f"https://{host}/{SECRET}"))  # type: ignore[arg-type]
+    report = send(alert_store, local(f"https://{host}/{SECRET}", allow_private=False))
     assert report.retried == 1
     assert "refused: the address is" in report.errors[0] or "no address" in report.errors[0]
 
 
 @pytest.mark.parametrize("host", ["169.254.169.254", "[fe80::1]", "[::ffff:169.254.169.254]", "[fd00:ec2::254]"])
 def test_a_clouds_metadata_is_never_called_whatever_is_allowed(alert_store: AlertStore, host: str) -> None:
-    report = send(alert_store, local(f"http://{host}/latest/meta-data"))
-    assert report.errors == (f"{host.strip('[]')}: refused: the address is one of the link, or of a cloud's metadata",)
+    hook = local(f"http://{host}/latest/meta-data")
+    assert hook.host == host.strip("[]")
+    assert send(alert_store, hook).errors == (f"{hook.label}: {OF_THE_LINK}",)
 
 
 @pytest.fixture
@@ -436,8 +454,9 @@ def tls_server(server: HookServer, tmp_path: Path) -> HookServer:
 
 
 def test_a_certificate_that_nobody_signed_is_refused(alert_store: AlertStore, tls_server: HookServer) -> None:
-    report = send(alert_store, local(f"https://localhost:{tls_server.server_port}/200/{SECRET}"))
-    assert (report.retried, report.errors, tls_server.posts) == (1, ("localhost: ConnectError",), [])
+    hook = local(f"https://localhost:{tls_server.server_port}/200/{SECRET}")
+    report = send(alert_store, hook)
+    assert (report.retried, report.errors, tls_server.posts) == (1, (f"{hook.label}: ConnectError",), [])
 
 
 def test_the_certificate_is_checked_against_the_name_not_the_address(
@@ -471,7 +490,7 @@ def test_the_secret_is_nowhere(
     assert (report.sent, report.dead, report.retried) == (2, 0, 10)
     output = capfd.readouterr()
     shown = [caplog.text, output.out, output.err, repr(report), repr(hooks), str(alert_store.dead_letters())]
-    shown += [hooks[0].model_dump_json(), repr(alert_store.pending(NOW + 3600))]
+    shown += [hooks[0].spec.model_dump_json(), repr(alert_store.pending(NOW + 3600))]
     assert not [text for text in shown if SECRET in text]
     assert not [file for file in tmp_path.rglob("*") if SECRET.encode() in file.read_bytes()]
 
@@ -490,12 +509,15 @@ SENDER = """
 import sys
 from pathlib import Path
 from tv_etl.alerts.courier import deliver
+from tv_etl.alerts.deliveries import DeliveryStats
 from tv_etl.alerts.fold import Alert
 from tv_etl.alerts.store import AlertStore
-from tv_etl.alerts.targets.webhook import Webhook
+from tv_etl.alerts.targets.target import ReadyTarget, Secrets
+from tv_etl.alerts.targets.webhook import WebhookTarget
 
 store = AlertStore(Path(sys.argv[1]))
-hook = Webhook(url=sys.argv[2], allow_private=True)
+spec = WebhookTarget(type="webhook", url_env="HOOK", name=sys.argv[4], allow_private=True)
+hook = ReadyTarget(spec, Secrets({"HOOK": sys.argv[2]}))
 for number in range(int(sys.argv[3]), 10_000_000):
     alert = Alert(f"{number:032x}", "r", "X:Y", "above", 1.0, 1.0, None, 1.0)
     store.add([alert], [hook.key])
@@ -509,7 +531,7 @@ def test_kills_in_the_middle_of_adding_and_delivering_lose_nothing(tmp_path: Pat
     path, url = tmp_path / "alerts.sqlite", server.url("/200")
     acknowledged: list[str] = []
     for kill in range(3):
-        command = [sys.executable, "-c", SENDER, str(path), url, str(kill * 1_000_000)]
+        command = [sys.executable, "-c", SENDER, str(path), url, str(kill * 1_000_000), local(url).spec.called]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as sender:
             assert sender.stdout is not None
             for _ in range(3 + kill):

@@ -15,10 +15,18 @@ from hypothesis import strategies as st
 
 from tv_etl.alerts.database import StoreError
 from tv_etl.alerts.deliveries import DeliveryStats
-from tv_etl.alerts.former import MAX_CURSOR_LENGTH, CursorError, FormerState, bring_in_outbox, former_key
+from tv_etl.alerts.former import (
+    MAX_CURSOR_LENGTH,
+    CursorError,
+    FormerState,
+    bring_in_outbox,
+    former_key,
+    former_target,
+)
 from tv_etl.alerts.state import Close, Registered, RuleState, SymbolState
 from tv_etl.alerts.store import AlertStore
-from tv_etl.alerts.targets.webhook import Webhook
+from tv_etl.alerts.targets.target import ReadyTarget, Secrets
+from tv_etl.alerts.targets.webhook import WebhookTarget
 from tv_etl_tests.alerts.test_fold import make_rule
 from tv_etl_tests.yardstick import cpu_ratio
 
@@ -177,14 +185,20 @@ def write_outbox(path: Path, *rows: Mapping[str, Any]) -> None:
 
 
 def test_what_an_outbox_had_to_deliver_and_gave_up_comes_into_the_store_once(tmp_path: Path) -> None:
-    hook = Webhook(url="https://a.example/x", name="HOOK")  # type: ignore[arg-type]
+    hook = ReadyTarget(WebhookTarget(type="webhook", url_env="HOOK"), Secrets({"HOOK": "https://a.example/x"}))
     path, store = tmp_path / "outbox.sqlite", AlertStore(tmp_path / "alerts.sqlite")
     bodies = {name: json.dumps({"event_id": name, "rule": "r", "text": f"text of {name}"}) for name in "abcd"}
     write_outbox(
         path,
-        {"event_id": "a", "destination": hook.former_key, "body": bodies["a"], "first_at": 5.0},
-        {"event_id": "b", "destination": hook.former_key, "body": bodies["b"], "state": "delivered"},
-        {"event_id": "c", "destination": hook.former_key, "body": bodies["c"], "state": "dead", "error": "HTTP 404"},
+        {"event_id": "a", "destination": former_target(hook), "body": bodies["a"], "first_at": 5.0},
+        {"event_id": "b", "destination": former_target(hook), "body": bodies["b"], "state": "delivered"},
+        {
+            "event_id": "c",
+            "destination": former_target(hook),
+            "body": bodies["c"],
+            "state": "dead",
+            "error": "HTTP 404",
+        },
         {"event_id": "a", "destination": "unknown", "body": bodies["a"]},
     )
     for _ in range(2):

@@ -18,7 +18,8 @@ from tv_etl.alerts.inputs import AlertInputs, Ask, Quote
 from tv_etl.alerts.rules import AlertRule
 from tv_etl.alerts.state import RuleState
 from tv_etl.alerts.store import AlertStore
-from tv_etl.alerts.targets.webhook import UnusableTarget, Webhook
+from tv_etl.alerts.targets.target import ReadyTarget, Secrets, UnusableTarget
+from tv_etl.alerts.targets.webhook import WebhookTarget
 from tv_etl.alerts.tick import PRUNE_EVERY, TickReport, Wants, run_tick
 from tv_etl.alerts.watch import Target
 from tv_etl.market_server.clock import MarketClock
@@ -399,9 +400,14 @@ class Hooks:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 
-    def target(self, name: str) -> Webhook:
+    def target(self, name: str) -> ReadyTarget:
         url = f"http://127.0.0.1:{self.server.server_port}/{name}"
-        return Webhook(url=url, allow_private=True, name=name)  # type: ignore[arg-type]
+        return ReadyTarget(WebhookTarget(type="webhook", url_env=name, allow_private=True), Secrets({name: url}))
+
+    def narrow(self, name: str, **filters: Any) -> ReadyTarget:
+        """The same, but for some alerts only."""
+        found = self.target(name)
+        return ReadyTarget(found.spec.model_copy(update=filters), found.secrets)
 
     def kinds(self, name: str) -> list[str]:
         return [body["kind"] for path, body in self.posted if path == name]
@@ -491,6 +497,17 @@ def test_a_target_without_an_address_stops_itself_alone(desk: Desk, hooks: Hooks
         desk.tick([rule()], [hooks.target("ONE"), two])
         desk.now += 30
     assert (hooks.kinds("ONE"), hooks.kinds("TWO")) == (["above"], ["above", "target", "target_ok"])
+
+
+def test_a_target_gets_what_it_wants_and_all_that_becomes_of_the_watch(desk: Desk, hooks: Hooks) -> None:
+    pager, two = hooks.narrow("ONE", severity=["critical"]), hooks.target("TWO")
+    hooks.status["TWO"] = 410
+    desk.tick([rule()], [pager, two])
+    assert (hooks.kinds("ONE"), hooks.kinds("TWO")) == ([], ["above"])
+    desk.now += 30
+    desk.tick([rule()], [pager, two])
+    assert hooks.kinds("ONE") == ["dead_letters"]
+    assert hooks.posted[-1][1]["severity"] == "error"
 
 
 def test_alerts_for_a_target_without_an_address_are_given_up_after_a_day(desk: Desk) -> None:

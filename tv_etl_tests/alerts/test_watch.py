@@ -8,11 +8,14 @@ from tv_etl.alerts.deliveries import TargetHealth
 from tv_etl.alerts.fold import Alert
 from tv_etl.alerts.state import AlertState, Registry
 from tv_etl.alerts.store import Memory
-from tv_etl.alerts.targets.webhook import UnusableTarget, Webhook
+from tv_etl.alerts.targets.target import ReadyTarget, Secrets, UnusableTarget
+from tv_etl.alerts.targets.webhook import WebhookTarget
 from tv_etl.alerts.watch import Target, flags, target_alerts, told_targets, watch_alerts
 
 NOW, SILENCE_S = 1_000_000.0, 600.0
-ONE = Webhook(url="http://127.0.0.1/one", allow_private=True, name="ONE")  # type: ignore[arg-type]
+ONE = ReadyTarget(
+    WebhookTarget(type="webhook", url_env="ONE", allow_private=True), Secrets({"ONE": "http://127.0.0.1/one"})
+)
 GONE = UnusableTarget("json GONE", "GONE", "environment variable GONE is not set")
 
 
@@ -66,7 +69,7 @@ def test_a_target_that_fails_is_told_to_the_others_once_it_has_lasted(for_s: flo
     alerts, after = target_ticks(failing)
     assert after == failing._replace(is_told=is_told)
     assert [each.kind for each in alerts] == ["target"] * is_told
-    assert all(each.not_to == ONE.key for each in alerts)
+    assert all(each.not_to == (ONE.key,) for each in alerts)
     assert target_ticks(after)[0] == []
 
 
@@ -91,10 +94,10 @@ def test_what_was_given_up_is_told_with_how_many_and_why() -> None:
     given_up = {ONE.key: (1_200, "ONE: HTTP 410"), "json OLD": (1, "the target is no longer configured")}
     alerts, _ = target_ticks(TargetHealth(), untold=given_up)
     assert [(each.kind, each.text, each.not_to) for each in alerts] == [
-        ("dead_letters", "1,200 alerts for the target ONE (127.0.0.1) were given up: ONE: HTTP 410", ONE.key),
+        ("dead_letters", "1,200 alerts for the target ONE (127.0.0.1) were given up: ONE: HTTP 410", (ONE.key,)),
         (
             "dead_letters",
             "1 alerts for the target json OLD were given up: the target is no longer configured",
-            "json OLD",
+            ("json OLD",),
         ),
     ]

@@ -214,3 +214,71 @@ def test_every_repetition_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="X:A is listed twice") as caught:
         Group(symbols=["X:A", "X:B", "X:A", "X:A"], intervals=["1d"])
     assert str(caught.value).count("is listed twice") == 2
+
+
+def test_the_mistakes_of_targets_are_named_with_line_and_column(tmp_path: Path) -> None:
+    text = """\
+groups: [{symbols: ["A:B"], intervals: [1d]}]
+alerts:
+  targets:
+    - type: slak
+      url_env: HOOK
+    - {url_env: HOOK}
+    - words
+    - type: slack
+      url_envv: HOOK
+    - {type: telegram, token_env: secret-token, chat_id: here}
+    - {type: ntfy, topic_env: TOPIC, url: "http://10.0.0.1"}
+    - {type: webhook, url_env: HOOK, body: {text: "{symbl}"}, headers: {Host: a}}
+    - {type: email, host: h, sender: a@b, to: [a@b], user: x, severity: [loud]}
+"""
+    with pytest.raises(WatchlistError) as caught:
+        load(tmp_path, text)
+    _, *lines = str(caught.value).splitlines()
+    types = "webhook, slack, discord, telegram, ntfy, pagerduty, email, apprise"
+    right = "write e.g. TV_ETL_WEBHOOK_URL"
+    expected = [
+        ("4:13", f"0.type: expected {types}, not 'slak'"),
+        ("6:7", "1.type: is missing"),
+        ("7:7", "2: expected a mapping, not 'words'"),
+        ("8:7", "3.url_env: is missing"),
+        ("9:7", "3.url_envv: is not a known key; did you mean url_env? known keys: name, severity, tags, groups,"),
+        ("10:35", f"4.token_env: 'secret-token' is not the name of an environment variable; {right}"),
+        ("10:58", "4.chat_id: expected the number of a chat, such as -1001234567890, or @channel"),
+        ("11:43", "5.url: expected https:// (or allow_private, on your own network)"),
+        ("12:44", "6.body: {symbl} is no field of an alert; known fields: event_id, rule, symbol,"),
+        ("12:73", "6.headers.Host.[key]: the header Host is written by tv_etl itself"),
+        ("13:74", "7.severity.0: Input should be 'info', 'warning', 'error' or 'critical', not 'loud'"),
+    ]
+    for line, (place, words) in zip(lines, expected, strict=True):
+        assert line.startswith(f"{tmp_path / 'watchlist.yaml'}:{place}: alerts.targets.{words}"), line
+
+
+def test_no_two_targets_are_called_the_same(tmp_path: Path) -> None:
+    text = """\
+groups: [{symbols: ["A:B"], intervals: [1d]}]
+alerts:
+  targets:
+    - {type: slack, url_env: HOOK}
+    - {type: discord, url_env: HOOK}
+    - {type: discord, url_env: HOOK, name: other}
+  webhooks:
+    - {url_env: HOOK}
+"""
+    with pytest.raises(WatchlistError) as caught:
+        load(tmp_path, text)
+    _, *lines = str(caught.value).splitlines()
+    assert [line.partition("watchlist.yaml:")[2].partition(" ")[0] for line in lines] == ["5:7:", "8:17:"]
+    assert all("two targets are called HOOK; give one of them another `name`" in line for line in lines)
+
+
+def test_the_earlier_form_of_targets_is_still_read(tmp_path: Path) -> None:
+    text = """\
+groups: [{symbols: ["A:B"], intervals: [1d]}]
+alerts:
+  webhooks: [{url_env: HOOK, allow_private: true}, {url_env: CHAT, kind: slack}]
+"""
+    assert [(each.key, each.allow_private) for each in load(tmp_path, text).alerts.all_targets] == [
+        ("json HOOK", True),
+        ("slack CHAT", False),
+    ]
