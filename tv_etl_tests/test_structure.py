@@ -50,7 +50,7 @@ LIBRARIES = {
 # No I/O and no clock: tested without an event loop.
 PURE = {
     *(f"tradingview.{name}" for name in ("errors", "frames", "intervals", "models", "paging", "protocol", "symbols")),
-    "tradingview.series",
+    *(f"tradingview.{name}" for name in ("closed_bars", "live_bars", "rhythm", "series")),
     "tradingview.trading_hours",
     "collect.answer",
     "collect.ask",

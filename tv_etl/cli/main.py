@@ -160,24 +160,39 @@ def fetch(
     is_flag=True,
     help="For pipes: print each change as a line of JSON, once a price is known.",
 )
+@click.option("--bars", "interval", metavar="INTERVAL", help="Show bars of this width as they close, e.g. 1m.")
+@click.option(
+    "--lake", metavar="DIR", help="With --bars: join each into this lake, a directory or an address in an object store."
+)
 @click.option(
     "--ws-url", metavar="URL", help="WebSocket address of the server.  [default: $TV_ETL_WS_URL or TradingView]"
 )
 @click.option(
     "--proxy", metavar="URL", help="Go through this proxy, e.g. http://host:8080.  [default: $TV_ETL_PROXY or none]"
 )
-def watch(symbols: tuple[str, ...], once: bool, as_json: bool, ws_url: str | None, proxy: str | None) -> None:
-    """Show live quotes of EXCHANGE:TICKER symbols until Ctrl-C.
+def watch(
+    symbols: tuple[str, ...],
+    once: bool,
+    as_json: bool,
+    interval: str | None,
+    lake: str | None,
+    ws_url: str | None,
+    proxy: str | None,
+) -> None:
+    """Show live quotes of EXCHANGE:TICKER symbols, or their bars as they close, until Ctrl-C.
 
     Survives lost connections, and says when nothing was seen. TV_ETL_AUTH_TOKEN or TV_ETL_SESSION_ID selects an
     account; without either, access is anonymous and many exchanges are delayed.
     """
     import asyncio
     import signal
+    from functools import partial
 
     from tv_etl.cli.watch import print_once, watch_quotes
+    from tv_etl.cli.watch_bars import watch_bars
     from tv_etl.tradingview.accounts import Account
     from tv_etl.tradingview.errors import TradingViewError
+    from tv_etl.tradingview.intervals import Interval
     from tv_etl.tradingview.ohlcv import signal_handler
     from tv_etl.tradingview.proxy import Proxy
     from tv_etl.tradingview.symbols import check_symbol
@@ -186,18 +201,30 @@ def watch(symbols: tuple[str, ...], once: bool, as_json: bool, ws_url: str | Non
     try:
         for symbol in symbols:
             check_symbol(symbol)
+        width = None if interval is None else Interval.parse(interval)
         account = Account.from_environment()
         Proxy.of(proxy)
+        store = None
+        if lake is not None:
+            from tv_etl.lake.store import BarStore
+
+            store = BarStore(lake)
     except (TradingViewError, ValueError) as error:
         raise click.UsageError(_shown(error)) from None
-    if not (once or as_json or sys.stdout.isatty()):
+    if width is None and lake is not None:
+        raise click.UsageError("--lake takes bars: say of which width, e.g. --bars 1m")
+    if width is not None and once:
+        raise click.UsageError("--once prints quotes; for closed bars up to now use tv-etl fetch")
+    if width is None and not (once or as_json or sys.stdout.isatty()):
         raise click.UsageError("a live table needs a terminal: use --json in a pipe, or --once")
     # SIGTERM as well: the terminal must get its cursor back.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal_handler)
-    show = print_once if once else watch_quotes
+    show = partial(print_once if once else watch_quotes, symbols)
+    if width is not None:
+        show = partial(watch_bars, symbols, width, store=store)
     try:
-        succeeded = asyncio.run(show(symbols, as_json=as_json, ws_url=ws_url, account=account, proxy=proxy))
+        succeeded = asyncio.run(show(as_json=as_json, ws_url=ws_url, account=account, proxy=proxy))
     except KeyboardInterrupt:
         succeeded = True
     except BrokenPipeError:

@@ -197,7 +197,7 @@ async def watch_quotes(
 
     async with OHLCV(ws_url, account=account, limits=LIMITS, proxy=proxy, on_gap=on_gap) as client:
         if as_json:
-            await _run_until_one_ends(_print_changes(client, table), _wait_until_reader_leaves())
+            await run_until_one_ends(_print_changes(client, table), wait_until_reader_leaves())
             return False
 
         console = Console()
@@ -228,7 +228,7 @@ async def _print_changes(client: OHLCV, table: QuoteTable) -> None:
             _print_line(quote.to_dict())
 
 
-async def _wait_until_reader_leaves() -> None:
+async def wait_until_reader_leaves() -> None:
     """Wait until nobody reads our pipe: in a closed market it may be days until a line is due and writing it fails."""
     pipe = select.poll()
     pipe.register(sys.stdout.fileno(), 0)
@@ -237,7 +237,7 @@ async def _wait_until_reader_leaves() -> None:
     raise BrokenPipeError
 
 
-async def _run_until_one_ends(*coroutines: Coroutine[Any, Any, None]) -> None:
+async def run_until_one_ends(*coroutines: Coroutine[Any, Any, None]) -> None:
     """Run all until one ends; raise what it raises."""
     tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
     try:

@@ -74,6 +74,7 @@ class BlockingOHLCV:
     get_ohlcv_raw = _generator(OHLCV.get_ohlcv_raw)
     get_quote_data = _generator(OHLCV.get_quote_data)
     get_latest_trade_info = _generator(OHLCV.get_latest_trade_info)
+    stream_closed_bars = _generator(OHLCV.stream_closed_bars)
 
     def server_now(self) -> float:
         """The server's time in UTC seconds; this machine's before the first connection."""

@@ -11,6 +11,7 @@
     ├── AuthError (RuntimeError)         the token or the connection's origin was rejected
     ├── ConnectionFailedError (WebSocketException)   retryable
     ├── NoBarsError (RuntimeError)       nothing came before the deadline; retryable
+    │   └── StaleStreamError             ... in a live series whose own hours and rhythm say that something should
     ├── ScannerError                     the screener refused, or did not answer; `retryable` or not
     ├── ExportError                      bars could not be written
     └── MissingExtraError (ImportError)  a library that tv_etl does not install by default
@@ -107,6 +108,19 @@ class NoBarsError(TradingViewError, RuntimeError):
     def __init__(self, message: str, *, is_empty_answer: bool = False) -> None:
         super().__init__(message)
         self.is_empty_answer = is_empty_answer
+
+
+class StaleStreamError(NoBarsError):
+    """A live series is silent, although its market trades, and opening it again has not helped.
+
+    Retryable: the server may have lost the series. A halt that no trading hours tell of looks the same.
+    """
+
+    def __init__(self, symbol: str, interval: str, silence_s: float) -> None:
+        super().__init__(f"{symbol} {interval}: nothing came for {silence_s:.0f} s of its own trading hours")
+        self.symbol = symbol
+        self.interval = interval
+        self.silence_s = silence_s
 
 
 class ScannerError(TradingViewError):

@@ -29,6 +29,7 @@ from tv_etl.tradingview.models import NO_VALUE, HistoryRequest, SeriesHistory, S
 from tv_etl.tradingview.pace import FIRST_WINDOW, WINDOW
 from tv_etl.tradingview.paging import SeriesPager
 from tv_etl.tradingview.services import TRADINGVIEW, Backoff, ConnectionService, Limits, MessageService
+from tv_etl.tradingview.stream import Stream
 
 # A series may need many pages; each must make progress, and the whole must end.
 SERIES_LIMIT_S = 300.0
@@ -38,7 +39,7 @@ _TRADING_HOURS_KEYS = ("session", "timezone", "session_holidays", "subsessions")
 HistoryResult = tuple[HistoryRequest, "pa.Table | TradingViewError"]
 
 
-async def fetch_history(
+def fetch_history(
     requests: Iterable[HistoryRequest],
     *,
     ws_url: str | None = None,
@@ -46,7 +47,7 @@ async def fetch_history(
     account: Account | None = None,
     limits: Limits | None = None,
     proxy: str | None = None,
-) -> AsyncGenerator[HistoryResult, None]:
+) -> Stream[HistoryResult]:
     """Fetch many series over one connection and yield `(request, table or error)` in the order they finish.
 
     Some series are in flight at a time, 8 at first; how many, and how fast they follow each other, is learned from the
@@ -56,10 +57,16 @@ async def fetch_history(
     finished series is handed over and not kept.
     """
     connection = ConnectionService(ws_url, auth_token=auth_token, account=account, limits=limits, proxy=proxy)
+    return Stream(_results(connection, iter(requests)))
+
+
+async def _results(
+    connection: ConnectionService, requests: Iterator[HistoryRequest]
+) -> AsyncGenerator[list[HistoryResult], None]:
     results: asyncio.Queue[HistoryResult | None] = asyncio.Queue(maxsize=FIRST_WINDOW)
-    async with _Batch(connection, iter(requests), results) as batch:
+    async with _Batch(connection, requests, results) as batch:
         while (result := await results.get()) is not None:
-            yield result
+            yield [result]
         await batch.join()
 
 

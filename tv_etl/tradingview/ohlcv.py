@@ -5,18 +5,20 @@ Needs neither Dagster nor pyarrow. For many series at once use `history.fetch_hi
 
 import asyncio
 import logging
-import math
 import signal
 import time
+import weakref
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from tv_etl.tradingview import protocol
 from tv_etl.tradingview.accounts import Account, account_of
+from tv_etl.tradingview.closed_bars import ClosedBars
 from tv_etl.tradingview.errors import NoBarsError, PaceError, SeriesError, SymbolError, TradingViewError
+from tv_etl.tradingview.live_bars import LiveBars
 from tv_etl.tradingview.models import (
     ANSWER_LIMIT_S,
     NO_VALUE,
@@ -28,10 +30,12 @@ from tv_etl.tradingview.models import (
     SymbolInfo,
     bars_of,
 )
-from tv_etl.tradingview.paging import PAGE_BARS, SERIES_ID, SYMBOL_ID, failure_of, is_pace_reason, open_series
+from tv_etl.tradingview.paging import SERIES_ID, SYMBOL_ID, failure_of, is_pace_reason, open_series
+from tv_etl.tradingview.series import Series
 from tv_etl.tradingview.services import ConnectionService, Limits, MessageService, close_chart
+from tv_etl.tradingview.stream import Stream
 from tv_etl.tradingview.symbols import Adjustment, SeriesSettings, SessionKind, check_symbols, encode_spec
-from tv_etl.tradingview.websocket import loop_time
+from tv_etl.tradingview.websocket import final_failure, host_of, loop_time
 
 # What the documented models and a trade monitor read; without a list the server sends 80 KB per symbol.
 QUOTE_FIELDS = (
@@ -41,8 +45,10 @@ QUOTE_FIELDS = (
     "minmove2", "fractional", "format", "timezone",
 )  # fmt: skip
 
-# Bars kept to recognise one that comes again: the forming one, and those whose final values come late.
-_SEEN_BARS = 100
+T = TypeVar("T")
+
+# A bar that has closed, or what its series failed of.
+ClosedBar = tuple[Series, OHLCVBar | TradingViewError]
 
 _log = logging.getLogger(__name__)
 
@@ -56,8 +62,9 @@ class OHLCV:
     either TradingView's ("1", "60", "1D") or ours ("1m", "1h", "1d"). A malformed one raises SymbolError or
     IntervalError (both ValueError) before anything is sent. `timeout_s` limits one whole answer, `limits` the waits
     within it. All calls share one pace, which follows the server, however many there are at once; what it goes on
-    refusing raises PaceError. `on_gap` is told what a stream missed while its connection was down; without it a gap is
-    logged as a warning.
+    refusing raises PaceError. A stream has one consumer, whose `anext` may be cancelled, as `asyncio.wait_for` does
+    after a quiet spell: the next one goes on. `on_gap` is told what a stream missed while its connection was down;
+    without it a gap is logged as a warning.
     """
 
     def __init__(
@@ -78,6 +85,7 @@ class OHLCV:
         self._timeout_s = timeout_s
         self.connection_service: ConnectionService | None = None
         self.message_service: MessageService | None = None
+        self._streams: weakref.WeakSet[Stream[Any]] = weakref.WeakSet()
         self.ws_url = ConnectionService(ws_url, proxy=proxy).ws_url
 
     async def __aenter__(self) -> "OHLCV":
@@ -86,6 +94,9 @@ class OHLCV:
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        for stream in list(self._streams):
+            # One that was reconnecting would go on.
+            await stream.end(final_failure(f"{host_of(self.ws_url)}: the connection was closed"))
         if self.connection_service is not None:
             await self.connection_service.close()
         self.connection_service = self.message_service = None
@@ -142,7 +153,7 @@ class OHLCV:
 
         return dict(zip(requests, await asyncio.gather(*map(fetch, requests)), strict=True))
 
-    async def get_ohlcv(
+    def get_ohlcv(
         self,
         exchange_symbol: str,
         interval: str = "1",
@@ -152,69 +163,152 @@ class OHLCV:
         session: SessionKind = "regular",
         currency: str | None = None,
         backadjustment: bool = False,
-    ) -> AsyncGenerator[OHLCVBar, None]:
+    ) -> Stream[OHLCVBar]:
         """Stream bars: the newest `bars_count` first, then each one again whenever it changes.
 
         The last bar is forming and comes again with every trade, and once more if its final values arrive late; a
         bar is new if its timestamp is later than all before. After a reconnect the stream continues where it was:
-        missed bars are fetched, and `on_gap` is told of those that cannot be. Leaving the loop closes the session on
-        the server.
+        missed bars are fetched, each once and in order, and `on_gap` is told of those that cannot be. Leaving the
+        loop closes the session on the server.
+
+        A series may be silent for five times as long as any two of its own bars were apart within its trading hours,
+        and no less than five bars or a minute. Then it is opened again once; if nothing comes for as long again,
+        StaleStreamError (retryable) ends the stream, heartbeats or not. A feed that does not say how late it is, or
+        hours that cannot be read, are not judged. A consumer that is far behind gets a SlowConsumerWarning.
         """
         settings = SeriesSettings(adjustment, session, currency, backadjustment)
         request = HistoryRequest(exchange_symbol, interval, bars_count=bars_count, settings=settings)
+        return self._stream(self._live_bars(request))
+
+    def stream_closed_bars(
+        self,
+        exchange_symbol: Sequence[str],
+        interval: str = "1",
+        *,
+        adjustment: Adjustment = "splits",
+        session: SessionKind = "regular",
+        currency: str | None = None,
+        backadjustment: bool = False,
+    ) -> Stream[ClosedBar]:
+        """Stream the bars of many symbols as they close, each once with its final values: `(series, bar)`.
+
+        It begins with the bars that form now. A bar comes seconds after it has closed: once a newer one has come, or
+        the server is heard when its end is past. What closed while the connection was down follows in its place, and
+        `on_gap` is told of what cannot be had any more. A series that fails yields `(series, error)` and ends, the
+        others go on; one that is silent (see `get_ohlcv`) yields StaleStreamError, once, and goes on too.
+        """
+        settings = SeriesSettings(adjustment, session, currency, backadjustment)
+        symbols = dict.fromkeys(check_symbols(exchange_symbol))
+        requests = [HistoryRequest(symbol, interval, bars_count=1, settings=settings) for symbol in symbols]
+        return self._stream(self._closed_bars(requests))
+
+    async def _closed_bars(self, requests: Sequence[HistoryRequest]) -> AsyncGenerator[list[ClosedBar], None]:
         service = await self._setup_services()
-        spec = encode_spec(request.symbol, request.settings)
-        seen = _SeenBars(request)
+        closed: asyncio.Queue[list[ClosedBar] | Exception | None] = asyncio.Queue(maxsize=1)
 
-        def open_commands(session_id: str) -> list[protocol.Command]:
-            return open_series(session_id, spec, request.width.wire, seen.count_wanted(self.server_now()))
+        async def follow(request: HistoryRequest) -> None:
+            try:
+                async with aclosing(self._closed_bars_of(request, service)) as batches:
+                    async for batch in batches:
+                        await closed.put(batch)
+            except TradingViewError as error:
+                await closed.put([(request.series, error)])
+            except Exception as bug:
+                await closed.put(bug)
+            await closed.put(None)
 
-        events = service.subscribe(str(request), "cs", open_commands, close_chart)
+        tasks = [asyncio.ensure_future(follow(request)) for request in requests]
+        try:
+            left = len(tasks)
+            while left:
+                batch = await closed.get()
+                if batch is None:
+                    left -= 1
+                elif isinstance(batch, Exception):
+                    raise batch
+                else:
+                    yield batch
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _closed_bars_of(
+        self, request: HistoryRequest, service: MessageService
+    ) -> AsyncGenerator[list[ClosedBar], None]:
+        live, closed = LiveBars(request, self.server_now), ClosedBars()
+        # There was a connection: one that is lost while the first answers are on their way is opened again.
+        async with aclosing(self._rows(request, live, service, is_patient=True)) as changes:
+            async for changed in changes:
+                closed.add(changed, live.newest_end, live.heard_at)
+                if rows := closed.take(live.complete_to):
+                    yield [(request.series, OHLCVBar.from_row(row)) for row in rows]
+                if live.failure is not None:
+                    yield [(request.series, live.failure)]
+                    live.failure = None
+
+    async def _live_bars(self, request: HistoryRequest) -> AsyncGenerator[list[OHLCVBar], None]:
+        live = LiveBars(request, self.server_now)
+        async with aclosing(self._rows(request, live, await self._setup_services())) as changes:
+            async for rows in changes:
+                if rows:
+                    yield [OHLCVBar.from_row(row) for row in rows]
+                if live.failure is not None:
+                    raise live.failure
+
+    async def _rows(
+        self, request: HistoryRequest, live: LiveBars, service: MessageService, *, is_patient: bool = False
+    ) -> AsyncGenerator[list[list[float]], None]:
+        """What `live` shows of a series after each event, which may be nothing."""
+        events = service.subscribe(str(request), "cs", live.open, close_chart, follower=live, is_patient=is_patient)
         async with aclosing(events):
             async for event in events:
                 error = failure_of(request, event)
                 if error is not None:
                     raise error
-                if isinstance(event, protocol.SeriesCompleted) and event.data_completed and not seen.has_bars:
+                if isinstance(event, protocol.SeriesCompleted) and event.data_completed and not live.has_bars:
                     raise NoBarsError(f"{request}: the server has no bars", is_empty_answer=True)
-                if isinstance(event, protocol.BarsReceived) and event.series == SERIES_ID:
-                    if event.rejected:
-                        _log.warning("%s: %d rows of a message were not bars", request, event.rejected)
-                    rows, gap = seen.take(event)
-                    if gap is not None:
-                        self._on_gap(gap)
-                    for row in rows:
-                        yield OHLCVBar.from_row(row)
+                if isinstance(event, protocol.BarsReceived) and event.series == SERIES_ID and event.rejected:
+                    _log.warning("%s: %d rows of a message were not bars", request, event.rejected)
+                rows, gaps = live.take()
+                for gap in gaps:
+                    self._on_gap(gap)
+                yield rows
 
-    async def get_quote_data(
+    def get_quote_data(
         self, exchange_symbol: str, interval: str = "1", bars_count: int = 10
-    ) -> AsyncGenerator[QuoteSymbolData, None]:
+    ) -> Stream[QuoteSymbolData]:
         """Stream the quote of one symbol: its whole known state after every change.
 
-        `interval` and `bars_count` are part of the documented signature; a quote needs neither. Raises
-        SymbolError if the server does not know the symbol.
+        A consumer that takes longer than a second gets the newest state, and none that has passed meanwhile. Silence
+        is not judged: a quote has no history that would tell how long it may be quiet. `interval` and `bars_count` are
+        part of the documented signature; a quote needs neither. Raises SymbolError if the server does not know the
+        symbol.
         """
         HistoryRequest(exchange_symbol, interval, bars_count=bars_count)
-        async with aclosing(self._quotes([exchange_symbol])) as quotes:
+        return self._stream(self._quotes_of(exchange_symbol))
+
+    async def _quotes_of(self, symbol: str) -> AsyncGenerator[list[QuoteSymbolData], None]:
+        async with aclosing(self._quotes([symbol])) as quotes:
             async for event, fields in quotes:
                 if event.status != "ok":
                     raise SymbolError(event.symbol, event.reason or event.status)
-                yield QuoteSymbolData.from_fields(event.symbol, fields)
+                yield [QuoteSymbolData.from_fields(event.symbol, fields)]
 
-    async def get_ohlcv_raw(
-        self, exchange_symbol: str, interval: str = "1", bars_count: int = 10
-    ) -> AsyncGenerator[dict[str, Any], None]:
+    def get_ohlcv_raw(self, exchange_symbol: str, interval: str = "1", bars_count: int = 10) -> Stream[dict[str, Any]]:
         """Stream what the server sends for one symbol, chart and quote, as decoded JSON and otherwise unchanged.
 
         Also what concerns the whole connection: heartbeats as `{"m": "~h~", "p": ["7"]}`, and a late hello, without
         `m`. Errors are yielded like any message and do not end the stream. `messages` has typed views of all of them.
         """
-        request = HistoryRequest(exchange_symbol, interval, bars_count=bars_count)
+        return self._stream(self._raw(HistoryRequest(exchange_symbol, interval, bars_count=bars_count)))
+
+    async def _raw(self, request: HistoryRequest) -> AsyncGenerator[list[dict[str, Any]], None]:
         service = await self._setup_services()
         spec = encode_spec(request.symbol, request.settings)
 
         def open_commands(session: str) -> list[protocol.Command]:
-            chart = open_series(session, spec, request.width.wire, bars_count)
+            chart = open_series(session, spec, request.width.wire, request.bars_count or 1)
             return [*chart, *_open_quotes(_quote_twin(session), [request.symbol])]
 
         def close_commands(session: str) -> list[protocol.Command]:
@@ -230,24 +324,29 @@ class OHLCV:
         async with aclosing(events):
             async for event in events:
                 if isinstance(event, protocol.RawReceived):
-                    yield protocol.decode_payload(event.payload)
+                    yield [protocol.decode_payload(event.payload)]
 
-    async def get_latest_trade_info(self, exchange_symbol: list[str]) -> AsyncGenerator[dict[str, Any], None]:
+    def get_latest_trade_info(self, exchange_symbol: list[str]) -> Stream[dict[str, Any]]:
         """Stream the quotes of many symbols over one session as messages `{"m": "qsd", "p": [session, quote]}`.
 
         The quote holds what the wire sent (`n` symbol, `s` status, `v` changed fields) and, where the documented
         examples read them, all values known so far (`lp`, `ch`, `chp`, `volume`, ...) except those that the server
         declares absent. The examples read the volume from `v`: formatted as a number, `v` is the volume. A refused
-        symbol comes with `s` "error" or "permission_denied" and `errmsg`; the others continue.
+        symbol comes with `s` "error" or "permission_denied" and `errmsg`; the others continue. What a consumer has
+        left waiting for a second is one message of each symbol, with all that has changed.
         """
-        async with aclosing(self._quotes(exchange_symbol)) as quotes:
+        check_symbols(exchange_symbol)
+        return self._stream(self._trades(exchange_symbol))
+
+    async def _trades(self, symbols: Sequence[str]) -> AsyncGenerator[list[dict[str, Any]], None]:
+        async with aclosing(self._quotes(symbols)) as quotes:
             async for event, fields in quotes:
                 values = {name: value for name, value in fields.items() if value not in (None, NO_VALUE)}
                 changed = _ChangedFields(event.fields, volume=values.get("volume", 0))
                 quote = {**values, "n": event.symbol, "s": event.status, "v": changed}
                 if event.reason:
                     quote["errmsg"] = event.reason
-                yield {"m": "qsd", "p": [event.session, quote]}
+                yield [{"m": "qsd", "p": [event.session, quote]}]
 
     async def get_quotes(self, exchange_symbol: Sequence[str]) -> dict[str, QuoteSymbolData | SymbolError]:
         """The current quote of each symbol, once; a SymbolError in place of each that the server refused.
@@ -269,6 +368,7 @@ class OHLCV:
 
         A quote that was not completed has the fields that came. `timeout_s` is by default the client's limit.
         """
+        check_symbols(exchange_symbol)
         quotes: dict[str, QuoteSymbolData | SymbolError] = {}
         limit_s = self._timeout_s if timeout_s is None else timeout_s
         error: TradingViewError | None = None
@@ -291,7 +391,7 @@ class OHLCV:
                     quotes[event.symbol] = SymbolError(event.symbol, event.reason or event.status)
                 elif isinstance(event, protocol.QuoteReceived):
                     fields = known.setdefault(event.symbol, {})
-                    merge_fields(fields, event.fields)
+                    protocol.merge_fields(fields, event.fields)
                     quotes[event.symbol] = QuoteSymbolData.from_fields(event.symbol, fields)
                 elif isinstance(event, protocol.QuoteCompleted):
                     waiting.discard(event.symbol)
@@ -352,6 +452,11 @@ class OHLCV:
         """The server's time in UTC seconds; this machine's before the first connection."""
         return self.connection_service.server_now() if self.connection_service else time.time()
 
+    def _stream(self, batches: AsyncGenerator[Sequence[T], None]) -> Stream[T]:
+        stream = Stream(batches)
+        self._streams.add(stream)
+        return stream
+
     async def _setup_services(self) -> MessageService:
         """Open the connection unless it is open; once per client."""
         if self.connection_service is None or self.message_service is None:
@@ -377,11 +482,10 @@ class OHLCV:
                             self._on_gap(StreamGap(symbol, "", seen_at, self.server_now()))
                     session, seen_at = event.session, self.server_now()
                     fields = known.setdefault(event.symbol, {})
-                    merge_fields(fields, event.fields)
+                    protocol.merge_fields(fields, event.fields)
                     yield event, fields
 
     async def _quote_events(self, symbols: Sequence[str]) -> AsyncGenerator[protocol.Event, None]:
-        check_symbols(symbols)
         service = await self._setup_services()
         return service.subscribe(
             ", ".join(symbols),
@@ -400,53 +504,6 @@ class _ChangedFields(dict[str, Any]):
 
     def __format__(self, spec: str) -> str:
         return format(self._volume, spec) if spec else str(dict(self))
-
-
-class _SeenBars:
-    """What a stream has shown: so that after a reconnect it neither repeats a bar nor hides a hole."""
-
-    def __init__(self, request: HistoryRequest) -> None:
-        self._request = request
-        self._rows: dict[float, list[float]] = {}
-        self._session = ""
-
-    @property
-    def has_bars(self) -> bool:
-        return bool(self._rows)
-
-    def count_wanted(self, now_s: float) -> int:
-        """How many bars to ask for: those the user wants, or after a reconnect those missed since."""
-        wanted = self._request.bars_count or 1
-        if self._rows and self._request.width.is_time_based:
-            missed = math.ceil((now_s - max(self._rows)) / self._request.width.seconds) + 2
-            wanted = max(wanted, min(missed, PAGE_BARS))
-        return wanted
-
-    def take(self, event: protocol.BarsReceived) -> tuple[list[list[float]], StreamGap | None]:
-        """The rows to show, oldest first, and what lies unseen before them."""
-        rows = sorted(event.rows)
-        gap = None
-        if not self._rows:
-            rows = rows[-(self._request.bars_count or 1) :]  # the server may send more than asked
-        elif event.session != self._session and rows and rows[0][0] > max(self._rows):
-            gap = StreamGap(self._request.symbol, self._request.width.token, max(self._rows), rows[0][0])
-        self._session = event.session
-        oldest = min(self._rows, default=-math.inf)
-        fresh = [row for row in rows if row[0] >= oldest and self._rows.get(row[0]) != row]
-        self._rows.update((row[0], row) for row in fresh)
-        for timestamp in sorted(self._rows)[:-_SEEN_BARS]:
-            del self._rows[timestamp]
-        return fresh, gap
-
-
-def merge_fields(known: dict[str, Any], changed: Mapping[str, Any]) -> None:
-    """Merge a quote delta into the fields seen so far, nested objects included, as the site does."""
-    for name, value in changed.items():
-        if isinstance(value, dict) and isinstance(known.get(name), dict):
-            known[name] = {**known[name]}
-            merge_fields(known[name], value)
-        else:
-            known[name] = value
 
 
 def _open_quotes(session: str, symbols: Sequence[str]) -> list[protocol.Command]:

@@ -49,7 +49,9 @@ _FIRST_SECOND = -62_135_596_800  # year 1
 
 
 # A server under load was seen to answer empty, and some complete an answer twice: one page without news is no end.
-_EMPTY_PAGES = 2
+EMPTY_PAGES = 2
+# How a server refuses a command that it does not have.
+UNSUPPORTED = "unsupported method"
 
 
 class _Leg(enum.Enum):
@@ -183,7 +185,7 @@ class SeriesPager:
     def _fail(self, error: TradingViewError | None) -> None:
         if self._leg is _Leg.OLDER and isinstance(error, SeriesError | IntervalError):
             self._start_afresh()  # the same series was served before: it is the moment that is not understood
-        elif isinstance(error, SeriesError) and error.reason.startswith("unsupported method") and self.cut_short():
+        elif isinstance(error, SeriesError) and error.reason.startswith(UNSUPPORTED) and self.cut_short():
             pass  # a server without request_more_data has given what it has
         else:
             self.error = error
@@ -214,7 +216,7 @@ class SeriesPager:
         self._empty_pages = self._empty_pages + 1 if self._oldest_seen == self._oldest_before else 0
         self._oldest_before = self._oldest_seen
         if self._joint is not None:
-            if not event.data_completed and self._empty_pages < _EMPTY_PAGES:
+            if not event.data_completed and self._empty_pages < EMPTY_PAGES:
                 return self._request_more()
             self._start_afresh()
         elif self._leg is _Leg.GAP:
@@ -241,7 +243,7 @@ class SeriesPager:
             return "complete"
         if data_completed:
             return "exhausted" if data_completed == "end" else "limited"
-        return "limited" if self._empty_pages >= _EMPTY_PAGES else None
+        return "limited" if self._empty_pages >= EMPTY_PAGES else None
 
     def _is_satisfied(self) -> bool:
         if self.request.bars_count is not None:

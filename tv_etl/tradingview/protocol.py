@@ -29,7 +29,7 @@ This module never awaits, sleeps, logs or reads a clock. Source: PROTOCOL.md §2
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -171,6 +171,12 @@ class QuoteReceived(Event):
     fields: dict[str, Any]
     reason: str
 
+    def followed_by(self, later: "QuoteReceived") -> "QuoteReceived":
+        """Both as one: what has changed since before the first."""
+        fields = dict(self.fields)
+        merge_fields(fields, later.fields)
+        return QuoteReceived(later.session, later.symbol, later.status, fields, later.reason)
+
 
 @dataclass(frozen=True, slots=True)
 class QuoteCompleted(Event):
@@ -206,6 +212,16 @@ class RawReceived(Event):
     """A payload as it came, before the events that it decodes into."""
 
     payload: str
+
+
+def merge_fields(known: dict[str, Any], changed: Mapping[str, Any]) -> None:
+    """Merge a quote delta into the fields seen so far, nested objects included, as the site does."""
+    for name, value in changed.items():
+        if isinstance(value, dict) and isinstance(known.get(name), dict):
+            known[name] = {**known[name]}
+            merge_fields(known[name], value)
+        else:
+            known[name] = value
 
 
 class ClientProtocol:

@@ -28,6 +28,7 @@ from tv_etl.tradingview.scan_request import ScanFilter as ScanFilter
 from tv_etl.tradingview.scan_request import ScanRequest as ScanRequest
 from tv_etl.tradingview.scan_request import ScanSort as ScanSort
 from tv_etl.tradingview.services import Backoff
+from tv_etl.tradingview.stream import Stream
 from tv_etl.tradingview.websocket import loop_time
 
 DEFAULT_BASE_URL = "https://scanner.tradingview.com"
@@ -77,13 +78,16 @@ class ScannerService:
         self._page_rows = page_rows
         self._try_s, self._retry_s, self._timeout_s = try_s, retry_s, timeout_s
 
-    async def scan(self, request: ScanRequest) -> AsyncGenerator[ScanRow, None]:
+    def scan(self, request: ScanRequest) -> Stream[ScanRow]:
         """Yield each symbol that is found once, in the server's order.
 
         The server sorts anew for every page: a symbol that moves between pages meanwhile is not yielded twice, but
         may be missed. Raises ScannerError: for a refusal, with the server's reason; if no complete answer came in time;
         and if the pages end before they have brought as many rows as they announce.
         """
+        return Stream(self._pages(request))
+
+    async def _pages(self, request: ScanRequest) -> AsyncGenerator[list[ScanRow], None]:
         asked, seen, left_s = 0, set[str](), self._timeout_s
         async with self._client() as client:
             while request.limit is None or len(seen) < request.limit:
@@ -95,10 +99,11 @@ class ScannerService:
                 found = [row for row in page.data or () if row.s not in seen]
                 if asked < page.total_count and not found:
                     raise ScannerError(f"{self._host}: no new row after {asked} of {page.total_count}")
+                new: dict[str, ScanRow] = {}
                 for row in found[:rows]:
-                    if row.s not in seen:
-                        seen.add(row.s)
-                        yield ScanRow(row.s, dict(zip(request.columns, row.d, strict=True)))
+                    new.setdefault(row.s, ScanRow(row.s, dict(zip(request.columns, row.d, strict=True))))
+                seen.update(new)
+                yield list(new.values())
                 if asked >= page.total_count:
                     return
 

@@ -13,10 +13,12 @@ import random
 import secrets
 import string
 import time
+import warnings
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from typing import Protocol
 
 from tv_etl.tradingview import protocol
 from tv_etl.tradingview.accounts import Account, AuthToken, account_of, is_private
@@ -25,12 +27,16 @@ from tv_etl.tradingview.errors import (
     ConnectionFailedError,
     NoBarsError,
     ProtocolError,
+    StaleStreamError,
     TradingViewError,
 )
+from tv_etl.tradingview.inbox import Inbox
+from tv_etl.tradingview.live_bars import Silence
 from tv_etl.tradingview.models import ANSWER_LIMIT_S, HistoryRequest, SeriesHistory
 from tv_etl.tradingview.pace import Pace
 from tv_etl.tradingview.paging import SeriesPager, is_pace_reason, is_pace_refusal
 from tv_etl.tradingview.proxy import Proxy
+from tv_etl.tradingview.stream import SlowConsumerWarning
 from tv_etl.tradingview.websocket import WebSocket, final_failure, host_of, loop_time, open_websocket
 
 DEFAULT_WS_URL = "wss://data.tradingview.com/socket.io/websocket?from=screener%2F"
@@ -39,12 +45,9 @@ PAID_WS_URL = DEFAULT_WS_URL.replace("//data.", "//prodata.")
 TRADINGVIEW = "tradingview"  # the market of a server that names none
 WS_URL_VARIABLE = "TV_ETL_WS_URL"
 
-# Kept for a consumer that is slower than the market: an hour of updates, once a second; two long answers.
-INBOX_EVENTS = 4_096
-INBOX_CHARACTERS = 10_000_000
-
 _METHODS = 100  # counted by name; a server has some thirty
 
+_SILENCE_S = 2.0  # after which a follower is told of it
 _BACKOFF_FIRST_S = 0.5
 _BACKOFF_LAST_S = 30.0
 
@@ -69,65 +72,6 @@ class Limits:
     progress_s: float = 10.0
     retry_s: float = 20.0
     reconnect_s: float = 120.0
-
-
-class Inbox:
-    """The events of one session, in order, until it or the connection fails.
-
-    With `raw_sessions`, also every payload of those sessions as it came ("" stands for the whole connection).
-    """
-
-    def __init__(self, raw_sessions: Collection[str] = ()) -> None:
-        self.raw_sessions = frozenset(raw_sessions)
-        self._queue: asyncio.Queue[tuple[protocol.Event | TradingViewError, int]] = asyncio.Queue()
-        self._failure: TradingViewError | None = None
-        self._characters = 0
-
-    def put(self, event: protocol.Event, characters: int = 0) -> None:
-        """Append an event that came in that many characters.
-
-        A consumer that is too far behind gets an error instead of this event and all later ones.
-        """
-        if self._failure is not None:
-            return
-        is_too_much = bool(self._characters) and self._characters + characters > INBOX_CHARACTERS
-        if is_too_much or self._queue.qsize() >= INBOX_EVENTS:
-            self.fail(ConnectionFailedError(f"the consumer is {self._queue.qsize()} events behind"))
-            return
-        self._characters += characters
-        self._queue.put_nowait((event, characters))
-
-    def fail(self, error: TradingViewError) -> None:
-        """End the inbox: what is queued is still delivered, then every `next` raises the error."""
-        if self._failure is None:
-            self._failure = error
-            self._queue.put_nowait((error, 0))
-
-    async def next(self, timeout_s: float | None = None) -> protocol.Event:
-        """The next event. Raises asyncio.TimeoutError, or the error that ended the session."""
-        if self._failure is not None and self._queue.empty():
-            raise self._failure.with_traceback(None)
-        item, characters = await self._take(timeout_s)
-        if isinstance(item, TradingViewError):
-            raise item.with_traceback(None)
-        self._characters -= characters
-        return item
-
-    async def _take(self, timeout_s: float | None) -> tuple[protocol.Event | TradingViewError, int]:
-        # A flood must not hold off a deadline.
-        if timeout_s is not None and timeout_s <= 0:
-            raise asyncio.TimeoutError
-        # Not wait_for: before Python 3.12 it loses a cancellation that comes together with an item.
-        with suppress(asyncio.QueueEmpty):
-            return self._queue.get_nowait()
-        getter = asyncio.ensure_future(self._queue.get())
-        try:
-            done, _ = await asyncio.wait({getter}, timeout=timeout_s)
-        finally:
-            getter.cancel()
-        if not done:
-            raise asyncio.TimeoutError
-        return getter.result()
 
 
 class ConnectionService:
@@ -161,6 +105,8 @@ class ConnectionService:
         self._opening = asyncio.Lock()
         # Of this machine's monotonic clock; what one connection told of it holds for the next.
         self._server_ahead_s: float | None = None
+        # When the last message came in, by the server's clock: all that it had sent before has come as well.
+        self.heard_at = float("-inf")
         self._refused_at = float("-inf")
         # How often each method came that the client does not use: a new one may mean that the protocol has changed.
         self.ignored: Counter[str] = Counter()
@@ -307,6 +253,7 @@ class ConnectionService:
         self._protocol.receive_text(text)
         if self._protocol.server_time_ms != known_ms and self._protocol.server_time_ms is not None:
             self._server_ahead_s = self._protocol.server_time_ms / 1000 - time.monotonic()
+        self.heard_at = self.server_now()
         events = self._protocol.events_received()
         characters = len(text) // max(len(events), 1)
         for event in events:
@@ -315,13 +262,13 @@ class ConnectionService:
             if isinstance(event, protocol.RawReceived):
                 for each in self._inboxes.values():
                     if event.session in each.raw_sessions:
-                        each.put(event, characters)
+                        each.put(event, characters, self.heard_at)
                 continue
             if isinstance(event, protocol.Ignored) and (event.method in self.ignored or len(self.ignored) < _METHODS):
                 self.ignored[event.method] += 1
             inbox = self._inboxes.get(event.session)
             if inbox is not None:
-                inbox.put(event, characters)
+                inbox.put(event, characters, self.heard_at)
 
     def _refused(self, reason: str) -> TradingViewError:
         host = host_of(self.ws_url)
@@ -334,6 +281,20 @@ class ConnectionService:
             return final_failure(f"{host}: {reason}")
         self._refused_at = loop_time()  # once it may have been bad luck; again soon it is what we ask
         return ConnectionFailedError(f"{host}: {reason}")
+
+
+class Follower(Protocol):
+    """What follows a subscription, and decides on the way what is sent. A NoBarsError opens the session again."""
+
+    @property
+    def is_owed(self) -> bool:
+        """True while an answer is not complete: it must make progress as any request must."""
+
+    def receive(self, event: protocol.Event, heard_at: float) -> Sequence[protocol.Command]:
+        """Take an event before the consumer does, `Silence` among them; return what to send.
+
+        `heard_at` is when it came in by the server's clock; with `Silence`, when anything did.
+        """
 
 
 class MessageService:
@@ -436,6 +397,8 @@ class MessageService:
         close_commands: Callable[[str], Sequence[protocol.Command]],
         *,
         raw_sessions: Callable[[str], Collection[str]] = lambda session: (),
+        follower: Follower | None = None,
+        is_patient: bool = False,
     ) -> AsyncGenerator[protocol.Event, None]:
         """Yield the events of one session for as long as the caller listens.
 
@@ -443,10 +406,11 @@ class MessageService:
         fresh snapshot. The delays are a jittered exponential backoff that all subscriptions of this service share,
         until `limits.reconnect_s` of them have brought no data. A session that the server ends with an error is opened
         again too, once in `limits.reconnect_s`. Errors begin with `name`; `raw_sessions` says whose payloads are
-        yielded as well. Raises NoBarsError if the first answer is late.
+        yielded as well. A `follower` sees each event first, and `Silence` where none came for a while. Unless it
+        `is_patient`, a connection that is lost before the first answer ends it, and NoBarsError a late one.
         """
         limits, pace = self.connection.limits, self.connection.pace
-        has_data = is_refused = False
+        has_data, is_refused = is_patient, False
         failed_at = float("-inf")
         while True:
             try:
@@ -456,36 +420,51 @@ class MessageService:
                 async with self._session(kind, close_commands, raw_sessions) as (session, inbox):
                     await self.connection.send(*open_commands(session))
                     is_answered = False
-                    sent_at = loop_time()
+                    asked_at = loop_time()
                     while True:
-                        try:
-                            event = await (inbox.next() if is_answered else self._next_event(inbox, sent_at))
-                        except asyncio.TimeoutError:
-                            waited_s = self.connection.limits.progress_s
-                            raise NoBarsError(f"{name}: no answer from the server within {waited_s:.1f} s") from None
+                        is_owed = not is_answered or (follower is not None and follower.is_owed)
+                        event = await self._listen(inbox, asked_at if is_owed else None, follower)
+                        if event is None and (follower is None or not is_answered):
+                            raise NoBarsError(f"{name}: no answer from the server within {limits.progress_s:.1f} s")
+                        if (lag := inbox.take_lag()) is not None:
+                            warnings.warn(SlowConsumerWarning(name, *lag), stacklevel=1)
+                        heard_at = self.connection.heard_at if event is None else inbox.heard_at
+                        commands = () if follower is None else follower.receive(event or Silence(session), heard_at)
                         if isinstance(event, protocol.SessionFailed) and is_pace_reason(event.reason):
                             is_refused = True
                             if pace.refused(opened_at, limits.retry_s):
                                 break
-                        elif not isinstance(event, protocol.RawReceived) and event.session:
+                        elif event is not None and event.session and not isinstance(event, protocol.RawReceived):
                             pace.accepted()
                         if isinstance(event, protocol.BarsReceived | protocol.QuoteReceived):
                             has_data = is_answered = True
                             # Data of a connection that does not last are no reason to hurry again.
-                            self._backoff.reset(keep_pace=self.connection.age_s < self.connection.limits.alive_s)
+                            self._backoff.reset(keep_pace=self.connection.age_s < limits.alive_s)
                         elif isinstance(event, protocol.SessionFailed) and has_data:
                             # Once the session is opened again; the consumer hears of a second time.
-                            was_soon = loop_time() - failed_at < self.connection.limits.reconnect_s
+                            was_soon = loop_time() - failed_at < limits.reconnect_s
                             failed_at = loop_time()
                             if not was_soon:
                                 raise NoBarsError(f"{name}: the server ended the session: {event.reason}")
                         elif isinstance(event, protocol.RawReceived):
                             is_answered = is_answered or event.session != ""
-                        yield event
+                        if commands:
+                            await self.connection.send(*commands)
+                            asked_at = loop_time()
+                        yield event or Silence(session)
             except (ConnectionFailedError, NoBarsError) as error:
                 if not has_data or not error.retryable:
                     raise
                 await self._restore(name, error)
+
+    async def _listen(self, inbox: Inbox, asked_at: float | None, follower: Follower | None) -> protocol.Event | None:
+        """The next event; None if what was asked for then makes no progress, or a follower hears none for a while."""
+        try:
+            if asked_at is not None:
+                return await self._next_event(inbox, asked_at)
+            return await inbox.next(None if follower is None else min(_SILENCE_S, self.connection.limits.progress_s))
+        except asyncio.TimeoutError:
+            return None
 
     async def _restore(self, name: str, error: ConnectionFailedError | NoBarsError) -> None:
         """Wait, and open the connection unless another subscription has; raise the error if that took too long."""
@@ -495,7 +474,9 @@ class MessageService:
                 delay_s = self._backoff.next_delay_s(wish_s or 0.0)
                 if delay_s is None:
                     raise error
-                _log.warning("%s: %s; trying again in %.1f s", name, error, delay_s)
+                # That a series is silent may be its own way: it is told once another session is as silent.
+                level = logging.INFO if isinstance(error, StaleStreamError) else logging.WARNING
+                _log.log(level, "%s: %s; trying again in %.1f s", name, error, delay_s)
                 await asyncio.sleep(delay_s)
                 if isinstance(error, NoBarsError):
                     return

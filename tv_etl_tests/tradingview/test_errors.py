@@ -18,6 +18,7 @@ TREE = {
     "AuthError": ("TradingViewError", None, False),
     "ConnectionFailedError": ("TradingViewError", WebSocketException, True),
     "NoBarsError": ("TradingViewError", RuntimeError, True),
+    "StaleStreamError": ("NoBarsError", RuntimeError, True),
     "ScannerError": ("TradingViewError", None, False),
     "ExportError": ("TradingViewError", None, False),
     "MissingExtraError": ("TradingViewError", ImportError, False),

@@ -5,18 +5,35 @@ import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import datetime, timezone
 from typing import Any
 
 import pytest
 from websockets.exceptions import WebSocketException
 
-from tv_etl.tradingview.errors import EntitlementError, NoBarsError, PaceError, SeriesError, SymbolError
+from tv_etl.tradingview import closed_bars, inbox
+from tv_etl.tradingview.errors import (
+    EntitlementError,
+    NoBarsError,
+    PaceError,
+    SeriesError,
+    StaleStreamError,
+    SymbolError,
+)
 from tv_etl.tradingview.messages import OHLCVResponse
-from tv_etl.tradingview.models import ANSWER_LIMIT_S, HistoryRequest, QuoteSymbolData, SeriesHistory, StreamGap
-from tv_etl.tradingview.ohlcv import OHLCV, merge_fields, validate_symbols
+from tv_etl.tradingview.models import (
+    ANSWER_LIMIT_S,
+    HistoryRequest,
+    OHLCVBar,
+    QuoteSymbolData,
+    SeriesHistory,
+    StreamGap,
+)
+from tv_etl.tradingview.ohlcv import OHLCV, validate_symbols
+from tv_etl.tradingview.series import Series
 from tv_etl.tradingview.services import DEFAULT_WS_URL, Limits
+from tv_etl.tradingview.stream import SlowConsumerWarning
 from tv_etl_tests import own_clock
 from tv_etl_tests.scripted_server import (
     NOW,
@@ -166,6 +183,188 @@ def test_what_a_stream_missed_is_fetched_and_what_is_out_of_reach_is_told() -> N
     assert own_clock.run(main()) == [StreamGap("BINANCE:BTCUSDT", "1m", NEWEST, NEWEST + 420)]
     assert asked[0] == 5
     assert asked[1] >= 5
+
+
+def final(minute: int, close: float = 1.0) -> list[float]:
+    return [NEWEST + 60 * minute, 1.0, 2.0, 0.5, close, 1.0]
+
+
+@pytest.mark.parametrize("older", ["served", "silent", "unsupported"])
+def test_a_reconnect_asks_on_until_it_joins_what_was_seen(older: str) -> None:
+    """The server's clock is a guess: what is asked for first does not reach back."""
+
+    async def come_back_late(line: Line, method: str, params: list[Any]) -> None:
+        session, is_first = params[0], len(line.server.lines) == 1
+        if method == "create_series" and is_first:
+            await line.say(symbol_resolved(session), bars(session, *MINUTES, close=NOW + 60))
+            await line.say(series_completed(session))
+            await line.hang_up()
+        elif method == "create_series":
+            later = [final(minute) for minute in (7, 8)]
+            await line.say(symbol_resolved(session), bars(session, *later, close=NOW + 600), series_completed(session))
+        elif method == "request_more_data" and older == "served":
+            asked = sum(message["m"] == method for message in line.received)
+            page = [final(minute) for minute in ((4, 5, 6) if asked == 1 else (0, 1, 2, 3))]
+            await line.say(bars(session, *page, first=-3 * asked, close=NOW + 600), series_completed(session))
+        elif method == "request_more_data" and older == "unsupported":
+            await line.say({"m": "critical_error", "p": [session, "unsupported method", "request_more_data"]})
+
+    async def main() -> tuple[list[tuple[int, float]], list[StreamGap]]:
+        gaps: list[StreamGap] = []
+        got = []
+        async with (
+            scripted_server(come_back_late) as server,
+            OHLCV(server.url, limits=QUICK, on_gap=gaps.append) as client,
+        ):
+            async for bar in client.get_ohlcv("BINANCE:BTCUSDT", "1", bars_count=1):
+                got.append((round((bar.timestamp - NEWEST) / 60), bar.close))
+                if got[-1][0] == 8:
+                    break
+        return got, gaps
+
+    got, gaps = own_clock.run(main())
+    if older == "served":
+        assert got == [(0, 1.5), *((minute, 1.0) for minute in range(9))], "the forming one again, with its last values"
+        assert gaps == []
+    else:
+        assert got == [(0, 1.5), (7, 1.0), (8, 1.0)]
+        assert gaps == [StreamGap("BINANCE:BTCUSDT", "1m", NEWEST, NEWEST + 420)]
+
+
+async def silent_market(line: Line, method: str, params: list[Any]) -> None:
+    """A market that never closes, of which nothing comes after the answer but heartbeats and, later, the time."""
+    session = params[0]
+    if method == "create_series":
+        opened = line.server.methods().count("create_series")
+        rows = [final(minute) for minute in range(-4, 6 * (opened - 1) + 1)]
+        now = NOW + 360 * (opened - 1)
+        await line.say(symbol_resolved(session, session="24x7"), timed(bars(session, *rows, close=now + 60), now))
+        await line.say(timed(series_completed(session), now))
+        await asyncio.sleep(0.05)  # until then the client has taken the answer
+        await line.say(f"~h~{opened}", timed({"m": "clock", "p": []}, now + 301))
+
+
+def timed(message: dict[str, Any], now: int) -> dict[str, Any]:
+    return message | {"t": now, "t_ms": now * 1000}
+
+
+def test_a_series_that_is_silent_while_its_market_trades_is_opened_again_and_then_told() -> None:
+    async def main() -> None:
+        limits = Limits(progress_s=0.1)
+        async with scripted_server(silent_market) as server, OHLCV(server.url, limits=limits) as client:
+            minutes: list[int] = []
+            with pytest.raises(StaleStreamError, match=r"BTCUSDT 1m: nothing came for 30[1-9] s") as error:
+                async for bar in client.get_ohlcv("BINANCE:BTCUSDT", "1", bars_count=2):
+                    minutes.append(round((bar.timestamp - NEWEST) / 60))
+            assert error.value.retryable
+            assert minutes == [*range(-1, 7)], "what was missed meanwhile came with the second answer"
+            assert server.methods().count("create_series") == 2
+            assert "chart_delete_session" in server.methods()
+            assert len(server.lines) == 1, "the connection is as good as ever"
+
+    own_clock.run(main())
+
+
+def test_a_consumer_that_is_too_slow_is_told_and_sees_every_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inbox, "LAG_S", 0.05)
+    changes = 3 * inbox.LAG_EVENTS
+
+    async def busy(line: Line, method: str, params: list[Any]) -> None:
+        if method == "create_series":
+            await line.say(bars(params[0], *MINUTES, close=NOW + 60), series_completed(params[0]))
+            for minute in range(1, changes + 1):
+                await line.say(bars(params[0], final(minute), first=minute))
+
+    async def test(client: OHLCV, server: Script) -> None:
+        stream = client.get_ohlcv("BINANCE:BTCUSDT", "1", bars_count=1)
+        await anext(stream)
+        await asyncio.sleep(0.1)
+        with pytest.warns(SlowConsumerWarning, match=r"BINANCE:BTCUSDT 1m: the consumer is \d+ events and") as told:
+            got = [round(((await anext(stream)).timestamp - NEWEST) / 60) for _ in range(changes)]
+        assert got == list(range(1, changes + 1))
+        assert len(told) == 1, "once"
+        await stream.aclose()
+
+    run(busy, test)
+
+
+def test_a_slow_consumer_of_quotes_gets_the_newest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inbox, "CONFLATE_S", 0.02)
+
+    async def busy(line: Line, method: str, params: list[Any]) -> None:
+        if method == "quote_add_symbols":
+            await line.say(qsd(params[0], "X:A", lp=0.0, bid=7.0), qsd(params[0], "X:B", lp=0.0))
+            for price in range(1, 3 * inbox.LAG_EVENTS):
+                await line.say(qsd(params[0], "X:A", lp=float(price)), qsd(params[0], "X:B", lp=-float(price)))
+
+    async def test(client: OHLCV, server: Script) -> None:
+        stream = client.get_latest_trade_info(["X:A", "X:B"])
+        await anext(stream)
+        await asyncio.sleep(0.1)
+        quotes = [(await anext(stream))["p"][1] for _ in range(2)]
+        newest = 3.0 * inbox.LAG_EVENTS - 1
+        assert {quote["n"]: quote["lp"] for quote in quotes} == {"X:A": newest, "X:B": -newest}
+        await stream.aclose()
+
+    run(busy, test)
+
+
+def test_bars_of_many_symbols_come_as_they_close_over_one_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(closed_bars, "SETTLE_S", 0.0)
+
+    async def market(line: Line, method: str, params: list[Any]) -> None:
+        if method == "resolve_symbol" and "BAD" in params[2]:
+            await line.say({"m": "symbol_error", "p": [params[0], params[1], "invalid symbol"]})
+        elif method == "create_series":
+            session = params[0]
+            await line.say(symbol_resolved(session), bars(session, final(-1), final(0), close=NOW + 1_000))
+            await line.say(series_completed(session))
+            await line.say(bars(session, final(0, 1.75), first=1, method="du"))
+            await line.say(bars(session, final(1), first=2))
+            if len(line.server.lines) == 1 and line.server.methods().count("create_series") == 2:
+                await line.hang_up()
+            else:
+                await line.say(bars(session, final(2), first=3))
+
+    async def test(client: OHLCV, server: Script) -> None:
+        got: dict[str, list[Any]] = {}
+        stream = client.stream_closed_bars(["X:A", "X:BAD", "X:B", "X:A"], "1m")
+        while sum(len(each) for each in got.values()) < 5:
+            with suppress(asyncio.TimeoutError):
+                series, closed = await asyncio.wait_for(anext(stream), 0.01)
+                assert series == Series.of(series.symbol, "1m")
+                got.setdefault(series.symbol, []).append(closed)
+        await stream.aclose()
+        for symbol in ("X:A", "X:B"):
+            told = [(round((bar.timestamp - NEWEST) / 60), bar.close) for bar in got[symbol]]
+            assert told == [(0, 1.75), (1, 1.0)]
+        (refused,) = got["X:BAD"]
+        assert isinstance(refused, SymbolError)
+        assert len(server.lines) == 2, "one connection, and one after it was lost"
+
+    run(market, test)
+
+
+def test_a_silent_series_is_told_among_closed_bars_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(closed_bars, "SETTLE_S", 0.0)
+
+    async def main() -> None:
+        limits = Limits(progress_s=0.1)
+        async with scripted_server(silent_market) as server, OHLCV(server.url, limits=limits) as client:
+            minutes: list[int] = []
+            told = 0
+            async for _, closed in client.stream_closed_bars(["BINANCE:BTCUSDT"]):
+                if isinstance(closed, StaleStreamError):
+                    told += 1
+                    assert minutes == list(range(7))
+                    continue
+                assert isinstance(closed, OHLCVBar)
+                minutes.append(round((closed.timestamp - NEWEST) / 60))
+                if minutes[-1] == 17:
+                    break
+            assert minutes == list(range(18)) and told == 1
+
+    own_clock.run(main())
 
 
 def test_quotes_tell_what_they_missed() -> None:
@@ -545,12 +744,6 @@ def test_a_count_that_is_no_whole_number_is_named(count: Any) -> None:
                 await client.get_historical_ohlcv("X:Y", "1", count)
 
     own_clock.run(main())
-
-
-def test_nested_quote_fields_are_merged_deeply() -> None:
-    known: dict[str, Any] = {"source": {"id": "X", "name": "Y"}, "lp": 1}
-    merge_fields(known, {"source": {"name": "Z"}, "lp": None})
-    assert known == {"source": {"id": "X", "name": "Z"}, "lp": None}
 
 
 def test_control_c_ends_a_stream_and_closes_its_connection() -> None:

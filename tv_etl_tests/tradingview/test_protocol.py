@@ -170,3 +170,17 @@ def test_both_ends_understand_each_other() -> None:
 def test_a_malformed_command_raises(payload: str) -> None:
     with pytest.raises(ProtocolError):
         protocol.decode_command(payload)
+
+
+def test_nested_quote_fields_are_merged_deeply() -> None:
+    known: dict[str, Any] = {"source": {"id": "X", "name": "Y"}, "lp": 1}
+    protocol.merge_fields(known, {"source": {"name": "Z"}, "lp": None})
+    assert known == {"source": {"id": "X", "name": "Z"}, "lp": None}
+
+
+def test_a_quote_and_the_next_one_are_what_has_changed_since() -> None:
+    first = protocol.QuoteReceived("qs_1", "X:Y", "ok", {"lp": 1.0, "bid": 0.5, "source": {"id": "X"}}, "")
+    later = protocol.QuoteReceived("qs_1", "X:Y", "ok", {"lp": 2.0, "source": {"name": "Z"}}, "")
+    both = first.followed_by(later)
+    assert both.fields == {"lp": 2.0, "bid": 0.5, "source": {"id": "X", "name": "Z"}}
+    assert first.fields["source"] == {"id": "X"}

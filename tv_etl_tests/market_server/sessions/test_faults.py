@@ -17,6 +17,7 @@ from tv_etl.tradingview.errors import (
     NoBarsError,
     ProtocolError,
     SeriesError,
+    StaleStreamError,
     SymbolError,
     TradingViewError,
 )
@@ -291,6 +292,33 @@ def test_our_client_says_of_each_quote_what_is_wrong_with_it() -> None:
     assert isinstance(good, QuoteSymbolData) and good.current_price
     with pytest.raises(NoBarsError):
         own_clock.run(quotes("FAULT:QUOTE_SILENT"))
+
+
+def test_our_clients_stream_tells_a_series_that_is_silent_while_its_market_trades() -> None:
+    """The market's clock is known from the other series on the connection; it goes on as ever."""
+
+    async def stream() -> None:
+        async with (
+            MarketServer(Market(7), ServerOptions(clock=MarketClock(FRIDAY_NOON, speed=600), update_ms=20)) as server,
+            OHLCV(server.url, limits=Limits(progress_s=0.2)) as client,
+        ):
+            other = client.get_ohlcv("BINANCE:BTCUSDT", "1", bars_count=1)
+            first = await anext(other)
+
+            async def listen() -> None:
+                async for _ in client.get_ohlcv("FAULT:LIVE_SILENT", "1", bars_count=10):
+                    pass
+
+            silent = asyncio.ensure_future(listen())
+            last = first
+            while not silent.done():
+                last = await anext(other)
+            with pytest.raises(StaleStreamError, match="FAULT:LIVE_SILENT 1m: nothing came for"):
+                await silent
+            assert last.timestamp - first.timestamp >= 2 * 300 - 60
+            await other.aclose()
+
+    own_clock.run(stream())
 
 
 def test_our_clients_stream_outlives_cut_after_cut() -> None:
