@@ -36,7 +36,7 @@ LIBRARIES = {
     "dagster": {"orchestration", "definitions", "cli.demo"},
     "obstore": {"lake.storage.bucket"},
     "websockets": {"tradingview.websocket", "tradingview.wire_errors", "market_server.server"},
-    "httpx": {"tradingview.accounts", "tradingview.scanner", "alerts.targets", "alerts.courier"},
+    "httpx": {"tradingview.accounts", "tradingview.scanner", "tradingview.tls", "alerts.targets", "alerts.courier"},
     "sqlalchemy": {"alerts.store"},
     "pyarrow": {
         "tradingview.bar_schema", "tradingview.history", "lake", "collect", "cli", "orchestration",
@@ -48,6 +48,8 @@ LIBRARIES = {
 # No I/O and no clock: tested without an event loop.
 PURE = {
     *(f"tradingview.{name}" for name in ("errors", "frames", "intervals", "models", "paging", "protocol", "symbols")),
+    "tradingview.damage",
+    "tradingview.estimate",
     "tradingview.series",
     "tradingview.trading_hours",
     "collect.answer",
