@@ -18,6 +18,7 @@ from tv_etl.alerts.rules import AlertRule, digest
 from tv_etl.alerts.state import AlertState, Registered, SymbolState, without_future
 from tv_etl.alerts.store import AlertStore, Memory, TargetHealth
 from tv_etl.alerts.targets.webhook import UnusableTarget, Webhook
+from tv_etl.tradingview.damage import dropped
 from tv_etl.tradingview.errors import SeriesError, SymbolError, TradingViewError
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.models import QuoteSymbolData, SeriesHistory
@@ -287,6 +288,8 @@ class _Look:
             problems.append(f"{symbol}: {described(error)}")
         if isinstance(minutes, SeriesHistory) and minutes.reach == "limited" and known.watermark is not None:
             problems.append(f"{symbol}: the server's one-minute bars begin too late; earlier crossings are missed")
+        if isinstance(minutes, SeriesHistory) and minutes.damage:
+            problems.append(f"{symbol}: {dropped(minutes.damage)}")
         problems += [
             f"{symbol}: {printable(str(each))}"
             for each in (quote, minutes)

@@ -339,7 +339,7 @@ def test_backoff_may_keep_its_pace_while_its_budget_is_restored() -> None:
 
 
 def received(session: str = "cs_1") -> protocol.BarsReceived:
-    return protocol.BarsReceived(session, "sds_1", False, [list(ROWS[0])], None, None, 0)
+    return protocol.BarsReceived(session, "sds_1", False, [list(ROWS[0])], None, None)
 
 
 @pytest.mark.parametrize("characters", [1, INBOX_CHARACTERS // 10])
