@@ -36,7 +36,7 @@ LIBRARIES = {
     "dagster": {"orchestration", "definitions", "cli.demo"},
     "obstore": {"lake.storage.bucket"},
     "websockets": {"tradingview.websocket", "tradingview.wire_errors", "market_server.server"},
-    "httpx": {"tradingview.accounts", "tradingview.scanner", "alerts.targets", "alerts.courier"},
+    "httpx": {"tradingview.accounts", "tradingview.scanner", "tradingview.tls", "alerts.targets", "alerts.courier"},
     "apprise": {"alerts.targets.apprise_process"},
     "smtplib": {"alerts.targets.email"},
     "sqlalchemy": {"alerts.database", "alerts.deliveries", "alerts.store"},
@@ -50,7 +50,7 @@ LIBRARIES = {
 # No I/O and no clock: tested without an event loop.
 PURE = {
     *(f"tradingview.{name}" for name in ("errors", "frames", "intervals", "models", "paging", "protocol", "symbols")),
-    *(f"tradingview.{name}" for name in ("closed_bars", "live_bars", "rhythm", "series")),
+    *(f"tradingview.{name}" for name in ("closed_bars", "damage", "estimate", "live_bars", "rhythm", "series")),
     "tradingview.trading_hours",
     "collect.answer",
     "collect.ask",

@@ -9,6 +9,7 @@ from tv_etl.alerts import health
 from tv_etl.alerts.fold import DEFAULT_GRACE_S, MinuteBar, QuoteNow, Reach
 from tv_etl.alerts.inputs import DAY_S, AlertInputs, Ask, Minutes, Quote, delay_s, is_empty, trade_time
 from tv_etl.alerts.state import AlertState, Registered, SymbolState
+from tv_etl.tradingview.damage import dropped
 from tv_etl.tradingview.errors import SeriesError, SymbolError
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.models import QuoteSymbolData, SeriesHistory
@@ -78,6 +79,8 @@ class Look:
                 bars, served = [_sample(latest, inputs.now - delay_s(quote))], ""
         except Exception as error:  # whatever it is, it is this symbol's alone
             problems.append(f"{symbol}: {described(error)}")
+        if isinstance(minutes, SeriesHistory) and minutes.damage:
+            problems.append(f"{symbol}: {dropped(minutes.damage)}")
         problems += [
             f"{symbol}: {printable(str(each))}"
             for each in (quote, minutes)

@@ -14,10 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tv_etl.cli.files import Put
-from tv_etl.collect.answer import answers, require_bars
+from tv_etl.collect.answer import answers, facts_of, require_bars
 from tv_etl.lake.errors import BarStoreError
 from tv_etl.tradingview.accounts import Account
 from tv_etl.tradingview.blocking import fetch_history
+from tv_etl.tradingview.damage import is_enclosed, unenclosed
 from tv_etl.tradingview.errors import TradingViewError
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.models import HistoryRequest
@@ -120,13 +121,13 @@ class SeriesFetch:
         account: Account | None = None,
         proxy: str | None = None,
     ) -> None:
-        self._series = list(dict.fromkeys(Series(symbol, interval) for symbol in symbols for interval in intervals))
-        self._options = options
+        self.series = list(dict.fromkeys(Series(symbol, interval) for symbol in symbols for interval in intervals))
+        self.options = options
         self._told_hours = set[tuple[str, str]]()
         self._server = {"ws_url": ws_url, "account": account, "limits": LIMITS, "proxy": proxy}
 
     def __len__(self) -> int:
-        return len(self._series)
+        return len(self.series)
 
     def run(self, put: Put | None, lake: "BarStore | None") -> Iterator[Outcome]:
         """Pass bars on as they arrive, and yield the outcome of each series as it finishes. Raises as `put` does."""
@@ -134,11 +135,11 @@ class SeriesFetch:
 
     def _to_files(self, put: Put | None) -> Iterator[Outcome]:
         requests: list[HistoryRequest] = []
-        for series in self._series:
+        for series in self.series:
             try:
-                requests.append(self._options.request(series))
+                requests.append(self.options.request(series))
             except Exception as error:  # whatever it is, it is this series' alone
-                yield Outcome(series, error=_reason(error))
+                yield Outcome(series, error=reason_of(error))
         for request, result in answers(requests, self._fetch):
             yield self._written(request.series, result, put)
 
@@ -147,19 +148,19 @@ class SeriesFetch:
         from tv_etl.collect.collection import Failed, Stored, carry_out, plan
 
         asks: list[Ask] = []
-        for planned in plan(lake, ((series, self._options.want()) for series in self._series), time.time()):
+        for planned in plan(lake, ((series, self.options.want()) for series in self.series), time.time()):
             if isinstance(planned, Ask):
                 asks.append(planned)
             elif isinstance(planned, Failed):
-                yield Outcome(planned.series, error=_reason(planned.error))
+                yield Outcome(planned.series, error=reason_of(planned.error))
         for outcome in carry_out(lake, asks, self._fetch):
             if isinstance(outcome, Stored):
                 yield self._with_notes(self._written(outcome.series, outcome.answer, put), outcome.commit)
             elif isinstance(outcome, Failed) and outcome.answer is None:
-                yield Outcome(outcome.series, error=_reason(outcome.error))
+                yield Outcome(outcome.series, error=reason_of(outcome.error))
             elif isinstance(outcome, Failed):
                 written = self._written(outcome.series, outcome.answer, put)
-                yield replace(written, error=written.error or f"not stored: {_reason(outcome.error)}")
+                yield replace(written, error=written.error or f"not stored: {reason_of(outcome.error)}")
 
     def _with_notes(self, outcome: Outcome, commit: "Commit") -> Outcome:
         """The outcome with what a lake's owner has to know of a commit."""
@@ -185,22 +186,23 @@ class SeriesFetch:
     def _written(self, series: Series, result: pa.Table | Exception, put: Put | None) -> Outcome:
         try:
             answer = _require_table(series, result)
-            bars = self._options.select(answer)
-            outcome = Outcome(series, len(bars), self._shortfall(answer, len(bars)))
+            bars = self.options.select(answer)
+            notes = (self._shortfall(answer, len(bars)), *_remarks(answer, bars))
+            outcome = Outcome(series, len(bars), "; ".join(note for note in notes if note))
         except Exception as error:  # whatever it is, it is this series' alone
-            return Outcome(series, error=_reason(error))
+            return Outcome(series, error=reason_of(error))
         try:
             if put is not None:
                 put(series, bars)
         except (TradingViewError, OSError):
             raise  # the file is in trouble, not the series
         except Exception as error:
-            return replace(outcome, bars=0, error=f"not written: {_reason(error)}")
+            return replace(outcome, bars=0, error=f"not written: {reason_of(error)}")
         return outcome
 
     def _shortfall(self, answer: pa.Table, bars: int) -> str:
         """What was asked for but is not in the answer, for people."""
-        options, reach = self._options, answer.schema.metadata[b"fetch.reach"]
+        options, reach = self.options, answer.schema.metadata[b"fetch.reach"]
         if options.bars is not None and bars < options.bars:
             why = "has no more for this account" if reach == b"limited" else "has no more"
             return f"{bars:,} of {options.bars:,} bars: the server {why}"
@@ -214,14 +216,22 @@ class SeriesFetch:
 
 
 def _require_table(series: Series, result: pa.Table | Exception) -> pa.Table:
-    """The table of an answer. Raises the error that came in its place, or ProtocolError if some rows were not bars."""
+    """The table of an answer. Raises the error that came in its place, or DamagedAnswerError."""
     if isinstance(result, Exception):
         raise result
     require_bars(series, result)
     return result
 
 
-def _reason(error: Exception) -> str:
+def _remarks(answer: pa.Table, bars: pa.Table) -> tuple[str, str]:
+    """What whoever uses the bars of an answer has to know of them."""
+    later = int(facts_of(answer).get("fetch.ahead", "0"))
+    times = bars["timestamp"].cast("int64").to_numpy() / 1_000_000
+    enclosed = is_enclosed(*(bars[name].to_numpy() for name in ("open", "high", "low", "close")))
+    return f"{later:,} bars of the future are left out" if later else "", unenclosed(times, enclosed)
+
+
+def reason_of(error: Exception) -> str:
     """An error in a line, with its type where nobody expected it."""
     is_expected = isinstance(error, BarStoreError | TradingViewError)
     return str(error) if is_expected else f"unexpected {type(error).__name__}: {printable(str(error))}"

@@ -69,6 +69,9 @@ def demo(directory: Path) -> None:
     help="Regular trading hours only, or pre- and post-market as well.",
 )
 @click.option("--currency", metavar="CODE", help="Convert prices to this currency, e.g. EUR.")
+@click.option(
+    "--dry-run", is_flag=True, help="Only show what would be asked for: pages, bars, bytes and time. Sends nothing."
+)
 @click.option("--forming", is_flag=True, help="Include the newest bar even if it has not closed yet.")
 @click.option(
     "--format",
@@ -100,6 +103,7 @@ def fetch(
     adjustment: "Adjustment",
     session: "SessionKind",
     currency: str | None,
+    dry_run: bool,
     forming: bool,
     form: "FileFormat | None",
     out: str | None,
@@ -140,6 +144,10 @@ def fetch(
             store = BarStore(lake)
     except (TradingViewError, ValueError) as error:
         raise click.UsageError(_shown(error)) from None
+    if dry_run:
+        from tv_etl.cli.dry_run import show_plan
+
+        sys.exit(1 if show_plan(fetching, store, is_anonymous=account.is_anonymous) else 0)
     try:
         with target as put:
             has_bar = not (out == "-" and sys.stdout.isatty())

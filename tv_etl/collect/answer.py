@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import pyarrow as pa
 
-from tv_etl.tradingview.errors import ProtocolError
+from tv_etl.tradingview.errors import DamagedAnswerError
 from tv_etl.tradingview.history import HistoryResult
 from tv_etl.tradingview.models import HistoryRequest
 from tv_etl.tradingview.series import Series
@@ -30,7 +30,8 @@ def facts_of(answer: pa.Table) -> dict[str, str]:
 
 
 def require_bars(series: Series, answer: pa.Table) -> None:
-    """Raise ProtocolError if rows of an answer were not bars: nobody knows what is missing in it."""
-    rejected = facts_of(answer)["fetch.rejected"]
-    if rejected != "0":
-        raise ProtocolError(f"{series}: {rejected} rows of the answer were not bars")
+    """Raise DamagedAnswerError if rows of an answer were not bars: nobody knows what is missing in it."""
+    facts = facts_of(answer)
+    if facts["fetch.rejected"] != "0":
+        where = facts.get("fetch.rejected_where", "")
+        raise DamagedAnswerError(series.symbol, str(series.interval), int(facts["fetch.rejected"]), where)

@@ -127,6 +127,13 @@ def reaching_start(record: SeriesRecord, newest: datetime) -> datetime:
     trading hours are not known, or cannot be read, nothing tells the day before: some bars must do. So must some points
     of a series without a cadence, as far apart as they are; where they are too few to tell, all of them.
     """
+    try:
+        return _reaching_start(record, newest)
+    except OverflowError:  # at an end of the calendar, where no datetime says what lies beyond
+        return newest
+
+
+def _reaching_start(record: SeriesRecord, newest: datetime) -> datetime:
     interval, hours = record.series.interval, record.hours
     distance_s = interval.seconds if record.rhythm is None else max(interval.seconds, record.rhythm.usual_s)
     start = newest - OVERLAP_BARS * timedelta(seconds=distance_s)

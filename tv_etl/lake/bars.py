@@ -16,6 +16,7 @@ import pyarrow as pa
 from tv_etl.lake.errors import BadBarsError
 from tv_etl.tradingview.bar_schema import BAR_SCHEMA, table_of_bars
 from tv_etl.tradingview.columns import mask_of, numbers_of
+from tv_etl.tradingview.damage import is_enclosed
 
 PRICES = ("open", "high", "low", "close")
 
@@ -72,9 +73,7 @@ class Bars:
 
     def is_consistent(self) -> Mask:
         """True for each bar whose low and high enclose its open and close."""
-        opens, highs, lows, closes = self.values[:4]
-        enclosed: Mask = (lows <= np.minimum(opens, closes)) & (highs >= np.maximum(opens, closes))
-        return enclosed
+        return is_enclosed(*self.values[:4])
 
     def take(self, index: "npt.NDArray[np.int64] | Mask | slice") -> "Bars":
         """The bars at ascending places, or where a mask is true."""

@@ -226,7 +226,7 @@ class Coverage:
         for start, end in [*self.unasked(), (asked[-1][1], _LATEST)]:
             bars = _opens_from(self._interval, self._hours, max(start, served_from), self._window_bars)
             if bars is not None and bars[0] < end:
-                return utc(bars[1])
+                return utc(bars[1]) if bars[1] < _LATEST else None
         return None
 
     def urgency(self) -> float:

@@ -36,6 +36,7 @@ def stored_metadata(outcome: Stored, verdict: str) -> Metadata:
             "rows added": commit.added,
             "rows revised": commit.changed,
             **_unless_zero({"rows in quarantine": commit.quarantined}),
+            **_unless_zero({"bars of the future": int(facts.get("fetch.ahead", "0"))}),
             **({} if commit.readjustment is None else {"re-adjusted": str(commit.readjustment)}),
             **({} if commit.seam is None else {"seam": f"{commit.seam}; {commit.seam.reason}"}),
             "rows in overlap": commit.unchanged,

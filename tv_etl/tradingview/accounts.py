@@ -8,7 +8,6 @@ import asyncio
 import base64
 import binascii
 import contextvars
-import functools
 import ipaddress
 import json
 import logging
@@ -28,6 +27,7 @@ from tv_etl.tradingview.errors import AuthError, ConnectionFailedError, TradingV
 from tv_etl.tradingview.protocol import ANONYMOUS_TOKEN
 from tv_etl.tradingview.proxy import CERTIFICATE_ADVICE, Proxy
 from tv_etl.tradingview.retry_after import read_retry_after
+from tv_etl.tradingview.tls import tls_context
 
 TOKEN_VARIABLE = "TV_ETL_AUTH_TOKEN"  # a name  # nosec B105
 SESSION_VARIABLE = "TV_ETL_SESSION_ID"
@@ -198,7 +198,7 @@ class Account:
         headers = {"Cookie": cookie, "Accept-Encoding": "identity", "User-Agent": "tv-etl"}
         async with (
             httpx.AsyncClient(
-                verify=_tls_context(),
+                verify=tls_context(),
                 trust_env=False,
                 proxy=None if proxy is None else proxy.reveal(),
                 follow_redirects=False,
@@ -275,13 +275,6 @@ def _is_untrusted(error: BaseException) -> bool:
     while linked is not None and not isinstance(linked, ssl.SSLCertVerificationError):
         linked = linked.__cause__ or linked.__context__
     return linked is not None
-
-
-@functools.cache  # it takes longer than all the rest of an exchange
-def _tls_context() -> ssl.SSLContext:
-    context = httpx.create_ssl_context(trust_env=False)  # with authorities: a slim container has none
-    context.load_default_certs()  # the system's, a company's own included
-    return context
 
 
 def _checked(name: str, text: str) -> str:

@@ -2,7 +2,8 @@
 
     TradingViewError
     ├── ProtocolError (WebSocketException)           the bytes were wrong
-    │   └── FrameError                   ... in their very framing
+    │   ├── FrameError                   ... in their very framing
+    │   └── DamagedAnswerError           ... in rows that should be bars
     ├── SymbolError (ValueError)         bad form, or unknown to the server
     ├── IntervalError (ValueError)       bad form, or unknown to the server
     ├── SeriesError (ValueError)         the server refused the series
@@ -20,17 +21,18 @@ The second bases are those that the documented examples catch: `except ValueErro
 connection or what came over it) and `except RuntimeError` (nothing to work with). `retryable` says whether the same
 call may succeed later.
 
-The three that are a WebSocketException are loaded on first use: websockets takes a while to import.
+Those that are a WebSocketException are loaded on first use: websockets takes a while to import.
 """
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tv_etl.tradingview.wire_errors import ConnectionFailedError as ConnectionFailedError
+    from tv_etl.tradingview.wire_errors import DamagedAnswerError as DamagedAnswerError
     from tv_etl.tradingview.wire_errors import FrameError as FrameError
     from tv_etl.tradingview.wire_errors import ProtocolError as ProtocolError
 
-_OF_THE_WIRE = ("ConnectionFailedError", "FrameError", "ProtocolError")
+_OF_THE_WIRE = ("ConnectionFailedError", "DamagedAnswerError", "FrameError", "ProtocolError")
 
 
 class TradingViewError(Exception):

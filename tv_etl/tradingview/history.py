@@ -9,8 +9,9 @@ time_zone, trading_hours (JSON of the server's own session fields), forming_from
 not closed, or empty), asked_from and asked_until (UTC seconds; no closed bar of that span is missing),
 feed_delay_s (how late the feed is, if it says so), window_bars and window_from (how many bars the server still had, and
 the open of the oldest, if it had no older ones to give); and what is true of this one answer under `fetch.` keys: reach
-(complete | exhausted | limited), requests, rejected, update_mode, server_time (UTC seconds), seconds (how long it took,
-including the wait for a turn and for a connection).
+(complete | exhausted | limited), requests, rejected (how many rows were not bars), rejected_where (for people), ahead
+(how many bars were left out because they open later than the server's clock), update_mode, server_time (UTC seconds),
+seconds (how long it took, including the wait for a turn and for a connection).
 """
 
 import asyncio
@@ -24,6 +25,7 @@ import pyarrow as pa
 from tv_etl.tradingview.accounts import Account
 from tv_etl.tradingview.bar_rows import BarRows
 from tv_etl.tradingview.bar_schema import table_of_bars
+from tv_etl.tradingview.damage import where
 from tv_etl.tradingview.errors import AuthError, ConnectionFailedError, ProtocolError, TradingViewError
 from tv_etl.tradingview.models import NO_VALUE, HistoryRequest, SeriesHistory, SymbolInfo, feed_delay_s
 from tv_etl.tradingview.pace import FIRST_WINDOW, WINDOW
@@ -208,6 +210,8 @@ def _metadata(history: SeriesHistory, seconds: float, market: str) -> dict[str, 
         "fetch.reach": history.reach,
         "fetch.requests": str(history.requests),
         "fetch.rejected": str(history.rejected),
+        "fetch.rejected_where": where(history.damage),
+        "fetch.ahead": str(len(history.ahead)),
         "fetch.update_mode": history.update_mode,
         "fetch.server_time": f"{history.server_time:.3f}",
         "fetch.seconds": f"{seconds:.3f}",

@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from tv_etl.tradingview.bar_rows import BarRows
+from tv_etl.tradingview.damage import DamagedRow, ahead, dropped, is_enclosed, unenclosed
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.series import ASSUMED_WINDOW_BARS as ASSUMED_WINDOW_BARS
 from tv_etl.tradingview.series import Series
@@ -300,10 +301,12 @@ class SeriesHistory:
     """A finished answer: `rows` ascending and unique in time, each `[time, o, h, l, c]` or with volume (`BarRows`).
 
     `forming_from` is the open of the newest bar if that is not closed yet by the server's own clock, else None.
-    `rejected` counts rows that were not bars, `requests` the pages requested. `server_time` is the server's clock (UTC
-    seconds) at the end of the answer. `asked` is the half-open span of opens (UTC seconds) of which the rows hold every
-    closed bar that the server has, None if there is no such span; it starts at -62135596800, year 1, if history begins
+    `requests` counts the pages requested. `server_time` is the server's clock (UTC seconds) at the end of the answer.
+    `asked` is the half-open span of opens (UTC seconds) of which the rows hold every closed bar that the server has,
+    None if there is no such span, as where rows are damaged; it starts at -62135596800, year 1, if history begins
     later. `window` is (how many bars the server still had, the open of the oldest), if it had no older ones to give.
+    `damage` has the rows that were not bars: each takes the place of one of the `bars_count`. `ahead` has the opens of
+    bars that are left out because they lie in the future.
     """
 
     request: HistoryRequest
@@ -313,10 +316,22 @@ class SeriesHistory:
     forming_from: int | None
     update_mode: str
     requests: int
-    rejected: int
     server_time: float = 0.0
     asked: tuple[int, int] | None = None
     window: tuple[int, int] | None = None
+    damage: tuple[DamagedRow, ...] = ()
+    ahead: tuple[int, ...] = ()
+
+    @property
+    def rejected(self) -> int:
+        """How many rows were not bars."""
+        return len(self.damage)
+
+    def remarks(self) -> list[str]:
+        """What whoever uses the rows has to know of them, for people."""
+        values = BarRows.of(self.rows).values
+        told = [dropped(self.damage) if self.damage else "", ahead(self.ahead) if self.ahead else ""]
+        return [text for text in (*told, unenclosed(values[:, 0], is_enclosed(*values[:, 1:5].T))) if text]
 
 
 def row_volume(row: Sequence[float | None]) -> float | None:

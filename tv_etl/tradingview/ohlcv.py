@@ -7,6 +7,7 @@ import asyncio
 import logging
 import signal
 import time
+import warnings
 import weakref
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -17,7 +18,15 @@ from typing import Any, TypeVar
 from tv_etl.tradingview import protocol
 from tv_etl.tradingview.accounts import Account, account_of
 from tv_etl.tradingview.closed_bars import ClosedBars
-from tv_etl.tradingview.errors import NoBarsError, PaceError, SeriesError, SymbolError, TradingViewError
+from tv_etl.tradingview.damage import Damaged, DamageWarning, check_damaged, where
+from tv_etl.tradingview.errors import (
+    DamagedAnswerError,
+    NoBarsError,
+    PaceError,
+    SeriesError,
+    SymbolError,
+    TradingViewError,
+)
 from tv_etl.tradingview.live_bars import LiveBars
 from tv_etl.tradingview.models import (
     ANSWER_LIMIT_S,
@@ -113,21 +122,29 @@ class OHLCV:
         session: SessionKind = "regular",
         currency: str | None = None,
         backadjustment: bool = False,
+        damaged: Damaged = "raise",
     ) -> list[OHLCVBar]:
         """Fetch history, oldest first: the newest `bars_count` bars (default 10), or those with start <= open < end.
 
-        The newest bar may still be forming. Raises NoBarsError (a RuntimeError) if the answer is not complete within
-        the client's time limit (30 s) or holds no bar, ValueError for what the server refuses, WebSocketException if
-        the connection fails.
+        The newest bar may still be forming, no other. If rows of the answer are no bars, it raises DamagedAnswerError
+        (a WebSocketException); with `damaged="drop"` they are missing from the list, which may then be shorter than
+        `bars_count`, and a DamageWarning says how many. So does one if bars have a low and high that do not enclose
+        open and close, which are returned as served, or open later than the server's clock, which are not.
+
+        Raises NoBarsError (a RuntimeError) if the answer is not complete within the client's time limit (30 s) or holds
+        no bar, ValueError for what the server refuses, WebSocketException if the connection fails.
         """
         if bars_count is None and start is None:
             bars_count = 10
         settings = SeriesSettings(adjustment, session, currency, backadjustment)
         request = HistoryRequest(exchange_symbol, interval, start, end, bars_count, settings)
+        check_damaged(damaged)
         service = await self._setup_services()
         history = await service.fetch_with_recovery(request, timeout_s=self._timeout_s)
-        if history.rejected:
-            _log.warning("%s: %d rows of the answer were not bars", request, history.rejected)
+        if history.damage and damaged == "raise":
+            raise DamagedAnswerError(request.symbol, str(request.width), history.rejected, where(history.damage))
+        for remark in history.remarks():
+            warnings.warn(f"{request}: {remark}", DamageWarning, stacklevel=2)
         if bars_count is not None and history.reach == "limited":
             _log.warning("%s: the server gave %d of %d bars", request, len(history.rows), bars_count)
         if not history.rows:
@@ -139,8 +156,9 @@ class OHLCV:
     ) -> dict[HistoryRequest, SeriesHistory | Exception]:
         """The answers to many requests over the client's own connection, some at a time and in their order.
 
-        In place of an answer is the error of a request that failed, or that was not answered within `timeout_s`, which
-        all share (default: the client's limit). Raises WebSocketException if there is no connection.
+        An answer's `damage` has the rows of it that were no bars. In place of an answer is the error of a request that
+        failed, or that was not answered within `timeout_s`, which all share (default: the client's limit). Raises
+        WebSocketException if there is no connection.
         """
         ends_at = loop_time() + (self._timeout_s if timeout_s is None else timeout_s)
         service = await self._setup_services()

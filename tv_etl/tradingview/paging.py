@@ -17,11 +17,13 @@ not understand what it is asked, everything is fetched afresh.
 
 import enum
 import math
+from collections import Counter
 
 import numpy as np
 
 from tv_etl.tradingview import protocol
 from tv_etl.tradingview.bar_rows import COLUMNS, BarRows, Floats, ascending
+from tv_etl.tradingview.damage import DamagedRow, ahead, where
 from tv_etl.tradingview.errors import (
     EntitlementError,
     IntervalError,
@@ -47,6 +49,9 @@ _RETRYABLE_REASON = "exceed limit of series"
 
 _FIRST_SECOND = -62_135_596_800  # year 1
 
+
+# What a server's clock may have gone on since it last told the time, be it that of a market in quick motion.
+_CLOCK_SLACK_S = 86_400.0
 
 # A server under load was seen to answer empty, and some complete an answer twice: one page without news is no end.
 EMPTY_PAGES = 2
@@ -91,7 +96,9 @@ class SeriesPager:
         self._leg = _Leg.NEWEST
         self._reach: Reach | None = None
         self._update_mode = ""
-        self._rejected = 0
+        # Each kind of place with the most rows that one packet had there: a page may come again.
+        self._damage: dict[DamagedRow, int] = {}
+        self._ahead: set[float] = set()
         # Whole pages have brought every bar from `_settled` to `_newest_held`, which counts after a lost connection.
         self._settled: float | None = None
         self._newest_held = math.inf
@@ -127,7 +134,7 @@ class SeriesPager:
         if self._leg is _Leg.NEWEST:
             self._newest_held = self._bars.first_unsure()
         # An answer that was cut short may have holes.
-        self._bars.drop_before(self._settled)
+        self._drop_before(self._settled)
         if self._reach is not None:
             self._leg, self._joint = _Leg.GAP, self._newest_held
             return self._open(min(self._bars_between(self._newest_held, now_s), PAGE_BARS))
@@ -163,10 +170,14 @@ class SeriesPager:
         """End with what whole pages have brought, as `limited`; None if that is nothing."""
         if self._settled is None or self._leg is not _Leg.NEWEST:
             return None
-        self._bars.drop_before(self._settled)
+        self._drop_before(self._settled)
         self._reach = "limited"
         self._finish()
         return self.history
+
+    def _drop_before(self, moment: float) -> None:
+        self._bars.drop_before(moment)
+        self._damage = {row: count for row, count in self._damage.items() if row.until > moment}
 
     def _start_afresh(self) -> None:
         self._can_join = False
@@ -191,10 +202,17 @@ class SeriesPager:
             self.error = error
 
     def _take(self, event: protocol.BarsReceived) -> None:
-        self._rejected += event.rejected
         if event.time_ms is not None:
             self._clock_s = event.time_ms / 1000
         page = ascending(BarRows.of(event.rows).values)
+        self._note_damage(event, page)
+        # Without a clock of its own a packet may be newer than what is known of the server's.
+        latest_s = self._clock_s if event.time_ms is not None else self._clock_s + _CLOCK_SLACK_S
+        begun = int(np.searchsorted(page[:, 0], latest_s, side="right"))
+        self._ahead.update(page[begun:, 0].tolist())
+        # Of a bar that is left out nobody can say that the word on the newest bar's end is not its.
+        close_time = event.close_time if begun == len(page) else None
+        page = page[:begun]
         if not event.is_snapshot and not math.isinf(self._oldest_seen):
             # A late update of a bar that no page has brought yet would leave a hole behind it.
             page = page[np.searchsorted(page[:, 0], self._oldest_seen) :]
@@ -209,7 +227,14 @@ class SeriesPager:
                 self._start_afresh()  # the history was adjusted meanwhile: its old and new rows do not mix
                 return
             self._joint = None
-        self._bars.add(page, event.close_time, self._clock_s)
+        self._bars.add(page, close_time, self._clock_s)
+
+    def _note_damage(self, event: protocol.BarsReceived, page: Floats) -> None:
+        if self._damage:  # what comes again as a bar is mended
+            moments = set(page[:, 0].tolist())
+            self._damage = {row: count for row, count in self._damage.items() if row.own not in moments}
+        for row, count in Counter(event.damage).items():
+            self._damage[row] = max(count, self._damage.get(row, 0))
 
     def _complete_page(self, event: protocol.SeriesCompleted) -> list[protocol.Command]:
         self.progress += 1
@@ -222,9 +247,11 @@ class SeriesPager:
         elif self._leg is _Leg.GAP:
             self._finish()
         elif not len(self._bars) and not event.data_completed:
-            damage = f": {self._rejected} rows were not bars" if self._rejected else ""
-            text = f"{self.request}: the server completed the series without a bar{damage}"
-            self.error = NoBarsError(text, is_empty_answer=not self._rejected)
+            damage = self._damaged()
+            told = [f"{len(damage):,} rows were not bars, {where(damage)}"] if damage else []
+            told += [ahead(sorted(self._ahead))] if self._ahead else []
+            text = ": ".join([f"{self.request}: the server completed the series without a bar", *told])
+            self.error = NoBarsError(text, is_empty_answer=not told)
         else:
             self._settled = self._bars.oldest
             self._update_mode = event.update_mode
@@ -251,11 +278,15 @@ class SeriesPager:
         return self._bars.oldest <= self._start_s
 
     def _finish(self) -> None:
-        rows = self._cut(self._bars.joined())
+        held = self._bars.joined()
+        start_s = self._first_wanted(held)
+        rows = self._cut(held, start_s)
         reach: Reach = "complete" if self._reach is None or self._is_satisfied() else self._reach
         longest_s = self.request.width.longest_s + (feed_delay_s(self._update_mode) or 0.0)
         forming_from = self._bars.forming_from(longest_s)
         is_limited = reach == "limited" and len(self._bars) > 0
+        damage = [row for row in self._damaged() if row.is_in(start_s, self._cut_s)]
+        later = [int(moment) for moment in sorted(self._ahead) if moment > self._clock_s and moment < self._cut_s]
         self.history = SeriesHistory(
             request=self.request,
             info=self._info,
@@ -264,16 +295,31 @@ class SeriesPager:
             forming_from=forming_from,
             update_mode=self._update_mode,
             requests=self._requests,
-            rejected=self._rejected,
             server_time=self._clock_s,
-            asked=self._asked(reach, rows.times, forming_from, longest_s),
+            asked=None if damage else self._asked(reach, rows.times, forming_from, longest_s),
             window=(len(self._bars), int(self._bars.oldest)) if is_limited else None,
+            damage=tuple(damage),
+            ahead=tuple(later),
         )
 
-    def _cut(self, held: BarRows) -> BarRows:
-        begin, end, latest = np.searchsorted(held.times, [self._start_s, self._cut_s, self._end_s])
-        if self.request.bars_count is not None:
-            begin = max(begin, min(end, latest) - self.request.bars_count)
+    def _damaged(self) -> list[DamagedRow]:
+        return sorted(Counter(self._damage).elements())
+
+    def _holes(self) -> list[float]:
+        """The places of damaged rows before the end, where no version of the bar is held."""
+        places = (row.place for row in self._damaged() if row.own is None or not self._bars.has(row.own))
+        return [place for place in places if -math.inf < place < self._end_s]
+
+    def _first_wanted(self, held: BarRows) -> float:
+        """From when on bars are wanted: of so many the first; a damaged row is not made up for by an older bar."""
+        if self.request.bars_count is None:
+            return self._start_s
+        before_end = held.times[: np.searchsorted(held.times, self._end_s)]
+        places = np.sort(np.append(before_end[-self.request.bars_count :], self._holes()))
+        return float(places[-self.request.bars_count]) if len(places) >= self.request.bars_count else -math.inf
+
+    def _cut(self, held: BarRows, start_s: float) -> BarRows:
+        begin, end = np.searchsorted(held.times, [start_s, self._cut_s])
         rows = held[begin:end]
         # A few of many must not keep them all in memory.
         return rows if 2 * len(rows) > len(held) else BarRows(rows.values.copy())
@@ -303,7 +349,7 @@ class SeriesPager:
         return (math.ceil(start), math.ceil(until)) if start < until else None
 
     def _wanted_count(self) -> int:
-        return self._bars.count_before(self._end_s)
+        return self._bars.count_before(self._end_s) + len(self._holes())
 
     def _first_count(self) -> int:
         wanted = self.request.bars_count or 0
@@ -375,6 +421,9 @@ class _Bars:
         """True if this very bar is held, with the same values."""
         found = (_bar_at(page, row[0]) for page in self._pages)
         return any(each is not None and np.array_equal(each, row, equal_nan=True) for each in found)
+
+    def has(self, moment: float) -> bool:
+        return any(_bar_at(page, moment) is not None for page in self._pages)
 
     def drop_before(self, moment: float) -> None:
         cut = (page[np.searchsorted(page[:, 0], moment) :] for page in self._pages)

@@ -16,7 +16,7 @@ What is ugly, and why it is so:
 * Bars older than what was loaded come with negative indices, and indices shift. The time of a bar is its only
   identity; indices are not decoded.
 * A row has five values where the instrument has no volume. Rows that are not bars (nulls, text, a missing value, a
-  time between two seconds, a price of 1e+100, which means "none") are dropped and counted, never repaired.
+  time between two seconds, a price of 1e+100, which means "none") are dropped and told by place, never repaired.
 * Bars are read twice if need be: in one typed pass, straight into columns, which takes only what is sound throughout;
   and where anything is odd once more, value by value.
 * Which packets carry the server's time differs (`du` and `qsd` do not): `server_time_ms` holds the newest one seen.
@@ -38,6 +38,7 @@ import numpy as np
 from msgspec.structs import astuple
 
 from tv_etl.tradingview.bar_rows import BarRows, as_sent
+from tv_etl.tradingview.damage import DamagedRow
 from tv_etl.tradingview.errors import ProtocolError
 from tv_etl.tradingview.frames import PacketDecoder, encode_packet
 from tv_etl.tradingview.models import SymbolInfo
@@ -131,7 +132,8 @@ class BarsReceived(Event):
     """Bars of one series, as sent: rows `[time, open, high, low, close]`, or with the volume behind (`BarRows`).
 
     `is_snapshot` tells `timescale_update` from `du`. `close_time` is the end of the newest bar of the series in
-    UTC seconds, `time_ms` the server's clock, both None where the server left them out.
+    UTC seconds, `time_ms` the server's clock, both None where the server left them out. `damage` has the rows that are
+    no bars.
     """
 
     series: str
@@ -139,7 +141,12 @@ class BarsReceived(Event):
     rows: Sequence[list[float]]
     close_time: float | None
     time_ms: int | None
-    rejected: int
+    damage: Sequence[DamagedRow] = ()
+
+    @property
+    def rejected(self) -> int:
+        """How many rows are no bars."""
+        return len(self.damage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -553,12 +560,12 @@ def _decode_sound_bars(payload: str) -> tuple[list[Event], int | None] | None:
         rows = _sound_rows(series.s)
         if rows is None:
             return None
-        events.append(_bars_received(message.m, message.p.session, series_id, rows, series.lbs, time_ms, 0))
+        events.append(_bars_received(message.m, message.p.session, series_id, rows, series.lbs, time_ms))
     return events or [Ignored(message.p.session, message.m)], time_ms
 
 
 def _decode_bars(params: _Params) -> list[Event]:
-    """The slow way, where some value has a type that no bar has: keep what is good, count the rest."""
+    """The slow way, where some value has a type that no bar has: keep what is good, tell the place of the rest."""
     session = params.text(0)
     update = params.value(1)
     if update is None:
@@ -569,7 +576,7 @@ def _decode_bars(params: _Params) -> list[Event]:
     for series_id, series in update.items():
         if not isinstance(series, dict) or not isinstance(series.get("s"), list):
             continue
-        rows = [row for row in map(_row, series["s"]) if row]
+        rows = list(map(_row, series["s"]))
         status = series.get("lbs")
         close_time = status.get("bar_close_time") if isinstance(status, dict) else None
         events.append(
@@ -577,10 +584,10 @@ def _decode_bars(params: _Params) -> list[Event]:
                 params.method,
                 session,
                 series_id,
-                BarRows.of(rows),
+                BarRows.of([row for row in rows if row]),
                 _LastBarStatus(close_time if _is_number(close_time) else None),
                 params.time_ms,
-                len(series["s"]) - len(rows),
+                _damage(series["s"], rows),
             )
         )
     return events or [Ignored(session, params.method)]
@@ -593,10 +600,37 @@ def _bars_received(
     rows: Sequence[list[float]],
     status: _LastBarStatus | None,
     time_ms: int | None,
-    rejected: int,
+    damage: Sequence[DamagedRow] = (),
 ) -> BarsReceived:
     is_snapshot = method == "timescale_update"
-    return BarsReceived(session, series, is_snapshot, rows, _close_time(status), time_ms, rejected)
+    return BarsReceived(session, series, is_snapshot, rows, _close_time(status), time_ms, damage)
+
+
+def _damage(points: list[Any], rows: list[list[float]]) -> list[DamagedRow]:
+    """Where the rows that are no bars lie, which are empty here."""
+    damage: list[DamagedRow] = []
+    times = [row[0] for row in rows if row]
+    if times and times[0] > times[-1]:  # newest first
+        points, rows, times = points[::-1], rows[::-1], times[::-1]
+    sound = 0
+    for point, row in zip(points, rows, strict=True):
+        if row:
+            sound += 1
+            continue
+        own = _own_time(point)
+        before = times[sound - 1] if sound else -math.inf
+        after = times[sound] if sound < len(times) else math.inf
+        damage.append(DamagedRow(before, after) if own is None else DamagedRow(own, own))
+    return damage
+
+
+def _own_time(point: Any) -> float | None:
+    """The time in a point that is no bar; None if it has none that a bar could have."""
+    values = point.get("v") if isinstance(point, dict) else None
+    time = values[0] if isinstance(values, list) and values else None
+    if not isinstance(time, int | float) or isinstance(time, bool) or not _FIRST_SECOND <= time <= _LAST_SECOND:
+        return None
+    return float(time) if float(time).is_integer() else None
 
 
 def _sound_rows(points: list[_Point]) -> Sequence[list[float]] | None:

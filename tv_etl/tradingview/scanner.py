@@ -29,6 +29,7 @@ from tv_etl.tradingview.scan_request import ScanRequest as ScanRequest
 from tv_etl.tradingview.scan_request import ScanSort as ScanSort
 from tv_etl.tradingview.services import Backoff
 from tv_etl.tradingview.stream import Stream
+from tv_etl.tradingview.tls import tls_context
 from tv_etl.tradingview.websocket import loop_time
 
 DEFAULT_BASE_URL = "https://scanner.tradingview.com"
@@ -119,7 +120,7 @@ class ScannerService:
 
     def _client(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(
-            verify=_tls_context(self.base_url),
+            verify=tls_context() if self.base_url.startswith("https:") else False,
             trust_env=False,
             proxy=None if self._proxy is None else self._proxy.reveal(),
             follow_redirects=False,
@@ -253,14 +254,6 @@ def _unpack(host: str, body: bytes, max_bytes: int) -> bytes:
 
 def _too_long(host: str, max_bytes: int) -> ScannerError:
     return ScannerError(f"{host}: the answer is longer than {max_bytes:,} bytes, too long for what was asked for")
-
-
-def _tls_context(base_url: str) -> Any:
-    if not base_url.startswith("https:"):
-        return False
-    context = httpx.create_ssl_context(trust_env=False)  # with authorities: a slim container has none
-    context.load_default_certs()  # the system's, a company's own included
-    return context
 
 
 def _checked(text: str) -> str:

@@ -49,6 +49,7 @@ _DAY_S = 86_400
 _WEEK_S = 7 * _DAY_S
 _MOST_WEEKS = 60  # of which sessions are kept
 _EPOCH = datetime(1970, 1, 1)
+_FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799  # that a datetime can hold
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 _EPOCH_WEEKDAY = 4  # a Thursday, counted from Sunday = 0
 _SUNDAY, _MONDAY = 0, 1
@@ -566,6 +567,8 @@ def _offsets(zone: ZoneInfo, block: int) -> Seconds:
 
 
 def _offset(local: int, zone: ZoneInfo) -> int:
+    # Sessions of the first and the last days reach beyond what a datetime can hold.
+    local = min(max(local, _FIRST_SECOND), _LAST_SECOND)
     offset = (_EPOCH + timedelta(seconds=local)).replace(tzinfo=zone).utcoffset()
     return int(offset.total_seconds()) if offset is not None else 0
 

@@ -27,6 +27,7 @@ from tv_etl.market_server.market.market import Market
 from tv_etl.market_server.options import ServerOptions
 from tv_etl.market_server.server import serve_in_thread
 from tv_etl.orchestration.resources import TradingViewResource
+from tv_etl.tradingview.damage import DamagedRow
 from tv_etl.tradingview.errors import ConnectionFailedError, NoBarsError, SymbolError
 from tv_etl.tradingview.models import HistoryRequest, QuoteSymbolData, Reach, SeriesHistory, SymbolInfo
 from tv_etl_tests.alerts.test_fold import KINDS
@@ -55,6 +56,7 @@ class Desk:
     info: dict[str, Any] = field(default_factory=lambda: dict(AAPL))
     past: dict[str, dict[float, float]] = field(default_factory=dict)
     reach: Reach = "complete"
+    damage: tuple[DamagedRow, ...] = ()
     is_down: bool = False
     asked: set[str] = field(default_factory=set)
     asks: dict[str, Ask] = field(default_factory=dict)
@@ -79,7 +81,7 @@ class Desk:
         known = self.bars.get(symbol) or sorted(self.past[symbol].items())
         rows = [[time, price, price, price, price, 1.0] for time, price in known if time >= (ask.since or 0)]
         request = HistoryRequest(symbol, ask.interval, bars_count=12)
-        return SeriesHistory(request, SymbolInfo(self.info), rows, self.reach, None, "streaming", 1, 0)
+        return SeriesHistory(request, SymbolInfo(self.info), rows, self.reach, None, "streaming", 1, damage=self.damage)
 
     def tick(
         self, rules: Sequence[AlertRule], targets: Sequence[Target] = (), cursor: str = "", **options: Any
@@ -122,6 +124,15 @@ def test_a_level_that_is_edited_and_edited_back_tells_again(desk: Desk) -> None:
         levels += [alert.level for alert in desk.tick([rule(level=level)]).found]
         desk.now += 30
     assert levels == [9.0, 8.0, 9.0]
+
+
+def test_minutes_that_are_no_bars_are_told(desk: Desk) -> None:
+    desk.damage = (DamagedRow(NOW - 90, NOW - 90),)
+    report = desk.tick([rule()])
+    assert report.problems == (
+        "X:A: 1 rows of the answer were not bars and are left out, at 2026-11-18T14:59:00+00:00",
+    )
+    assert told(report) == [("above", "r")], "the others are judged all the same"
 
 
 @pytest.mark.parametrize("cursor", ["", "7", "not a cursor"])

@@ -71,8 +71,30 @@ def test_a_bad_symbol_fails_alone_and_by_name(market_url: str, tmp_path: Path) -
     assert "Error: NASDAQ:NOPE 1d: symbol 'NASDAQ:NOPE': invalid symbol\n" in done.stderr
     assert "Error: no symbol 1d: symbol 'no symbol': expected EXCHANGE:TICKER" in done.stderr
     assert "Error: FAULT:SERIES_ERROR 1d: " in done.stderr
-    assert "Error: FAULT:STRING_BARS 1d: " in done.stderr and "rows of the answer were not bars" in done.stderr
+    assert "Error: FAULT:STRING_BARS 1d: FAULT:STRING_BARS 1d: 2 rows of the answer were not bars, " in done.stderr
     assert pq.read_table(tmp_path / "bars.parquet")["symbol"].to_pylist() == ["NASDAQ:AAPL"] * 5
+
+
+@pytest.mark.parametrize("to_lake", [False, True])
+def test_bars_that_are_not_as_bars_should_be_are_written_with_a_word(
+    market_url: str, tmp_path: Path, to_lake: bool
+) -> None:
+    lake = ("--lake", str(tmp_path / "lake")) if to_lake else ()
+    arguments = ("fetch", "FAULT:INVERTED", "FAULT:OUTSIDE", "--interval", "1m", "--bars", "9", "--out", "-", *lake)
+    done = call(*arguments, url=market_url)
+    rows = rows_of(done.stdout)
+    assert (done.returncode, len(rows)) == (0, 18)
+    assert sum(float(row["high"]) < float(row["low"]) for row in rows) == 3
+    assert done.stderr.splitlines() == [
+        "FAULT:INVERTED 1m: 3 bars have a low and high that do not enclose open and close, "
+        "the first at 2026-11-18T14:53:00+00:00",
+        "FAULT:OUTSIDE 1m: 1 bars of the future are left out",
+    ]
+    if to_lake:
+        assert {len(BarStore(tmp_path / "lake").read(f"FAULT:{name}", "1m")) for name in ("INVERTED", "OUTSIDE")} == {
+            6,
+            9,
+        }
 
 
 def test_where_every_series_fails_no_file_is_made(market_url: str, tmp_path: Path) -> None:

@@ -151,3 +151,11 @@ def test_an_increment_is_compared_back_to_the_day_before(
     facts = {} if hours is None else {"trading_hours": json.dumps(hours)}
     record = SeriesRecord(Series.of("NASDAQ:AAPL", interval), facts)
     assert reaching_start(record, utc(OPEN.timestamp() + 60 * minute)) == expected
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Tokyo"])
+@pytest.mark.parametrize("newest", ["0001-01-01T00:00+00:00", "0001-01-03T00:00+00:00", "9999-12-31T23:59+00:00"])
+def test_at_an_end_of_the_calendar_the_start_is_near_the_newest_bar(newest: str, zone: str) -> None:
+    hours = {"trading_hours": json.dumps({**HOURS, "timezone": zone})}
+    record, moment = SeriesRecord(Series.of("NASDAQ:AAPL", "1h"), hours), datetime.fromisoformat(newest)
+    assert (moment - reaching_start(record, moment)).days <= 1

@@ -3,7 +3,8 @@
     python -m tv_etl_tests.fuzz.fuzz_protocol -max_total_time=60
 
 Whatever text arrives, only FrameError and ProtocolError may leave the decoder, it means the same however it was cut,
-and the pager takes every event that comes out. Not collected by pytest: atheris exists for Linux and macOS only.
+the pager takes every event that comes out, and damage can be told. Not collected by pytest: atheris exists for Linux
+and macOS only.
 """
 
 import sys
@@ -14,6 +15,7 @@ import atheris  # type: ignore[import-not-found, import-untyped, unused-ignore]
 
 with atheris.instrument_imports(include=["tv_etl.tradingview"]):
     from tv_etl.tradingview import frames, protocol
+    from tv_etl.tradingview.damage import where
     from tv_etl.tradingview.errors import ProtocolError
     from tv_etl.tradingview.models import HistoryRequest
     from tv_etl.tradingview.paging import SeriesPager
@@ -21,6 +23,7 @@ with atheris.instrument_imports(include=["tv_etl.tradingview"]):
 from tv_etl_tests.recordings import exact_recordings
 
 REQUEST = HistoryRequest("X:Y", "1m", bars_count=3)
+NOW_S = 2e9  # after all recordings: a bar of the future would be left out
 # Seeds beyond this only slow the search down.
 MAX_SEED_LENGTH = 8_192
 WORDS = ("~m~", "~h~", "~j~", "timescale_update", "series_completed", "data_completed", "bar_close_time", "1e+100")
@@ -38,7 +41,7 @@ def decode(text: str, pieces: int) -> list[protocol.Event] | None:
     """The events of a text that arrives in pieces, None if it is malformed."""
     client = protocol.ClientProtocol()
     events: list[protocol.Event] = []
-    pager = SeriesPager(REQUEST, "", now_s=0.0)
+    pager = SeriesPager(REQUEST, "", now_s=NOW_S)
     length = len(text) // pieces + 1
     for start in range(0, len(text), length):
         try:
@@ -49,8 +52,12 @@ def decode(text: str, pieces: int) -> list[protocol.Event] | None:
     for event in events:
         pager.session = event.session
         pager.receive(event)
+        if isinstance(event, protocol.BarsReceived):
+            where(event.damage)
+        if pager.history is not None:
+            pager.history.remarks()
         if pager.wants_session or pager.is_done:
-            pager = SeriesPager(REQUEST, "", now_s=0.0)
+            pager = SeriesPager(REQUEST, "", now_s=NOW_S)
     client.text_to_send()
     return events
 

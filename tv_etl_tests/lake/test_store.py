@@ -42,6 +42,7 @@ from tv_etl.lake.record import Window
 from tv_etl.lake.resolution import Resolution
 from tv_etl.lake.scan import SCAN_SCHEMA
 from tv_etl.lake.sealed import encode_sealed
+from tv_etl.lake.status import lake_status
 from tv_etl.lake.store import BarStore
 from tv_etl.lake.verify import verify
 from tv_etl.tradingview.bar_schema import BAR_SCHEMA
@@ -57,6 +58,10 @@ NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 MIDNIGHT = datetime(2026, 11, 1, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 CLOSED = {"forming_from": ""}
+ENDS_OF_THE_CALENDAR = [
+    datetime(year, month, day, hour, tzinfo=UTC)
+    for year, month, day, hour in ((1, 1, 1, 0), (1, 1, 2, 12), (9999, 12, 1, 0), (9999, 12, 31, 0), (9999, 12, 31, 23))
+]
 OCTOBER, NOVEMBER = (f"ohlcv/interval=1m/symbol=NASDAQ%3AAAPL/2026-{month}.parquet" for month in (10, 11))
 RECORD = ".tv_etl/1m/NASDAQ%3AAAPL/series.json"
 
@@ -227,6 +232,20 @@ def test_facts_are_kept_with_the_series_and_in_each_file(store: BarStore) -> Non
         b"tv_etl.symbol": b"NASDAQ:AAPL",
         b"tv_etl.interval": b"1m",
     }
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Tokyo", "Etc/UTC"])
+@pytest.mark.parametrize("interval", ["1m", "1h", "1d", "1w", "1mo"])
+@pytest.mark.parametrize("moment", ENDS_OF_THE_CALENDAR, ids=str)
+def test_bars_at_the_ends_of_the_calendar_are_bars(tmp_path: Path, moment: datetime, interval: str, zone: str) -> None:
+    """Their sessions, and the windows that they leave, reach beyond what a datetime can hold."""
+    asked = {"asked_from": str(int(moment.timestamp())), "asked_until": str(int(moment.timestamp()) + 1)}
+    hours = {"trading_hours": json.dumps({"session": "0930-1600", "timezone": zone}), "time_zone": zone}
+    store = BarStore(tmp_path, clock=lambda: NOON.timestamp())
+    assert store.upsert(AAPL, interval, bars(moment, 1, facts={**CLOSED, **asked, **hours})).added == 1
+    [status] = lake_status(store, NOON)
+    assert status.error == ""
+    assert store.read(AAPL, interval)["timestamp"].to_pylist() == [moment]
 
 
 def test_facts_that_are_not_given_stay_and_new_ones_join(store: BarStore) -> None:

@@ -146,6 +146,16 @@ def test_bars_with_their_high_below_their_low_are_kept_out(
     assert all(row["low"] <= row["high"] for row in bars.to_pylist())
 
 
+def test_bars_of_the_future_are_counted_and_the_one_that_forms_is_not_stored(
+    instance: dg.DagsterInstance, tmp_path: Path, market_url: str
+) -> None:
+    group = GROUP.model_copy(update={"symbols": ["FAULT:OUTSIDE"], "intervals": ["1m"]})
+    reported = materializations(run(instance, tmp_path, market_url, group))["1m|FAULT:OUTSIDE"]
+    assert reported["bars of the future"] == 1
+    last = BarStore(tmp_path).read("FAULT:OUTSIDE", "1m")["timestamp"][-1].as_py()
+    assert f"{last:%H:%M}" == "14:59", "of 15:00:30"
+
+
 def test_a_backfill_stores_all_from_its_start_on(instance: dg.DagsterInstance, tmp_path: Path, market_url: str) -> None:
     """The server sends everything up to now: cut at the end, it would be an island with one more edge to join."""
     start, end = "2026-11-16T15:00:00Z", "2026-11-16T15:30:00+00:00"

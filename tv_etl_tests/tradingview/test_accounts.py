@@ -22,7 +22,7 @@ from tv_etl.tradingview.errors import AuthError, ConnectionFailedError, TradingV
 from tv_etl.tradingview.models import HistoryRequest
 from tv_etl.tradingview.services import ConnectionService, Limits, MessageService
 from tv_etl_tests import own_clock
-from tv_etl_tests.scripted_server import Line, bars, raw_server, scripted_server, series_completed
+from tv_etl_tests.scripted_server import NOW, Line, bars, raw_server, scripted_server, series_completed
 
 QUICK = Limits(open_s=1.0, progress_s=0.5)
 Reader = asyncio.StreamReader
@@ -72,7 +72,7 @@ def home(token: str) -> str:
 async def chart(line: Line, method: str, params: list[Any]) -> None:
     """A chart server that answers a series and takes any token."""
     if method == "create_series":
-        row = [float(int(time.time())), 1.0, 2.0, 0.5, 1.5, 10.0]
+        row = [float(NOW), 1.0, 2.0, 0.5, 1.5, 10.0]
         await line.say(bars(params[0], row), series_completed(params[0]))
 
 

@@ -10,6 +10,7 @@ pytestmark = pytest.mark.pure
 TREE = {
     "ProtocolError": ("TradingViewError", None, False),
     "FrameError": ("ProtocolError", None, False),
+    "DamagedAnswerError": ("ProtocolError", WebSocketException, False),
     "SymbolError": ("TradingViewError", ValueError, False),
     "IntervalError": ("TradingViewError", ValueError, False),
     "SeriesError": ("TradingViewError", ValueError, False),

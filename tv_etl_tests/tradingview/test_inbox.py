@@ -21,7 +21,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def bar(minute: float = 0.0) -> protocol.BarsReceived:
-    return protocol.BarsReceived("cs_1", "sds_1", False, [[minute, 1.0, 2.0, 0.5, 1.5, 10.0]], None, None, 0)
+    return protocol.BarsReceived("cs_1", "sds_1", False, [[minute, 1.0, 2.0, 0.5, 1.5, 10.0]], None, None)
 
 
 def quote(symbol: str, **fields: float) -> protocol.QuoteReceived:

@@ -46,7 +46,7 @@ class Talk:
 
     def say(self, *rows: list[float], session: str = "", is_snapshot: bool = False) -> list[tuple[int, float]]:
         """The minute and close of each bar shown for these."""
-        event = protocol.BarsReceived(session or self.session, SERIES_ID, is_snapshot, list(rows), None, None, 0)
+        event = protocol.BarsReceived(session or self.session, SERIES_ID, is_snapshot, list(rows), None, None)
         assert self.live.receive(event, self.now) == []
         return self.shown()
 

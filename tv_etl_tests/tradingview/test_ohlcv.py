@@ -13,7 +13,9 @@ import pytest
 from websockets.exceptions import WebSocketException
 
 from tv_etl.tradingview import closed_bars, inbox
+from tv_etl.tradingview.damage import DamageWarning
 from tv_etl.tradingview.errors import (
+    DamagedAnswerError,
     EntitlementError,
     NoBarsError,
     PaceError,
@@ -37,6 +39,7 @@ from tv_etl.tradingview.stream import SlowConsumerWarning
 from tv_etl_tests import own_clock
 from tv_etl_tests.scripted_server import (
     NOW,
+    NOW_MS,
     Answer,
     Line,
     Script,
@@ -73,7 +76,8 @@ async def live(line: Line, method: str, params: list[Any]) -> None:
         session = params[0]
         await line.say(symbol_resolved(session), bars(session, *MINUTES, close=NOW + 60), series_completed(session))
         await line.say(bars(session, [NEWEST, 1.0, 3.0, 0.5, 2.5, 11.0], first=4, method="du"))
-        await line.say(bars(session, [NEWEST + 60, 2.5, 2.5, 2.5, 2.5, 0.5], first=5))
+        opened = bars(session, [NEWEST + 60, 2.5, 2.5, 2.5, 2.5, 0.5], first=5)
+        await line.say({**opened, "t": NOW + 60, "t_ms": NOW_MS + 60_000})
         await line.say(bars(session, [NEWEST - 60, 9.0, 9.0, 9.0, 9.0, 9.0], first=3, method="du"))
         await line.say(bars(session, [NEWEST + 60, 2.5, 2.6, 2.5, 2.6, 0.75], first=5, method="du"))
 
@@ -568,15 +572,17 @@ def test_history_without_older_pages_is_what_came_and_is_told(answer: str, caplo
     run(one_page, test)
 
 
-def test_rows_that_are_no_bars_are_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_list_with_rows_that_are_no_bars_is_wanted_or_is_none() -> None:
     async def damaged(line: Line, method: str, params: list[Any]) -> None:
         if method == "create_series":
             rows: list[Any] = [MINUTES[0], [MINUTES[1][0], None, 1.0, 1.0, 1.0], *MINUTES[2:]]
             await line.say(bars(params[0], *rows, close=NOW + 60), series_completed(params[0], data_completed="end"))
 
     async def test(client: OHLCV, server: Script) -> None:
-        assert len(await client.get_historical_ohlcv("X:Y", "1", 5)) == 4
-        assert "X:Y 1m: 1 rows of the answer were not bars" in caplog.text
+        with pytest.raises(DamagedAnswerError, match=r"^X:Y 1m: 1 rows of the answer were not bars, at "):
+            await client.get_historical_ohlcv("X:Y", "1", 5)
+        with pytest.warns(DamageWarning, match=r"^X:Y 1m: 1 rows of the answer were not bars and are left out, at "):
+            assert len(await client.get_historical_ohlcv("X:Y", "1", 5, damaged="drop")) == 4
 
     run(damaged, test)
 
@@ -887,6 +893,7 @@ def test_a_refused_stream_raises_the_servers_reason() -> None:
         (lambda client: client.get_ohlcv("NASDAQ:AAPL", adjustment="none").__anext__(), "adjustment 'none'"),
         (lambda client: client.get_historical_ohlcv("NASDAQ:AAPL", start="2026-11-02"), "start '2026-11-02'"),
         (lambda client: client.get_historical_ohlcv("NASDAQ:AAPL", currency="eur"), "currency 'eur'"),
+        (lambda client: client.get_historical_ohlcv("NASDAQ:AAPL", damaged="skip"), "damaged 'skip'"),
         (lambda client: client.get_quotes("NASDAQ:AAPL"), "expected a list, e.g. ['NASDAQ:AAPL']"),
         (lambda client: client.get_latest_trade_info("NASDAQ:AAPL").__anext__(), "expected a list"),
         (lambda client: client.get_quotes([]), "at least one"),

@@ -54,7 +54,7 @@ class ScriptedServer:
         word = ("limit" if self.is_limited else "end") if is_out and self.says_end else ""
         close_time = self.times[-1] + MINUTE if self.times else None
         return [
-            protocol.BarsReceived(session, SERIES_ID, True, rows, close_time, NOW * 1000, 0),
+            protocol.BarsReceived(session, SERIES_ID, True, rows, close_time, NOW * 1000),
             protocol.SeriesCompleted(session, SERIES_ID, "streaming", word),
         ]
 
@@ -148,7 +148,7 @@ def pager_for(**request: Any) -> SeriesPager:
 
 def bars(*rows: list[float], close_time: float | None, time_s: float | None) -> protocol.BarsReceived:
     time_ms = None if time_s is None else int(time_s * 1000)
-    return protocol.BarsReceived("cs_1", SERIES_ID, True, list(rows), close_time, time_ms, 0)
+    return protocol.BarsReceived("cs_1", SERIES_ID, True, list(rows), close_time, time_ms)
 
 
 COMPLETED = protocol.SeriesCompleted("cs_1", SERIES_ID, "streaming", "")
@@ -238,7 +238,7 @@ def held_and_lost(*pages: Sequence[protocol.Event], **request: Any) -> SeriesPag
 
 def snapshot(session: str, first: int, last: int, *, price: float = 1.0, now: float = NOW) -> protocol.BarsReceived:
     rows = [[minute * 60.0, price, price, price, price] for minute in range(first, last + 1)]
-    return protocol.BarsReceived(session, SERIES_ID, True, rows, rows[-1][0] + 60, int(now * 1000), 0)
+    return protocol.BarsReceived(session, SERIES_ID, True, rows, rows[-1][0] + 60, int(now * 1000))
 
 
 def completed(session: str, word: str = "") -> protocol.SeriesCompleted:
@@ -317,7 +317,7 @@ def test_bars_that_opened_meanwhile_count() -> None:
     pager.receive(snapshot("cs_2", 999_991, 999_992))
     pager.receive(completed("cs_2", "end"))
     pager.resume("cs_3", now_s=NOW + 60)
-    pager.receive(snapshot("cs_3", 999_999, 1_000_001))
+    pager.receive(snapshot("cs_3", 999_999, 1_000_001, now=NOW + 60))
     pager.receive(completed("cs_3"))
     assert pager.history is not None
     assert (len(pager.history.rows), pager.history.reach) == (11, "complete")
