@@ -9,7 +9,6 @@ import contextvars
 import logging
 import os
 import socket
-import ssl
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -33,6 +32,7 @@ from tv_etl.alerts.targets.target import (
     Verdict,
     failed,
 )
+from tv_etl.tradingview.tls import tls_context
 
 CALL_DEADLINE_S = 5.0  # for one call as a whole, however slowly its bytes arrive
 CONNECT_TIMEOUT_S = 3.0
@@ -278,12 +278,6 @@ async def in_thread(work: Callable[[], Result], deadline_s: float) -> Result | N
 
 
 # --- where it may go ------------------------------------------------------------------------------------------
-
-
-def tls_context() -> ssl.SSLContext:
-    context = httpx.create_ssl_context(trust_env=False)  # with authorities: a slim container has none
-    context.load_default_certs()  # the system's, a company's own included
-    return context
 
 
 def _resolve(place: Place) -> Sequence[str] | str:
