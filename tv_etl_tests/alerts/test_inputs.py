@@ -141,8 +141,8 @@ def quoting(silent: Collection[str] = (), *, breaks: str = "", at: str = "create
                 return
             taken[line] = [*recent, own_clock.now()]
             rows = [[MINUTE - 60.0 * ago, 10.0, 11.0, 9.0, 10.0, 1.0] for ago in range(12, 0, -1)]
-            found = bars(params[0], *rows, close=MINUTE)
-            await line.say(symbol_resolved(params[0]), found, series_completed(params[0]))
+            answers = symbol_resolved(params[0]), bars(params[0], *rows, close=MINUTE), series_completed(params[0])
+            await line.say(*({**each, **clock} for each in answers))
 
     return answer
 
