@@ -15,11 +15,12 @@ from tv_etl.alerts.deliveries import DeliveryStats
 from tv_etl.alerts.fold import MinuteBar
 from tv_etl.alerts.former import FormerState, former_key
 from tv_etl.alerts.inputs import AlertInputs, Ask, Quote
-from tv_etl.alerts.rules import AlertRule
+from tv_etl.alerts.rules import AlertRule, read_rule
 from tv_etl.alerts.state import RuleState
 from tv_etl.alerts.store import AlertStore
 from tv_etl.alerts.targets.webhook import UnusableTarget, Webhook
-from tv_etl.alerts.tick import Target, TickReport, Wants, run_tick
+from tv_etl.alerts.tick import TickReport, Wants, Wider, run_tick
+from tv_etl.alerts.watch import Target
 from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.market.market import Market
 from tv_etl.market_server.options import ServerOptions
@@ -57,7 +58,7 @@ class Desk:
     asked: set[str] = field(default_factory=set)
     asks: dict[str, Ask] = field(default_factory=dict)
 
-    def gather(self, asks: Mapping[str, Ask], wants: Wants) -> AlertInputs:
+    def gather(self, asks: Mapping[str, Ask], wants: Wants, wider: Wider) -> AlertInputs:
         if self.is_down:
             raise ConnectionFailedError("127.0.0.1: no connection")
         for symbol, price in self.prices.items():
@@ -69,6 +70,7 @@ class Desk:
             if symbol in asks:
                 fields = {"lp": price, "lp_time": traded_at, "update_mode": "streaming", **self.quote_fields}
                 quotes[symbol] = self.quote_errors.get(symbol) or QuoteSymbolData.from_fields(symbol, fields)
+        wider(quotes, self.now)
         self.asks, self.asked = dict(asks), set(wants(quotes, self.now))
         minutes = {symbol: self.errors.get(symbol) or self.history(symbol, asks[symbol]) for symbol in self.asked}
         return AlertInputs(self.now, quotes, minutes)  # type: ignore[arg-type]
@@ -94,7 +96,8 @@ def desk(tmp_path: Path) -> Desk:
 
 
 def rule(kind: str = "above", level: float = 9.0, **changes: Any) -> AlertRule:
-    return AlertRule.model_validate({"name": "r", "symbol": "X:A", "kind": kind, "level": level} | changes)
+    fields = {"name": "r", "symbol": "X:A", "kind": kind, "level": level, "cooldown_s": 0}
+    return read_rule(fields | changes)
 
 
 def told(report: TickReport) -> list[tuple[str, str]]:
@@ -173,7 +176,9 @@ def test_five_thousand_rules_on_five_hundred_symbols_are_judged_and_kept(desk: D
     desk.now += 180
     desk.prices = dict.fromkeys(desk.prices, 12.0)
     found = desk.tick(rules).found
-    assert {alert.rule for alert in found} == {each.name for each in rules if each.level <= 12.0}
+    assert {alert.rule for alert in found} == {
+        each.name for number, each in enumerate(rules) if 10.5 + number % 10 <= 12.0
+    }
     assert desk.store.stats.pending == 0  # there is no target; they are kept all the same
 
 
@@ -279,10 +284,10 @@ def test_a_symbol_of_daily_bars_fires_by_its_quotes_and_rearms_by_its_daily_clos
             alert.kind for alert in run_tick([rule("cross_up", 11.0)], desk.store, [], by_day, lambda: desk.now).found
         ]
 
-    def by_day(asks: Mapping[str, Ask], wants: Wants) -> AlertInputs:
+    def by_day(asks: Mapping[str, Ask], wants: Wants, wider: Wider) -> AlertInputs:
         # As `gather` does where there are no minutes.
         daily = {symbol: Ask(ask.since, "1d") for symbol, ask in asks.items()}
-        return desk.gather(daily, wants)
+        return desk.gather(daily, wants, wider)
 
     assert tick(10.0, 10.0, 10.0, 10.0, 10.0) == []
     desk.now += 60

@@ -23,7 +23,7 @@ def memory(**changes: Any) -> Memory:
 
 def blind_ticks(*reasons: str, every_s: float = 300.0) -> list[list[tuple[str, str]]]:
     """What is told in ticks one after the other that were blind for these reasons, or were not."""
-    kept, told = dict[str, str](), []
+    kept, told = dict[str, str](), list[list[tuple[str, str]]]()
     for number, blind in enumerate(reasons):
         now = NOW + number * every_s
         told.append([(each.kind, each.text) for each in watch_alerts(memory(flags=kept), blind, now, SILENCE_S)])
