@@ -86,8 +86,8 @@ def main() -> None:
     print(f"\n| tick at {SESSION_RATE} sessions a second | seconds | symbols that have had their minutes |")
     print("|--:|--:|--:|")
     with tempfile.TemporaryDirectory() as directory:
-        for number, (taken, served) in enumerate(slow_ticks(1_000, 500, Path(directory)), 1):
-            print(f"| {number} | {taken.wall:.1f} | {served} of 500 |", flush=True)
+        for number, (slow, served) in enumerate(slow_ticks(1_000, 500, Path(directory)), 1):
+            print(f"| {number} | {slow.wall:.1f} | {served} of 500 |", flush=True)
 
 
 def ticks(count: int, symbols: int, rounds: int, directory: Path) -> Iterator[tuple[str, list[Taken]]]:

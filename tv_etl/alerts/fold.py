@@ -20,6 +20,7 @@ from tv_etl.alerts.levels import ClosedBars, Reference
 from tv_etl.alerts.rules import AlertRule, Kind, digest
 from tv_etl.alerts.state import AlertState, ArmingKey, Close, Registered, RuleState, SymbolState
 from tv_etl.alerts.truth_table import CREATED, Crossing, Levels, Sample, cooldown_start, is_cooling, is_told
+from tv_etl.tradingview.trading_hours import TradingHours
 
 MINUTE_S = 60
 # How many committed closes are kept and fetched again, and how many of them must tell of the same factor: where fewer
@@ -148,6 +149,7 @@ def evaluate(
     grace_s: float = DEFAULT_GRACE_S,
     delays_s: Mapping[str, float] | None = None,
     closed: Mapping[str, Mapping[str, ClosedBars]] | None = None,
+    hours: Mapping[str, TradingHours] | None = None,
 ) -> Folded:
     """Find what is to be told, and the state for the next evaluation.
 
@@ -156,9 +158,10 @@ def evaluate(
     `delays_s` says by how much a symbol's feed is delayed. A minute is committed `grace_s` after its end plus that
     delay; until then it may fire but not re-arm. `closed` are bars by symbol and interval, as far as they may matter
     now: what rules of closes and volumes are judged on, and what tells levels; a rule whose bars are absent waits for
-    them. Where several known closes have changed by the same factor, a split has moved all prices: the symbol's rules
-    begin anew without firing on the jump, and each gets an alert that asks to check it. What breaks on one rule is that
-    rule's: it keeps its state, and the others are judged. Store the alerts together with the state.
+    them. `hours` are those of symbols of which more was fetched than what was traded in them: rules of the regular
+    session do not see it. Where several known closes have changed by the same factor, a split has moved all prices: the
+    symbol's rules begin anew without firing on the jump, and each gets an alert that asks to check it. What breaks on
+    one rule is that rule's: it keeps its state, and the others are judged. Store the alerts together with the state.
     """
     alerts: list[Alert] = []
     armings: dict[ArmingKey, RuleState] = {}
@@ -179,6 +182,7 @@ def evaluate(
             is_new = not any(each.key in state.armings for each in mine)
             view = _SymbolView.of(before, bars.get(symbol), quotes.get(symbol), feed_now, grace_s, is_new)
             wider = (closed or {}).get(symbol, {})
+            regular = view.within((hours or {}).get(symbol))
         except Exception as error:
             for each in mine:
                 keep(each, error)
@@ -191,7 +195,13 @@ def evaluate(
         )
         for each in mine:
             try:
-                found, arming = _judge(each, state.armings.get(each.key), view, wider, now)
+                found, arming = _judge(
+                    each,
+                    state.armings.get(each.key),
+                    regular if each.rule.active.session == "regular" else view,
+                    wider,
+                    now,
+                )
             except Exception as error:
                 keep(each, error)
                 continue
@@ -279,6 +289,7 @@ class _SymbolView:
 
     ratio: float | None  # by which all earlier prices have been multiplied
     settled: Sequence[MinuteBar]  # all that were fetched and are to be committed, whether or not they were before
+    settled_until: int | None  # the newest of them
     earlier: Sequence[MinuteBar]  # committed by a previous evaluation
     committed: Sequence[MinuteBar]
     young: Sequence[MinuteBar]
@@ -310,6 +321,7 @@ class _SymbolView:
         ordered = [every[time] for time in sorted(every)]
         start = -math.inf if symbol.watermark is None else symbol.watermark
         until = feed_now - grace_s
+        settled = [bar for time, bar in sorted(fetched.items()) if time + bar.width_s <= feed_now - grace_s]
         later = [bar for bar in ordered if bar.timestamp > start]
         committed = [bar for bar in later if bar.timestamp + bar.width_s <= until]
         if quote is not None and not math.isfinite(quote.price + (quote.time_s or 0.0)):
@@ -326,7 +338,8 @@ class _SymbolView:
             watermark = quote_minute
         return cls(
             ratio=ratio,
-            settled=[bar for time, bar in sorted(fetched.items()) if time + bar.width_s <= until],
+            settled=settled,
+            settled_until=settled[-1].timestamp if settled else None,
             earlier=[bar for bar in ordered if bar.timestamp <= start],
             committed=committed,
             young=[bar for bar in later if bar.timestamp + bar.width_s > until],
@@ -336,6 +349,31 @@ class _SymbolView:
             minute=_minute_of(feed_now),
             committed_until=until - MINUTE_S,
             watermark=watermark,
+        )
+
+    def within(self, hours: TradingHours | None) -> "_SymbolView":
+        """What there is of these hours."""
+        bars = [*self.settled, *self.earlier, *self.committed, *self.young]
+        if hours is None or not (bars or self.quote):
+            return self
+        times = sorted({*(bar.timestamp for bar in bars), self.quote_minute})
+        sessions = hours.sessions(times[0], times[-1] + MINUTE_S)
+        spans = list(zip(sessions.opens.tolist(), sessions.closes.tolist(), strict=True))
+
+        def is_inside(time: int) -> bool:
+            return any(opened <= time < closed for opened, closed in spans)
+
+        def inside(bars: Sequence[MinuteBar]) -> list[MinuteBar]:
+            return [bar for bar in bars if is_inside(bar.timestamp)]
+
+        return replace(
+            self,
+            settled=inside(self.settled),
+            earlier=inside(self.earlier),
+            committed=inside(self.committed),
+            young=inside(self.young),
+            quote=self.quote if is_inside(self.quote_minute) else None,
+            quote_close=self.quote_close if is_inside(self.quote_minute) else None,
         )
 
     @property
@@ -473,7 +511,9 @@ def _advance(rule: AlertRule, state: RuleState, view: _SymbolView, levels: Level
         seen = state.seen
         later = [bar for bar in view.settled if bar.timestamp > seen]
         crossings, state, judged = truth_table.fold(rule, state, _samples(later), levels)
-        state = state._replace(seen=seen if judged is None else judged)
+        is_whole = view.settled_until is not None and (not later or judged == later[-1].timestamp)
+        last = view.settled_until if is_whole else judged
+        state = state._replace(seen=max(seen, seen if last is None else last))
         if _is_behind(state, view.watermark):
             return crossings, state
     early = _find_early(rule, state, view, levels)
@@ -492,10 +532,11 @@ def _find_early(rule: AlertRule, state: RuleState, view: _SymbolView, levels: Le
     armed_at = state.armed_at
     if armed_at is None or state.reported_early:
         return None
-    next_minute = view.minute
-    if armed_at != CREATED:
-        accounted_for = view.accounted_for
-        next_minute = MINUTE_S + (armed_at if accounted_for is None else accounted_for)
+    accounted_for = view.accounted_for
+    next_minute = MINUTE_S + (armed_at if accounted_for is None else accounted_for)
+    if armed_at == CREATED:
+        next_minute = max(next_minute, state.since)  # nothing before counts
+    else:
         if next_minute < state.since or is_cooling(rule, state.reported_at, next_minute):
             return None
     first = max(state.since, armed_at + 1, 0 if state.seen is None else state.seen + 1)

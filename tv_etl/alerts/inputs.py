@@ -14,6 +14,7 @@ from typing import Literal
 from tv_etl.tradingview.errors import (
     ConnectionFailedError,
     NoBarsError,
+    PaceError,
     ProtocolError,
     SeriesError,
     SymbolError,
@@ -22,8 +23,10 @@ from tv_etl.tradingview.errors import (
 from tv_etl.tradingview.models import HistoryRequest, QuoteSymbolData, SeriesHistory, feed_delay_s
 from tv_etl.tradingview.moments import utc
 from tv_etl.tradingview.ohlcv import OHLCV
+from tv_etl.tradingview.pace import WINDOW
 from tv_etl.tradingview.printable import described
 from tv_etl.tradingview.services import Limits
+from tv_etl.tradingview.symbols import SeriesSettings, SessionKind
 from tv_etl.tradingview.websocket import loop_time
 
 # Dagster gives up a sensor evaluation after 60 s; delivery needs its share, too.
@@ -40,7 +43,7 @@ _MINUTE_LIMITS = Limits(progress_s=SILENCE_S, reconnect_s=0.0)
 QUOTE_CHUNK = 100
 FIRST_BARS = 12
 FIRST_DAYS = 6
-_IN_FLIGHT = 16
+_IN_FLIGHT = WINDOW
 _ALONE_IN_FLIGHT = 4
 _PASSES = 4
 _FEW = 5
@@ -58,6 +61,7 @@ ClientFactory = Callable[[Limits], OHLCV]
 class Ask:
     """What to ask of one symbol: bars from `since` on (None: the newest few) at an interval, 1m or 1d.
 
+    `session` says whether minutes before and after the regular hours are asked for as well.
     `quote_fault` and `minutes_failed` say what went wrong before; then it is asked only if it is its turn (`is_due`).
     """
 
@@ -66,6 +70,7 @@ class Ask:
     quote_fault: str = ""
     minutes_failed: bool = False
     is_due: bool = True
+    session: SessionKind = "regular"
 
 
 @dataclass(frozen=True)
@@ -194,11 +199,12 @@ def _requests(asks: Mapping[str, Ask]) -> tuple[dict[str, HistoryRequest], dict[
     errors: dict[str, Minutes] = {}
     for name, ask in asks.items():
         try:
+            settings = SeriesSettings(session=ask.session)
             if ask.since is None:
                 count = FIRST_BARS if ask.interval == "1m" else FIRST_DAYS
-                requests[name] = HistoryRequest(name, ask.interval, bars_count=count)
+                requests[name] = HistoryRequest(name, ask.interval, bars_count=count, settings=settings)
             else:
-                requests[name] = HistoryRequest(name, ask.interval, start=utc(ask.since))
+                requests[name] = HistoryRequest(name, ask.interval, start=utc(ask.since), settings=settings)
         except Exception as error:  # whatever it is, it is this symbol's alone
             errors[name] = expected(error)
     return requests, errors
@@ -209,13 +215,17 @@ async def _ask_minutes(
 ) -> dict[str, Minutes]:
     """The bars of each; those that were in flight when a connection ended are asked alone, the rest on a new one."""
     found: dict[str, Minutes] = {}
-    waiting, suspects = deque(requests), list[HistoryRequest]()
-    for _ in range(_PASSES):
-        if not waiting or loop_time() >= ends_at:
-            break
-        async with open_client(_MINUTE_LIMITS) as client:
-            suspects += await _Pass(client, waiting, found, ends_at).run()
-    await _end({asyncio.ensure_future(_ask_alone(open_client, suspects, found))}, ends_at - loop_time())
+    waiting, alone = deque(requests), set[asyncio.Future[None]]()
+    try:
+        for _ in range(_PASSES):
+            if not waiting or loop_time() >= ends_at:
+                break
+            async with open_client(_MINUTE_LIMITS) as client:
+                suspects = await _Pass(client, waiting, found, ends_at).run()
+            # Beside the next pass: that may need all the time that there is, and is not to be broken again next time.
+            alone.add(asyncio.ensure_future(_ask_alone(open_client, suspects, found)))
+    finally:
+        await _end(alone, ends_at - loop_time())
     return found
 
 
@@ -239,32 +249,45 @@ class _Pass:
     ) -> None:
         self._client, self._waiting, self._found, self._ends_at = client, waiting, found, ends_at
         self._suspects: list[HistoryRequest] = []
+        self._workers: list[asyncio.Future[None]] = []
         self._answered_at = loop_time()
         self._in_flight = 0
-        self._is_over = False
 
     async def run(self) -> list[HistoryRequest]:
         """Ask, and return those that were in flight when the connection ended or stood still."""
-        await asyncio.gather(*(self._work() for _ in range(min(_IN_FLIGHT, len(self._waiting)))))
+        self._workers += [asyncio.ensure_future(self._work()) for _ in range(min(_IN_FLIGHT, len(self._waiting)))]
+        for outcome in await asyncio.gather(*self._workers, return_exceptions=True):
+            if isinstance(outcome, Exception):
+                raise outcome
         return self._suspects
 
     async def _work(self) -> None:
-        while self._waiting and not self._is_over and loop_time() < self._ends_at:
+        while self._waiting and loop_time() < self._ends_at:
             request, asked_at = self._waiting.popleft(), loop_time()
             self._in_flight += 1
-            answer = await _ask(self._client, request, self._ends_at - asked_at)
-            is_alone = self._in_flight == 1 and not self._waiting and not self._is_over
+            try:
+                answer = await _ask(self._client, request, self._ends_at - asked_at)
+            except asyncio.CancelledError:
+                self._suspects.append(request)
+                raise
+            is_alone = self._in_flight == 1 and not self._waiting
             stands_still = is_late(answer) and loop_time() - self._answered_at >= SILENCE_S / 2 and not is_alone
             self._in_flight -= 1
+            if is_late(answer) and loop_time() >= self._ends_at:
+                continue  # it is the tick that is over: the symbol is asked first in the next
             if _is_lost(answer) or stands_still:
-                self._is_over = True
                 self._suspects.append(request)
-                # The others that are in flight need not wait any longer for nothing.
-                await self._client.__aexit__(None, None, None)
-                continue
+                self._end_others()
+                return
             if not is_late(answer):
                 self._answered_at = loop_time()
             self._found[request.symbol] = answer
+
+    def _end_others(self) -> None:
+        """The others that are in flight need not wait any longer for nothing."""
+        for worker in self._workers:
+            if worker is not asyncio.current_task():
+                worker.cancel()
 
 
 async def _ask_alone(open_client: ClientFactory, requests: Iterable[HistoryRequest], found: dict[str, Minutes]) -> None:
@@ -319,11 +342,9 @@ def _is_lost(answer: object) -> bool:
 
 
 def _is_at_fault(answer: Minutes) -> bool:
-    if isinstance(answer, SeriesError) and answer.retryable:
-        return False  # all were asked for too fast
-    if is_empty(answer):
-        return False
-    return isinstance(answer, TradingViewError) and not isinstance(answer, SymbolError)
+    if isinstance(answer, SymbolError | PaceError) or is_empty(answer):
+        return False  # all were asked for too fast, or it has been answered
+    return isinstance(answer, TradingViewError) and not (isinstance(answer, SeriesError) and answer.retryable)
 
 
 def _has_failed(quote: Quote | None) -> bool:

@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -35,7 +35,13 @@ def ask_of(known: AlertState, name: str, mine: Sequence[Registered], host_now: f
         quote_fault=symbol.quote_fault,
         minutes_failed=symbol.minutes_missing_since is not None and symbol.failures > 0,
         is_due=is_due,
+        session="extended" if is_extended(mine) else "regular",
     )
+
+
+def is_extended(mine: Iterable[Registered]) -> bool:
+    """True if a rule of a symbol watches the minutes before and after its regular hours."""
+    return any(each.rule.active.session == "extended" for each in mine)
 
 
 def tries_minutes(symbol: SymbolState, host_now: float) -> bool:

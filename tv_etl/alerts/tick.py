@@ -12,7 +12,7 @@ from tv_etl.alerts.courier import deliver
 from tv_etl.alerts.fold import Alert, MinuteBar, evaluate, needs_minutes
 from tv_etl.alerts.former import CursorError, FormerState
 from tv_etl.alerts.inputs import AlertInputs, Ask, Quote, delay_s
-from tv_etl.alerts.look import Look, ask_of, quote_now, reach_of, tries_minutes
+from tv_etl.alerts.look import Look, ask_of, is_extended, quote_now, reach_of, tries_minutes
 from tv_etl.alerts.rules import AlertRule
 from tv_etl.alerts.state import AlertState, Registered, SymbolState, without_future
 from tv_etl.alerts.store import AlertStore
@@ -21,6 +21,7 @@ from tv_etl.alerts.wider_bars import LakeBars, SeriesKey, WiderBars
 from tv_etl.tradingview.errors import TradingViewError
 from tv_etl.tradingview.models import HistoryRequest
 from tv_etl.tradingview.printable import described, printable
+from tv_etl.tradingview.trading_hours import TradingHours
 
 Wants = Callable[[Mapping[str, Quote], float], "set[str]"]
 Wider = Callable[[Mapping[str, Quote], float], Mapping[SeriesKey, HistoryRequest]]
@@ -161,8 +162,10 @@ def _look(
             if not state.served and not tries_minutes(state, host_now):
                 continue
             try:
+                # A quote may say nothing of what is traded before and after the regular hours.
+                latest = None if is_extended(mine) else quote_now(quote, now)
                 reach = reach_of(quote, health.read_hours(state.hours), now)
-                is_wanted = needs_minutes(mine, known, symbol, quote_now(quote, now), reach, now - delay_s(quote))
+                is_wanted = needs_minutes(mine, known, symbol, latest, reach, now - delay_s(quote))
             except Exception:  # what is wrong with the symbol or a rule shows when they are judged
                 is_wanted = True
             if is_wanted or wider.needs_overlap(symbol):
@@ -217,7 +220,10 @@ def _judge(
     by_symbol = wider.by_symbol
     registered = [each for mine in by_symbol.values() for each in mine]
     delays = {symbol: look.facts.delay_s for symbol, look in looks.items()}
-    alerts, after, broken = evaluate(registered, state, bars, quotes, inputs.now, delays_s=delays, closed=wider.closed)
+    hours = _regular_hours(by_symbol, state, looks)
+    alerts, after, broken = evaluate(
+        registered, state, bars, quotes, inputs.now, delays_s=delays, closed=wider.closed, hours=hours
+    )
     problems += [f"rule {each.rule.name}: {described(error)}" for each, error in broken]
     symbols: dict[str, SymbolState] = {}
     for symbol, mine in by_symbol.items():
@@ -234,6 +240,18 @@ def _judge(
             problems.append(f"{symbol}: {described(error)}")
             symbols[symbol] = known
     return _Judged(alerts, AlertState(after.armings, symbols), problems)
+
+
+def _regular_hours(
+    by_symbol: Mapping[str, Sequence[Registered]], state: AlertState, looks: "Mapping[str, Look]"
+) -> dict[str, TradingHours]:
+    """The hours of those symbols of which more is asked for than what was traded in them."""
+    found: dict[str, TradingHours] = {}
+    for symbol, mine in by_symbol.items():
+        hours = health.read_hours(looks[symbol].info_hours or state.symbol(symbol).hours) if is_extended(mine) else None
+        if hours is not None:
+            found[symbol] = hours
+    return found
 
 
 def _last_of_lake(lake_close: LakeClose | None, symbol: str, problems: list[str]) -> MinuteBar | None:

@@ -1,13 +1,14 @@
 """What is asked of a real server, beside symbols that break, stop or delay whatever asks for them."""
 
+import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
 import pytest
 
-from tv_etl.alerts.inputs import AlertInputs, Ask, Quote, believe, delay_s, gather, is_empty, trade_time
+from tv_etl.alerts.inputs import QUOTE_CHUNK, AlertInputs, Ask, Quote, believe, delay_s, gather, is_empty, trade_time
 from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.market.listing_rules import rule_symbols
 from tv_etl.market_server.market.market import Market
@@ -17,8 +18,18 @@ from tv_etl.tradingview.errors import ConnectionFailedError, SymbolError, Tradin
 from tv_etl.tradingview.loop_thread import LoopThread
 from tv_etl.tradingview.models import QuoteSymbolData, SeriesHistory
 from tv_etl.tradingview.ohlcv import OHLCV
+from tv_etl_tests import own_clock
 from tv_etl_tests.conftest import NOW
-from tv_etl_tests.scripted_server import Answer, Line, bars, qsd, quote_completed, series_completed, symbol_resolved
+from tv_etl_tests.scripted_server import (
+    Answer,
+    Line,
+    bars,
+    qsd,
+    quote_completed,
+    scripted_server,
+    series_completed,
+    symbol_resolved,
+)
 from tv_etl_tests.test_canary import served
 
 GOOD = list(islice(rule_symbols(), 30))
@@ -96,34 +107,141 @@ def test_a_symbol_without_minutes_is_asked_for_its_days(server: MarketServer) ->
     assert inputs.faults == {}
 
 
-def breaking_at(symbol: str, method: str) -> Answer:
-    """A server whose symbols stand at 10, and that hangs up where this one is asked for."""
+ADD = "quote_add_symbols"
+MINUTE = int(time.time()) // 60 * 60
 
-    async def answer(line: Line, called: str, params: list[Any]) -> None:
-        clock = {"t": int(time.time()), "t_ms": int(time.time() * 1000)}
-        if called == method and any(symbol in str(each) for each in params):
+
+def no_minutes(*_: object) -> set[str]:
+    return set()
+
+
+def quoting(silent: Collection[str] = (), *, breaks: str = "", at: str = "create_series", rate: int = 0) -> Answer:
+    """A server whose symbols stand at 10.
+
+    Some never have a quote; where one is asked for by the method `at`, it hangs up; with a `rate`, it takes so many
+    chart sessions in a second of a connection.
+    """
+    clock = {"t": int(time.time()), "t_ms": int(time.time() * 1000)}
+    symbols: dict[str, str] = {}
+    taken: dict[Line, list[float]] = {}
+
+    async def answer(line: Line, method: str, params: list[Any]) -> None:
+        if method == "resolve_symbol":
+            symbols[params[0]] = str(params[2])
+        asked = str(params) if method == ADD else symbols.get(params[0], "") if method == "create_series" else ""
+        if breaks and method == at and f"{breaks}'" in asked.replace('"', "'"):
             await line.hang_up()
-        elif called == "quote_add_symbols":
-            for name in params[1:]:
+        elif method == ADD:
+            for name in (each for each in params[1:] if each not in silent):
                 await line.say(qsd(params[0], name, lp=10.0), {**quote_completed(params[0], name), **clock})
-        elif called == "create_series":
-            minute = int(time.time()) // 60 * 60
-            found = bars(params[0], [minute - 60.0, 10.0, 11.0, 9.0, 10.0, 1.0], close=minute)
+        elif method == "create_series":
+            recent = [each for each in taken.get(line, []) if own_clock.now() - each < 1.0] if rate else []
+            if rate and len(recent) >= rate:
+                await line.say({"m": "critical_error", "p": [params[0], "max sessions rate reached", ""]})
+                return
+            taken[line] = [*recent, own_clock.now()]
+            rows = [[MINUTE - 60.0 * ago, 10.0, 11.0, 9.0, 10.0, 1.0] for ago in range(12, 0, -1)]
+            found = bars(params[0], *rows, close=MINUTE)
             await line.say(symbol_resolved(params[0]), found, series_completed(params[0]))
 
     return answer
 
 
+def symbols_of(line: Line) -> dict[str, set[str]]:
+    """Which symbols were asked for over a connection, by method."""
+    asked: dict[str, set[str]] = {}
+    for message in line.received:
+        if message["m"] in (ADD, "resolve_symbol"):
+            found = set(re.findall(r"X:\w+", str(message["p"])))
+            asked.setdefault(message["m"], set()).update(found)
+    return asked
+
+
 def test_a_quote_that_breaks_the_connection_is_found_and_asked_alone() -> None:
     names = [f"X:S{number}" for number in range(7)]
     asks = {name: Ask() for name in [*names[:3], "X:BAD", *names[3:]]}
-    with served(breaking_at("X:BAD", "quote_add_symbols")) as scripted:
+    with served(quoting(breaks="X:BAD", at=ADD)) as scripted:
         first = ask(scripted.url, asks, set())
         assert heard(first)[0] == set(names)
         assert first.faults == {"X:BAD": "broke"}
         again = ask(scripted.url, next_asks(asks, first), set())
         assert heard(again)[0] == set(names)
         assert again.faults == {"X:BAD": "broke"}
+
+
+def test_what_failed_before_has_a_connection_of_its_own() -> None:
+    asks = {"X:A": Ask(), "X:LATE": Ask(quote_fault="late"), "X:BAD": Ask(quote_fault="broke", minutes_failed=True)}
+    with served(quoting()) as scripted:
+        inputs = ask(scripted.url, asks)
+        assert heard(inputs) == (set(asks), set(asks))
+        of_lines = [symbols_of(line) for line in scripted.lines]
+    assert sorted(filter(None, of_lines), key=str) == [
+        {"quote_add_symbols": {"X:A"}},
+        {"quote_add_symbols": {"X:BAD"}},
+        {"quote_add_symbols": {"X:LATE"}},
+        {"resolve_symbol": {"X:A", "X:LATE"}},
+        {"resolve_symbol": {"X:BAD"}},
+    ]
+
+
+def test_quotes_are_asked_for_a_hundred_at_a_time() -> None:
+    names = [f"X:S{number}" for number in range(QUOTE_CHUNK + 20)]
+    with served(quoting()) as scripted:
+        assert heard(ask(scripted.url, dict.fromkeys(names, Ask()), set()))[0] == set(names)
+        sizes = [len(each["p"]) - 1 for line in scripted.lines for each in line.received if each["m"] == ADD]
+    assert sorted(sizes) == [20, QUOTE_CHUNK]
+
+
+def test_a_server_that_is_slow_altogether_is_no_fault_of_a_symbol(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tv_etl.alerts.inputs.QUOTE_LIMIT_S", 0.3)
+
+    async def main(count: int, silent: int) -> AlertInputs:
+        names = [f"X:S{number}" for number in range(count)]
+        async with scripted_server(quoting(names[:silent])) as server:
+            return await gather(
+                lambda limits: OHLCV(server.url, limits=limits), dict.fromkeys(names, Ask()), no_minutes
+            )
+
+    assert own_clock.run(main(20, 5)).faults == {f"X:S{number}": "late" for number in range(5)}
+    assert own_clock.run(main(20, 6)).faults == {}
+    assert len(own_clock.run(main(80, 8)).faults) == 8
+    assert own_clock.run(main(80, 9)).faults == {}
+
+
+def test_at_ten_sessions_a_second_the_tick_keeps_to_its_time_and_comes_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most symbols were refused in each tick, and took the blame for it."""
+    monkeypatch.setattr("tv_etl.alerts.inputs.INPUT_LIMIT_S", 1.5)
+    names = [f"X:S{number}" for number in range(30)]
+
+    async def main() -> list[set[str]]:
+        rounds, asks = list[set[str]](), dict.fromkeys(names, Ask())
+        async with scripted_server(quoting(rate=10)) as server:
+            while not rounds or set[str]().union(*rounds) != set(names):
+                began = own_clock.now()
+                inputs = await gather(lambda limits: OHLCV(server.url, limits=limits), asks)
+                assert own_clock.now() - began < 2.0
+                assert inputs.faults == {}
+                rounds.append(heard(inputs)[1])
+                asks |= {name: Ask(since=MINUTE) for name in rounds[-1]}
+        return rounds
+
+    rounds = own_clock.run(main())
+    assert all(len(each) >= 8 for each in rounds[:-1])
+    assert sum(map(len, rounds[:-1])) <= len(names), "who has not been asked comes first"
+
+
+def test_a_symbol_that_breaks_connections_is_found_although_there_is_no_time_to_spare(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It would be asked first, with the others, again and again."""
+    monkeypatch.setattr("tv_etl.alerts.inputs.INPUT_LIMIT_S", 1.5)
+    names = [f"X:S{number}" for number in range(30)]
+
+    async def main() -> AlertInputs:
+        async with scripted_server(quoting(breaks="X:S3", rate=10)) as server:
+            return await gather(lambda limits: OHLCV(server.url, limits=limits), dict.fromkeys(names, Ask()))
+
+    assert own_clock.run(main()).faults == {"X:S3": "minutes"}
 
 
 def test_a_server_that_cannot_be_reached_is_an_error() -> None:

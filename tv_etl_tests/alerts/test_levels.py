@@ -25,8 +25,9 @@ def test_a_level_is_read_as_it_is_written(written: Any, level: float | Reference
 @pytest.mark.parametrize(
     "written",
     [
-        None, True, "10", "high", "high()", "high(0)", "high(2", "high(-1)", "sma(1.5)", "ema(5)", "prev_close*2", "close(3)",
-        "mean_volume(3)", float("nan"), float("inf"), 10**400, [], {}, {"of": "high(2)"}, {"of": 3, "pct": 1},
+        None, True, "10", "high", "high()", "high(0)", "high(2", "high(-1)", "sma(1.5)", "ema(5)", "prev_close*2",
+        "close(3)", "mean_volume(3)", float("nan"), float("inf"), 10**400, [], {}, {"of": "high(2)"},
+        {"of": 3, "pct": 1},
         {"of": "high(2)", "pct": "1"}, {"of": "high(2)", "pct": -100}, {"of": "high(2)", "pct": True},
         {"of": "high(2)", "pct": float("inf")}, {"of": "high(2)", "pct": 1, "plus": 2}, f"high({MAX_BARS + 1})",
     ],

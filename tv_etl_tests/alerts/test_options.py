@@ -70,7 +70,8 @@ def test_hours_and_days_tell_when_to_tell(fields: dict[str, Any], moment: str, i
     "fields",
     [
         {"hours": "9:30-16:00"}, {"hours": "09:30"}, {"hours": "09:30-09:30"}, {"hours": "24:00-03:00"},
-        {"hours": "09:60-10:00"}, {"days": ["monday"]}, {"timezone": "Mars/Olympus"}, {"timezone": "../etc"}, {"day": []},
+        {"hours": "09:60-10:00"}, {"days": ["monday"]}, {"timezone": "Mars/Olympus"}, {"timezone": "../etc"},
+        {"day": []},
     ],
 )  # fmt: skip
 def test_hours_that_make_no_sense_are_refused(fields: dict[str, Any]) -> None:
