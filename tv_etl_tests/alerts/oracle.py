@@ -65,7 +65,7 @@ class Oracle:
         self.reported_at: int | None = None
         self.in_a_row = 0
         self.base: float | None = None
-        self.fired_in_unit = False
+        self.fired_in_unit = self.was_told = False
         self.open: int | None = None
         self.day: int | None = None
 
@@ -143,7 +143,7 @@ class Oracle:
 
     def close(self, unit: Sequence[Trade], levels: Any, open_s: int) -> None:
         price = unit[-1].price
-        fired, self.fired_in_unit = self.fired_in_unit, False
+        fired = self.fired_in_unit
         if levels is None:
             self.in_a_row = 0
         elif not (self.spent and self.open is None and not fired):
@@ -156,6 +156,7 @@ class Oracle:
                 self.resolve()
                 if not self.spent:
                     self.armed = (open_s, side)
+        self.fired_in_unit = False
         if fired and self.was_told:
             self.base = price
 

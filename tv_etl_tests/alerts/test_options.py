@@ -31,8 +31,8 @@ def test_anything_else_is_no_duration(text: Any) -> None:
 @pytest.mark.parametrize(("seconds", "text"), [(90, "90s"), (900, "15m"), (86_400, "1d"), (0, "0s"), (1_209_600, "2w")])
 def test_a_duration_is_shown_in_its_widest_unit(seconds: int, text: str) -> None:
     assert duration_text(seconds) == text
-    assert seconds == 0 or Holder(wait=text).wait == seconds
-    assert Holder(wait=text).model_dump() == {"wait": text}
+    read = Holder.model_validate({"wait": text})
+    assert (read.wait, read.model_dump()) == (seconds, {"wait": text})
 
 
 def at(text: str) -> float:

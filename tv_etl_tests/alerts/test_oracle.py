@@ -463,3 +463,22 @@ def test_asking_for_fewer_minutes_changes_no_event(
 ) -> None:
     """Beside a sensor that always asks for all of them."""
     compare_with_one_that_asks_for_all(rule, trades_of(moves), visits, quoted)
+
+
+@settings(max_examples=HISTORIES // 2, deadline=None)
+@given(
+    ANY_RULE, PAST, st.lists(SIZED_MOVES, min_size=1, max_size=30), st.lists(VISITS, max_size=15),
+    st.sampled_from([1, 1, 20, 60]), st.sampled_from([None, ALWAYS_OPEN]), st.booleans(),
+)  # fmt: skip
+def test_asking_for_fewer_bars_changes_no_event_of_any_kind(
+    rule: AlertRule,
+    past: list[float],
+    moves: list[tuple[int, float, float]],
+    visits: list[Visit],
+    scale: int,
+    hours: TradingHours | None,
+    quoted: bool,
+) -> None:
+    """Nor does it matter whether the lake has them, or the server is asked."""
+    trades = [*past_trades(past), *trades_of(moves, scale)]
+    compare_with_one_that_asks_for_all(rule, trades, visits, quoted, scale, hours)
