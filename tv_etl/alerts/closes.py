@@ -92,8 +92,10 @@ def _create(
     now = levels.at(last.timestamp, base)
     values = None if now is None else (last.levels or now.levels)
     touch = None if values is None else rule.touched(last, values, state.falling)
-    if touch is None or rule.closes_in_a_row > 1 or not is_told(rule, last.moment):
+    if touch is None or rule.closes_in_a_row > 1:
         return [], state
+    if not is_told(rule, last.moment):
+        return [], state._replace(armed_at=None)
     crossing = Crossing(CREATED, touch.falling, last.price, last.touched_at, touch.level)
     after = state._replace(armed_at=None, spent=rule.once, reported_at=cooldown_start(rule, last.moment))
     return [crossing], after._replace(ends=CREATED if rule.resolved else None)

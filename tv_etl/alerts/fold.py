@@ -481,8 +481,10 @@ def _create(rule: AlertRule, view: _SymbolView, levels: Levels) -> tuple[list[Cr
     touch = None
     if price is not None and known.levels is not None:
         touch = rule.touched(_sample(MinuteBar(view.minute, price, price, price, price)), known.levels, state.falling)
-    if price is None or touch is None or not is_told(rule, view.minute):
+    if price is None or touch is None:
         return _advance(rule, state, view, levels)
+    if not is_told(rule, view.minute):
+        return [], state._replace(armed_at=None)
     touched_at = None if view.quote is None or view.quote.time_s is None else int(view.quote.time_s)
     crossing = Crossing(CREATED, state.falling, price, touched_at, touch.level)
     reported_at = cooldown_start(rule, view.minute)

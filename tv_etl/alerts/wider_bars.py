@@ -85,7 +85,8 @@ class WiderBars:
 
     def _take(self, symbol: str, interval: str, answer: Minutes, inputs: AlertInputs) -> None:
         if not isinstance(answer, SeriesHistory):
-            self.problems.append(f"{symbol} {interval}: {printable(str(answer))}")
+            text = printable(str(answer))
+            self.problems.append(text if text.startswith(symbol) else f"{symbol} {interval}: {text}")
             return
         text = hours_of(answer)
         if text:

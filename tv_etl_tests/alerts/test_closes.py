@@ -259,7 +259,10 @@ def test_what_would_have_ended_and_did_not_come_is_none() -> None:
 
 
 def test_bars_that_are_no_numbers_are_left_out() -> None:
-    odd = [[NIGHT, 1.0, 1.0, float("nan"), 1.0, 1.0], [NIGHT + HOUR, 1.0, 1.0, 1.0, None, 1.0]]
+    odd: list[list[float | None]] = [
+        [NIGHT, 1.0, 1.0, float("nan"), 1.0, 1.0],
+        [NIGHT + HOUR, 1.0, 1.0, 1.0, None, 1.0],
+    ]
     good = [[NIGHT + 2 * HOUR, 1.0, 1.0, 1.0, 1.0, float("inf")]]
     [bar] = closed_bars("1h", [*odd, *good], CRYPTO, NIGHT + 9 * HOUR).final
     assert (bar.timestamp, bar.volume) == (NIGHT + 2 * HOUR, None)
