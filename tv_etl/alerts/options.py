@@ -12,12 +12,14 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     PlainSerializer,
     ValidationError,
     WithJsonSchema,
     model_validator,
 )
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 
 _UNIT_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _DURATION = re.compile(rf"([0-9]{{1,6}})([{''.join(_UNIT_S)}])")
@@ -32,8 +34,8 @@ MESSAGE_FIELDS = (
 )  # fmt: skip
 
 
-def fail_at(field: str, text: str) -> NoReturn:
-    """Raise what is wrong with a field of a model that is being validated."""
+def fail_at(field: str | int, text: str) -> NoReturn:
+    """Raise what is wrong with a field, or an item, of what is being validated."""
     error = PydanticCustomError("mistake", "{text}", {"text": text})
     details = InitErrorDetails(type=error, loc=(field,), input=None)
     raise ValidationError.from_exception_data("rule", [details])
@@ -166,6 +168,10 @@ class Run(_Option):
     assets: list[Annotated[str, Field(pattern=r"^[A-Za-z0-9_./-]+$")]] = Field(
         default_factory=list, description="Keys of assets, e.g. [signals, reports/daily]."
     )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"anyOf": [{"type": "string"}, handler(core)]}
 
     @model_validator(mode="before")
     @classmethod

@@ -86,9 +86,11 @@ def _read_symbols(value: object) -> object:
 
 
 def _check_symbols(values: list[str]) -> list[str]:
+    seen = set[str]()
     for number, symbol in enumerate(values):
-        if symbol in values[:number]:
-            raise ValueError(f"{symbol} is listed twice")
+        if symbol in seen:
+            fail_at(number, f"{symbol} is listed twice")
+        seen.add(symbol)
     return values
 
 
@@ -801,9 +803,12 @@ AnyCondition = Annotated[
 ]
 
 
-def _name_kind(value: Any) -> Any:
-    # A rule with conditions needs no kind.
-    return {"kind": "all"} | value if isinstance(value, dict) and "all" in value else value
+def _read_keys(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    # YAML reads a bare on as true. A rule with conditions needs no kind.
+    named = {"on" if key is True else key: each for key, each in value.items()}
+    return {"kind": "all"} | named if "all" in named else named
 
 
 # A rule of any kind, as a field of a model.
@@ -824,7 +829,7 @@ AnyRule = Annotated[
         | AllRule,
         Field(discriminator="kind"),
     ],
-    BeforeValidator(_name_kind),
+    BeforeValidator(_read_keys),
 ]
 RULE_KINDS: tuple[type[AlertRule], ...] = (
     AboveRule, BelowRule, CrossUpRule, CrossDownRule, CrossRule, EnterChannelRule, ExitChannelRule, PctDayRule,
