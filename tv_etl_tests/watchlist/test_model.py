@@ -239,7 +239,7 @@ alerts:
             ("20:23", "alerts.rules.7.active.hours.0: '9-17': expected hours such as 09:30-16:00"),
             (
                 "20:29",
-                "alerts.rules.7.active.zone: is not a known key; did you mean timezone? known keys: hours, days, timezone, session",
+                "alerts.rules.7.active.zone: is not a known key; did you mean timezone? known keys: hours,",
             ),
             ("21:16", "alerts.rules.7.message: {prise} is no field of an alert; known fields: event_id, rule"),
             ("22:12", "alerts.rules.7.run: name a job or assets, one of the two"),
