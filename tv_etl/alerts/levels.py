@@ -7,6 +7,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import fmean
 from typing import Any, Literal, NamedTuple
 
@@ -154,15 +155,19 @@ class ClosedBars:
 
         None where that is not known yet: a bar that must be among them may not be final, or not be here.
         """
-        bars = [*self.final, *self.young]
-        opens = [*(bar.timestamp for bar in bars), *self.next_opens]
-        place = bisect_right(opens, moment, hi=len(bars) + 1) - 1
-        is_unknown = place == len(bars) and (bool(self.young) or moment >= opens[-1])
+        opens = self._opens
+        place = bisect_right(opens, moment, hi=len(opens) - 1) - 1
+        is_unknown = place == len(opens) - 2 and (bool(self.young) or moment >= opens[-1])
         if is_unknown or place > len(self.final):
             return None
         begins_at = opens[place] if place >= 0 else moment
         after = self.final[place - 1].timestamp if place > 0 else 0
-        return Step(_value(reference, self.final[: max(place, 0)]), after, begins_at, opens[place + 1])
+        return Step(_value(reference, self.final, max(place, 0)), after, begins_at, opens[place + 1])
+
+    @cached_property
+    def _opens(self) -> list[int]:
+        """When each bar opens, and the next two may."""
+        return [*(bar.timestamp for bar in (*self.final, *self.young)), *self.next_opens]
 
     def after(self, moment: int) -> list[Bar]:
         """The final bars that open later."""
@@ -184,9 +189,10 @@ def _mean_volume(bars: Sequence[Bar]) -> float | None:
     return fmean(volumes) if len(volumes) == len(bars) else None
 
 
-def _value(reference: Reference, bars: Sequence[Bar]) -> float | None:
-    if len(bars) < reference.bars:
+def _value(reference: Reference, bars: Sequence[Bar], place: int) -> float | None:
+    """Of the bars before a place."""
+    if place < reference.bars:
         return None
-    value = _VALUES[reference.name](bars[-reference.bars :])
+    value = _VALUES[reference.name](bars[place - reference.bars : place])
     # A percentage of what is not above zero says nothing.
     return None if value is None or (reference.factor != 1 and value <= 0) else reference.of(value)

@@ -219,6 +219,7 @@ class Sensor:
         self.is_listed = True
         self.registry, self.state = Registry(), AlertState()
         self.told: list[str] = []
+        self.alerts: list[fold.Alert] = []
         self.watches: dict[int, Watch] = {}
 
     def visible(self, now: float, lag_s: int) -> list[Trade]:
@@ -312,6 +313,7 @@ class Sensor:
         is_first = SYMBOL not in self.state.symbols and bool(symbol_bars)
         self.registry, self.state = registry, folded.state
         told = [alert.event_id for alert in folded.alerts]
+        self.alerts += folded.alerts
         self.told += told
         for each in registered:
             watch = self.watches.setdefault(each.generation, Watch(each))
