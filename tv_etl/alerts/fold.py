@@ -436,6 +436,8 @@ def _judge(
         anew = _begin_anew(rule, before, view, closed)
         return ([] if _is_relative(rule) else [_make_check_alert(registered, view, now)]), anew
     if rule.interval_watched is not None:
+        if before is None and rule.has_expired(view.minute):
+            return [], None  # of a bar that opened before that it would still tell
         quote = view.quote
         volume = None if quote is None or quote.volume is None else (view.quote_minute, quote.volume)
         crossings, state = closes.judge(rule, before, closed, volume)

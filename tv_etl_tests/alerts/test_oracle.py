@@ -250,13 +250,15 @@ class Sensor:
         feed_now = now - self.delay_s
         traded_at = None if quote is None else quote.time_s
         needed = needs_bars(registered, self.state.armings, self.hours, traded_at, feed_now, DEFAULT_GRACE_S)
-        if self.asks_always:
+        # A rule that begins takes its side from the bars that it asks for.
+        asks_for_all = self.asks_always and all(each.key in self.state.armings for each in registered)
+        if asks_for_all:
             everything = {each: 600 for each in (self.rule.interval_watched, *self.rule.references) if each}
             needed = {interval: BarsNeeded(bars) for interval, bars in everything.items()}
         found: dict[str, ClosedBars] = {}
         for interval, need in needed.items():
             width = Interval.parse(interval).seconds
-            if visit.lake_lag_s is not None and not need.is_forming and not self.asks_always:
+            if visit.lake_lag_s is not None and not need.is_forming and not asks_for_all:
                 held = feed_now - DEFAULT_GRACE_S - visit.lake_lag_s
                 rows = [row for row in self.rows(self.trades, width) if row[0] + width <= held][-need.bars :]
                 bars = closed_bars(interval, rows, self.hours, feed_now - DEFAULT_GRACE_S)
