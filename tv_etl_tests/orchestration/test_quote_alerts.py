@@ -419,7 +419,7 @@ def test_the_bars_of_a_lake_are_those_that_are_as_quotes_are(tmp_path: Path, mar
     dividends = SeriesSettings(adjustment="dividends")
     requests = [HistoryRequest(SYMBOL, "1h", bars_count=50), HistoryRequest("NASDAQ:AAPL", "1h", settings=dividends)]
     for request, table in TradingViewResource(ws_url=market_url).fetch(requests):
-        lake.upsert(request.symbol, request.interval, table)  # type: ignore[arg-type]
+        lake.upsert(request.symbol, request.interval, table)
     find = lake_bars(lake)
     rows = find(SYMBOL, "1h", 20)
     assert len(rows) == 20 and len(rows[0]) == 6
