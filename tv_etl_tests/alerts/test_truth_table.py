@@ -261,3 +261,12 @@ def test_edges_that_bars_tell_may_be_the_wrong_way_round() -> None:
     bars = {"1d": ClosedBars([Bar(0, 15, 20, 10, 15, DAY)], [], 1, (DAY, MINUTE + DAY))}
     assert told(odd, flat(0, 25), flat(1, 15), bars=bars) == []
     assert isinstance(odd.targets[0], Reference)
+
+
+def test_nothing_is_judged_past_a_minute_of_which_the_level_is_not_known() -> None:
+    """It would be lost: what is judged is never looked at again."""
+    high = rule("cross_up", level="high(2)", interval="1d")
+    known = RuleState(MINUTE, seen=MINUTE - 60, levels=(10.0,), levels_from=MINUTE + 60, levels_until=MINUTE + DAY)
+    _, state, judged = fold(high, known, [flat(0, 9), flat(1, 9)], Levels(high, {}, known))
+    assert (judged, state.armed_at) == (None, None)
+    assert fold(high, known, [flat(1, 9)], Levels(high, {}, known))[2] == MINUTE + 60
