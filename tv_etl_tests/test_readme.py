@@ -15,7 +15,8 @@ import yaml
 from pydantic import BaseModel
 
 from tv_etl.alerts.events import FIELDS
-from tv_etl.alerts.rules import AlertRule
+from tv_etl.alerts.options import Active
+from tv_etl.alerts.rules import RULE_KINDS, AlertRule
 from tv_etl.alerts.targets.configured import TARGETS
 from tv_etl.lake.store import BarStore
 from tv_etl.market_server.accounts.plans import PLANS
@@ -37,7 +38,7 @@ PAGES = {
     if name not in ("CHANGELOG.md", "reading.md")  # test_reading.py runs the latter, and compares what its blocks find
 }
 ON_GITHUB = re.compile(r"https://github\.com/tv-etl/tv_etl/(?:blob|tree)/main/([\w./-]+)")
-REFERENCE = [TradingViewComponent, Group, ScanRequest, ScanFilter, ScanSort, Alerts, AlertRule, *TARGETS]
+REFERENCE = [TradingViewComponent, Group, ScanRequest, ScanFilter, ScanSort, Alerts, AlertRule, Active, *TARGETS]
 FILE_NAME = re.compile(r"# (\w+\.py)\n")  # the first line of a block that is a file
 
 
@@ -131,7 +132,7 @@ def test_the_reference_has_every_field_of_the_watchlist(model: type[BaseModel]) 
             default = field.get_default(call_default_factory=True)
             if field.is_required():
                 shown = "required"
-            elif isinstance(default, Alerts):
+            elif isinstance(default, BaseModel):
                 shown = "none"
             else:
                 shown = f"`{json.dumps(default)}`"
@@ -153,6 +154,30 @@ def test_the_fields_of_an_alert_are_listed() -> None:
         ["| field | meaning |", "|---|---|", *(f"| `{name}` | {text} |" for name, text in FIELDS.items())]
     )
     assert table in PAGES["targets.md"], table
+
+
+def test_the_reference_has_every_kind_of_rule_and_its_keys() -> None:
+    lines = ["| kind | tells when | its own keys |", "|---|---|---|"]
+    keys: dict[tuple[str, str, str], None] = {}
+    for kind in RULE_KINDS:
+        own = [(field.alias or name, field) for name, field in kind.model_fields.items() if name != "kind"]
+        own = [(name, field) for name, field in own if name not in AlertRule.model_fields]
+        for name, field in own:
+            default = "required" if field.is_required() else f"`{json.dumps(field.default)}`"
+            keys[name, default, field.description or ""] = None
+        word = kind.model_fields["kind"].annotation.__args__[0]  # type: ignore[union-attr]
+        names = ", ".join(f"`{name}`" for name, _ in sorted(own, key=lambda each: each[0]))
+        lines.append(f"| `{word}` | {' '.join((kind.__doc__ or '').split())} | {names} |")
+    lines += ["", "| key | default | meaning |", "|---|---|---|"]
+    lines += [f"| `{name}` | {default} | {meaning} |" for name, default, meaning in sorted(keys)]
+    table = "\n".join(lines)
+    assert table in PAGES["dagster.md"], table
+
+
+@pytest.mark.parametrize("text", blocks("yaml", "alerts.md"))
+def test_yaml_blocks_of_rules_are_rules(text: str) -> None:
+    content = {"groups": [{"name": "us", "symbols": ["NASDAQ:AAPL"], "intervals": ["1d"]}], **yaml.safe_load(text)}
+    assert Watchlist.model_validate(content).alerts.rules
 
 
 @pytest.mark.parametrize("text", blocks("yaml", "README.md"))

@@ -6,7 +6,7 @@ Pure. A field that a rule, or an older row of the store, does not have, has its 
 import json
 import math
 import string
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timezone
 from typing import Any, Literal, get_args
@@ -100,8 +100,9 @@ FIELDS: dict[str, str] = {
 # --- templates: names of fields in braces, nothing else
 
 
-def check_template(text: str) -> str:
-    """The template, if it names only fields. Raises ValueError."""
+def check_template(text: str, known: Collection[str] = ()) -> str:
+    """The template, if it names only fields, or only those that may be `known` to it. Raises ValueError."""
+    known = known or FIELDS
     try:
         parts = list(string.Formatter().parse(text))
     except ValueError as error:
@@ -109,8 +110,8 @@ def check_template(text: str) -> str:
     for _, name, form, conversion in parts:
         if name is None:
             continue
-        if name not in FIELDS:
-            raise ValueError(f"{{{name}}} is no field of an alert; known fields: {', '.join(FIELDS)}")
+        if name not in known:
+            raise ValueError(f"{{{name}}} is no field of an alert; known fields: {', '.join(known)}")
         if form or conversion:
             raise ValueError(f"{{{name}}} can have no format; {TEMPLATE_RIGHT}")
     return text

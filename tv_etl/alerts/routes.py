@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from tv_etl.alerts.events import DEFAULT_SEVERITY, SEVERITIES, Event, Severity, render
+from tv_etl.alerts.events import SEVERITIES, Event, Severity, render
 from tv_etl.alerts.fold import Alert
 from tv_etl.alerts.rules import AlertRule, digest
 
@@ -46,17 +46,17 @@ def _with_rules(alert: Alert, rules: Sequence[AlertRule]) -> Alert:
         return replace(alert, severity=_OF_THE_WATCH[alert.kind], status=status, incident=incident)
     about = [each for each in rules if not alert.rule or each.name == alert.rule]
     incident = digest(("symbol", alert.symbol), size=16) if alert.kind in _OF_A_SYMBOL else alert.incident
-    severities: list[Severity] = [getattr(each, "severity", DEFAULT_SEVERITY) for each in about]
+    severities = [each.severity for each in about]
     told = replace(
         alert,
         severity="info" if alert.kind == "late" else max([*severities] or [alert.severity], key=SEVERITIES.index),
-        tags=_union(getattr(each, "tags", ()) for each in about),
-        groups=_union(getattr(each, "groups", ()) for each in about),
+        tags=_union(each.tags for each in about),
+        groups=_union([each.group] for each in about if each.group is not None),
         status=status,
         incident=incident,
     )
     says = len(about) == 1 and not alert.ends and alert.kind not in (*_OF_A_SYMBOL, "check")
-    template = getattr(about[0], "message", "") if says else ""
+    template = about[0].message if says else ""
     return replace(told, message=render(template, told.event)) if template else told
 
 

@@ -448,6 +448,64 @@ def send_test(target: str, watchlist: str) -> None:
     sys.exit(0 if tried.verdict.is_sent else 1)
 
 
+@alerts.command("test", no_args_is_help=True)
+@click.argument("watchlist", type=click.Path(path_type=Path))
+@click.option(
+    "--lake", default=lambda: os.environ.get("TV_ETL_LAKE") or "lake", show_default="$TV_ETL_LAKE or lake",
+    help="Directory of the lake, or its address in an object store.",
+)  # fmt: skip
+@click.option(
+    "--from", "start", metavar="TIME", help="ISO 8601, UTC unless it says otherwise.  [default: 30 days before]"
+)
+@click.option("--to", "end", metavar="TIME", help="ISO 8601.  [default: now]")
+@click.option("--rule", "names", multiple=True, metavar="NAME", help="Only this rule; may be given several times.")
+@click.option(
+    "--pictures", type=click.Path(path_type=Path), metavar="DIR",
+    help="Write a picture of the price for each rule and symbol, with its alerts on it.",
+)  # fmt: skip
+def test_rules(
+    watchlist: Path, lake: str, start: str | None, end: str | None, names: tuple[str, ...], pictures: Path | None
+) -> None:
+    """Replay stored bars through the rules of a watchlist: what would have been told, and when.
+
+    Nothing is sent, and nothing remembered: the rules begin at --from. Touches are looked for in the finest bars that
+    are stored. What cannot be judged is named on stderr.
+    """
+    from rich.console import Console
+
+    from tv_etl.cli.fetch import parse_time
+    from tv_etl.cli.plain import json_text
+    from tv_etl.cli.rehearsal import (
+        RehearsalError,
+        StoredHistory,
+        alerts_table,
+        chosen_rules,
+        now_utc,
+        rehearse,
+        span_of,
+        write_pictures,
+    )
+    from tv_etl.lake.errors import BarStoreError
+    from tv_etl.lake.store import BarStore
+    from tv_etl.tradingview.errors import MissingExtraError
+    from tv_etl.watchlist.model import WatchlistError, load_watchlist
+
+    try:
+        listed = load_watchlist(watchlist)
+        rules = chosen_rules(listed, names)
+        since, until = span_of(parse_time("--from", start), parse_time("--to", end), now_utc())
+        history = StoredHistory(BarStore(lake), since, until)
+        replayed = rehearse(listed, rules, history, since, until)
+        Console(highlight=False).print(alerts_table(replayed.alerts, since, until))
+        for note in replayed.notes:
+            click.echo(json_text(note)[1:-1], err=True)
+        click.echo(f"{len(replayed.alerts):,} alerts of {len(rules):,} rules")
+        for path in write_pictures(pictures, rules, replayed.alerts, history) if pictures is not None else ():
+            click.echo(str(path))
+    except (BarStoreError, MissingExtraError, OSError, RehearsalError, WatchlistError, ValueError) as error:
+        raise click.ClickException(_shown(error)) from None
+
+
 @main.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def market(arguments: tuple[str, ...]) -> None:

@@ -70,7 +70,7 @@ def png(candles: Sequence[Candle]) -> bytes:
         for pixels, top, bottom, values, within in strokes:
             for row in rows[_row(top, values, within) : _row(bottom, values, within) + 1]:
                 row[place] = pixels
-    return _encoded(rows, 4 * _BAR_BYTES * len(candles))
+    return encoded(rows, 4 * _BAR_BYTES * len(candles), 2, _COLOURS)
 
 
 def _row(value: float, values: tuple[float, float], rows: tuple[int, int]) -> int:
@@ -80,11 +80,12 @@ def _row(value: float, values: tuple[float, float], rows: tuple[int, int]) -> in
     return round(rows[0] + share * (rows[1] - rows[0]))
 
 
-def _encoded(rows: Sequence[bytearray], width: int) -> bytes:
+def encoded(rows: Sequence[bytearray], width: int, depth: int, colours: Sequence[tuple[int, ...]]) -> bytes:
+    """Rows of pixels, `depth` bits each, as a PNG; a colour is red, green, blue and how opaque it is."""
     chunks = [
-        (b"IHDR", struct.pack(">IIBBBBB", width, len(rows), 2, 3, 0, 0, 0)),
-        (b"PLTE", bytes(part for colour in _COLOURS for part in colour[:3])),
-        (b"tRNS", bytes(colour[3] for colour in _COLOURS)),
+        (b"IHDR", struct.pack(">IIBBBBB", width, len(rows), depth, 3, 0, 0, 0)),
+        (b"PLTE", bytes(part for colour in colours for part in colour[:3])),
+        (b"tRNS", bytes(colour[3] for colour in colours)),
         (b"IDAT", zlib.compress(b"".join(b"\0" + row for row in rows), 9)),
         (b"IEND", b""),
     ]

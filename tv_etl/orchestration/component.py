@@ -184,7 +184,8 @@ class _Attributes(BaseModel):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return handler(TradingViewComponent.__pydantic_core_schema__)
+        # In place, where a reference would do: whoever reads it looks for the properties.
+        return handler.resolve_ref_schema(handler(TradingViewComponent.__pydantic_core_schema__))
 
 
 def _render(resolution: dg.ResolutionContext, value: Any) -> Any:

@@ -25,7 +25,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue, SkipJsonSchema
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 
-from tv_etl.alerts.rules import AlertRule
+from tv_etl.alerts.rules import AnyRule
 from tv_etl.alerts.targets.configured import AnyTarget
 from tv_etl.alerts.targets.slack import SlackTarget
 from tv_etl.alerts.targets.target import TargetSpec, VariableName
@@ -291,7 +291,7 @@ class Webhook(_Model):
 class Alerts(_Model):
     """Rules on prices, and where an alert is delivered."""
 
-    rules: list[AlertRule] = Field(default_factory=list, description="What to watch for, see AlertRule.")
+    rules: list[AnyRule] = Field(default_factory=list, description="What to watch for, see AlertRule.")
     targets: list[AnyTarget] = Field(
         default_factory=list,
         description="Where alerts are sent: by `type`, a WebhookTarget, SlackTarget, DiscordTarget, TelegramTarget, "
@@ -347,6 +347,15 @@ class Watchlist(_Model):
                     if owner != group.name:
                         text = f"{symbol} {interval} is in both {owner} and {group.name}; keep it in one"
                         found.append((["groups", number, "symbols", place], text))
+        known = [group.name for group in self.groups]
+        found += [
+            (
+                ["alerts", "rules", number, "symbols", "group"],
+                f"{rule.group} is no group; known groups: {', '.join(known)}",
+            )
+            for number, rule in enumerate(self.alerts.rules)
+            if rule.group is not None and rule.group not in known
+        ]
         _raise_mistakes(found)
         return self
 

@@ -1,30 +1,24 @@
 """How severe what is told is, and who is told."""
 
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
 from tv_etl.alerts.events import Event
 from tv_etl.alerts.fold import Alert
 from tv_etl.alerts.routes import addressed
+from tv_etl.alerts.rules import AlertRule, read_rule
 from tv_etl.alerts.targets.slack import SlackTarget
 
 pytestmark = pytest.mark.pure
 
 
-class Rule(NamedTuple):
-    """What a rule says beside what it watches for."""
-
-    name: str
-    severity: Any = "warning"
-    tags: Any = ()
-    groups: Any = ()
-    message: str = ""
-
-
-class Bare(NamedTuple):
-    name: str
+def rule(name: str, severity: Any = "warning", tags: Any = (), group: str = "", message: str = "") -> AlertRule:
+    """A rule of a symbol, or of a group."""
+    watched = {"symbols": {"group": group}} if group else {"symbol": "X:A"}
+    said = {"severity": severity, "tags": list(tags), "message": message}
+    return read_rule({"name": name, "kind": "above", "level": 10, **watched, **said})
 
 
 def target(name: str, **filters: Any) -> SlackTarget:
@@ -42,19 +36,19 @@ def told(found: Alert, *rules: Any, targets: Any = ()) -> Alert:
 
 
 def test_an_alert_has_what_its_rule_says() -> None:
-    loud = Rule("r", "critical", ["fx"], ("us",), "{symbol} is at {price}: {severity}")
-    event = told(alert(rule="r"), loud, Rule("other", "error", ["x"])).event
+    loud = rule("r", "critical", ["fx"], "us", "{symbol} is at {price}: {severity}")
+    event = told(alert(rule="r"), loud, rule("other", "error", ["x"])).event
     assert (event.severity, event.tags, event.groups) == ("critical", ("fx",), ("us",))
     assert event.message == "X:A is at 10: critical"
 
 
 def test_a_rule_that_says_nothing_has_the_defaults() -> None:
-    event = told(alert(rule="r"), Bare("r")).event
+    event = told(alert(rule="r"), rule("r")).event
     assert (event.severity, event.tags, event.groups, event.message) == ("warning", (), (), "")
 
 
 def test_what_is_told_of_a_symbol_is_as_severe_as_its_most_severe_rule() -> None:
-    rules = (Rule("a", "info", ["x"], (), "m"), Rule("b", "critical", ["y"], ("us",), "m"))
+    rules = (rule("a", "info", ["x"], "", "m"), rule("b", "critical", ["y"], "us", "m"))
     gone, back = (told(alert(kind), *rules).event for kind in ("no_data", "ok"))
     assert gone.severity == back.severity == "critical"
     assert gone.tags == back.tags == ("x", "y")
@@ -74,7 +68,7 @@ def test_what_becomes_of_the_watch_ends_what_it_began() -> None:
 
 
 def test_an_alert_that_ends_another_resolves_its_incident() -> None:
-    event = told(replace(alert(rule="r"), ends="earlier"), Rule("r", "error", message="it is up")).event
+    event = told(replace(alert(rule="r"), ends="earlier"), rule("r", "error", message="it is up")).event
     assert (event.status, event.incident, event.severity) == ("resolved", "earlier", "error")
     assert event.message == ""
 
@@ -86,7 +80,7 @@ def test_targets_that_do_not_want_it_are_left_out() -> None:
         target("fx", tags=["fx"]),
         target("us", groups=["us"]),
     ]
-    found = told(alert(rule="r"), Rule("r", "error", ["fx"]), targets=targets)
+    found = told(alert(rule="r"), rule("r", "error", ["fx"]), targets=targets)
     assert found.not_to == ("slack pager", "slack us")
     watch = told(alert("dead_letters", symbol="", not_to=("slack all",)), targets=targets)
     assert watch.not_to == ("slack all",)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from tv_etl.alerts.rules import AlertRule, read_rule
 from tv_etl_tests.alerts.test_fold import make_rule
 
 pytestmark = pytest.mark.pure
@@ -56,3 +57,75 @@ def test_a_rule_expires_at_the_minute_that_opens_then() -> None:
 def test_only_above_and_below_are_armed_at_creation() -> None:
     armed = [make_rule(kind).is_armed_at_creation for kind in ("above", "below", "cross_up", "cross_down", "cross")]
     assert armed == [True, True, False, False, False]
+
+
+def any_rule(**fields: Any) -> AlertRule:
+    return read_rule({"name": "r", "symbol": "NASDAQ:AAPL"} | fields)
+
+
+def test_a_rule_as_it_was_before_there_were_kinds_and_options_is_the_same_rule() -> None:
+    """Another revision would arm it anew when tv_etl is updated."""
+    assert any_rule(kind="cross_up", level=10).revision == "78004f78002deafc"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"cooldown": "1h"}, {"active": {"hours": "09:30-16:00"}}, {"resolved": True}, {"severity": "critical"},
+        {"tags": ["a"]}, {"message": "{symbol}"}, {"run": "job"}, {"interval": "1h"},
+    ],
+)  # fmt: skip
+def test_how_it_is_told_is_not_what_a_rule_watches_for(changes: dict[str, Any]) -> None:
+    assert any_rule(kind="above", level=10, **changes).revision == any_rule(kind="above", level=10).revision
+
+
+def test_whatever_is_watched_for_makes_another_revision() -> None:
+    rules: list[dict[str, Any]] = [
+        {"kind": "above", "level": 10}, {"kind": "above", "level": 10, "on": "close", "interval": "1h"},
+        {"kind": "above", "level": 10, "on": "close", "interval": "1d"},
+        {"kind": "above", "level": 10, "on": "close", "interval": "1h", "for": "2h"},
+        {"kind": "above", "level": "high(2)", "interval": "1h"},
+        {"kind": "above", "level": "high(3)", "interval": "1h"},
+        {"kind": "above", "level": "high(2)", "interval": "1d"}, {"kind": "above", "level": "low(2)", "interval": "1h"},
+        {"kind": "above", "level": {"of": "high(2)", "pct": 1}, "interval": "1h"},
+        {"kind": "above", "level": 10, "active": {"session": "extended"}},
+        {"kind": "enter_channel", "low": 1, "high": 2}, {"kind": "exit_channel", "low": 1, "high": 2},
+        {"kind": "pct_day", "pct": 1}, {"kind": "pct_day", "pct": 2},
+        {"kind": "pct_window", "pct": 1, "bars": 2, "interval": "1h"},
+        {"kind": "pct_window", "pct": 1, "bars": 3, "interval": "1h"}, {"kind": "bar_volume", "volume": 5},
+        {"kind": "bar_volume", "volume": 5, "interval": "1h"}, {"kind": "day_volume", "volume": 5},
+        {"kind": "volume_ratio", "ratio": 2}, {"kind": "volume_ratio", "ratio": 2, "bars": 5},
+        {"interval": "1d", "all": [{"kind": "above", "level": 1}, {"kind": "above", "level": 2}]},
+        {"interval": "1d", "all": [{"kind": "above", "level": 1}, {"kind": "below", "level": 2}]},
+    ]  # fmt: skip
+    assert len({any_rule(**fields).revision for fields in rules}) == len(rules)
+
+
+def test_the_symbols_of_a_rule_for_many_are_no_part_of_its_revision() -> None:
+    fields = {"name": "r", "kind": "above", "level": 10}
+    listed = [read_rule(fields | {"symbols": symbols}) for symbols in (["X:A"], ["X:A", "X:B"], {"group": "us"})]
+    assert len({each.revision for each in listed}) == 1
+    assert [each.groups for each in listed] == [(), (), ("us",)]
+
+
+@pytest.mark.parametrize(
+    ("fields", "seconds"), [({}, 900), ({"cooldown": "2h"}, 7_200), ({"cooldown": "0s"}, 0), ({"cooldown_s": 1.5}, 1.5)]
+)
+def test_by_default_a_rule_is_silent_for_a_quarter_of_an_hour(fields: dict[str, Any], seconds: float) -> None:
+    assert any_rule(kind="above", level=10, **fields).cooldown_seconds == seconds
+
+
+def test_a_rule_names_the_bars_that_tell_its_levels() -> None:
+    channel: dict[str, Any] = {"kind": "enter_channel", "low": "prev_close", "high": "high(20)", "interval": "1h"}
+    both: dict[str, Any] = {
+        "interval": "4h",
+        "all": [{"kind": "above", "level": "sma(50)"}, {"kind": "volume_ratio", "ratio": 2}],
+    }
+    found = [any_rule(**fields).references for fields in (channel, both, {"kind": "pct_day", "pct": 5})]
+    assert found == [{"1d": 1, "1h": 20}, {"4h": 50}, {"1d": 1}]
+    assert any_rule(kind="above", level="last_alert").references == {}
+
+
+def test_yaml_may_read_the_key_on_as_true() -> None:
+    fields = {"name": "r", "symbol": "X:A", "kind": "above", "level": 1, "interval": "1h", True: "close"}
+    assert read_rule(fields).is_on_closes  # type: ignore[arg-type]

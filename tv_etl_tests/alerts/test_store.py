@@ -2,17 +2,20 @@
 
 import os
 import shutil
+import sqlite3
 import subprocess
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from tv_etl.alerts.cap import Mute
 from tv_etl.alerts.database import StoreBusy, StoreError
 from tv_etl.alerts.deliveries import DeliveryStats, TargetHealth
 from tv_etl.alerts.fold import Alert
-from tv_etl.alerts.rules import AlertRule
-from tv_etl.alerts.state import AlertState, Close, Health, RuleState, SymbolState
+from tv_etl.alerts.rules import AboveRule, AlertRule, read_rule
+from tv_etl.alerts.state import AlertState, ArmingKey, Close, Generation, Health, RuleState, SymbolState
 from tv_etl.alerts.store import KEEP_S, AlertStore
 from tv_etl_tests.alerts.test_deliveries import HERE, THERE, make_alerts
 from tv_etl_tests.patience import wait_until
@@ -53,7 +56,7 @@ def is_reached(url: str) -> bool:
 def prove(place: Path | str) -> None:
     """What any store does: a tick's writing, the lock, delivery, dead letters, pruning."""
     one = AlertStore(place)
-    rules = [AlertRule(name="a", symbol="X:Y", kind="above", level=1.0)]
+    rules = [AboveRule(name="a", symbol="X:Y", kind="above", level=1.0)]
     memory = one.load()
     registry = memory.registry.register(rules, 5.0)
     [registered] = registry.registered(rules)
@@ -83,7 +86,7 @@ def test_a_file_is_a_store(tmp_path: Path) -> None:
 
 
 def rule(name: str) -> AlertRule:
-    return AlertRule(name=name, symbol="X:Y", kind="above", level=1.0)
+    return AboveRule(name=name, symbol="X:Y", kind="above", level=1.0)
 
 
 def write(one: AlertStore, names: str, now: float, alerts: Iterable[Alert] = (), **flags: str) -> None:
@@ -151,3 +154,42 @@ def test_rules_that_were_retired_a_month_ago_are_pruned(tmp_path: Path) -> None:
         one.prune(now)
         with one._transaction() as db:
             assert set(db.exec_driver_sql("SELECT name FROM rule").scalars()) == names
+
+
+def test_a_store_of_an_earlier_version_is_brought_up_to_date(tmp_path: Path) -> None:
+    path = tmp_path / "alerts.sqlite"
+    AlertStore(path)
+    with closing(sqlite3.connect(path)) as db:
+        for column in ("seen", "pending", "base", "ends", "day", "levels", "levels_from", "levels_until", "levels_day"):
+            db.execute(f"ALTER TABLE arming DROP COLUMN {column}")
+        db.execute("ALTER TABLE rule DROP COLUMN members")
+        db.execute("DROP TABLE mute")
+        db.execute("INSERT INTO rule VALUES (7, 'r', 'x', '{}', 1.0, NULL)")
+        db.execute("INSERT INTO arming VALUES ('r', 7, 'X:A', 60, 120, 1, 0, 0, 180)")
+        db.execute("UPDATE meta SET value = '1' WHERE name = 'version'")
+        db.commit()
+    for _ in range(2):
+        memory = AlertStore(path).load()
+        assert memory.state.armings == {ArmingKey("r", 7, "X:A"): RuleState(60, 120, True, False, False, 180)}
+        assert (memory.registry.rules, memory.mutes) == ({"r": Generation(7, "x", 1.0)}, {})
+
+
+def test_levels_members_and_mutes_are_remembered(tmp_path: Path) -> None:
+    store = AlertStore(tmp_path / "alerts.sqlite")
+    listed = read_rule({"name": "r", "symbols": ["X:A", "X:B"], "kind": "above", "level": "high(2)", "interval": "1d"})
+    memory = store.load()
+    registry = memory.registry.register([listed], 5.0)
+    state = RuleState(60, seen=120, base=9.5, ends=0, day=7, levels=(1.5, None), levels_from=60, levels_until=90)
+    state = state._replace(levels_day=3, pending=2)
+    armings = {each.key: state for each in registry.registered([listed])}
+    mutes = {"r": Mute(5000, (1.0, 2.5), 99.0, 4)}
+    store.commit(memory, [listed], registry, AlertState(armings), [], [], 5.0, {}, {}, mutes)
+    known = store.load()
+    assert (dict(known.state.armings), known.mutes) == (armings, mutes)
+    assert known.registry.rules["r"].members == {"X:A": 5000, "X:B": 5000}
+    more = read_rule({"name": "r", "symbols": ["X:B", "X:C"], "kind": "above", "level": "high(2)", "interval": "1d"})
+    grown = known.registry.register([more], 5.0)
+    store.commit(known, [more], grown, AlertState(), [], [], 6.0, {}, {}, {})
+    again = store.load()
+    assert again.registry.rules["r"].members == {"X:B": 5000, "X:C": 5001}
+    assert (again.registry.last, again.mutes) == (5001, {})

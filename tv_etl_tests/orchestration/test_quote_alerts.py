@@ -16,15 +16,18 @@ import pytest
 
 from tv_etl.alerts.state import SymbolState
 from tv_etl.alerts.store import AlertStore
+from tv_etl.lake.store import BarStore
 from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.market.market import Market
 from tv_etl.market_server.options import ServerOptions
 from tv_etl.market_server.server import serve_in_thread
 from tv_etl.orchestration.build import build_definitions
-from tv_etl.orchestration.quote_alerts import BlindError
+from tv_etl.orchestration.quote_alerts import BlindError, lake_bars
+from tv_etl.orchestration.resources import TradingViewResource
 from tv_etl.tradingview.loop_thread import LoopThread
-from tv_etl.tradingview.models import OHLCVBar
+from tv_etl.tradingview.models import HistoryRequest, OHLCVBar
 from tv_etl.tradingview.ohlcv import OHLCV
+from tv_etl.tradingview.symbols import SeriesSettings
 from tv_etl.watchlist.model import Watchlist
 from tv_etl_tests.conftest import NOW
 from tv_etl_tests.dagster_dev import QUIET_HOME, prepare
@@ -379,3 +382,49 @@ def test_a_long_reason_is_cut_in_the_summary(instance: dg.DagsterInstance, tmp_p
     assert len(found.skip_message) < 1_000 and "\x1b" not in found.skip_message
     assert "\x1b" not in json.dumps(webhook.posted, ensure_ascii=False)
     assert all(len(json.dumps(each)) < 3_000 for each in webhook.posted)
+
+
+def test_a_rule_for_a_group_watches_what_the_group_collects(
+    instance: dg.DagsterInstance, tmp_path: Path, market_url: str, webhook: Receiver
+) -> None:
+    """On closes as well: the server is asked for the bars that the lake does not have."""
+    closing = {"kind": "above", "level": 1.0, "on": "close", "interval": "1h"}
+    grouped = [{"name": "grouped", "symbols": {"group": "bars"}} | closing]
+    tick(instance, tmp_path, market_url, grouped)
+    assert [(alert["rule"], alert["symbol"]) for alert in webhook.posted] == [("grouped", SYMBOL)]
+    assert list(store(tmp_path).load().registry.rules["grouped"].members or {}) == [SYMBOL]
+
+
+def test_what_a_scanner_found_is_watched(
+    instance: dg.DagsterInstance, tmp_path: Path, market_url: str, webhook: Receiver
+) -> None:
+    watchlist = Watchlist.model_validate(
+        {
+            "groups": [{"symbols": {"scanner": {}}, "intervals": ["1d"]}],
+            "alerts": {
+                "rules": [{"name": "found", "symbols": {"group": "bars"}, "kind": "above", "level": 1.0}],
+                "webhooks": [WEBHOOK],
+            },
+        }
+    )
+    instance.add_dynamic_partitions("bars_symbols", [SYMBOL])
+    definitions = build_definitions(watchlist, tmp_path, ws_url=market_url)
+    with dg.build_sensor_context(instance=instance, resources=definitions.resources) as context:
+        definitions.resolve_sensor_def("quote_alerts").evaluate_tick(context)
+    assert [(alert["rule"], alert["symbol"]) for alert in webhook.posted] == [("found", SYMBOL)]
+
+
+def test_the_bars_of_a_lake_are_those_that_are_as_quotes_are(tmp_path: Path, market_url: str) -> None:
+    lake = BarStore(tmp_path)
+    dividends = SeriesSettings(adjustment="dividends")
+    requests = [HistoryRequest(SYMBOL, "1h", bars_count=50), HistoryRequest("NASDAQ:AAPL", "1h", settings=dividends)]
+    for request, table in TradingViewResource(ws_url=market_url).fetch(requests):
+        lake.upsert(request.symbol, request.interval, table)
+    find = lake_bars(lake)
+    rows = find(SYMBOL, "1h", 20)
+    assert len(rows) == 20 and len(rows[0]) == 6
+    times = [row[0] or 0 for row in rows]
+    assert times == sorted(times) and all(time % 3_600 == 0 for time in times)
+    assert len(find(SYMBOL, "1h", 10_000)) == len(lake.read(SYMBOL, "1h"))
+    assert find("NASDAQ:AAPL", "1h", 20) == find("X:NONE", "1h", 20) == []
+    assert lake_bars(lake, [SYMBOL])(SYMBOL, "1h", 20) == []
