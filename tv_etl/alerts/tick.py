@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from tv_etl.alerts import health
 from tv_etl.alerts.courier import deliver
+from tv_etl.alerts.events import KEPT, StoredEvent, ids_of
 from tv_etl.alerts.fold import Alert, MinuteBar, evaluate, needs_minutes
 from tv_etl.alerts.former import CursorError, FormerState
 from tv_etl.alerts.inputs import AlertInputs, Ask, Quote, delay_s
@@ -23,8 +24,10 @@ from tv_etl.tradingview.printable import described, printable
 Wants = Callable[[Mapping[str, Quote], float], "set[str]"]
 Gather = Callable[[Mapping[str, Ask], Wants], AlertInputs]
 LakeClose = Callable[[str], "MinuteBar | None"]
+Keep = Callable[[Sequence[StoredEvent]], object]
 
 PRUNE_EVERY = 100
+KEPT_AT_ONCE = 5_000
 
 
 @dataclass(frozen=True)
@@ -61,11 +64,13 @@ def run_tick(
     cursor: str = "",
     lake_close: LakeClose | None = None,
     silence_s: float = health.SILENCE_S,
+    keep: Keep | None = None,
 ) -> TickReport:
     """Judge the rules once, store what was found, and deliver what is due.
 
     `gather` asks the server, `clock` is this host's. `cursor` is what a sensor kept; all but what it held before there
-    was a store is ignored. What does not come for `silence_s` is told, of a symbol, of all, or from a target. Raises
+    was a store is ignored. What does not come for `silence_s` is told, of a symbol, of all, or from a target. `keep`
+    writes events into the dataset; what it fails to is tried again. Raises
     StoreBusy while another tick runs, and StoreError where the store cannot be used.
     """
     with store.exclusive():
@@ -95,8 +100,10 @@ def run_tick(
             told_targets(memory, targets, now, silence_s),
         )
         if tick % PRUNE_EVERY == 0:
-            store.prune(now)
+            store.prune(now, is_kept=keep is not None)
         report = deliver(store, targets, clock())
+        if keep is not None:
+            _keep(store, keep, clock(), problems)
     return TickReport(
         tick,
         tuple(told),
@@ -107,6 +114,19 @@ def run_tick(
         report.errors,
         judged.blind,
     )
+
+
+def _keep(store: AlertStore, keep: Keep, now: float, problems: list[str]) -> None:
+    events = store.to_keep(KEPT_AT_ONCE)
+    if not events:
+        return
+    try:
+        keep(events)
+    except Exception as error:  # nothing of it is lost: the store has it until the dataset does
+        problems.append(f"the dataset of the alerts: {printable(str(error))}")
+        return
+    # Before the deliveries that were written: one that ended since is written next time.
+    store.mark(KEPT, ids_of(events), now)
 
 
 def _begin(state: AlertState, registered: Iterable[Registered], cursor: str, problems: list[str]) -> AlertState:

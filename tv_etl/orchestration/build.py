@@ -5,6 +5,7 @@ from pathlib import Path
 import dagster as dg
 
 from tv_etl.lake.storage.directory import local_directory
+from tv_etl.orchestration.alert_events import build_alerts_asset
 from tv_etl.orchestration.automation import build_automation_sensors
 from tv_etl.orchestration.bars import build_bars_asset
 from tv_etl.orchestration.derived_assets import build_derived_assets
@@ -48,7 +49,8 @@ def build_definitions(
             asset
             for group in watchlist.groups
             for asset in (build_bars_asset(group, resources, source=source), *build_derived_assets(group, resources))
-        ],
+        ]
+        + ([build_alerts_asset(resources)] if watchlist.alerts.rules else []),
         jobs=[job for group in watchlist.groups for job in build_jobs(group)],
         schedules=[schedule for group in watchlist.groups for schedule in build_schedules(group, resources)],
         sensors=[

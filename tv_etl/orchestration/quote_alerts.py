@@ -5,19 +5,25 @@ the number of the last tick. One that could judge nothing at all fails, so that 
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from tv_etl.orchestration.resources import LakeResources
+from tv_etl.orchestration.alert_events import report_alerts
+from tv_etl.orchestration.resources import BarStoreResource, LakeResources
 from tv_etl.tradingview.printable import printable
 from tv_etl.watchlist.model import Alerts
 
 if TYPE_CHECKING:
-    from tv_etl.alerts.fold import Alert, MinuteBar
+    from tv_etl.alerts.events import StoredEvent
+    from tv_etl.alerts.fold import MinuteBar
     from tv_etl.lake.store import BarStore
 
+# Of Dagster's 60 s for a tick; what is not reported until then is by the next one.
+REPORT_UNTIL_S = 45.0
+_LEAST_REPORT_S = 2.0
 # Each is a line in the log of a tick.
 SHOWN_PROBLEMS = 50
 
@@ -40,31 +46,51 @@ def build_quote_alerts(alerts: Alerts, resources: LakeResources | None = None) -
         from tv_etl.alerts.database import StoreBusy
         from tv_etl.alerts.tick import run_tick
 
-        notifier = lake.notifier(context)
+        started, notifier = time.monotonic(), lake.notifier(context)
+        store, bars = notifier.store(), lake.bar_store(context).store()
         try:
             report = run_tick(
                 alerts.rules,
-                notifier.store(),
+                store,
                 notifier.usable(),
                 lake.tradingview(context).alert_inputs,
                 time.time,
                 cursor=context.cursor or "",
-                lake_close=_last_close(lake.bar_store(context).store()),
+                lake_close=_last_close(bars),
                 silence_s=alerts.silence_s,
+                keep=_keep(lake.bar_store(context)),
             )
         except StoreBusy:
             return dg.SensorResult(skip_reason="another evaluation is still running", cursor=context.cursor)
         for problem in [*report.problems, *report.errors][:SHOWN_PROBLEMS]:
             context.log.warning(printable(problem))
+        with suppress(StoreBusy):
+            report_alerts(
+                context.instance,
+                store,
+                dg.AssetKey(lake.key("alerts")),
+                bars,
+                budget_s=max(_LEAST_REPORT_S, REPORT_UNTIL_S - (time.monotonic() - started)),
+            )
         if report.blind:
             raise BlindError(f"no rule could be judged: {printable(report.blind)}")
         return dg.SensorResult(
             skip_reason=report.summary,
             cursor=str(report.tick),
-            asset_events=[_observation(alert, lake.key("quote_alerts")) for alert in report.found],
         )
 
     return quote_alerts
+
+
+def _keep(lake: BarStoreResource) -> "Callable[[Sequence[StoredEvent]], object]":
+    """Writes events into the dataset."""
+
+    def keep(events: "Sequence[StoredEvent]") -> None:
+        from tv_etl.alerts.dataset import AlertDataset
+
+        AlertDataset(lake.base).put(events)
+
+    return keep
 
 
 def _last_close(store: "BarStore") -> "Callable[[str], MinuteBar | None]":
@@ -81,16 +107,3 @@ def _last_close(store: "BarStore") -> "Callable[[str], MinuteBar | None]":
         return None
 
     return find
-
-
-def _observation(alert: "Alert", asset_key: str) -> dg.AssetObservation:
-    return dg.AssetObservation(
-        asset_key=asset_key,
-        description=alert.text,
-        metadata={
-            "event_id": alert.event_id,
-            "rule": alert.rule,
-            "symbol": alert.symbol,
-            "price": alert.reason if alert.price is None else alert.price,
-        },
-    )
