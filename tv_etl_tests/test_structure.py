@@ -42,8 +42,8 @@ LIBRARIES = {
     "httpx": {"tradingview.accounts", "tradingview.scanner", "alerts.targets", "alerts.courier"},
     "sqlalchemy": {"alerts.events", "alerts.database", "alerts.deliveries", "alerts.store"},
     "pyarrow": {
-        "alerts.dataset", "tradingview.bar_schema", "tradingview.history", "lake", "collect", "cli", "orchestration",
-        "market_server.market.replay_files",
+        "alerts.dataset", "tradingview.bar_schema", "tradingview.columns", "tradingview.history", "lake", "collect", "cli",
+        "orchestration", "market_server.market.replay_files",
     },
     "rich": {"cli"},
     "click": {"cli"},
@@ -174,7 +174,7 @@ def test_each_module_has_its_test_file(name: str) -> None:
 
 def loaded_by(code: str, *names: str) -> list[str]:
     """Which of these modules are loaded once the code has run in a process of its own."""
-    script = f"import sys; {code}; print([name for name in {names!r} if name in sys.modules])"
+    script = f"import sys\n{code}\nprint([name for name in {names!r} if name in sys.modules])"
     printed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     return list(ast.literal_eval(printed))
 
@@ -199,6 +199,21 @@ def test_reading_a_watchlist_needs_neither_dagster_nor_pyarrow() -> None:
 
 def test_the_lake_and_what_feeds_it_need_no_dagster() -> None:
     assert loaded_by("from tv_etl.lake import BarStore; import tv_etl.collect.join", "dagster", "pandas") == []
+
+
+def test_an_increment_does_not_load_pandas(tmp_path: Path) -> None:
+    """pyarrow would, wherever it is installed: see `tradingview.columns`."""
+    code = f"""
+import numpy as np
+from tv_etl.lake import BarStore
+from tv_etl.tradingview.bar_schema import table_of_bars
+store, times = BarStore({str(tmp_path)!r}), np.arange(1_000) * 60_000_000
+table = table_of_bars(times, np.ones((5, 1_000)), times % 7 > 0)
+for bars in (table.slice(0, 900), table.slice(800)):
+    store.upsert("NASDAQ:AAPL", "1m", bars)
+assert store.read("NASDAQ:AAPL", "1m").num_rows == 1_000
+"""
+    assert loaded_by(code, "pyarrow", "pandas") == ["pyarrow"]
 
 
 def test_the_market_server_needs_no_pyarrow() -> None:

@@ -38,7 +38,6 @@ class Update(msgspec.Struct):
 
 
 SCHEMA = pa.schema([("timestamp", pa.timestamp("us", "UTC")), *((name, pa.float64()) for name in "ohlcv")])
-pa.array(np.zeros(1))  # imports pandas where there is one
 
 _VALUES = operator.attrgetter("v")
 _FLOATS = itertools.chain.from_iterable
@@ -90,7 +89,11 @@ def packets(text: str) -> list[str]:
 def to_table(points: list[Point]) -> pa.Table:
     values = np.fromiter(_FLOATS(map(_VALUES, points)), np.float64, 6 * len(points)).reshape(-1, 6)
     times = (values[:, 0] * 1e6).astype(np.int64)
-    columns = [pa.array(times).cast(SCHEMA[0].type), *(pa.array(values[:, number].copy()) for number in range(1, 6))]
+    numbers = [times, *np.ascontiguousarray(values.T[1:])]
+    columns = [
+        pa.Array.from_buffers(field.type, len(points), [None, pa.py_buffer(column)])
+        for field, column in zip(SCHEMA, numbers, strict=True)
+    ]
     return pa.Table.from_arrays(columns, schema=SCHEMA)
 
 

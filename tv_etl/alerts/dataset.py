@@ -17,6 +17,7 @@ from tv_etl.alerts.events import StoredEvent
 from tv_etl.lake.errors import DamagedFileError
 from tv_etl.lake.sealed import encode_sealed, open_sealed
 from tv_etl.lake.storage.loose import LooseFiles
+from tv_etl.tradingview.columns import no_rows
 
 FOLDER: Final = "alerts"
 
@@ -79,7 +80,7 @@ class AlertDataset:
     def read(self, day: str | None = None) -> pa.Table:
         """The alerts of a day such as 2026-11-28, or all, in ALERT_SCHEMA. Raises as `put`."""
         days = self.days() if day is None else [day]
-        return pa.concat_tables([ALERT_SCHEMA.empty_table(), *(self._table(each) for each in days)])
+        return pa.concat_tables([no_rows(ALERT_SCHEMA), *(self._table(each) for each in days)])
 
     def days(self) -> list[str]:
         """The days of which there are alerts, sorted."""
@@ -93,7 +94,7 @@ class AlertDataset:
         name = _name(day)
         content = self._files.read(name)
         if content is None:
-            return ALERT_SCHEMA.empty_table()
+            return no_rows(ALERT_SCHEMA)
         with open_sealed(content, self._files.uri(name)) as file:
             table = file.read(use_threads=False).replace_schema_metadata(None)
         if not table.schema.equals(ALERT_SCHEMA):

@@ -16,6 +16,7 @@ from tv_etl.lake.seam import Seam
 from tv_etl.lake.snapshot import StoredSeries
 from tv_etl.lake.store import BarStore
 from tv_etl.lake.update import SETTINGS
+from tv_etl.tradingview.columns import numbers_of
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.series import Series
 
@@ -57,7 +58,7 @@ def _sides(stored: StoredSeries) -> _Sides | None:
     older, newer = stored.between(begins, seam.at), stored.between(seam.at, None)
     if not len(older) or not len(newer):
         return None
-    kept_out = stored.quarantine()["timestamp"].cast("int64").to_numpy() // 1_000_000
+    kept_out = numbers_of(stored.quarantine()["timestamp"].cast("int64")) // 1_000_000
     built = [daily_bars(side, stored.series.interval, hours, record.asked, kept_out).bars for side in (older, newer)]
     return _Sides(record, built[0], built[1], float(older.values[:4].max()))
 

@@ -16,6 +16,7 @@ from tv_etl.lake.errors import AsOfError
 from tv_etl.lake.logs import replaced_by_revisions
 from tv_etl.lake.snapshot import StoredSeries
 from tv_etl.tradingview.bar_schema import BAR_SCHEMA
+from tv_etl.tradingview.columns import mask_column, mask_of, numbers_of
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
@@ -38,9 +39,9 @@ def bars_as_of(stored: StoredSeries, moment: datetime, start_s: int | None, end_
 def _left_after(stored: StoredSeries, moment_us: int) -> Bars:
     """The bars that were known at a moment and left the dataset since."""
     log = stored.withdrawn()
-    came_at, found_at = (log[name].cast(pa.int64()).to_numpy() for name in ("came_at", "found_at"))
-    is_meant = log["has_left"].to_numpy() & (came_at <= moment_us) & (found_at > moment_us)
-    rows = log.filter(pa.array(is_meant)).select(BAR_SCHEMA.names)
+    came_at, found_at = (numbers_of(log[name].cast(pa.int64())) for name in ("came_at", "found_at"))
+    is_meant = mask_of(log["has_left"]) & (came_at <= moment_us) & (found_at > moment_us)
+    rows = log.filter(mask_column(is_meant)).select(BAR_SCHEMA.names)
     return check_bars(rows) if rows.num_rows else Bars.none()
 
 
@@ -66,15 +67,15 @@ def _replaced_after(stored: StoredSeries, moment_us: int) -> tuple[pa.Table, flo
             else:
                 logs.append(log)
     table = pa.concat_tables(logs)
-    found_at = table["found_at"].cast(pa.int64()).to_numpy()
-    return table.filter(pa.array(found_at > moment_us)), known_from
+    found_at = numbers_of(table["found_at"].cast(pa.int64()))
+    return table.filter(mask_column(found_at > moment_us)), known_from
 
 
 def _restored(bars: Bars, replaced: pa.Table) -> Bars:
     """The bars, with the value in place that was replaced first."""
     if not replaced.num_rows:
         return bars
-    old, found_at = Bars.from_stored(replaced), replaced["found_at"].cast(pa.int64()).to_numpy()
+    old, found_at = Bars.from_stored(replaced), numbers_of(replaced["found_at"].cast(pa.int64()))
     order = np.lexsort((found_at, old.times))
     times, first = np.unique(old.times[order], return_index=True)
     then = old.take(order[first])

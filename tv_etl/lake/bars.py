@@ -14,7 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tv_etl.lake.errors import BadBarsError
-from tv_etl.tradingview.bar_schema import BAR_SCHEMA
+from tv_etl.tradingview.bar_schema import BAR_SCHEMA, table_of_bars
+from tv_etl.tradingview.columns import mask_of, numbers_of
 
 PRICES = ("open", "high", "low", "close")
 
@@ -51,17 +52,14 @@ class Bars:
         volume = table.column("volume")
         values = np.empty((5, table.num_rows))
         for row, name in enumerate(PRICES):
-            values[row] = table.column(name).to_numpy()
-        values[4] = (volume.fill_null(0.0) if volume.null_count else volume).to_numpy()
+            values[row] = numbers_of(table.column(name))
+        values[4] = numbers_of(volume)
         times = ticks_of(table.column("timestamp")) // _PER_SECOND["us"]
         return cls(times, values, _is_valid(volume))
 
     def to_table(self) -> pa.Table:
         """The bars in `BAR_SCHEMA`."""
-        times = pa.array(self.times * _PER_SECOND["us"]).view(BAR_SCHEMA.field("timestamp").type)
-        prices = [pa.array(self.values[row]) for row in range(4)]
-        volume = pa.array(self.values[4], mask=~self.has_volume)
-        return pa.Table.from_arrays([times, *prices, volume], schema=BAR_SCHEMA)
+        return table_of_bars(self.times * _PER_SECOND["us"], self.values, self.has_volume)
 
     def __len__(self) -> int:
         return len(self.times)
@@ -101,6 +99,8 @@ class Merge:
 
 def merge(older: Bars, newer: Bars) -> Merge:
     """Put the newer bars into the older ones; at an equal time the newer bar stands."""
+    if not len(older):
+        return Merge(newer, len(newer), 0, 0)
     position = np.searchsorted(older.times, newer.times)
     known = position < len(older)
     known[known] = older.times[position[known]] == newer.times[known]
@@ -168,8 +168,7 @@ def check_bars(table: pa.Table) -> Bars:
 def ticks_of(column: pa.ChunkedArray) -> Times:
     """The numbers of a column of times without nulls, in its own unit."""
     # A cast takes longer than all that is done with so few numbers; a view is free.
-    parts: list[Times] = [chunk.view(pa.int64()).to_numpy() for chunk in column.chunks]
-    return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.int64), *parts])
+    return numbers_of(pa.chunked_array([chunk.view(pa.int64()) for chunk in column.chunks], pa.int64()))
 
 
 def _checked_times(column: pa.ChunkedArray) -> Times:
@@ -188,21 +187,21 @@ def _checked_numbers(name: str, column: pa.ChunkedArray) -> Values:
     """The column as float64 with 0.0 for null."""
     kind = column.type
     if pa.types.is_integer(kind):
-        numbers = column.fill_null(0).to_numpy()
+        numbers = numbers_of(column)
         inexact = (numbers > _LARGEST_EXACT) | (numbers < -_LARGEST_EXACT)
         _refuse_first(name, inexact, "an integer that float64 cannot hold exactly")
         return np.asarray(numbers, np.float64)
     if not (pa.types.is_floating(kind) or pa.types.is_null(kind)):
         raise BadBarsError(name, None, f"type {kind}; expected a number")
     numbers = column if kind == pa.float64() else column.cast(pa.float64())
-    values = np.asarray((numbers.fill_null(0.0) if numbers.null_count else numbers).to_numpy())
+    values: Values = numbers_of(numbers)
     _refuse_first(name, ~np.isfinite(values), "not a finite number")
     return values
 
 
 def _is_valid(column: pa.ChunkedArray) -> Mask:
     """True where there is a value."""
-    return column.is_valid().to_numpy() if column.null_count else np.ones(len(column), np.bool_)
+    return mask_of(column.is_valid()) if column.null_count else np.ones(len(column), np.bool_)
 
 
 def _refuse_first(name: str, bad: Mask, reason: str) -> None:

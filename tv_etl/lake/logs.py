@@ -16,6 +16,7 @@ from tv_etl.lake.bars import Bars
 from tv_etl.lake.errors import DamagedFileError, NewerFormatError
 from tv_etl.lake.sealed import encode_sealed, open_sealed
 from tv_etl.tradingview.bar_schema import BAR_SCHEMA
+from tv_etl.tradingview.columns import column_of, no_rows
 
 LOG_VERSION = 1
 
@@ -34,7 +35,7 @@ READJUSTED_SCHEMA = QUARANTINE_SCHEMA
 def read_log(content: bytes | None, path: str, schema: pa.Schema) -> pa.Table:
     """Return a log, without rows where none was written. Raises DamagedFileError or NewerFormatError."""
     if content is None:
-        return schema.empty_table()
+        return no_rows(schema)
     with open_sealed(content, path) as file:
         table = file.read(use_threads=False)
     version = (table.schema.metadata or {}).get(_VERSION_KEY, b"")
@@ -73,7 +74,7 @@ def quarantined(log: pa.Table, sound: Bars, broken: Bars, found_at_s: float) -> 
     if not len(broken) and not log.num_rows:
         return log
     settled = np.concatenate([sound.times, broken.times]) * 1_000_000
-    stays = pc.invert(pc.is_in(log["timestamp"], pa.array(settled).cast(_TIME)))
+    stays = pc.invert(pc.is_in(log["timestamp"], column_of(settled, _TIME)))
     rows = broken.to_table().append_column(_FOUND_AT, moments(len(broken), found_at_s))
     table = pa.concat_tables([log.filter(stays), rows.cast(QUARANTINE_SCHEMA)])
     return log if table.drop_columns("found_at").equals(log.drop_columns("found_at")) else table.sort_by("timestamp")
@@ -81,4 +82,4 @@ def quarantined(log: pa.Table, sound: Bars, broken: Bars, found_at_s: float) -> 
 
 def moments(count: int, moment_s: float) -> pa.Array:
     """A moment (UTC seconds) for each of so many rows."""
-    return pa.array(np.full(count, int(moment_s * 1_000_000))).cast(_TIME)
+    return column_of(np.full(count, int(moment_s * 1_000_000)), _TIME)

@@ -19,6 +19,7 @@ from tv_etl.lake.layout import period_range
 from tv_etl.lake.overlap import LOOKS_AT_ONCE, overlapped
 from tv_etl.lake.snapshot import StoredSeries
 from tv_etl.tradingview.bar_schema import BAR_SCHEMA, LABELLED_SCHEMA, TRADING_DAY
+from tv_etl.tradingview.columns import column_of, no_rows
 from tv_etl.tradingview.series import Series
 from tv_etl.tradingview.trading_hours import TradingHours
 
@@ -84,14 +85,14 @@ class ReadFiles(NamedTuple):
 
     def dated(self) -> pa.Table:
         """The bars with their trading days, which are null where the hours are not known. Raises DamagedFileError."""
-        parts = [self._decoded(*file) for file in self.files] or [(BAR_SCHEMA.empty_table(), np.empty(0, np.int64))]
+        parts = [self._decoded(*file) for file in self.files] or [(no_rows(BAR_SCHEMA), np.empty(0, np.int64))]
         table = pa.concat_tables([part[0] for part in parts]) if len(parts) > 1 else parts[0][0]
         if self.hours is None:
             days = pa.nulls(len(table), TRADING_DAY.type)
         else:
             # Computed, not stored: hours are corrected after the fact, and are read better by a later version.
             times = np.concatenate([part[1] for part in parts])
-            days = pa.array(self.hours.trading_days(self.series.interval, times).astype(np.int32))
+            days = column_of(self.hours.trading_days(self.series.interval, times).astype(np.int32), pa.int32())
         return table.append_column(TRADING_DAY, days.view(TRADING_DAY.type))
 
     def _decoded(self, period: str, content: bytes, path: str) -> tuple[pa.Table, Times]:

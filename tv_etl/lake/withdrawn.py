@@ -12,6 +12,7 @@ from tv_etl.lake.bars import Bars, Mask, Times
 from tv_etl.lake.logs import moments, read_log
 from tv_etl.lake.spans import Span
 from tv_etl.tradingview.bar_schema import BAR_SCHEMA
+from tv_etl.tradingview.columns import column_of, mask_column, numbers_of
 
 _TIME = BAR_SCHEMA.field("timestamp").type
 WITHDRAWN_SCHEMA = pa.schema(
@@ -54,13 +55,11 @@ def read_withdrawn(content: bytes | None, path: str) -> pa.Table:
 def logged(log: pa.Table, withdrawn: Bars, came_at: Times, has_left: Mask, served: Times, now_s: float) -> pa.Table:
     """The log after an answer: with what is withdrawn now, and what it brought back marked."""
     now = moments(1, now_s)[0]
-    is_back = pc.and_(
-        pc.is_in(log["timestamp"], pa.array(served * 1_000_000).cast(_TIME)), pc.is_null(log["returned_at"])
-    )
+    is_back = pc.and_(pc.is_in(log["timestamp"], column_of(served * 1_000_000, _TIME)), pc.is_null(log["returned_at"]))
     if pc.any(is_back).as_py():
         log = log.set_column(9, WITHDRAWN_SCHEMA.field(9), pc.if_else(is_back, now, log["returned_at"]))
     log = _leaving_now(log, withdrawn.times[has_left], now)
-    known = log.filter(pc.is_null(log["returned_at"]))["timestamp"].cast(pa.int64()).to_numpy() // 1_000_000
+    known = numbers_of(log.filter(pc.is_null(log["returned_at"]))["timestamp"].cast(pa.int64())) // 1_000_000
     # One that stayed is withdrawn by every answer; it is told once.
     is_new = ~np.isin(withdrawn.times, known)
     fresh = withdrawn.take(is_new)
@@ -69,8 +68,8 @@ def logged(log: pa.Table, withdrawn: Bars, came_at: Times, has_left: Mask, serve
     columns = [
         *fresh.to_table().columns,
         moments(len(fresh), now_s),
-        pa.array(came_at[is_new]).cast(_TIME),
-        pa.array(has_left[is_new]),
+        column_of(came_at[is_new], _TIME),
+        mask_column(has_left[is_new]),
         pa.nulls(len(fresh), _TIME),
     ]
     return pa.concat_tables([log, pa.Table.from_arrays(columns, schema=WITHDRAWN_SCHEMA)])
@@ -79,7 +78,7 @@ def logged(log: pa.Table, withdrawn: Bars, came_at: Times, has_left: Mask, serve
 def _leaving_now(log: pa.Table, leaving: Times, now: pa.Scalar) -> pa.Table:
     """Bars that stayed until now, although they were withdrawn before, are found again as what leaves."""
     stayed = pc.and_(pc.invert(log["has_left"]), pc.is_null(log["returned_at"]))
-    is_leaving = pc.and_(stayed, pc.is_in(log["timestamp"], pa.array(leaving * 1_000_000).cast(_TIME)))
+    is_leaving = pc.and_(stayed, pc.is_in(log["timestamp"], column_of(leaving * 1_000_000, _TIME)))
     if not pc.any(is_leaving).as_py():
         return log
     for name, value in (("found_at", now), ("has_left", pa.scalar(True))):

@@ -20,6 +20,7 @@ from tv_etl.orchestration.check_targets import Report
 from tv_etl.orchestration.derived_assets import MATCHES_TRADINGVIEW, NO_EMPTY_DAY, daily_name
 from tv_etl.orchestration.partitions import symbols_of
 from tv_etl.orchestration.resources import LakeResources
+from tv_etl.tradingview.columns import numbers_of
 from tv_etl.tradingview.errors import TradingViewError
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.printable import printable
@@ -133,7 +134,7 @@ def _daily_of(stored: StoredSeries, until: int | None) -> DailyBars:
     fine = stored.between(record.counted_from, None)
     if hours is None:
         return unjudged_days(fine, printable(record.regular_hours_problem or HOURS_NOT_TOLD, _SHOWN_TEXT))
-    kept_out = stored.quarantine()["timestamp"].cast("int64").to_numpy() // 1_000_000
+    kept_out = numbers_of(stored.quarantine()["timestamp"].cast("int64")) // 1_000_000
     built = daily_bars(fine, stored.series.interval, hours, record.asked, kept_out, until=until)
     if record.has_cadence:
         return built

@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from tv_etl.tradingview.accounts import Account
 from tv_etl.tradingview.bar_rows import BarRows
-from tv_etl.tradingview.bar_schema import BAR_SCHEMA
+from tv_etl.tradingview.bar_schema import table_of_bars
 from tv_etl.tradingview.errors import AuthError, ConnectionFailedError, ProtocolError, TradingViewError
 from tv_etl.tradingview.models import NO_VALUE, HistoryRequest, SeriesHistory, SymbolInfo, feed_delay_s
 from tv_etl.tradingview.pace import FIRST_WINDOW, WINDOW
@@ -183,13 +183,8 @@ def to_table(history: SeriesHistory, *, seconds: float = 0.0, market: str = TRAD
     times = (columns[0] * 1_000_000).astype(np.int64)
     # False where the wire wrote none, and where it wrote its "no value".
     has_volume = columns[5] < NO_VALUE
-    bitmap = None if has_volume.all() else pa.py_buffer(np.packbits(has_volume, bitorder="little"))
-    # Straight from the buffers: pa.array would import pandas wherever that is installed.
-    arrays = [
-        pa.Array.from_buffers(field.type, len(times), [bitmap if field.nullable else None, pa.py_buffer(values)])
-        for field, values in zip(BAR_SCHEMA, [times, *columns[1:]], strict=True)
-    ]
-    return pa.Table.from_arrays(arrays, schema=BAR_SCHEMA.with_metadata(_metadata(history, seconds, market)))
+    table = table_of_bars(times, columns[1:], has_volume)
+    return table.replace_schema_metadata(_metadata(history, seconds, market))
 
 
 def _metadata(history: SeriesHistory, seconds: float, market: str) -> dict[str, str]:

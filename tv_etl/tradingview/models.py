@@ -1,8 +1,10 @@
 """What the client hands to its users: bars, quotes, instruments, and what a history request asks for."""
 
+import gc
 import re
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from itertools import repeat
@@ -71,20 +73,34 @@ def bars_of(rows: Sequence[Sequence[float]]) -> list[OHLCVBar]:
     if not (values[:, 5] < NO_VALUE).all():
         volumes = [volume if volume is not None and volume < NO_VALUE else None for volume in volumes]
     columns = zip(values[:, 0].astype(np.int64).tolist(), *values[:, 1:5].T.tolist(), volumes, strict=True)
-    bars = list(map(object.__new__, repeat(OHLCVBar, len(values))))
-    fields = [
-        {"timestamp": time, "open": first, "high": high, "low": low, "close": last, "volume": volume}
-        for time, first, high, low, last, volume in columns
-    ]
-    # Not a frame of Python for each bar.
-    for setter, each in (
-        (_SET_DICT, fields),
-        (_SET_FIELDS, repeat(_GIVEN)),
-        (_SET_EXTRA, repeat(None)),
-        (_SET_PRIVATE, repeat(None)),
-    ):
-        deque(map(setter, bars, each), maxlen=0)
+    with _collector_paused():
+        bars = list(map(object.__new__, repeat(OHLCVBar, len(values))))
+        fields = [
+            {"timestamp": time, "open": first, "high": high, "low": low, "close": last, "volume": volume}
+            for time, first, high, low, last, volume in columns
+        ]
+        # Not a frame of Python for each bar.
+        for setter, each in (
+            (_SET_DICT, fields),
+            (_SET_FIELDS, repeat(_GIVEN)),
+            (_SET_EXTRA, repeat(None)),
+            (_SET_PRIVATE, repeat(None)),
+        ):
+            deque(map(setter, bars, each), maxlen=0)
     return bars
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Thousands of objects that all stay, made in a few milliseconds: to look for garbage meanwhile takes as long."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 class QuoteSymbolData(BaseModel):

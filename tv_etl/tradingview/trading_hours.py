@@ -548,7 +548,7 @@ def _to_utc(local: Seconds, zone: ZoneInfo) -> Seconds:
     days = local // _DAY_S
     blocks, places = np.divmod(days, _BLOCK_DAYS)
     offsets = np.empty_like(local)
-    for block in np.unique(blocks).tolist():
+    for block in sorted(set(blocks.tolist())):  # np.unique would import numpy.ma
         inside = blocks == block
         offsets[inside] = _offsets(zone, block)[places[inside]]
     changing = np.flatnonzero(offsets == _CHANGING)

@@ -36,6 +36,7 @@ from tv_etl.lake.storage.journal import FileGroup
 from tv_etl.lake.storage.regular import read_regular
 from tv_etl.lake.store import BarStore
 from tv_etl.tradingview.bar_schema import BAR_SCHEMA, TRADING_DAY
+from tv_etl.tradingview.columns import no_rows, numbers_of
 from tv_etl.tradingview.errors import IntervalError
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.series import Series
@@ -153,12 +154,12 @@ def _row_groups(store: BarStore, members: list[Series], width: Interval, period:
         series.symbol: store.look(series, lambda stored: ReadFiles.of(stored, start_s=start_s, end_s=end_s)).dated()
         for series in members
     }
-    bars = pa.concat_tables([BAR_SCHEMA.append(TRADING_DAY).empty_table(), *parts.values()])
+    bars = pa.concat_tables([no_rows(BAR_SCHEMA.append(TRADING_DAY)), *parts.values()])
     names, owners = (
         pa.array(parts, pa.string()),
         np.repeat(np.arange(len(parts)), [len(part) for part in parts.values()]),
     )
-    days = bars["timestamp"].cast(pa.int64()).to_numpy() // _DAY_US
+    days = numbers_of(bars["timestamp"].cast(pa.int64())) // _DAY_US
     order = np.argsort(days, kind="stable")
     begun = 0
     for end_of_day in [*(np.flatnonzero(np.diff(days[order])) + 1), len(bars)]:

@@ -27,6 +27,7 @@ from obstore.exceptions import (
 from obstore.store import from_url
 
 from tv_etl.lake.errors import StoreReadError, StoreWriteError
+from tv_etl.lake.overlap import waiting
 
 if TYPE_CHECKING:
     from obstore import UpdateVersion
@@ -116,7 +117,7 @@ class Bucket:
 
     def require_conditions(self, name: str) -> None:
         """Raise StoreWriteError if the server ignores conditions: then updates would be lost. `name` is for the try."""
-        with self._trying_conditions:
+        with waiting(), self._trying_conditions:
             if self._is_conditional:
                 return
             try:
@@ -184,7 +185,8 @@ class Bucket:
     @contextmanager
     def _errors(self, name: str, kind: type[StoreReadError] | type[StoreWriteError]) -> Iterator[None]:
         try:
-            yield
+            with waiting():
+                yield
         except (BaseError, OSError) as error:
             # Not as the cause: its text may quote a signature or a key.
             is_retryable = isinstance(error, GenericError) and not _FINAL.search(str(error))

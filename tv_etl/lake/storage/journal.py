@@ -62,6 +62,7 @@ from tv_etl.lake.errors import (
     StoreReadError,
     StoreWriteError,
 )
+from tv_etl.lake.overlap import waiting
 from tv_etl.lake.storage.regular import read_regular, require_inside
 
 LOCK_TIMEOUT_S = 30.0  # a commit takes milliseconds; the re-write of a long history seconds
@@ -307,20 +308,31 @@ def make_durable_directory(directory: Path, root: Path) -> None:
 
     Also of those that exist: whoever created them may have been killed before syncing them.
     """
-    missing = [path for path in (directory, *directory.parents) if not path.exists()]
-    for path in reversed(missing):
-        path.mkdir(exist_ok=True)
-    named = [
-        path for path in (directory, *directory.parents) if path == root or root in path.parents or path in missing
-    ]
-    for path in reversed(named):
-        inode = path.stat().st_ino
-        if _durable.get(path) == inode and path not in missing:
+    lowest_above = len(directory.parts) - len(root.parts) + 1
+    named: list[tuple[Path, int | None]] = []
+    for height, path in enumerate((directory, *directory.parents)):
+        inode = _inode(path)
+        if height >= lowest_above and inode is not None:
+            break
+        named.append((path, inode))
+    for path, inode in reversed(named):
+        if inode is None:
+            path.mkdir(exist_ok=True)
+            inode = path.stat().st_ino
+        elif _durable.get(path) == inode:
             continue
         # One may use a directory whose parent one may not list.
         with suppress(PermissionError) if path == root else nullcontext():
             _sync_directory(path.parent)
         _durable[path] = inode
+
+
+def _inode(path: Path) -> int | None:
+    """None where nothing is."""
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return None
 
 
 def _write_temporary(directory: Path, suffix: str, content: bytes | memoryview) -> Path:
@@ -331,7 +343,8 @@ def _write_temporary(directory: Path, suffix: str, content: bytes | memoryview) 
             view = memoryview(content)
             while view:
                 view = view[os.write(fd, view) :]
-            os.fsync(fd)  # needed: a rename may survive what was never written
+            with waiting():
+                os.fsync(fd)  # needed: a rename may survive what was never written
         finally:
             os.close(fd)
     except BaseException:
@@ -363,7 +376,8 @@ def _open_directory(directory: Path | str) -> int:
 def _sync_directory(directory: Path | str) -> None:
     fd = _open_directory(directory)
     try:
-        os.fsync(fd)
+        with waiting():
+            os.fsync(fd)
     finally:
         os.close(fd)
 
@@ -395,7 +409,8 @@ def _acquire(fd: int, path: Path, operation: int, timeout_s: float) -> None:
                 raise StoreBusyError(path, f"another process held the lock for {timeout_s:g} s") from None
         except OSError as error:
             raise StoreWriteError(path, f"cannot be locked: {error}") from error
-        time.sleep(min(pause_s, left_s))
+        with waiting():
+            time.sleep(min(pause_s, left_s))
         pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
 

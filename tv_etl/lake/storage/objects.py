@@ -40,7 +40,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from tv_etl.lake.errors import DamagedFileError, NewerFormatError, StoreBusyError, StoreReadError, StoreWriteError
-from tv_etl.lake.overlap import COMMITS_AT_ONCE, overlapped, read_once
+from tv_etl.lake.overlap import COMMITS_AT_ONCE, overlapped, read_once, waiting
 from tv_etl.lake.storage.bucket import Bucket, ChangedError, Object, Version
 from tv_etl.lake.storage.files import BESIDE, DATASET, RECORD, Snapshot, Transaction, data_directory, own_directory
 
@@ -254,7 +254,8 @@ class ObjectFiles:
             if left_s <= 0:
                 address = self._bucket.address_of(self._record_name)
                 raise StoreBusyError(address, f"other writers came first for {self._timeout_s:g} s")
-            time.sleep(min(random.uniform(0, pause_s), left_s))
+            with waiting():
+                time.sleep(min(random.uniform(0, pause_s), left_s))
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
     def _head(self) -> _Head:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tv_etl.lake.errors import DamagedFileError, StoreReadError, StoreWriteError
+from tv_etl.lake.overlap import waiting
 
 # The largest files of a series, a month of bars of one second, are a fifth of it.
 MAX_BYTES = 512 * 1024 * 1024
@@ -45,7 +46,7 @@ def open_regular(path: Path | str) -> BinaryIO:
 def read_regular(path: Path | str) -> bytes | None:
     """The content of a file, None where nothing is there. Raises as `open_regular`."""
     try:
-        with open_regular(path) as source:
+        with open_regular(path) as source, waiting():
             return source.read()
     except FileNotFoundError:
         return None
