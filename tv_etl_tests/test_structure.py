@@ -42,8 +42,8 @@ LIBRARIES = {
     "httpx": {"tradingview.accounts", "tradingview.scanner", "alerts.targets", "alerts.courier"},
     "sqlalchemy": {"alerts.events", "alerts.database", "alerts.deliveries", "alerts.store"},
     "pyarrow": {
-        "alerts.dataset", "tradingview.bar_schema", "tradingview.columns", "tradingview.history", "lake", "collect", "cli",
-        "orchestration", "market_server.market.replay_files",
+        "alerts.dataset", "tradingview.bar_schema", "tradingview.columns", "tradingview.history", "lake", "collect",
+        "cli", "orchestration", "market_server.market.replay_files",
     },
     "rich": {"cli"},
     "click": {"cli"},
