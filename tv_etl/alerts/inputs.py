@@ -31,7 +31,7 @@ from tv_etl.tradingview.websocket import loop_time
 # Dagster gives up a sensor evaluation after 60 s; delivery needs its share, too.
 INPUT_LIMIT_S = 35.0
 QUOTE_LIMIT_S = 10.0
-# How long a request may be without any event, and how long those are waited for that failed before.
+# How long a request may be without any event, and how long at least those are waited for that failed before.
 SILENCE_S = 4.0
 ALONE_S = 5.0
 FAILED_BEFORE_S = 2.0
@@ -95,7 +95,7 @@ async def gather(
     It ends within 35 s; what was not reached has an error, or is asked next time. Raises TradingViewError if no
     connection can be opened.
     """
-    ends_at = loop_time() + INPUT_LIMIT_S
+    ends_at = waits_until = loop_time() + INPUT_LIMIT_S
     late_quotes: dict[str, Quote] = {}
     late_minutes: dict[str, Minutes] = {}
     tasks: set[asyncio.Future[None]] = set()
@@ -103,6 +103,7 @@ async def gather(
         async with open_client(_QUOTE_LIMITS) as client:
             await client.connect()
             tasks.add(asyncio.ensure_future(_ask_failed_quotes(open_client, asks, late_quotes)))
+            waits_until = loop_time() + FAILED_BEFORE_S
             quotes = await _ask_quotes(open_client, client, [name for name, ask in asks.items() if not ask.quote_fault])
             now, doubt = believe(client.server_now(), time.time(), quotes.values())
         faults = _quote_faults(quotes)
@@ -111,15 +112,17 @@ async def gather(
         by_turn = sorted(requests, key=lambda name: (asks[name].since is not None, asks[name].since or 0))
         failed_before = [requests[name] for name in by_turn if asks[name].minutes_failed and asks[name].is_due]
         tasks.add(asyncio.ensure_future(_ask_alone(open_client, failed_before, late_minutes)))
+        waits_until = loop_time() + FAILED_BEFORE_S
         first = [requests[name] for name in by_turn if not asks[name].minutes_failed]
         minutes |= await _ask_minutes(open_client, first, ends_at)
         without = [name for name, answer in minutes.items() if is_empty(answer) and asks[name].interval == "1m"]
         days = [HistoryRequest(name, "1d", bars_count=FIRST_DAYS) for name in without if asks[name].since is None]
         minutes |= await _ask_minutes(open_client, days, ends_at)
     finally:
-        await _end(tasks, min(FAILED_BEFORE_S, ends_at - loop_time()))
+        # Beside the others, who are not to wait for it once they are done.
+        await _end(tasks, min(waits_until, ends_at) - loop_time())
     quotes |= late_quotes
-    minutes |= {each.symbol: late_minutes.get(each.symbol) or _late(each) for each in failed_before}
+    minutes |= late_minutes
     for name, ask in asks.items():
         if ask.quote_fault and ask.is_due and _has_failed(late_quotes.get(name)):
             faults[name] = "broke" if ask.quote_fault == "broke" else "late"
@@ -273,6 +276,8 @@ async def _ask_alone(open_client: ClientFactory, requests: Iterable[HistoryReque
 
     async def ask(request: HistoryRequest) -> None:
         async with window, open_client(_MINUTE_LIMITS) as client:
+            # Until it answers; who has not had a turn is to have it next time.
+            found[request.symbol] = NoBarsError(f"{request}: no answer in time")
             found[request.symbol] = await _ask(client, request, ALONE_S)
 
     await asyncio.gather(*(ask(request) for request in requests))
@@ -288,10 +293,6 @@ async def _end(tasks: "set[asyncio.Future[None]]", timeout_s: float) -> None:
     for outcome in await asyncio.gather(*tasks, return_exceptions=True):
         if isinstance(outcome, Exception):
             raise outcome
-
-
-def _late(request: HistoryRequest) -> NoBarsError:
-    return NoBarsError(f"{request}: no answer in time")
 
 
 async def _ask(client: OHLCV, request: HistoryRequest, timeout_s: float) -> Minutes:

@@ -45,6 +45,18 @@ def test_alerts_are_added_all_together_or_not_at_all(deliveries: Deliveries) -> 
     assert deliveries.stats.pending == 0
 
 
+def test_dead_letters_are_listed_newest_first(deliveries: Deliveries) -> None:
+    deliveries.add(make_alerts(4), [HERE])
+    for number, delivery in enumerate(deliveries.pending(0.0)[::-1]):
+        deliveries.mark_dead([delivery], float(number), f"error {number}")
+    assert [(each.error, each.target) for each in deliveries.dead_letters(3)] == [
+        ("error 3", HERE),
+        ("error 2", HERE),
+        ("error 1", HERE),
+    ]
+    assert len(deliveries.dead_letters()) == 4
+
+
 def test_threads_do_not_lose_each_others_alerts(deliveries: Deliveries) -> None:
     def add(start: int) -> None:
         for number in range(10):

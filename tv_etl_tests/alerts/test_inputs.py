@@ -118,7 +118,7 @@ def no_minutes(*_: object) -> set[str]:
 def quoting(silent: Collection[str] = (), *, breaks: str = "", at: str = "create_series", rate: int = 0) -> Answer:
     """A server whose symbols stand at 10.
 
-    Some never have a quote; where one is asked for by the method `at`, it hangs up; with a `rate`, it takes so many
+    Some are never answered; where one is asked for by the method `at`, it hangs up; with a `rate`, it takes so many
     chart sessions in a second of a connection.
     """
     clock = {"t": int(time.time()), "t_ms": int(time.time() * 1000)}
@@ -134,7 +134,7 @@ def quoting(silent: Collection[str] = (), *, breaks: str = "", at: str = "create
         elif method == ADD:
             for name in (each for each in params[1:] if each not in silent):
                 await line.say(qsd(params[0], name, lp=10.0), {**quote_completed(params[0], name), **clock})
-        elif method == "create_series":
+        elif method == "create_series" and not any(f"{each}'" in asked.replace('"', "'") for each in silent):
             recent = [each for each in taken.get(line, []) if own_clock.now() - each < 1.0] if rate else []
             if rate and len(recent) >= rate:
                 await line.say({"m": "critical_error", "p": [params[0], "max sessions rate reached", ""]})
@@ -147,14 +147,14 @@ def quoting(silent: Collection[str] = (), *, breaks: str = "", at: str = "create
     return answer
 
 
-def symbols_of(line: Line) -> dict[str, set[str]]:
+def symbols_of(line: Line) -> dict[str, list[str]]:
     """Which symbols were asked for over a connection, by method."""
     asked: dict[str, set[str]] = {}
     for message in line.received:
         if message["m"] in (ADD, "resolve_symbol"):
             found = set(re.findall(r"X:\w+", str(message["p"])))
             asked.setdefault(message["m"], set()).update(found)
-    return asked
+    return {method: sorted(names) for method, names in asked.items()}
 
 
 def test_a_quote_that_breaks_the_connection_is_found_and_asked_alone() -> None:
@@ -176,12 +176,32 @@ def test_what_failed_before_has_a_connection_of_its_own() -> None:
         assert heard(inputs) == (set(asks), set(asks))
         of_lines = [symbols_of(line) for line in scripted.lines]
     assert sorted(filter(None, of_lines), key=str) == [
-        {"quote_add_symbols": {"X:A"}},
-        {"quote_add_symbols": {"X:BAD"}},
-        {"quote_add_symbols": {"X:LATE"}},
-        {"resolve_symbol": {"X:A", "X:LATE"}},
-        {"resolve_symbol": {"X:BAD"}},
+        {"quote_add_symbols": ["X:A"]},
+        {"quote_add_symbols": ["X:BAD"]},
+        {"quote_add_symbols": ["X:LATE"]},
+        {"resolve_symbol": ["X:A", "X:LATE"]},
+        {"resolve_symbol": ["X:BAD"]},
     ]
+
+
+def test_whoever_recovers_has_a_turn_although_many_others_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only those that have had their turn are left alone for longer."""
+    monkeypatch.setattr("tv_etl.alerts.inputs.FAILED_BEFORE_S", 0.2)
+    silent = [f"X:S{number}" for number in range(8)]
+
+    async def main() -> list[set[str]]:
+        asks = dict.fromkeys([*silent, "X:WELL"], Ask(minutes_failed=True))
+        turns: list[set[str]] = []
+        async with scripted_server(quoting(silent)) as server:
+            while not turns or "X:WELL" not in turns[-1]:
+                inputs = await gather(lambda limits: OHLCV(server.url, limits=limits), asks)
+                turns.append(set(inputs.minutes))
+                asks |= {name: Ask(minutes_failed=True, is_due=False) for name in inputs.faults}
+        assert isinstance(inputs.minutes["X:WELL"], SeriesHistory) and "X:WELL" not in inputs.faults
+        return turns
+
+    monkeypatch.setattr("tv_etl.alerts.inputs.QUOTE_LIMIT_S", 0.2)
+    assert own_clock.run(main()) == [set(silent[:4]), set(silent[4:]), {"X:WELL"}]
 
 
 def test_quotes_are_asked_for_a_hundred_at_a_time() -> None:

@@ -205,6 +205,9 @@ def test_a_symbol_whose_minutes_are_still_missing_has_not_recovered() -> None:
     known = replace(KNOWN, failures=2, retry_at=NOW + 60)
     assert learned(known, quote(), None).failures == 2
     assert learned(known, quote(), minutes(MINUTE)).failures == 0
+    inputs = AlertInputs(NOW, {"X:A": quote()})
+    unneeded = Look.of("X:A", known, inputs, Ask(), False, NOW)
+    assert unneeded.learned(known, inputs, NOW).failures == 0
 
 
 def test_hours_and_the_longest_pause_are_those_of_the_answer() -> None:

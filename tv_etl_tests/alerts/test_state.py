@@ -64,6 +64,7 @@ def test_what_a_clock_that_was_ahead_has_left_is_forgotten() -> None:
         "X:C": SymbolState(900_000, fine_at=float(ahead), minutes_missing_since=5.0, minutes_asked_at=6.0),
         "X:D": SymbolState(900_000, minutes_missing_since=float(ahead)),
         "X:E": SymbolState(900_000, minutes_asked_at=float(ahead)),
+        "X:F": SymbolState(1_086_400, fine_at=1_086_400.0),
     }
     kept = without_future(AlertState(armings, symbols), now)
     assert {key.rule for key in kept.armings} == {"well", "tomorrow"}
@@ -73,4 +74,5 @@ def test_what_a_clock_that_was_ahead_has_left_is_forgotten() -> None:
         "X:C": SymbolState(900_000),
         "X:D": SymbolState(900_000),
         "X:E": SymbolState(900_000),
+        "X:F": SymbolState(1_086_400, fine_at=1_086_400.0),
     }

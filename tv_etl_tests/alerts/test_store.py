@@ -3,16 +3,17 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tv_etl.alerts.database import StoreBusy, StoreError
-from tv_etl.alerts.deliveries import DeliveryStats
+from tv_etl.alerts.deliveries import DeliveryStats, TargetHealth
+from tv_etl.alerts.fold import Alert
 from tv_etl.alerts.rules import AlertRule
 from tv_etl.alerts.state import AlertState, Close, Health, RuleState, SymbolState
-from tv_etl.alerts.store import AlertStore
+from tv_etl.alerts.store import KEEP_S, AlertStore
 from tv_etl_tests.alerts.test_deliveries import HERE, THERE, make_alerts
 from tv_etl_tests.patience import wait_until
 from tv_etl_tests.processes import free_port
@@ -79,3 +80,74 @@ def prove(place: Path | str) -> None:
 
 def test_a_file_is_a_store(tmp_path: Path) -> None:
     prove(tmp_path / "alerts.sqlite")
+
+
+def rule(name: str) -> AlertRule:
+    return AlertRule(name=name, symbol="X:Y", kind="above", level=1.0)
+
+
+def write(one: AlertStore, names: str, now: float, alerts: Iterable[Alert] = (), **flags: str) -> None:
+    """A tick in which rules of these names are registered and armed."""
+    before, rules = one.load(), [rule(name) for name in names]
+    registry = before.registry.register(rules, now)
+    armings = {each.key: RuleState(int(now)) for each in registry.registered(rules)}
+    state = AlertState(armings, {"X:Y": SymbolState(int(now))})
+    one.commit(before, rules, registry, state, alerts, [HERE], now, flags, {THERE: TargetHealth(1, now)})
+
+
+def test_a_tick_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    """Alerts come last: where they cannot be written, nothing else of the tick is."""
+    one = AlertStore(tmp_path / "alerts.sqlite")
+    write(one, "a", 5.0, make_alerts(1), blind_since="1")
+    before = one.load()
+
+    def broken() -> Iterator[Alert]:
+        yield from make_alerts(3, start=1)
+        raise OSError("no space left on the device")
+
+    with pytest.raises(OSError, match="no space"):
+        write(one, "ab", 60.0, broken(), blind_since="2")
+    assert one.load() == before
+    assert one.stats == DeliveryStats(1, 0, 0)
+
+
+def test_what_is_gone_is_forgotten_but_for_what_others_may_still_ask_for(tmp_path: Path) -> None:
+    one = AlertStore(tmp_path / "alerts.sqlite")
+    write(one, "ab", 5.0, kept="yes")
+    write(one, "b", 65.0)
+    known = one.load()
+    assert list(known.registry.rules) == ["b"]
+    assert [key.rule for key in known.state.armings] == ["b"]
+    assert known.flags["kept"] == "yes" and known.flags["tick"] == "2"
+    assert known.targets == {THERE: TargetHealth(1, 65.0)}
+
+
+def test_no_generation_is_given_twice_although_its_rule_is_gone(tmp_path: Path) -> None:
+    one = AlertStore(tmp_path / "alerts.sqlite")
+    write(one, "a", 5.0)
+    write(one, "", 5.0)
+    assert one.load().registry.last == 5_000
+    write(one, "a", 5.0)
+    assert one.load().registry.rules["a"].generation == 5_001
+
+
+def test_what_was_delivered_a_month_ago_is_pruned_and_what_waits_never_is(tmp_path: Path) -> None:
+    one = AlertStore(tmp_path / "alerts.sqlite")
+    one.add(make_alerts(3), [HERE])
+    sent, dead, _ = one.pending(100.0)
+    one.mark_sent([sent], 100.0)
+    one.mark_dead([dead], 100.0, "HTTP 410")
+    assert one.prune(99.0 + KEEP_S) == 0
+    assert one.prune(100.0 + KEEP_S) == 1
+    assert one.prune(1e12) == 0
+    assert one.stats == DeliveryStats(1, 0, 1)
+
+
+def test_rules_that_were_retired_a_month_ago_are_pruned(tmp_path: Path) -> None:
+    one = AlertStore(tmp_path / "alerts.sqlite")
+    write(one, "ab", 5.0)
+    write(one, "b", 65.0)
+    for now, names in ((65.0 + KEEP_S - 1, {"a", "b"}), (65.0 + KEEP_S, {"b"}), (1e12, {"b"})):
+        one.prune(now)
+        with one._transaction() as db:
+            assert set(db.exec_driver_sql("SELECT name FROM rule").scalars()) == names

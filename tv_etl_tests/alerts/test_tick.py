@@ -19,7 +19,7 @@ from tv_etl.alerts.rules import AlertRule
 from tv_etl.alerts.state import RuleState
 from tv_etl.alerts.store import AlertStore
 from tv_etl.alerts.targets.webhook import UnusableTarget, Webhook
-from tv_etl.alerts.tick import TickReport, Wants, run_tick
+from tv_etl.alerts.tick import PRUNE_EVERY, TickReport, Wants, run_tick
 from tv_etl.alerts.watch import Target
 from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.market.market import Market
@@ -151,6 +151,17 @@ def test_the_state_of_a_cursor_goes_on_in_the_store(desk: Desk) -> None:
     assert report.problems == () and desk.asks["X:A"].since == watermark
 
 
+def test_the_state_of_a_cursor_is_taken_over_once(desk: Desk) -> None:
+    crossing = rule("cross_up", 11.0)
+    watermark = int(NOW // 60 * 60) - 3600
+    cursor = pack(document_of(FormerState({former_key(crossing): RuleState(watermark, watermark)}, {"X:A": watermark})))
+    desk.tick([crossing])
+    known = desk.store.load().state
+    desk.is_down = True
+    report = desk.tick([crossing], cursor=cursor)
+    assert report.problems == ("127.0.0.1: no connection",) and desk.store.load().state == known
+
+
 # --- inputs
 
 
@@ -161,6 +172,16 @@ def test_a_quote_that_does_not_come_costs_nobody_else_a_tick(desk: Desk) -> None
     report = desk.tick([rule(name="a"), rule(name="b", symbol="X:B")])
     assert told(report) == [("above", "a"), ("above", "b")]  # b's minutes came
     assert report.problems == ("X:B: X:B: no quotes within 8 s",) and not report.blind
+
+
+def test_a_tick_that_nothing_was_answered_in_is_blind_with_the_first_reason(desk: Desk) -> None:
+    def nothing(asks: Mapping[str, Ask], wants: Wants) -> AlertInputs:
+        return AlertInputs(desk.now)
+
+    assert run_tick([rule()], desk.store, [], nothing, lambda: desk.now).blind == "nothing was answered"
+    desk.quote_errors["X:A"] = desk.errors["X:A"] = NoBarsError("X:A: nothing")
+    assert desk.tick([rule()]).blind == "X:A: X:A: nothing"
+    assert run_tick([], desk.store, [], nothing, lambda: desk.now).blind == ""
 
 
 def test_five_thousand_rules_on_five_hundred_symbols_are_judged_and_kept(desk: Desk) -> None:
@@ -257,6 +278,7 @@ def test_a_symbol_without_any_bars_is_judged_by_its_quotes(desk: Desk, kind: str
     for price in prices:
         desk.prices["X:A"] = price
         reports.append(desk.tick([rule(kind, 11.0)]))
+        assert desk.asked == ({"X:A"} if len(reports) == 1 else set())  # bars are asked for once a day
         desk.now += 300
     expected = {
         "above": [2], "below": [0, 4], "cross_up": [2], "cross_down": [4], "cross": [2, 4]
@@ -490,6 +512,17 @@ def test_what_was_delivered_is_forgotten_after_a_month_and_nothing_else(desk: De
     assert desk.store.stats == DeliveryStats(pending=1, delivered=1, dead=0)
     desk.now += 60
     assert desk.tick([rule(level=8.0)], [one]).found == ()
+
+
+def test_every_hundredth_tick_forgets_what_is_old(desk: Desk, hooks: Hooks) -> None:
+    one = hooks.target("ONE")
+    desk.tick([rule()], [one])
+    desk.now += 40 * 86_400
+    for _ in range(PRUNE_EVERY - 2):
+        desk.tick([], [one])
+    assert desk.store.stats.delivered == 1
+    desk.tick([], [one])
+    assert desk.store.stats.delivered == 0
 
 
 def test_one_broken_rule_harms_no_other(desk: Desk) -> None:

@@ -290,7 +290,7 @@ def test_a_daemon_that_is_blind_tells_the_targets_that_work_once_and_when_it_is_
             "silence_s": 30,
         },
     }
-    environment = prepare(tmp_path, f"ws://127.0.0.1:{port}/", watchlist, QUIET_HOME)
+    environment = prepare(tmp_path, f"ws://127.0.0.1:{port}/socket.io/websocket", watchlist, QUIET_HOME)
     environment |= {"TV_ETL_TEST_WEBHOOK": webhook.url, "TV_ETL_TEST_NOBODY": f"http://127.0.0.1:{free_port()}/"}
     location, market = ["-m", "tv_etl.definitions"], ["tv_etl.market_server", "--port", str(port), "--http-port", "0"]
     start = [sys.executable, "-m", "dagster", "sensor", "start", "quote_alerts", *location]
