@@ -22,9 +22,9 @@ from itertools import islice
 from pathlib import Path
 
 from tv_etl.alerts.inputs import AlertInputs, Ask, Quote
-from tv_etl.alerts.rules import AlertRule
+from tv_etl.alerts.rules import AlertRule, read_rule
 from tv_etl.alerts.store import AlertStore
-from tv_etl.alerts.tick import run_tick
+from tv_etl.alerts.tick import Wider, run_tick
 from tv_etl.market_server.market.listing_rules import rule_symbols
 from tv_etl.orchestration.resources import TradingViewResource
 from tv_etl.tradingview.models import QuoteSymbolData, SeriesHistory
@@ -49,10 +49,10 @@ class Asked:
     seconds: float = 0.0
     answered: set[str] = field(default_factory=set)
 
-    def gather(self, asks: Mapping[str, Ask], wants: Wants) -> AlertInputs:
+    def gather(self, asks: Mapping[str, Ask], wants: Wants, wider: Wider) -> AlertInputs:
         """The inputs of a tick."""
         started = time.monotonic()
-        inputs = self.resource.alert_inputs(asks, lambda quotes, now: self._note(wants(quotes, now)))
+        inputs = self.resource.alert_inputs(asks, lambda quotes, now: self._note(wants(quotes, now)), wider)
         self.seconds = time.monotonic() - started
         self.answered |= {name for name, each in inputs.minutes.items() if isinstance(each, SeriesHistory)}
         return inputs
@@ -140,7 +140,8 @@ def make_rules(count: int, prices: Mapping[str, float]) -> list[AlertRule]:
     for number in range(count):
         symbol = names[number % len(names)]
         kind, level = dice.choice(("cross_up", "cross_down", "cross", "above")), prices[symbol] * dice.uniform(0.9, 1.1)
-        rules.append(AlertRule.model_validate({"name": f"r{number}", "symbol": symbol, "kind": kind, "level": level}))
+        fields = {"name": f"r{number}", "symbol": symbol, "kind": kind, "level": level, "cooldown_s": 0}
+        rules.append(read_rule(fields))
     return rules
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from benchmarks.lake import minutes
 from tv_etl.alerts.fold import MinuteBar, evaluate
-from tv_etl.alerts.rules import AlertRule
+from tv_etl.alerts.rules import CrossRule
 from tv_etl.alerts.state import AlertState, Registered
 from tv_etl.lake.store import BarStore
 from tv_etl.market_server.market.listing_rules import rule_symbols
@@ -83,7 +83,13 @@ def _rules(count: int, base: str) -> Iterator[int]:
     dice = random.Random(7)
     symbols = list(islice(rule_symbols(), max(1, count // 2)))
     rules = [
-        AlertRule(name=f"r{number}", symbol=symbols[number % len(symbols)], kind="cross", level=100.0 + number % 3)
+        CrossRule(
+            name=f"r{number}",
+            symbol=symbols[number % len(symbols)],
+            kind="cross",
+            level=100.0 + number % 3,
+            cooldown_s=0.0,
+        )
         for number in range(count)
     ]
     prices = dict.fromkeys(symbols, 100.5)

@@ -19,7 +19,7 @@ from tv_etl.alerts.rules import digest
 
 LAKE_DIRECTORY = ".tv_etl"
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _LOCK_WAIT_S = 30.0
 _MANY = 500  # parameters of one statement; SQLite's own limit is 32,766
 
@@ -38,6 +38,7 @@ RULE = sa.Table(
     sa.Column("definition", sa.Text, nullable=False),
     sa.Column("registered_at", _Time, nullable=False),
     sa.Column("retired_at", _Time, index=True),
+    sa.Column("members", sa.Text),
 )
 ARMING = sa.Table(
     "arming",
@@ -51,6 +52,25 @@ ARMING = sa.Table(
     sa.Column("reported_early", sa.Boolean, nullable=False),
     sa.Column("spent", sa.Boolean, nullable=False),
     sa.Column("reported_at", sa.BigInteger),
+    sa.Column("seen", sa.BigInteger),
+    sa.Column("pending", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("base", sa.Double),
+    sa.Column("ends", sa.BigInteger),
+    sa.Column("day", sa.BigInteger, nullable=False, server_default="-1"),
+    sa.Column("levels", sa.Text, nullable=False, server_default="[]"),
+    sa.Column("levels_from", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("levels_until", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("levels_day", sa.BigInteger, nullable=False, server_default="-1"),
+)
+# How often each rule has fired lately, and until when it is muted for it.
+MUTE = sa.Table(
+    "mute",
+    _tables,
+    sa.Column("rule", sa.Text, primary_key=True),
+    sa.Column("generation", sa.BigInteger, nullable=False),
+    sa.Column("fired", sa.Text, nullable=False),
+    sa.Column("until", _Time, nullable=False),
+    sa.Column("kept_back", sa.Integer, nullable=False),
 )
 SYMBOL = sa.Table(
     "symbol",
@@ -161,6 +181,10 @@ class Database:
         if found is None:
             _tables.create_all(db)
             db.execute(META.insert().values(name="version", value=str(SCHEMA_VERSION)))
+        elif int(found) < SCHEMA_VERSION:
+            _tables.create_all(db)
+            _add_columns(db, self._schema)
+            db.execute(META.update().where(META.c.name == "version").values(value=str(SCHEMA_VERSION)))
 
     def _lock_key(self, purpose: str) -> int:
         return int(digest((self._schema, purpose), size=8), 16) - (1 << 63)
@@ -215,6 +239,18 @@ def _begin_at_once(engine: sa.Engine) -> None:
     @sa.event.listens_for(engine, "begin")
     def _on_begin(connection: sa.Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _add_columns(db: sa.Connection, schema: str | None) -> None:
+    """Give the tables of an older version the columns that they lack."""
+    found, quoted = sa.inspect(db), db.dialect.identifier_preparer.quote
+    compiler = db.dialect.ddl_compiler(db.dialect, None)  # type: ignore[arg-type]
+    for table in _tables.sorted_tables:
+        known = {column["name"] for column in found.get_columns(table.name, schema=schema)}
+        place = ".".join(quoted(part) for part in (schema, table.name) if part)
+        for column in (each for each in table.columns if each.name not in known):
+            written = compiler.get_column_specification(column)  # type: ignore[no-untyped-call]
+            db.execute(sa.text(f"ALTER TABLE {place} ADD COLUMN {written}"))
 
 
 def parts(values: list[Part]) -> Iterator[list[Part]]:

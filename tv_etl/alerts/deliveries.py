@@ -93,7 +93,7 @@ class Deliveries(Database):
             {"event_id": alert.event_id, "target": target}
             for alert in by_id.values()
             for target in targets
-            if target != alert.not_to and (alert.event_id, target) not in known_deliveries
+            if not alert.is_muted and target != alert.not_to and (alert.event_id, target) not in known_deliveries
         ]
         if new_events:
             db.execute(EVENT.insert(), new_events)

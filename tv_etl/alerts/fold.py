@@ -15,8 +15,12 @@ from datetime import datetime, timezone
 from statistics import median
 from typing import Literal, NamedTuple
 
+from tv_etl.alerts import closes, truth_table
+from tv_etl.alerts.levels import ClosedBars, Reference
 from tv_etl.alerts.rules import AlertRule, Kind, digest
 from tv_etl.alerts.state import AlertState, ArmingKey, Close, Registered, RuleState, SymbolState
+from tv_etl.alerts.truth_table import CREATED, Crossing, Levels, Sample, cooldown_start, is_cooling, is_told
+from tv_etl.tradingview.trading_hours import TradingHours
 
 MINUTE_S = 60
 # How many committed closes are kept and fetched again, and how many of them must tell of the same factor: where fewer
@@ -27,11 +31,10 @@ READJUSTED_BY = 0.02
 SAME_FACTOR = 0.01
 # How late a bar's last trade may become visible. Lag up to this is exact; beyond it a crossing may be missed.
 DEFAULT_GRACE_S = 60.0
-_CREATED = 0  # arming epoch of `above` and `below` until they first fire: the same however often they are created
 _SLACK = 0.001  # a quote's high and low may be rounded otherwise than bars
 
 StateKind = Literal["ok", "late", "limited", "no_data", "no_reference", "refused", "dead", "readjusted"]
-HealthKind = Literal["blind", "seeing", "target", "target_ok", "dead_letters"]
+HealthKind = Literal["blind", "seeing", "target", "target_ok", "dead_letters", "muted", "unmuted"]
 
 
 @dataclass(frozen=True)
@@ -51,10 +54,14 @@ class MinuteBar:
 
 @dataclass(frozen=True)
 class QuoteNow:
-    """The last trade's price, and its time if the server gave one; without a time it counts as fresh."""
+    """The last trade's price, and its time if the server gave one; without a time it counts as fresh.
+
+    `volume` is that of its trading day so far.
+    """
 
     price: float
     time_s: float | None
+    volume: float | None = None
 
 
 @dataclass(frozen=True)
@@ -71,37 +78,58 @@ class Alert:
     """One thing to tell; `event_id` is the same however often and however late it is found.
 
     Mostly a crossing of one rule. `kind` "check" says that a rule's symbol was re-adjusted and its level may no longer
-    mean anything; then there is no `price`, but a `reason`. The kinds of `StateKind` tell the state of a symbol, those
-    of `HealthKind` what became of the watch itself; `rule` is then the only rule that is concerned, if it is one. For a
-    `cross` rule `kind` says which way it went. `price` is the trade that touched the level: the level itself unless the
-    price jumped over it. `touched_at` is the trade's time if a quote gave it, else the open of the minute that touched
-    the level; `detected_at` is the server's clock at the evaluation. `not_to` is a target that is not told: the one
-    that it is about.
+    mean anything; then there is no `price`, but a `reason`. "resolved" says that an earlier one, `ends`, is over. The
+    kinds of `StateKind` tell the state of a symbol, those of `HealthKind` what became of the watch itself; `rule` is
+    then the only rule that is concerned, if it is one. For a `cross` rule `kind` says which way it went. `price` is the
+    trade that touched the level: the level itself unless the price jumped over it; for what compares volumes it is the
+    volume. `touched_at` is the trade's time if a quote gave it, else the open of the minute that touched the level, or
+    the end of the bar that closed there; `detected_at` is the server's clock at the evaluation. `not_to` is a target
+    that is not told: the one that it is about. What `is_muted` is kept, and told nobody.
     """
 
     event_id: str
     rule: str
     symbol: str
-    kind: Kind | StateKind | HealthKind | Literal["check"]
+    kind: Kind | StateKind | HealthKind | Literal["check", "resolved"]
     level: float | None
     price: float | None
     touched_at: int | None
     detected_at: float
     reason: str = ""
     not_to: str = ""
+    ends: str = ""
+    is_muted: bool = False
 
     @property
     def text(self) -> str:
         """One line for people."""
-        if self.level is None:
+        if self.price is None and self.kind != "check":
             return self.reason
         if self.kind == "check":
             return f"check the level {self.level:.10g} of rule {self.rule}: {self.symbol}: {self.reason}"
-        verb = {"above": "is above", "below": "is below", "cross_up": "crossed above", "cross_down": "crossed below"}
-        text = f"{self.symbol} {verb.get(self.kind, 'crossed')} {self.level:.10g} at {self.price:.10g}"
+        verb = _VERBS.get(self.kind, "crossed")
+        level = "" if self.level is None else f" {self.level:.10g}"
+        text = f"{self.symbol} {verb}{level} at {self.price:.10g}"
         if self.touched_at is not None:
             text += f", {_format_time(self.touched_at)}"
         return f"{text} (rule {self.rule})"
+
+
+_VERBS = {
+    "above": "is above",
+    "below": "is below",
+    "cross_up": "crossed above",
+    "cross_down": "crossed below",
+    "enter_channel": "entered its channel past",
+    "exit_channel": "left its channel past",
+    "pct_day": "moved in a day past",
+    "pct_window": "moved past",
+    "bar_volume": "has in a bar a volume above",
+    "day_volume": "has in a day a volume above",
+    "volume_ratio": "has a volume above",
+    "all": "is as all conditions want it",
+    "resolved": "is back",
+}
 
 
 class Folded(NamedTuple):
@@ -112,13 +140,6 @@ class Folded(NamedTuple):
     broken: list[tuple[Registered, Exception]]
 
 
-class _Crossing(NamedTuple):
-    epoch: int
-    falling: bool
-    price: float
-    touched_at: int | None
-
-
 def evaluate(
     registered: Iterable[Registered],
     state: AlertState,
@@ -127,16 +148,20 @@ def evaluate(
     now: float,
     grace_s: float = DEFAULT_GRACE_S,
     delays_s: Mapping[str, float] | None = None,
+    closed: Mapping[str, Mapping[str, ClosedBars]] | None = None,
+    hours: Mapping[str, TradingHours] | None = None,
 ) -> Folded:
     """Find what is to be told, and the state for the next evaluation.
 
-    `now` is the server's clock. `bars` holds, for each symbol that was fetched, every 1-minute bar from the oldest of
-    its known closes on (or a first part of them: the rest follows next time); a symbol that is absent is left as it
-    was. `delays_s` says by how much a symbol's feed is delayed. A minute is committed `grace_s` after its end plus
-    that delay; until then it may fire but not re-arm. Where several known closes have changed by the same factor, a
-    split has moved all prices: the symbol's rules begin anew without firing on the jump, and each gets an alert that
-    asks to check it. What breaks on one rule is that rule's: it keeps its state, and the others are judged. Store the
-    alerts together with the state.
+    `now` is the server's clock. `bars` holds, for each symbol that was fetched, every 1-minute bar from the first that
+    is needed on (or a first part of them: the rest follows next time); a symbol that is absent is left as it was.
+    `delays_s` says by how much a symbol's feed is delayed. A minute is committed `grace_s` after its end plus that
+    delay; until then it may fire but not re-arm. `closed` are bars by symbol and interval, as far as they may matter
+    now: what rules of closes and volumes are judged on, and what tells levels; a rule whose bars are absent waits for
+    them. `hours` are those of symbols of which more was fetched than what was traded in them: rules of the regular
+    session do not see it. Where several known closes have changed by the same factor, a split has moved all prices: the
+    symbol's rules begin anew without firing on the jump, and each gets an alert that asks to check it. What breaks on
+    one rule is that rule's: it keeps its state, and the others are judged. Store the alerts together with the state.
     """
     alerts: list[Alert] = []
     armings: dict[ArmingKey, RuleState] = {}
@@ -150,12 +175,14 @@ def evaluate(
 
     by_symbol: dict[str, list[Registered]] = {}
     for each in registered:
-        by_symbol.setdefault(each.rule.symbol, []).append(each)
+        by_symbol.setdefault(each.symbol, []).append(each)
     for symbol, mine in by_symbol.items():
         try:
             before, feed_now = state.symbol(symbol), now - (delays_s or {}).get(symbol, 0.0)
             is_new = not any(each.key in state.armings for each in mine)
             view = _SymbolView.of(before, bars.get(symbol), quotes.get(symbol), feed_now, grace_s, is_new)
+            wider = (closed or {}).get(symbol, {})
+            regular = view.within((hours or {}).get(symbol))
         except Exception as error:
             for each in mine:
                 keep(each, error)
@@ -168,7 +195,13 @@ def evaluate(
         )
         for each in mine:
             try:
-                found, arming = _judge(each, state.armings.get(each.key), view, now)
+                found, arming = _judge(
+                    each,
+                    state.armings.get(each.key),
+                    regular if each.rule.active.session == "regular" else view,
+                    wider,
+                    now,
+                )
             except Exception as error:
                 keep(each, error)
                 continue
@@ -188,37 +221,66 @@ def needs_minutes(
 ) -> bool:
     """False where no minute of a symbol can change what is told of these rules, all of its own.
 
-    That is so for rules that are spent or expired; where nothing has been traded since the watermark; and where all
-    trades since then were too far from the levels to fire or re-arm anything. What is not fetched is fetched later,
-    from the same watermark on, so it changes no event but only spares the asking.
+    That is so for rules that are spent or expired, or judged on other bars; where nothing has been traded since the
+    watermark; and where all trades since then were too far from the levels to fire or re-arm anything. What is not
+    fetched is fetched later, from the same watermark on, so it changes no event but only spares the asking.
     """
     watermark = state.watermark(symbol)
-    armings = [(each.rule, state.armings.get(each.key)) for each in registered]
+    on_minutes = [each for each in registered if each.rule.interval_watched is None]
+    armings = [(each.rule, state.armings.get(each.key)) for each in on_minutes]
     live = [(rule, arming) for rule, arming in armings if _is_live(rule, arming, watermark, now)]
     if not live:
         return False
     if watermark is None or quote is None:
         return True
+    if any(arming is not None and _is_behind(arming, watermark) for _, arming in live):
+        return True
     if quote.time_s is not None and _minute_of(quote.time_s) <= watermark:
         return False
     if any(arming is None for _, arming in live) or reach is None or reach.since > watermark + MINUTE_S:
         return True
-    return any(arming is not None and _is_within(reach, rule, arming) for rule, arming in live)
+    return any(arming is not None and _is_within(reach, rule, arming, now) for rule, arming in live)
+
+
+def first_minute(registered: Iterable[Registered], state: AlertState, symbol: str) -> int | None:
+    """The first minute that is needed of a symbol, all these rules being its own; None where none is known.
+
+    It reaches back over what shows a re-adjustment, and to where rules stopped whose levels were not known.
+    """
+    known = state.symbol(symbol)
+    since = known.closes[0].time if known.closes else known.watermark
+    armings = [state.armings[each.key] for each in registered if each.key in state.armings]
+    if since is None:
+        # None is committed yet, but rules that have begun are to miss none from there on, nor what was young then.
+        begun = min((each.since if each.seen is None else each.seen for each in armings), default=None)
+        return None if begun is None else begun - MINUTE_S - int(DEFAULT_GRACE_S)
+    return min([since, *(each.seen for each in armings if each.seen is not None and _is_behind(each, known.watermark))])
+
+
+def _is_behind(arming: RuleState, watermark: int | None) -> bool:
+    """True if minutes have been committed that the rule could not judge yet."""
+    return arming.seen is not None and watermark is not None and arming.seen < watermark
 
 
 def _is_live(rule: AlertRule, arming: RuleState | None, watermark: int | None, now: float) -> bool:
     if arming is None:
         return not rule.has_expired(_minute_of(now))
+    if arming.ends is not None:
+        return True
     # What was touched before it expired, and is not fetched yet, is still to be told.
     return not arming.spent and not rule.has_expired(max(arming.since, (watermark or 0) + MINUTE_S))
 
 
-def _is_within(reach: Reach, rule: AlertRule, arming: RuleState) -> bool:
+def _is_within(reach: Reach, rule: AlertRule, arming: RuleState, now: float) -> bool:
+    if rule.fixed_levels is None and now >= arming.levels_until:
+        return True
+    if rule.is_armed_daily and arming.day != arming.levels_day:
+        return True
+    known = Levels(rule, {}, arming).at(_minute_of(now), arming.base)
+    if known is None or known.levels is None:
+        return known is None
     low, high = reach.low - _SLACK * abs(reach.low), reach.high + _SLACK * abs(reach.high)
-    rises, falls = rule.kind not in ("below", "cross_down"), rule.kind not in ("above", "cross_up")
-    if arming.armed_at is not None:
-        return low <= rule.level if arming.falling else high >= rule.level
-    return (rises and low <= rule.level - rule.hysteresis) or (falls and high >= rule.level + rule.hysteresis)
+    return rule.is_within(low, high, known.levels, arming.falling if arming.armed_at is not None else None)
 
 
 @dataclass(frozen=True)
@@ -226,6 +288,8 @@ class _SymbolView:
     """What one evaluation knows of one symbol."""
 
     ratio: float | None  # by which all earlier prices have been multiplied
+    settled: Sequence[MinuteBar]  # all that were fetched and are to be committed, whether or not they were before
+    settled_until: int | None  # the newest of them
     earlier: Sequence[MinuteBar]  # committed by a previous evaluation
     committed: Sequence[MinuteBar]
     young: Sequence[MinuteBar]
@@ -257,6 +321,7 @@ class _SymbolView:
         ordered = [every[time] for time in sorted(every)]
         start = -math.inf if symbol.watermark is None else symbol.watermark
         until = feed_now - grace_s
+        settled = [bar for time, bar in sorted(fetched.items()) if time + bar.width_s <= feed_now - grace_s]
         later = [bar for bar in ordered if bar.timestamp > start]
         committed = [bar for bar in later if bar.timestamp + bar.width_s <= until]
         if quote is not None and not math.isfinite(quote.price + (quote.time_s or 0.0)):
@@ -273,6 +338,8 @@ class _SymbolView:
             watermark = quote_minute
         return cls(
             ratio=ratio,
+            settled=settled,
+            settled_until=settled[-1].timestamp if settled else None,
             earlier=[bar for bar in ordered if bar.timestamp <= start],
             committed=committed,
             young=[bar for bar in later if bar.timestamp + bar.width_s > until],
@@ -282,6 +349,31 @@ class _SymbolView:
             minute=_minute_of(feed_now),
             committed_until=until - MINUTE_S,
             watermark=watermark,
+        )
+
+    def within(self, hours: TradingHours | None) -> "_SymbolView":
+        """What there is of these hours."""
+        bars = [*self.settled, *self.earlier, *self.committed, *self.young]
+        if hours is None or not (bars or self.quote):
+            return self
+        times = sorted({*(bar.timestamp for bar in bars), self.quote_minute})
+        sessions = hours.sessions(times[0], times[-1] + MINUTE_S)
+        spans = list(zip(sessions.opens.tolist(), sessions.closes.tolist(), strict=True))
+
+        def is_inside(time: int) -> bool:
+            return any(opened <= time < closed for opened, closed in spans)
+
+        def inside(bars: Sequence[MinuteBar]) -> list[MinuteBar]:
+            return [bar for bar in bars if is_inside(bar.timestamp)]
+
+        return replace(
+            self,
+            settled=inside(self.settled),
+            earlier=inside(self.earlier),
+            committed=inside(self.committed),
+            young=inside(self.young),
+            quote=self.quote if is_inside(self.quote_minute) else None,
+            quote_close=self.quote_close if is_inside(self.quote_minute) else None,
         )
 
     @property
@@ -295,6 +387,17 @@ class _SymbolView:
     @property
     def has_closes(self) -> bool:
         return bool(self.earlier or self.committed or self.young or self.quote_close)
+
+    @property
+    def seen_at_creation(self) -> int:
+        """The newest minute that a rule that begins now need not judge."""
+        return self.minute - MINUTE_S if self.watermark is None else self.watermark
+
+    @property
+    def last_minute(self) -> int:
+        """That of the last trade that is known."""
+        newest = [*self.earlier, *self.committed, *self.young][-1:]
+        return self.quote_minute if self.quote is not None or not newest else newest[0].timestamp
 
     @property
     def last_price(self) -> float | None:
@@ -322,83 +425,107 @@ def _readjusted_by(overlap: Sequence[tuple[float, float]]) -> float | None:
 
 
 def _judge(
-    registered: Registered, before: RuleState | None, view: _SymbolView, now: float
+    registered: Registered,
+    before: RuleState | None,
+    view: _SymbolView,
+    closed: Mapping[str, ClosedBars],
+    now: float,
 ) -> tuple[list[Alert], RuleState | None]:
     rule = registered.rule
-    if before is None:
+    if before is not None and view.ratio is not None and not before.spent:
+        anew = _begin_anew(rule, before, view, closed)
+        return ([] if _is_relative(rule) else [_make_check_alert(registered, view, now)]), anew
+    if rule.interval_watched is not None:
+        quote = view.quote
+        volume = None if quote is None or quote.volume is None else (view.quote_minute, quote.volume)
+        crossings, state = closes.judge(rule, before, closed, volume)
+    elif before is None:
         if not view.has_closes and not (rule.is_armed_at_creation and view.quote is not None):
             return [], None
-        crossings, state = _create(rule, view)
-    elif view.ratio is not None and not before.spent:
-        return [_make_check_alert(registered, view, now)], _begin_anew(rule, view)
+        crossings, state = _create(rule, view, Levels(rule, closed))
     else:
-        crossings, state = _advance(rule, before, view)
+        crossings, state = _advance(rule, before, view, Levels(rule, closed, before))
     return [_make_alert(registered, crossing, now) for crossing in crossings], state
 
 
-def _create(rule: AlertRule, view: _SymbolView) -> tuple[list[_Crossing], RuleState]:
+def _is_relative(rule: AlertRule) -> bool:
+    """True if a split moves the levels with the prices."""
+    return all(isinstance(each, Reference) for each in rule.targets)
+
+
+def _create(rule: AlertRule, view: _SymbolView, levels: Levels) -> tuple[list[Crossing], RuleState | None]:
     """The first evaluation of a rule.
 
     A crossing rule takes its arming from the closes at hand, or from the last quote where there are none; it fires from
     the next evaluation on: the epoch depends on how far back bars were fetched, so it must be saved before an id is
     made from it.
     """
-    if rule.is_armed_at_creation:
-        state = RuleState(view.minute, _CREATED, rule.kind == "below")
-        price = view.last_price
-        if price is None or not _is_beyond(price, rule.level, state.falling) or rule.has_expired(view.minute):
-            return _advance(rule, state, view)
-        touched_at = None if view.quote is None or view.quote.time_s is None else int(view.quote.time_s)
-        crossing = _Crossing(_CREATED, state.falling, price, touched_at)
-        reported_at = _cooldown_start(rule, view.minute)
-        return [crossing], state._replace(armed_at=None, spent=rule.once, reported_at=reported_at)
-    last_word = [] if view.quote_close is None else [view.quote_close]
-    return [], _fold(rule, RuleState(view.minute), [*view.earlier, *view.committed, *last_word])[1]
+    price = view.last_price
+    state = RuleState(view.minute, base=price, seen=None if rule.fixed_levels else view.seen_at_creation)
+    if rule.is_armed_daily:
+        # Its first minute begins the day. What is known of it is kept, so that it is not looked up again and again.
+        levels.at(view.last_minute, price)
+        return [], levels.kept(state)
+    if not rule.is_armed_at_creation:
+        last_word = [] if view.quote_close is None else [view.quote_close]
+        past = _samples([*view.earlier, *view.committed, *last_word])
+        armed = truth_table.fold(rule, state, past, levels, skips=True)[1]
+        if levels.at(view.last_minute, price) is None:
+            return [], None
+        return [], levels.kept(armed)
+    # The level of the last trade: that of a minute in which nothing was traded may not be known.
+    known = levels.at(view.last_minute, price)
+    if known is None:
+        return [], None
+    state = levels.kept(state._replace(armed_at=CREATED, falling=bool(getattr(rule, "falls", False))))
+    touch = None
+    if price is not None and known.levels is not None:
+        touch = rule.touched(_sample(MinuteBar(view.minute, price, price, price, price)), known.levels, state.falling)
+    if price is None or touch is None:
+        return _advance(rule, state, view, levels)
+    if not is_told(rule, view.minute):
+        return [], state._replace(armed_at=None)
+    touched_at = None if view.quote is None or view.quote.time_s is None else int(view.quote.time_s)
+    crossing = Crossing(CREATED, state.falling, price, touched_at, touch.level)
+    reported_at = cooldown_start(rule, view.minute)
+    ends = CREATED if rule.resolved else None
+    return [crossing], state._replace(armed_at=None, spent=rule.once, reported_at=reported_at, ends=ends)
 
 
-def _begin_anew(rule: AlertRule, view: _SymbolView) -> RuleState:
+def _begin_anew(
+    rule: AlertRule, before: RuleState, view: _SymbolView, closed: Mapping[str, ClosedBars]
+) -> RuleState | None:
     """As if the rule were new, except that it is not armed before a close: what armed it is no longer a price."""
-    return _fold(rule, RuleState(view.minute), [*view.earlier, *view.committed])[1]
+    base = None if before.base is None or view.ratio is None else before.base * view.ratio
+    if rule.interval_watched is not None:
+        return closes.begin_anew(rule, before)._replace(base=base)
+    if rule.fixed_levels is None or rule.is_armed_daily:
+        return RuleState(view.minute, base=base, seen=view.watermark)
+    past = _samples([*view.earlier, *view.committed])
+    return truth_table.fold(rule, RuleState(view.minute, base=base), past, Levels(rule, closed), skips=True)[1]
 
 
-def _advance(rule: AlertRule, state: RuleState, view: _SymbolView) -> tuple[list[_Crossing], RuleState]:
+def _advance(rule: AlertRule, state: RuleState, view: _SymbolView, levels: Levels) -> tuple[list[Crossing], RuleState]:
     """Fold what is committed, then look for a touch in what is not."""
-    crossings, state = _fold(rule, state, view.committed)
-    early = _find_early(rule, state, view)
+    if state.seen is None:
+        crossings, state, _ = truth_table.fold(rule, state, _samples(view.committed), levels)
+    else:
+        seen = state.seen
+        later = [bar for bar in view.settled if bar.timestamp > seen]
+        crossings, state, judged = truth_table.fold(rule, state, _samples(later), levels)
+        is_whole = view.settled_until is not None and (not later or judged == later[-1].timestamp)
+        last = view.settled_until if is_whole else judged
+        state = state._replace(seen=max(seen, seen if last is None else last))
+        if _is_behind(state, view.watermark):
+            return crossings, state
+    early = _find_early(rule, state, view, levels)
     if early is not None:
         crossings.append(early)
         state = state._replace(reported_early=True)
     return crossings, state
 
 
-def _fold(rule: AlertRule, state: RuleState, bars: Iterable[MinuteBar]) -> tuple[list[_Crossing], RuleState]:
-    """Apply final minutes in order: the truth table of the module's rule."""
-    since, armed_at, falling, reported_early, spent, reported_at = state
-    keeps_creation = rule.is_armed_at_creation
-    crossings: list[_Crossing] = []
-    for bar in bars:
-        if spent:
-            break
-        minute = bar.timestamp
-        if keeps_creation and minute < since:
-            continue
-        if armed_at is not None:
-            if not _touches(bar, rule.level, falling):
-                continue
-            if minute >= since and not rule.has_expired(minute):
-                if not _is_cooling(rule, reported_at, minute):
-                    if not reported_early:
-                        crossings.append(_Crossing(armed_at, falling, _touch_price(bar, rule.level, falling), minute))
-                    reported_at = _cooldown_start(rule, minute)
-                spent = rule.once
-            armed_at, reported_early = None, False
-        side = None if spent else _armed_side(rule, bar.close)
-        if side is not None:
-            armed_at, falling = minute, side
-    return crossings, RuleState(since, armed_at, falling, reported_early, spent, reported_at)
-
-
-def _find_early(rule: AlertRule, state: RuleState, view: _SymbolView) -> _Crossing | None:
+def _find_early(rule: AlertRule, state: RuleState, view: _SymbolView, levels: Levels) -> Crossing | None:
     """The touch of the current arming in a young bar or the quote.
 
     Whatever the missing minutes will show, the committed fold must come to the same alert: where it might
@@ -407,52 +534,71 @@ def _find_early(rule: AlertRule, state: RuleState, view: _SymbolView) -> _Crossi
     armed_at = state.armed_at
     if armed_at is None or state.reported_early:
         return None
-    if armed_at != _CREATED:
-        accounted_for = view.accounted_for
-        next_minute = MINUTE_S + (armed_at if accounted_for is None else accounted_for)
-        if next_minute < state.since or _is_cooling(rule, state.reported_at, next_minute):
+    accounted_for = view.accounted_for
+    next_minute = MINUTE_S + (armed_at if accounted_for is None else accounted_for)
+    if armed_at == CREATED:
+        next_minute = max(next_minute, state.since)  # nothing before counts
+    else:
+        if next_minute < state.since or is_cooling(rule, state.reported_at, next_minute):
             return None
-    first = max(state.since, armed_at + 1)
-    for bar in view.young:
-        if bar.timestamp >= first and _touches(bar, rule.level, state.falling):
-            if rule.has_expired(bar.timestamp):
-                return None
-            price = _touch_price(bar, rule.level, state.falling)
-            return _Crossing(armed_at, state.falling, price, bar.timestamp)
-    quote = view.quote
-    if quote is None or view.quote_minute < first or rule.has_expired(view.quote_minute):
+    first = max(state.since, armed_at + 1, 0 if state.seen is None else state.seen + 1)
+    young, quoted = [*_samples(view.young)], None
+    if view.quote is not None:
+        price = view.quote.price
+        quoted = _sample(MinuteBar(view.quote_minute, price, price, price, price))
+        young.append(quoted)
+    found = truth_table.early_touch(rule, state, young, levels, first)
+    if found is None:
         return None
-    if not _is_beyond(quote.price, rule.level, state.falling):
+    sample, touch = found
+    if not truth_table.is_told_throughout(rule, min(next_minute, sample.timestamp), sample.timestamp):
         return None
-    touched_at = None if quote.time_s is None else int(quote.time_s)
-    return _Crossing(armed_at, state.falling, quote.price, touched_at)
+    touched_at: int | None = sample.touched_at
+    if view.quote is not None and sample is quoted:
+        touched_at = None if view.quote.time_s is None else int(view.quote.time_s)
+    return Crossing(armed_at, touch.falling, touch.price, touched_at, touch.level)
 
 
-def _make_alert(registered: Registered, crossing: _Crossing, now: float) -> Alert:
+def _samples(bars: Iterable[MinuteBar]) -> Iterable[Sample]:
+    return map(_sample, bars)
+
+
+def _sample(bar: MinuteBar) -> Sample:
+    time = bar.timestamp
+    return Sample(time, bar.open, bar.high, bar.low, bar.close, time, bar.close, time)
+
+
+def _make_alert(registered: Registered, crossing: Crossing, now: float) -> Alert:
     rule = registered.rule
-    kind = rule.kind
-    if kind == "cross":
+    kind: Kind | Literal["resolved"] = rule.kind_name
+    ends = ""
+    if crossing.is_end:
+        kind, ends = "resolved", event_id(registered, crossing.epoch)
+    elif kind == "cross":
         kind = "cross_down" if crossing.falling else "cross_up"
+    has_level = rule.kind_name != "all" and not (crossing.is_end and rule.is_armed_daily)
     return Alert(
-        event_id=event_id(registered, crossing.epoch),
+        event_id=event_id(registered, f"resolved {crossing.epoch}" if crossing.is_end else crossing.epoch),
         rule=rule.name,
-        symbol=rule.symbol,
+        symbol=registered.symbol,
         kind=kind,
-        level=rule.level,
+        level=crossing.level if has_level else None,
         price=crossing.price,
         touched_at=crossing.touched_at,
         detected_at=now,
+        ends=ends,
     )
 
 
 def _make_check_alert(registered: Registered, view: _SymbolView, now: float) -> Alert:
     rule = registered.rule
+    numbers = [each for each in rule.targets if not isinstance(each, Reference)]
     return Alert(
         event_id=event_id(registered, f"check {view.watermark}"),
         rule=rule.name,
-        symbol=rule.symbol,
+        symbol=registered.symbol,
         kind="check",
-        level=rule.level,
+        level=numbers[0] if numbers else None,
         price=None,
         touched_at=None,
         detected_at=now,
@@ -463,40 +609,7 @@ def _make_check_alert(registered: Registered, view: _SymbolView, now: float) -> 
 def event_id(registered: Registered, epoch: int | str) -> str:
     """What was told of one arming of one registered rule."""
     rule = registered.rule
-    return digest((rule.name, rule.symbol, rule.revision, registered.generation, epoch), size=16)
-
-
-def _armed_side(rule: AlertRule, close: float) -> bool | None:
-    """The side a close arms: False for a rise to the level, True for a fall, None for neither."""
-    level, margin = rule.level, rule.hysteresis
-    if rule.kind not in ("below", "cross_down") and (close <= level - margin if margin else close < level):
-        return False
-    if rule.kind not in ("above", "cross_up") and (close >= level + margin if margin else close > level):
-        return True
-    return None
-
-
-def _touches(bar: MinuteBar, level: float, falling: bool) -> bool:
-    # Open and close count too: a bar whose high is below its close still proves a trade at its close.
-    if falling:
-        return bar.low <= level or bar.close <= level or bar.open <= level
-    return bar.high >= level or bar.close >= level or bar.open >= level
-
-
-def _touch_price(bar: MinuteBar, level: float, falling: bool) -> float:
-    return bar.open if _is_beyond(bar.open, level, falling) else level
-
-
-def _is_beyond(price: float, level: float, falling: bool) -> bool:
-    return price <= level if falling else price >= level
-
-
-def _is_cooling(rule: AlertRule, reported_at: int | None, minute: int) -> bool:
-    return reported_at is not None and minute - reported_at < rule.cooldown_s
-
-
-def _cooldown_start(rule: AlertRule, minute: int) -> int | None:
-    return minute if rule.cooldown_s else None
+    return digest((rule.name, registered.symbol, rule.revision, registered.generation, epoch), size=16)
 
 
 def _is_finite(bar: MinuteBar) -> bool:

@@ -65,7 +65,7 @@ class FormerState:
             known = self.rules.get(former_key(each.rule))
             if self.recover_since is not None:
                 known = RuleState(self.recover_since)
-                symbols[each.rule.symbol] = SymbolState(self.recover_since - MINUTE_S)
+                symbols[each.symbol] = SymbolState(self.recover_since - MINUTE_S)
             if known is not None:
                 armings[each.key] = known
         return AlertState(armings, symbols)

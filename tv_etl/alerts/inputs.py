@@ -26,6 +26,7 @@ from tv_etl.tradingview.ohlcv import OHLCV
 from tv_etl.tradingview.pace import WINDOW
 from tv_etl.tradingview.printable import described
 from tv_etl.tradingview.services import Limits
+from tv_etl.tradingview.symbols import SeriesSettings, SessionKind
 from tv_etl.tradingview.websocket import loop_time
 
 # Dagster gives up a sensor evaluation after 60 s; delivery needs its share, too.
@@ -60,6 +61,7 @@ ClientFactory = Callable[[Limits], OHLCV]
 class Ask:
     """What to ask of one symbol: bars from `since` on (None: the newest few) at an interval, 1m or 1d.
 
+    `session` says whether minutes before and after the regular hours are asked for as well.
     `quote_fault` and `minutes_failed` say what went wrong before; then it is asked only if it is its turn (`is_due`).
     """
 
@@ -68,6 +70,7 @@ class Ask:
     quote_fault: str = ""
     minutes_failed: bool = False
     is_due: bool = True
+    session: SessionKind = "regular"
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,8 @@ class AlertInputs:
     """What the alert rules are judged on; a symbol that was not asked is in none of the mappings.
 
     `now` is the server's clock in UTC seconds; this host's where the server's is not believed, and `doubt` says so.
-    `faults` are the symbols that are to be asked last, and alone, from now on.
+    `series` are bars of other intervals, by symbol and interval. `faults` are the symbols that are to be asked last,
+    and alone, from now on.
     """
 
     now: float
@@ -83,14 +87,18 @@ class AlertInputs:
     minutes: dict[str, Minutes] = field(default_factory=dict)
     doubt: str = ""
     faults: dict[str, Fault] = field(default_factory=dict)
+    series: dict[tuple[str, str], Minutes] = field(default_factory=dict)
 
 
 async def gather(
     open_client: ClientFactory,
     asks: Mapping[str, Ask],
     wants: Callable[[Mapping[str, Quote], float], Collection[str]] | None = None,
+    wider: Callable[[Mapping[str, Quote], float], Mapping[tuple[str, str], HistoryRequest]] | None = None,
 ) -> AlertInputs:
     """Ask for the quotes, then for the minutes of the symbols that are wanted in the light of them (None: of all).
+
+    Last come the bars of other intervals that `wider` wants, by symbol and interval.
 
     It ends within 35 s; what was not reached has an error, or is asked next time. Raises TradingViewError if no
     connection can be opened.
@@ -107,6 +115,7 @@ async def gather(
             quotes = await _ask_quotes(open_client, client, [name for name, ask in asks.items() if not ask.quote_fault])
             now, doubt = believe(client.server_now(), time.time(), quotes.values())
         faults = _quote_faults(quotes)
+        asked_for = {} if wider is None else wider(quotes, now)
         wanted = set(asks if wants is None else wants(quotes, now))
         requests, minutes = _requests({name: asks[name] for name in asks if name in wanted})
         by_turn = sorted(requests, key=lambda name: (asks[name].since is not None, asks[name].since or 0))
@@ -118,6 +127,7 @@ async def gather(
         without = [name for name, answer in minutes.items() if is_empty(answer) and asks[name].interval == "1m"]
         days = [HistoryRequest(name, "1d", bars_count=FIRST_DAYS) for name in without if asks[name].since is None]
         minutes |= await _ask_minutes(open_client, days, ends_at)
+        series = await _ask_series(open_client, asked_for, ends_at)
     finally:
         # Beside the others, who are not to wait for it once they are done.
         await _end(tasks, min(waits_until, ends_at) - loop_time())
@@ -127,7 +137,7 @@ async def gather(
         if ask.quote_fault and ask.is_due and _has_failed(late_quotes.get(name)):
             faults[name] = "broke" if ask.quote_fault == "broke" else "late"
     faults |= {name: "minutes" for name, answer in minutes.items() if _is_at_fault(answer)}
-    return AlertInputs(now, quotes, minutes, doubt, faults)
+    return AlertInputs(now, quotes, minutes, doubt, faults, series)
 
 
 # --- quotes
@@ -192,11 +202,12 @@ def _requests(asks: Mapping[str, Ask]) -> tuple[dict[str, HistoryRequest], dict[
     errors: dict[str, Minutes] = {}
     for name, ask in asks.items():
         try:
+            settings = SeriesSettings(session=ask.session)
             if ask.since is None:
                 count = FIRST_BARS if ask.interval == "1m" else FIRST_DAYS
-                requests[name] = HistoryRequest(name, ask.interval, bars_count=count)
+                requests[name] = HistoryRequest(name, ask.interval, bars_count=count, settings=settings)
             else:
-                requests[name] = HistoryRequest(name, ask.interval, start=utc(ask.since))
+                requests[name] = HistoryRequest(name, ask.interval, start=utc(ask.since), settings=settings)
         except Exception as error:  # whatever it is, it is this symbol's alone
             errors[name] = expected(error)
     return requests, errors
@@ -218,6 +229,18 @@ async def _ask_minutes(
             alone.add(asyncio.ensure_future(_ask_alone(open_client, suspects, found)))
     finally:
         await _end(alone, ends_at - loop_time())
+    return found
+
+
+async def _ask_series(
+    open_client: ClientFactory, requests: Mapping[tuple[str, str], HistoryRequest], ends_at: float
+) -> dict[tuple[str, str], Minutes]:
+    """Bars of several intervals, one interval after the other; of what is not reached there is none."""
+    found: dict[tuple[str, str], Minutes] = {}
+    for interval in dict.fromkeys(interval for _, interval in requests):
+        mine = [request for (_, each), request in requests.items() if each == interval]
+        answers = await _ask_minutes(open_client, mine, ends_at)
+        found |= {(symbol, interval): answer for symbol, answer in answers.items()}
     return found
 
 

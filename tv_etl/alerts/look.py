@@ -1,12 +1,13 @@
 """One symbol in a tick: what is asked of it, what came, and what that shows of how it is to be asked next time."""
 
+import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from tv_etl.alerts import health
-from tv_etl.alerts.fold import DEFAULT_GRACE_S, MinuteBar, QuoteNow, Reach
+from tv_etl.alerts.fold import DEFAULT_GRACE_S, MinuteBar, QuoteNow, Reach, first_minute
 from tv_etl.alerts.inputs import DAY_S, AlertInputs, Ask, Minutes, Quote, delay_s, is_empty, trade_time
 from tv_etl.alerts.state import AlertState, Registered, SymbolState
 from tv_etl.tradingview.errors import SeriesError, SymbolError
@@ -26,10 +27,7 @@ def ask_of(known: AlertState, name: str, mine: Sequence[Registered], host_now: f
     """What to ask of a symbol, in the light of what is known of it and of its rules."""
     symbol = known.symbol(name)
     wants_minutes = tries_minutes(symbol, host_now)
-    since = symbol.closes[0].time if symbol.closes else symbol.watermark
-    if since is None:
-        # No minute has come yet, but rules that began by a quote are to miss none from there on.
-        since = min((known.armings[each.key].since for each in mine if each.key in known.armings), default=None)
+    since = first_minute(mine, known, name)
     is_due = symbol.retry_at <= host_now or symbol.retry_at > host_now + LAST_RETRY_S
     return Ask(
         since=since if wants_minutes is (symbol.served == "1m") else None,
@@ -37,7 +35,13 @@ def ask_of(known: AlertState, name: str, mine: Sequence[Registered], host_now: f
         quote_fault=symbol.quote_fault,
         minutes_failed=symbol.minutes_missing_since is not None and symbol.failures > 0,
         is_due=is_due,
+        session="extended" if is_extended(mine) else "regular",
     )
+
+
+def is_extended(mine: Iterable[Registered]) -> bool:
+    """True if a rule of a symbol watches the minutes before and after its regular hours."""
+    return any(each.rule.active.session == "extended" for each in mine)
 
 
 def tries_minutes(symbol: SymbolState, host_now: float) -> bool:
@@ -71,7 +75,7 @@ class Look:
             if isinstance(minutes, SeriesHistory):
                 is_daily = minutes.request.width == _DAY
                 bars = _bars(minutes, int(DAY_S) if is_daily else _MINUTE_S)
-                hours = _hours(minutes)
+                hours = hours_of(minutes)
                 served = "1d" if is_daily else "1m"
             has_none = (not known.served and not bars) or (ask.since is None and is_empty(minutes))
             if has_none and latest is not None:
@@ -175,7 +179,8 @@ def _sample(quote: QuoteNow, feed_now: float) -> MinuteBar:
     return MinuteBar(minute, quote.price, quote.price, quote.price, quote.price)
 
 
-def _hours(minutes: SeriesHistory) -> str:
+def hours_of(minutes: SeriesHistory) -> str:
+    """The trading hours that come with an answer, as JSON; empty where they cannot be read."""
     try:
         return TradingHours.of_symbol(minutes.info.raw).to_json()
     except (TradingHoursError, ValueError, TypeError):
@@ -196,7 +201,11 @@ def _longest_pause(bars: Sequence[MinuteBar], hours: str) -> float:
 def quote_now(quote: Quote | None, now: float) -> QuoteNow | None:
     """The last trade as a quote has it; None where it has no price."""
     price = quote.current_price if isinstance(quote, QuoteSymbolData) else None
-    return None if price is None else QuoteNow(price, trade_time(quote, now))
+    if price is None or not isinstance(quote, QuoteSymbolData):
+        return None
+    volume = quote.symbol_info.get("volume")
+    is_volume = isinstance(volume, int | float) and not isinstance(volume, bool) and math.isfinite(volume)
+    return QuoteNow(price, trade_time(quote, now), float(volume) if is_volume and volume is not None else None)
 
 
 def reach_of(quote: Quote | None, hours: TradingHours | None, now: float) -> Reach | None:

@@ -1,91 +1,850 @@
-"""What to watch for, as written in the watchlist; how a rule is judged is `fold`'s."""
+"""What to watch for, as written in the watchlist: a class for each kind. How a rule is judged is `fold`'s."""
 
 import hashlib
 import json
 import math
-import re
-from collections.abc import Iterable
-from typing import Annotated, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Protocol
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasPath,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    TypeAdapter,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+from pydantic.json_schema import SkipJsonSchema
 
+from tv_etl.alerts.levels import DAY_INTERVAL, MAX_BARS, Level, Reference, factor_of, read_level
+from tv_etl.alerts.options import Active, Duration, Label, Message, Run, Severity, duration_text, fail_at
+from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.symbols import check_symbol
 
-Kind = Literal["above", "below", "cross_up", "cross_down", "cross"]
+LevelKind = Literal["above", "below", "cross_up", "cross_down", "cross"]
+Kind = Literal[
+    "above", "below", "cross_up", "cross_down", "cross", "enter_channel", "exit_channel", "pct_day", "pct_window",
+    "bar_volume", "day_volume", "volume_ratio", "all",
+]  # fmt: skip
 
-_NAME = re.compile(r"[a-z0-9_-]{1,64}")
+COOLDOWN_S = 900.0
+_MINUTE_S = 60
 
 _Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+_Above0 = Annotated[_Number, Field(gt=0)]
+_BarCount = Annotated[int, Field(strict=True, ge=1, le=MAX_BARS)]
+_Level = Annotated[
+    Any,
+    BeforeValidator(read_level),
+    PlainSerializer(lambda level: str(level) if isinstance(level, Reference) else level),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number"},
+                {"type": "string", "pattern": r"^(prev_close|last_alert|(high|low|sma)\([0-9]+\))$"},
+                {
+                    "type": "object",
+                    "properties": {"of": {"type": "string"}, "pct": {"type": "number"}},
+                    "required": ["of", "pct"],
+                    "additionalProperties": False,
+                },
+            ]
+        }
+    ),
+]
 
 
-class AlertRule(BaseModel):
-    """One price level to watch, as written in the watchlist.
+def _read_interval(value: object) -> str:
+    # YAML reads a bare 60 as a number.
+    interval = Interval.parse(str(value))
+    if not interval.is_time_based or interval.seconds < _MINUTE_S:
+        raise ValueError(f"{value}: alerts look at minutes and wider bars, e.g. 1m 1h 1d")
+    return interval.token
 
-    `above` and `below` fire at once when the price is already there; the `cross` kinds wait for a crossing.
-    With `hysteresis` h the far side begins at h beyond the level, so that noise at the level does not re-arm.
-    `once` fires a single time. `cooldown_s` keeps a crossing silent if the rule's last reported one was less
-    than this long ago. Nothing is reported for minutes that open at or after `expires_at`.
-    """
 
+_Interval = Annotated[
+    str, BeforeValidator(_read_interval), WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}]})
+]
+_Symbol = Annotated[str, AfterValidator(check_symbol)]
+
+
+def _read_symbols(value: object) -> object:
+    # `symbols: {group: us}` lists none: the field below reads which group.
+    if not isinstance(value, dict):
+        return value
+    if {str(key) for key in value} != {"group"}:
+        found = f", not {', '.join(sorted(map(str, value)))}" if value else ""
+        raise ValueError(f"expected a list, or the key group{found}")
+    return []
+
+
+def _check_symbols(values: list[str]) -> list[str]:
+    seen = set[str]()
+    for number, symbol in enumerate(values):
+        if symbol in seen:
+            fail_at(number, f"{symbol} is listed twice")
+        seen.add(symbol)
+    return values
+
+
+_SYMBOLS_SCHEMA = {
+    "anyOf": [
+        {"type": "array", "items": {"type": "string"}},
+        {
+            "type": "object",
+            "properties": {"group": {"type": "string"}},
+            "required": ["group"],
+            "additionalProperties": False,
+        },
+    ]
+}
+
+
+class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
-    name: str = Field(description="Name of the rule: 1 to 64 characters of a-z 0-9 _ -.")
-    symbol: str = Field(description="What to watch, e.g. BINANCE:BTCUSDT.")
-    kind: Kind = Field(
-        description="above and below fire at once if the price is already there; cross_up, cross_down and cross "
-        "wait for a crossing."
+
+# --- what is watched
+
+
+class Touch(NamedTuple):
+    """A level that was reached: the price of the trade, the level, and whether it was reached falling."""
+
+    price: float
+    level: float
+    falling: bool
+
+
+class Candle(Protocol):
+    """The prices, or the volumes, of a bar."""
+
+    @property
+    def open(self) -> float: ...
+    @property
+    def high(self) -> float: ...
+    @property
+    def low(self) -> float: ...
+    @property
+    def close(self) -> float: ...
+
+
+class Condition(_Model):
+    """What may be so of a price or a volume. `levels` are given in the order of `targets`."""
+
+    # It compares volumes, not prices.
+    is_of_volume: ClassVar[bool] = False
+
+    @property
+    def targets(self) -> tuple[Level, ...]:
+        """What is compared with: numbers, or what tells them."""
+        raise NotImplementedError
+
+    @property
+    def margin(self) -> float:
+        """How far beyond a level its far side begins."""
+        return 0.0
+
+    def armed_side(self, close: float, levels: Sequence[float]) -> bool | None:
+        """The side a close arms: False for a rise to the level, True for a fall, None for neither."""
+        raise NotImplementedError
+
+    def touched(self, bar: Candle, levels: Sequence[float], falling: bool) -> Touch | None:
+        """The touch of the armed level by a bar; None if there is none."""
+        raise NotImplementedError
+
+    def is_within(self, low: float, high: float, levels: Sequence[float], falling: bool | None) -> bool:
+        """True if a price between these can fire what is armed (`falling`), or arm what is not (None)."""
+        raise NotImplementedError
+
+    def holds(self, close: float, levels: Sequence[float]) -> bool:
+        """True if it is so at a close."""
+        raise NotImplementedError
+
+
+class _LevelCondition(Condition):
+    rises: ClassVar[bool] = False
+    falls: ClassVar[bool] = False
+
+    def armed_side(self, close: float, levels: Sequence[float]) -> bool | None:
+        [level], margin = levels, self.margin
+        if self.rises and (close <= level - margin if margin else close < level):
+            return False
+        if self.falls and (close >= level + margin if margin else close > level):
+            return True
+        return None
+
+    def touched(self, bar: Candle, levels: Sequence[float], falling: bool) -> Touch | None:
+        [level] = levels
+        # Open and close count too: a bar whose high is below its close still proves a trade at its close.
+        if falling:
+            is_touched = bar.low <= level or bar.close <= level or bar.open <= level
+        else:
+            is_touched = bar.high >= level or bar.close >= level or bar.open >= level
+        is_beyond = bar.open <= level if falling else bar.open >= level
+        return Touch(bar.open if is_beyond else level, level, falling) if is_touched else None
+
+    def is_within(self, low: float, high: float, levels: Sequence[float], falling: bool | None) -> bool:
+        [level] = levels
+        if falling is not None:
+            return low <= level if falling else high >= level
+        return (self.rises and low <= level - self.margin) or (self.falls and high >= level + self.margin)
+
+    def holds(self, close: float, levels: Sequence[float]) -> bool:
+        [level] = levels
+        return (self.rises and close >= level) or (self.falls and close <= level)
+
+
+class _OneLevel(_LevelCondition):
+    level: _Level = Field(
+        description="What to watch for: a price, prev_close, last_alert, high(n), low(n), sma(n), or one of these and "
+        "some percent, e.g. {of: prev_close, pct: -3}."
     )
-    level: _Number = Field(description="The price to watch for.")
-    hysteresis: Annotated[_Number, Field(ge=0)] = Field(
-        default=0.0, description="How far beyond the level the price must close before the rule can fire again."
+
+    @property
+    def targets(self) -> tuple[Level, ...]:
+        return (self.level,)
+
+
+class _Channel(Condition):
+    """A span of prices, its edges included."""
+
+    low: _Level = Field(description="Lower edge of the channel: a price, or what a level may be.")
+    high: _Level = Field(description="Upper edge of the channel.")
+
+    @property
+    def targets(self) -> tuple[Level, ...]:
+        return (self.low, self.high)
+
+    @model_validator(mode="after")
+    def _check_edges(self) -> "_Channel":
+        if isinstance(self.low, float) and isinstance(self.high, float) and self.low >= self.high:
+            fail_at("high", f"{self.high:.10g} is not above low, {self.low:.10g}")
+        return self
+
+
+class _Inside(_Channel):
+    def armed_side(self, close: float, levels: Sequence[float]) -> bool | None:
+        (low, high), margin = levels, self.margin
+        if close <= low - margin if margin else close < low:
+            return False
+        if close >= high + margin if margin else close > high:
+            return True
+        return None
+
+    def touched(self, bar: Candle, levels: Sequence[float], falling: bool) -> Touch | None:
+        low, high = levels
+        prices = (bar.open, bar.high, bar.low, bar.close)
+        if min(prices) > high or max(prices) < low:
+            return None
+        edge = high if bar.open > high or (falling and bar.open >= low) else low
+        return Touch(bar.open if low <= bar.open <= high else edge, edge, edge == high)
+
+    def is_within(self, low: float, high: float, levels: Sequence[float], falling: bool | None) -> bool:
+        lower, upper = levels
+        if falling is not None:
+            return low <= upper and high >= lower
+        return low <= lower - self.margin or high >= upper + self.margin
+
+    def holds(self, close: float, levels: Sequence[float]) -> bool:
+        low, high = levels
+        return low <= close <= high
+
+
+class _Outside(_Channel):
+    def armed_side(self, close: float, levels: Sequence[float]) -> bool | None:
+        (low, high), margin = levels, self.margin
+        return False if low + margin <= close <= high - margin else None
+
+    def touched(self, bar: Candle, levels: Sequence[float], falling: bool) -> Touch | None:
+        low, high = levels
+        if low <= bar.open <= high:
+            prices = (bar.high, bar.low, bar.close)
+            if low <= min(prices) and max(prices) <= high:
+                return None
+            # Which edge came first no bar tells where both were left; its close is the better guess.
+            edge = low if bar.close < low or max(prices) <= high else high
+            return Touch(edge, edge, edge == low)
+        return Touch(bar.open, low if bar.open < low else high, bar.open < low)
+
+    def is_within(self, low: float, high: float, levels: Sequence[float], falling: bool | None) -> bool:
+        lower, upper = levels
+        if falling is not None:
+            return low < lower or high > upper
+        return low <= upper - self.margin and high >= lower + self.margin
+
+    def holds(self, close: float, levels: Sequence[float]) -> bool:
+        low, high = levels
+        return not low <= close <= high
+
+
+class _Percent(_LevelCondition):
+    pct: _Number = Field(description="Percent above (5) or below (-5).")
+
+    @field_validator("pct")
+    @classmethod
+    def _check_pct(cls, pct: float) -> float:
+        if pct == 0 or pct <= -100:
+            raise ValueError("expected a percentage above -100 that is not 0")
+        return pct
+
+    def armed_side(self, close: float, levels: Sequence[float]) -> bool | None:
+        [level] = levels
+        is_far = close < level if self.pct > 0 else close > level
+        return self.pct < 0 if is_far else None
+
+    def is_within(self, low: float, high: float, levels: Sequence[float], falling: bool | None) -> bool:
+        [level] = levels
+        if falling is not None:
+            return low <= level if falling else high >= level
+        return low <= level if self.pct > 0 else high >= level
+
+    def holds(self, close: float, levels: Sequence[float]) -> bool:
+        [level] = levels
+        return close >= level if self.pct > 0 else close <= level
+
+
+class _PercentOfDay(_Percent):
+    @property
+    def targets(self) -> tuple[Level, ...]:
+        return (Reference("prev_close", factor=factor_of(self.pct)),)
+
+
+class _PercentOfWindow(_Percent):
+    bars: _BarCount = Field(description="How many bars back the price is compared with.")
+
+    @property
+    def targets(self) -> tuple[Level, ...]:
+        return (Reference("close", self.bars, factor_of(self.pct)),)
+
+
+class _Volume(_LevelCondition):
+    is_of_volume: ClassVar[bool] = True
+    rises: ClassVar[bool] = True
+    volume: _Above0 = Field(description="The volume to reach.")
+
+    @property
+    def targets(self) -> tuple[Level, ...]:
+        return (self.volume,)
+
+
+class _VolumeRatio(_LevelCondition):
+    is_of_volume: ClassVar[bool] = True
+    rises: ClassVar[bool] = True
+    ratio: _Above0 = Field(description="How many times the mean volume to reach.")
+    bars: _BarCount = Field(default=20, description="Of how many bars before the mean is.")
+
+    @property
+    def targets(self) -> tuple[Level, ...]:
+        return (Reference("mean_volume", self.bars, self.ratio),)
+
+
+# --- rules
+
+
+class AlertRule(Condition):
+    """What to watch on one symbol or many, and how to tell it."""
+
+    name: Label = Field(description="Name of the rule: 1 to 64 characters of a-z 0-9 _ -.")
+    symbol: _Symbol | None = Field(default=None, description="What to watch, e.g. BINANCE:BTCUSDT.")
+    symbols: Annotated[
+        list[_Symbol], AfterValidator(_check_symbols), BeforeValidator(_read_symbols), WithJsonSchema(_SYMBOLS_SCHEMA)
+    ] = Field(
+        default_factory=list,
+        description="Instead of symbol: a list, or {group: us} for all symbols of a group. Each is watched by itself.",
     )
-    once: Annotated[bool, Field(strict=True)] = Field(default=False, description="Fire a single time.")
-    cooldown_s: Annotated[_Number, Field(ge=0)] = Field(
-        default=0.0, description="Seconds after a reported crossing during which further ones stay silent."
+    group: SkipJsonSchema[str | None] = Field(default=None, validation_alias=AliasPath("symbols", "group"))
+    once: Annotated[bool, Field(strict=True)] = Field(
+        default=False, description="Tell a single time, of each symbol; by default, again and again."
     )
+    cooldown: Duration | None = Field(
+        default=None,
+        description="For how long after a told alert further ones stay silent, e.g. 15m, or 0; by default, 15m.",
+    )
+    cooldown_s: Annotated[_Number, Field(ge=0)] | None = Field(default=None, description="The same in seconds.")
     expires_at: AwareDatetime | None = Field(
         default=None, description="Nothing is reported for minutes that open at or after this time; needs a time zone."
     )
+    active: Active = Field(default_factory=Active, description="When to tell, see Active; by default, always.")
+    resolved: Annotated[bool, Field(strict=True)] = Field(
+        default=False, description="Tell as well when it is over: when a close arms the rule again."
+    )
+    severity: Severity = Field(default="warning", description="info, warning, error or critical; targets choose by it.")
+    tags: list[Label] = Field(default_factory=list, description="Words by which targets choose alerts.")
+    message: Message = Field(
+        default="", description="What to say, with the fields of an alert in braces: '{symbol} is at {price}'."
+    )
+    run: Run | None = Field(
+        default=None, description="What an alert starts: the name of a job, or {assets: [...]} by their keys."
+    )
 
-    @field_validator("name")
-    @classmethod
-    def _check_name(cls, name: str) -> str:
-        if not _NAME.fullmatch(name):
-            raise ValueError("expected 1 to 64 characters of a-z 0-9 _ -")
-        return name
+    # Narrowed by each kind.
+    @property
+    def kind_name(self) -> Kind:
+        kind: Kind = getattr(self, "kind")  # noqa: B009
+        return kind
 
-    @field_validator("symbol")
-    @classmethod
-    def _check_symbol(cls, symbol: str) -> str:
-        return check_symbol(symbol)
+    @property
+    def interval_watched(self) -> str | None:
+        """The interval of the bars that are judged; None for minutes as they come, and quotes."""
+        return None
+
+    @property
+    def interval_of_references(self) -> str:
+        return self.interval_watched or DAY_INTERVAL
+
+    @property
+    def is_on_closes(self) -> bool:
+        """True if only closes are judged, and touches are not."""
+        return False
+
+    @property
+    def is_armed_at_creation(self) -> bool:
+        """True if the rule fires at once where it is already so."""
+        return False
+
+    @property
+    def is_armed_daily(self) -> bool:
+        """True if each day begins anew, whatever the day before has told."""
+        return False
+
+    @property
+    def falls_daily(self) -> bool:
+        """True if a rule that is armed daily is armed for a fall."""
+        return False
+
+    @property
+    def closes_in_a_row(self) -> int:
+        """How many closes in a row must be beyond the level."""
+        return 1
+
+    @property
+    def conditions(self) -> Sequence[Condition]:
+        """What must be so at once."""
+        return (self,)
+
+    @property
+    def references(self) -> dict[str, int]:
+        """How many bars back of each interval tell the levels."""
+        found: dict[str, int] = {DAY_INTERVAL: 1} if self.is_armed_daily else {}
+        for condition in self.conditions:
+            for each in condition.targets:
+                if isinstance(each, Reference) and each.is_of_bars:
+                    interval = each.interval or self.interval_of_references
+                    found[interval] = max(found.get(interval, 0), each.bars)
+        return found
+
+    @property
+    def fixed_levels(self) -> tuple[float, ...] | None:
+        """The levels, where they are numbers."""
+        targets = self.targets
+        return None if any(isinstance(each, Reference) for each in targets) else targets  # type: ignore[return-value]
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The groups that the rule is for."""
+        return () if self.group is None else (self.group,)
+
+    @property
+    def cooldown_seconds(self) -> float:
+        """For how long further alerts stay silent."""
+        if self.cooldown_s is not None:
+            return self.cooldown_s
+        return COOLDOWN_S if self.cooldown is None else float(self.cooldown)
 
     @model_validator(mode="after")
-    def _check_hysteresis(self) -> "AlertRule":
-        low, high = self.level - self.hysteresis, self.level + self.hysteresis
-        if not (math.isfinite(low) and math.isfinite(high)):
-            raise ValueError("level and hysteresis are too large together")
-        if self.hysteresis and (low == self.level or high == self.level):
-            raise ValueError("the hysteresis is too small to matter at this level")
+    def _check_rule(self) -> "AlertRule":
+        ways = [self.symbol is not None, bool(self.symbols), self.group is not None]
+        if sum(ways) > 1:
+            fail_at("symbols", "write symbol or symbols, one of the two")
+        if not any(ways):
+            raise ValueError("write symbol: EXCHANGE:TICKER, or symbols: a list or {group: name}")
+        if self.cooldown is not None and self.cooldown_s is not None:
+            fail_at("cooldown_s", "write cooldown or cooldown_s, one of the two")
+        return self
+
+    @model_validator(mode="after")
+    def _check_margin(self) -> "AlertRule":
+        for level in self.fixed_levels or ():
+            low, high = level - self.margin, level + self.margin
+            if not (math.isfinite(low) and math.isfinite(high)):
+                fail_at("hysteresis", "level and hysteresis are too large together")
+            if self.margin and (low == level or high == level):
+                fail_at("hysteresis", "the hysteresis is too small to matter at this level")
         return self
 
     @property
     def revision(self) -> str:
         """Hash of what the rule watches for; a rule that differs in it is armed anew.
 
-        The name, `cooldown_s` and `expires_at` are not part of it: they may change without a new arming.
+        Neither its name nor whatever only says what is told, and when, is part of it. Of a rule for many symbols they
+        are not either: one that is added does not arm the others anew.
         """
-        level = self.level + 0.0  # -0.0 and 0.0 are one level
-        parts = (self.symbol, self.kind, level.hex(), self.hysteresis.hex(), self.once)
+        shown = [each if isinstance(each, str) else each.hex() for each in map(_plain, self.targets)]
+        parts = [self.symbol or "", self.kind_name, *shown, self.margin.hex(), self.once, *self._more_of_revision()]
         return digest(parts, size=8)
 
-    @property
-    def is_armed_at_creation(self) -> bool:
-        """True if the rule fires at once where the price is already there."""
-        return self.kind in ("above", "below")
+    def _more_of_revision(self) -> list[object]:
+        more: list[object] = []
+        if self.is_on_closes or self.interval_watched is not None or self.references:
+            more += [self.is_on_closes, self.interval_watched, self.interval_of_references, self.closes_in_a_row]
+        if self.active.session != "regular":
+            more.append(self.active.session)
+        return more
 
     def has_expired(self, minute: int) -> bool:
         """True if nothing is reported any more for a minute that opens then."""
         return self.expires_at is not None and minute >= self.expires_at.timestamp()
+
+
+def _plain(target: Level) -> float | str:
+    # A reference in words of which none may change: they are part of a hash.
+    if isinstance(target, Reference):
+        return f"{target.name} {target.bars} {target.factor.hex()}"
+    return target
+
+
+class _BarRule(AlertRule):
+    """A rule that may be judged on bars of an interval."""
+
+    interval: _Interval = Field(
+        default="1m", description="Width of the bars whose closes, volumes, highs and lows count, e.g. 1m 1h 1d."
+    )
+    for_: Duration | None = Field(
+        default=None,
+        alias="for",
+        description="Only what is so at every close for so long, e.g. 10m: a multiple of the interval, on closes.",
+    )
+
+    @property
+    def interval_of_references(self) -> str:
+        return self.interval
+
+    @property
+    def closes_in_a_row(self) -> int:
+        return 1 if self.for_ is None else self.for_ // Interval.parse(self.interval).seconds
+
+    @model_validator(mode="after")
+    def _check_for(self) -> "_BarRule":
+        if self.for_ is None:
+            return self
+        if not self.is_on_closes:
+            fail_at("for", "it counts closes: write on: close as well")
+        width = Interval.parse(self.interval).seconds
+        if self.for_ < width or self.for_ % width:
+            fail_at("for", f"{duration_text(self.for_)} is not a multiple of the interval, {self.interval}")
+        return self
+
+
+class _PriceRule(_BarRule):
+    on: Literal["touch", "close"] = Field(
+        default="touch",
+        description="touch: the first trade that reaches the level; close: the first bar of the interval that closes "
+        "there.",
+    )
+
+    @property
+    def is_on_closes(self) -> bool:
+        return self.on == "close"
+
+    @property
+    def interval_watched(self) -> str | None:
+        return self.interval if self.is_on_closes else None
+
+    @model_validator(mode="after")
+    def _check_interval(self) -> "_PriceRule":
+        if "interval" in self.model_fields_set:
+            return self
+        if self.is_on_closes:
+            fail_at("on", "of which bars? write interval as well, e.g. 1h or 1d")
+        if any(isinstance(each, Reference) and each.is_of_bars and not each.interval for each in self.targets):
+            raise ValueError("write interval as well, e.g. 1d: of which bars is the level?")
+        return self
+
+
+class _LevelRule(_PriceRule):
+    hysteresis: Annotated[_Number, Field(ge=0)] = Field(
+        default=0.0, description="How far beyond the level the price must close before the rule can fire again."
+    )
+
+    @property
+    def margin(self) -> float:
+        return self.hysteresis
+
+
+class AboveRule(_OneLevel, _LevelRule):
+    """The price is at the level or above: fires at once if it is so already."""
+
+    rises: ClassVar[bool] = True
+    kind: Literal["above"]
+
+    @property
+    def is_armed_at_creation(self) -> bool:
+        return True
+
+
+class BelowRule(_OneLevel, _LevelRule):
+    """The price is at the level or below: fires at once if it is so already."""
+
+    falls: ClassVar[bool] = True
+    kind: Literal["below"]
+
+    @property
+    def is_armed_at_creation(self) -> bool:
+        return True
+
+
+class CrossUpRule(_OneLevel, _LevelRule):
+    """The price rises to the level, after a close below."""
+
+    rises: ClassVar[bool] = True
+    kind: Literal["cross_up"]
+
+
+class CrossDownRule(_OneLevel, _LevelRule):
+    """The price falls to the level, after a close above."""
+
+    falls: ClassVar[bool] = True
+    kind: Literal["cross_down"]
+
+
+class CrossRule(_OneLevel, _LevelRule):
+    """Either of the two; the alert says which."""
+
+    rises: ClassVar[bool] = True
+    falls: ClassVar[bool] = True
+    kind: Literal["cross"]
+
+
+class EnterChannelRule(_Inside, _LevelRule):
+    """The price enters the channel, after a close outside."""
+
+    kind: Literal["enter_channel"]
+
+
+class ExitChannelRule(_Outside, _LevelRule):
+    """The price leaves the channel, after a close inside."""
+
+    kind: Literal["exit_channel"]
+
+    @model_validator(mode="after")
+    def _check_inside(self) -> "ExitChannelRule":
+        if isinstance(self.low, float) and isinstance(self.high, float) and self.high - self.low < 2 * self.margin:
+            fail_at("hysteresis", "no close is so far inside the channel: the rule could never fire again")
+        return self
+
+
+class PctDayRule(_PercentOfDay, _PriceRule):
+    """The price is so many percent above or below the close of the day before; each day begins anew."""
+
+    kind: Literal["pct_day"]
+
+    @property
+    def is_armed_daily(self) -> bool:
+        return True
+
+    @property
+    def falls_daily(self) -> bool:
+        return self.pct < 0
+
+
+class PctWindowRule(_PercentOfWindow, _PriceRule):
+    """The price is so many percent above or below what it closed at so many bars before."""
+
+    kind: Literal["pct_window"]
+
+
+class BarVolumeRule(_Volume, _PriceRule):
+    """A bar has so much volume, after a bar with less."""
+
+    kind: Literal["bar_volume"]
+
+    @property
+    def interval_watched(self) -> str | None:
+        return self.interval
+
+
+class DayVolumeRule(_Volume, AlertRule):
+    """A day has so much volume; each day begins anew."""
+
+    kind: Literal["day_volume"]
+
+    @property
+    def interval_watched(self) -> str | None:
+        return DAY_INTERVAL
+
+    @property
+    def is_armed_daily(self) -> bool:
+        return True
+
+    @model_validator(mode="after")
+    def _check_active(self) -> "DayVolumeRule":
+        if self.active.hours:
+            fail_at("active", "a day's volume has no hour; name days, or leave it out")
+        return self
+
+
+class _ClosingRule(_BarRule):
+    on: Literal["close"] = Field(default="close", description="It is judged on closes alone.")
+
+    @property
+    def is_on_closes(self) -> bool:
+        return True
+
+    @property
+    def interval_watched(self) -> str | None:
+        return self.interval
+
+
+class VolumeRatioRule(_VolumeRatio, _ClosingRule):
+    """A bar closes with so many times the mean volume of those before it, after a bar with less."""
+
+    kind: Literal["volume_ratio"]
+
+
+class AllRule(_LevelCondition, _ClosingRule):
+    """A bar closes at which all conditions are so, after one at which they are not."""
+
+    rises: ClassVar[bool] = True
+    kind: Literal["all"] = "all"
+    all: Annotated[list["AnyCondition"], Field(min_length=2)] = Field(
+        description="Conditions that must be so at one close; as a rule's kind and what it compares with, without "
+        "crossings: enter_channel is a close inside, exit_channel one outside."
+    )
+
+    @property
+    def targets(self) -> tuple[Level, ...]:
+        return tuple(target for each in self.all for target in each.targets)
+
+    @property
+    def conditions(self) -> Sequence[Condition]:
+        return self.all
+
+    @property
+    def is_armed_at_creation(self) -> bool:
+        return True
+
+    @model_validator(mode="after")
+    def _check_interval(self) -> "AllRule":
+        if "interval" not in self.model_fields_set:
+            raise ValueError("write interval as well, e.g. 1d: at which closes?")
+        return self
+
+    def _more_of_revision(self) -> list[object]:
+        return [*super()._more_of_revision(), *(type(each).__name__ for each in self.all)]
+
+
+class AboveCondition(_OneLevel):
+    """The close is at the level or above."""
+
+    rises: ClassVar[bool] = True
+    kind: Literal["above"]
+
+
+class BelowCondition(_OneLevel):
+    """The close is at the level or below."""
+
+    falls: ClassVar[bool] = True
+    kind: Literal["below"]
+
+
+class InsideCondition(_Inside):
+    """The close is inside the channel."""
+
+    kind: Literal["enter_channel"]
+
+
+class OutsideCondition(_Outside):
+    """The close is outside the channel."""
+
+    kind: Literal["exit_channel"]
+
+
+class PctDayCondition(_PercentOfDay):
+    """The close is so many percent above or below that of the day before."""
+
+    kind: Literal["pct_day"]
+
+
+class PctWindowCondition(_PercentOfWindow):
+    """The close is so many percent above or below that of so many bars before."""
+
+    kind: Literal["pct_window"]
+
+
+class BarVolumeCondition(_Volume):
+    """The bar has so much volume."""
+
+    kind: Literal["bar_volume"]
+
+
+class VolumeRatioCondition(_VolumeRatio):
+    """The bar has so many times the mean volume of those before it."""
+
+    kind: Literal["volume_ratio"]
+
+
+AnyCondition = Annotated[
+    AboveCondition
+    | BelowCondition
+    | InsideCondition
+    | OutsideCondition
+    | PctDayCondition
+    | PctWindowCondition
+    | BarVolumeCondition
+    | VolumeRatioCondition,
+    Field(discriminator="kind"),
+]
+
+
+def _read_keys(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    # YAML reads a bare on as true. A rule with conditions needs no kind.
+    named = {"on" if key is True else key: each for key, each in value.items()}
+    return {"kind": "all"} | named if "all" in named else named
+
+
+# A rule of any kind, as a field of a model.
+AnyRule = Annotated[
+    Annotated[
+        AboveRule
+        | BelowRule
+        | CrossUpRule
+        | CrossDownRule
+        | CrossRule
+        | EnterChannelRule
+        | ExitChannelRule
+        | PctDayRule
+        | PctWindowRule
+        | BarVolumeRule
+        | DayVolumeRule
+        | VolumeRatioRule
+        | AllRule,
+        Field(discriminator="kind"),
+    ],
+    BeforeValidator(_read_keys),
+]
+RULE_KINDS: tuple[type[AlertRule], ...] = (
+    AboveRule, BelowRule, CrossUpRule, CrossDownRule, CrossRule, EnterChannelRule, ExitChannelRule, PctDayRule,
+    PctWindowRule, BarVolumeRule, DayVolumeRule, VolumeRatioRule, AllRule,
+)  # fmt: skip
+
+
+@cache
+def _adapter() -> TypeAdapter[AlertRule]:
+    return TypeAdapter(AnyRule)
+
+
+def read_rule(fields: Mapping[str, Any]) -> AlertRule:
+    """A rule from its fields. Raises pydantic's ValidationError."""
+    return _adapter().validate_python(fields)
 
 
 def digest(parts: Iterable[object], size: int) -> str:

@@ -3,7 +3,7 @@
 Pure values; `store` keeps them.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ _DAY_S = 86_400
 
 
 class ArmingKey(NamedTuple):
-    """A registered rule on one symbol."""
+    """A registered rule on one symbol, since it was first seen there."""
 
     rule: str
     generation: int
@@ -27,21 +27,37 @@ class RuleState(NamedTuple):
     reported_early: bool = False  # this arming's alert was reported ahead of its bar's commit
     spent: bool = False
     reported_at: int | None = None  # minute of the last reported touch, while a cooldown needs it
+    seen: int | None = None  # no bar that opened later is judged yet; None where the symbol's watermark tells
+    pending: int = 0  # closes in a row that were beyond the level
+    base: float | None = None  # the close at which it last told something, or at which it began
+    ends: int | None = None  # the epoch of what was told and is not over
+    day: int = -1  # of a rule that each day arms anew: the last one that did
+    # What bars say of its levels from one moment until another, and of which day that is.
+    levels: tuple[float | None, ...] = ()
+    levels_from: int = 0
+    levels_until: int = 0
+    levels_day: int = -1
 
 
 class Registered(NamedTuple):
-    """A rule of the watchlist since it was first seen: removed and added again, or edited and back, it is another.
+    """A rule of the watchlist on one symbol, since it was first seen there.
 
-    `generation` is the moment of that in milliseconds, or the next number if that is taken: no two are ever the same,
-    in no two stores.
+    Removed and added again, or edited and back, it is another. `generation` is the moment of that in milliseconds, or
+    the next number if that is taken: no two are ever the same, in no two stores. `member` is the symbol, where the rule
+    is for many.
     """
 
     rule: AlertRule
     generation: int
+    member: str = ""
+
+    @property
+    def symbol(self) -> str:
+        return self.member or self.rule.symbol or ""
 
     @property
     def key(self) -> ArmingKey:
-        return ArmingKey(self.rule.name, self.generation, self.rule.symbol)
+        return ArmingKey(self.rule.name, self.generation, self.symbol)
 
 
 class Close(NamedTuple):
@@ -104,11 +120,20 @@ class AlertState:
 
 
 class Generation(NamedTuple):
-    """What the store knows of a registered rule."""
+    """What the store knows of a registered rule; `members` are the symbols of one for many, and since when they are.
+
+    They are kept: a rule for a group goes on where nobody can say what is in it.
+    """
 
     generation: int
     revision: str
     registered_at: float
+    members: Mapping[str, int] | None = None
+
+    @property
+    def generations(self) -> Iterable[int]:
+        """Those of each of its symbols."""
+        return (self.generation,) if self.members is None else self.members.values()
 
 
 @dataclass(frozen=True)
@@ -118,26 +143,46 @@ class Registry:
     rules: Mapping[str, Generation] = field(default_factory=dict)
     last: int = 0
 
-    def register(self, rules: Iterable[AlertRule], now: float) -> "Registry":
-        """With these rules, and none but these."""
+    def register(
+        self, rules: Iterable[AlertRule], now: float, groups: Mapping[str, Sequence[str]] | None = None
+    ) -> "Registry":
+        """With these rules, and none but these; `groups` are the symbols of those that are known now."""
         last, known = self.last, dict[str, Generation]()
         for rule in rules:
             before = self.rules.get(rule.name)
             if before is None or before.revision != rule.revision:
                 last = max(int(now * 1000), last + 1)
                 before = Generation(last, rule.revision, now)
+            if rule.symbol is None:
+                kept = before.members or {}
+                symbols = (groups or {}).get(rule.group, list(kept)) if rule.group is not None else rule.symbols
+                if not set(symbols) <= set(kept) and before.members is not None:
+                    last = max(int(now * 1000), last + 1)
+                added = last if before.members is not None else before.generation
+                before = before._replace(members={symbol: kept.get(symbol, added) for symbol in symbols})
             known[rule.name] = before
         return Registry(known, last)
 
     def registered(self, rules: Iterable[AlertRule]) -> list[Registered]:
-        return [Registered(rule, self.rules[rule.name].generation) for rule in rules]
+        found: list[Registered] = []
+        for rule in rules:
+            known = self.rules[rule.name]
+            if known.members is None:
+                found.append(Registered(rule, known.generation))
+            else:
+                found += [Registered(rule, generation, symbol) for symbol, generation in known.members.items()]
+        return found
 
 
 def without_future(state: AlertState, now: float) -> AlertState:
     """The state without what a clock that was days ahead has left in it: it would hold for years."""
     until = now + _DAY_S
     return AlertState(
-        {key: each for key, each in state.armings.items() if max(each.since, each.armed_at or 0) <= until},
+        {
+            key: each
+            for key, each in state.armings.items()
+            if max(each.since, each.armed_at or 0, each.seen or 0) <= until
+        },
         {symbol: _up_to(each, until) for symbol, each in state.symbols.items()},
     )
 

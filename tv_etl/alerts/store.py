@@ -6,12 +6,13 @@ overlapped tells nothing twice and loses nothing.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
 
-from tv_etl.alerts.database import ARMING, META, RULE, SYMBOL, TARGET, parts
+from tv_etl.alerts.cap import Mute
+from tv_etl.alerts.database import ARMING, META, MUTE, RULE, SYMBOL, TARGET, parts
 from tv_etl.alerts.deliveries import TargetHealth, target_row
 from tv_etl.alerts.events import KEPT, Events
 from tv_etl.alerts.fold import Alert
@@ -40,6 +41,7 @@ class Memory:
     flags: Mapping[str, str]
     targets: Mapping[str, TargetHealth]
     untold: Mapping[str, tuple[int, str]]  # of each target, how many were given up that nobody was told of, and why
+    mutes: Mapping[str, Mute] = field(default_factory=dict)
 
 
 class AlertStore(Events):
@@ -53,14 +55,16 @@ class AlertStore(Events):
         with self._transaction() as db:
             flags = {row.name: row.value for row in db.execute(sa.select(META))}
             rules = db.execute(sa.select(RULE).where(RULE.c.retired_at.is_(None)))
-            known = {row.name: Generation(row.generation, row.revision, row.registered_at) for row in rules}
-            last = db.execute(sa.select(sa.func.max(RULE.c.generation))).scalar()
+            known = {row.name: _read_generation(row) for row in rules}
+            newest = db.execute(sa.select(sa.func.max(RULE.c.generation))).scalar() or 0
+            last = max(newest, int(flags.get("generation", 0)))
+            mutes = {row.rule: _read_mute(row) for row in db.execute(sa.select(MUTE))}
             state = AlertState(
-                {ArmingKey(*row[:3]): RuleState(*row[3:]) for row in db.execute(sa.select(ARMING))},
+                {ArmingKey(*row[:3]): _read_arming(row[3:]) for row in db.execute(sa.select(ARMING))},
                 {row.symbol: _read_symbol(row) for row in db.execute(sa.select(SYMBOL))},
             )
             targets, untold = self._targets(db), self._untold(db)
-        return Memory(int(flags.get("tick", 0)), Registry(known, last or 0), state, flags, targets, untold)
+        return Memory(int(flags.get("tick", 0)), Registry(known, last), state, flags, targets, untold, mutes)
 
     def commit(
         self,
@@ -73,10 +77,11 @@ class AlertStore(Events):
         now: float,
         flags: Mapping[str, str],
         told_targets: Mapping[str, TargetHealth],
+        mutes: Mapping[str, Mute] | None = None,
     ) -> int:
         """Write a tick, whole, and return its number.
 
-        Each alert waits for every target but the one that it is about.
+        Each alert waits for every target but the one that it is about; one that is muted waits for none.
         """
         tick = before.tick + 1
         with self._transaction() as db:
@@ -84,7 +89,8 @@ class AlertStore(Events):
             _replace_changed(db, ARMING, before.state.armings, state.armings, _arming_row)
             _replace_changed(db, SYMBOL, before.state.symbols, state.symbols, _symbol_row)
             _replace_changed(db, TARGET, before.targets, told_targets, target_row, keeps=True)
-            new_flags = {"tick": str(tick), **flags}
+            _replace_changed(db, MUTE, before.mutes, mutes or {}, _mute_row)
+            new_flags = {"tick": str(tick), "generation": str(registry.last), **flags}
             _replace_changed(db, META, before.flags, new_flags, lambda name, value: (name, value), keeps=True)
             self._note_told(db, before.untold)
             self._add(db, alerts, targets, tick)
@@ -105,12 +111,18 @@ class AlertStore(Events):
                 "revision": each.revision,
                 "definition": rules[name].model_dump_json(warnings=False),
                 "registered_at": each.registered_at,
+                "members": _members(each),
             }
             for name, each in after.rules.items()
             if each.generation not in known
         ]
         if new:
             db.execute(RULE.insert(), new)
+        for name, each in after.rules.items():
+            was = before.rules.get(name)
+            if was is not None and was.generation == each.generation and was.members != each.members:
+                row = RULE.update().where(RULE.c.generation == each.generation)
+                db.execute(row.values(members=_members(each)))
 
     def prune(self, now: float, keep_s: float = KEEP_S, *, is_kept: bool = False) -> int:
         """Forget what was delivered and which rules were retired more than `keep_s` ago; return how many alerts.
@@ -150,7 +162,29 @@ def _replace_changed(
 
 
 def _arming_row(key: ArmingKey, state: RuleState) -> tuple[Any, ...]:
-    return (*key, *state)
+    return (*key, *(json.dumps(each) if isinstance(each, tuple) else each for each in state))
+
+
+def _read_arming(columns: Sequence[Any]) -> RuleState:
+    state = RuleState(*columns)
+    return state._replace(levels=tuple(json.loads(str(state.levels))))
+
+
+def _members(each: Generation) -> str | None:
+    return None if each.members is None else json.dumps(dict(each.members))
+
+
+def _read_generation(row: Any) -> Generation:
+    members = json.loads(row.members) if row.members else None
+    return Generation(row.generation, row.revision, row.registered_at, members)
+
+
+def _mute_row(rule: str, mute: Mute) -> tuple[Any, ...]:
+    return (rule, mute.generation, json.dumps(mute.fired), mute.until, mute.kept_back)
+
+
+def _read_mute(row: Any) -> Mute:
+    return Mute(row.generation, tuple(json.loads(row.fired)), row.until, row.kept_back)
 
 
 def _symbol_row(symbol: str, state: SymbolState) -> tuple[Any, ...]:

@@ -5,24 +5,28 @@ killed anywhere. Nothing of one symbol, rule or target keeps another from its tu
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from tv_etl.alerts import health
+from tv_etl.alerts import cap, health
 from tv_etl.alerts.courier import deliver
 from tv_etl.alerts.events import KEPT, StoredEvent, ids_of
 from tv_etl.alerts.fold import Alert, MinuteBar, evaluate, needs_minutes
 from tv_etl.alerts.former import CursorError, FormerState
 from tv_etl.alerts.inputs import AlertInputs, Ask, Quote, delay_s
-from tv_etl.alerts.look import Look, ask_of, quote_now, reach_of, tries_minutes
+from tv_etl.alerts.look import Look, ask_of, is_extended, quote_now, reach_of, tries_minutes
 from tv_etl.alerts.rules import AlertRule
 from tv_etl.alerts.state import AlertState, Registered, SymbolState, without_future
 from tv_etl.alerts.store import AlertStore
 from tv_etl.alerts.watch import Target, flags, target_alerts, told_targets, watch_alerts
+from tv_etl.alerts.wider_bars import LakeBars, SeriesKey, WiderBars
 from tv_etl.tradingview.errors import TradingViewError
+from tv_etl.tradingview.models import HistoryRequest
 from tv_etl.tradingview.printable import described, printable
+from tv_etl.tradingview.trading_hours import TradingHours
 
 Wants = Callable[[Mapping[str, Quote], float], "set[str]"]
-Gather = Callable[[Mapping[str, Ask], Wants], AlertInputs]
+Wider = Callable[[Mapping[str, Quote], float], Mapping[SeriesKey, HistoryRequest]]
+Gather = Callable[[Mapping[str, Ask], Wants, Wider], AlertInputs]
 LakeClose = Callable[[str], "MinuteBar | None"]
 Keep = Callable[[Sequence[StoredEvent]], object]
 
@@ -63,26 +67,30 @@ def run_tick(
     *,
     cursor: str = "",
     lake_close: LakeClose | None = None,
+    lake_bars: LakeBars | None = None,
+    groups: Mapping[str, Sequence[str]] | None = None,
     silence_s: float = health.SILENCE_S,
     keep: Keep | None = None,
 ) -> TickReport:
     """Judge the rules once, store what was found, and deliver what is due.
 
     `gather` asks the server, `clock` is this host's. `cursor` is what a sensor kept; all but what it held before there
-    was a store is ignored. What does not come for `silence_s` is told, of a symbol, of all, or from a target. `keep`
-    writes events into the dataset; what it fails to is tried again. Raises
-    StoreBusy while another tick runs, and StoreError where the store cannot be used.
+    was a store is ignored. `lake_close` and `lake_bars` find what a lake holds, which is then not asked for. `groups`
+    are the symbols of each group; of one that is not among them, those of the last tick. What does not come for
+    `silence_s` is told, of a symbol, of all, or from a target. Raises StoreBusy while another tick runs, and StoreError
+    where the store cannot be used. `keep` writes events into the dataset; what it fails to is tried again.
     """
     with store.exclusive():
         memory, now = store.load(), clock()
-        registry = memory.registry.register(rules, now)
+        registry = memory.registry.register(rules, now, groups)
         registered = registry.registered(rules)
         problems: list[str] = []
         before = memory.state if memory.tick else _begin(memory.state, registered, cursor, problems)
-        known = {each.generation for each in memory.registry.rules.values()}
+        known = {each for rule in memory.registry.rules.values() for each in rule.generations}
         new = {each.generation for each in registered} - known
-        judged = _look(registered, before, gather, new, now, lake_close, silence_s)
-        found = judged.alerts
+        wider = WiderBars(_by_symbol(registered), before, lake_bars)
+        judged = _look(registered, before, gather, wider, new, now, lake_close, silence_s)
+        found, mutes = cap.apply(judged.alerts, memory.mutes, registry, now)
         told = [
             *found,
             *watch_alerts(memory, judged.blind, now, silence_s),
@@ -98,6 +106,7 @@ def run_tick(
             now,
             flags(memory, judged.blind, now, silence_s),
             told_targets(memory, targets, now, silence_s),
+            mutes,
         )
         if tick % PRUNE_EVERY == 0:
             store.prune(now, is_kept=keep is not None)
@@ -152,14 +161,13 @@ def _look(
     registered: Sequence[Registered],
     before: AlertState,
     gather: Gather,
+    wider: WiderBars,
     just_registered: Collection[int],
     host_now: float,
     lake_close: LakeClose | None,
     silence_s: float,
 ) -> _Judged:
-    by_symbol: dict[str, list[Registered]] = {}
-    for each in registered:
-        by_symbol.setdefault(each.rule.symbol, []).append(each)
+    by_symbol = wider.by_symbol
     known = AlertState(
         {each.key: before.armings[each.key] for each in registered if each.key in before.armings},
         {symbol: before.symbol(symbol) for symbol in by_symbol},
@@ -173,16 +181,19 @@ def _look(
             if not state.served and not tries_minutes(state, host_now):
                 continue
             try:
+                # A quote may say nothing of what is traded before and after the regular hours.
+                latest = None if is_extended(mine) else quote_now(quote, now)
                 reach = reach_of(quote, health.read_hours(state.hours), now)
-                is_wanted = needs_minutes(mine, known, symbol, quote_now(quote, now), reach, now - delay_s(quote))
+                is_wanted = needs_minutes(mine, known, symbol, latest, reach, now - delay_s(quote))
             except Exception:  # what is wrong with the symbol or a rule shows when they are judged
                 is_wanted = True
-            if is_wanted:
+            if is_wanted or wider.needs_overlap(symbol):
                 wanted.add(symbol)
         return wanted
 
     try:
-        inputs = gather(asks, wants)
+        inputs = gather(asks, wants, wider.requests)
+        wider.take(inputs)
     except TradingViewError as error:
         return _Judged(state=known, problems=[str(error)], blind=str(error))
     except Exception as error:  # what was found earlier must still be delivered
@@ -192,14 +203,22 @@ def _look(
         for symbol, ask in asks.items()
     }
     problems = [*([inputs.doubt] if inputs.doubt else []), *(text for each in looks.values() for text in each.problems)]
+    problems += wider.problems
     if looks and not any(each.was_heard for each in looks.values()):
         return _Judged(state=known, problems=problems, blind=problems[0] if problems else "nothing was answered")
     known = without_future(known, inputs.now)
-    return _judge(by_symbol, known, inputs, looks, problems, just_registered, host_now, lake_close, silence_s)
+    return _judge(wider, known, inputs, looks, problems, just_registered, host_now, lake_close, silence_s)
+
+
+def _by_symbol(registered: Iterable[Registered]) -> dict[str, list[Registered]]:
+    found: dict[str, list[Registered]] = {}
+    for each in registered:
+        found.setdefault(each.symbol, []).append(each)
+    return found
 
 
 def _judge(
-    by_symbol: Mapping[str, Sequence[Registered]],
+    wider: WiderBars,
     state: AlertState,
     inputs: AlertInputs,
     looks: "Mapping[str, Look]",
@@ -217,15 +236,20 @@ def _judge(
             last = _last_of_lake(lake_close, symbol, problems)
             if last is not None:
                 bars[symbol] = [last]
+    by_symbol = wider.by_symbol
     registered = [each for mine in by_symbol.values() for each in mine]
     delays = {symbol: look.facts.delay_s for symbol, look in looks.items()}
-    alerts, after, broken = evaluate(registered, state, bars, quotes, inputs.now, delays_s=delays)
+    hours = _regular_hours(by_symbol, state, looks)
+    alerts, after, broken = evaluate(
+        registered, state, bars, quotes, inputs.now, delays_s=delays, closed=wider.closed, hours=hours
+    )
     problems += [f"rule {each.rule.name}: {described(error)}" for each, error in broken]
     symbols: dict[str, SymbolState] = {}
     for symbol, mine in by_symbol.items():
         look, known = looks[symbol], after.symbol(symbol)
         try:
             known = look.learned(known, inputs, host_now)
+            known = replace(known, hours=known.hours or wider.hours.get(symbol, ""))
             to_check = known.check_up_to is not None and any(each.generation <= known.check_up_to for each in mine)
             judged = health.judge(known, look.facts, health.read_hours(known.hours), to_check, silence_s)
             new = [each for each in mine if each.generation in just_registered]
@@ -235,6 +259,18 @@ def _judge(
             problems.append(f"{symbol}: {described(error)}")
             symbols[symbol] = known
     return _Judged(alerts, AlertState(after.armings, symbols), problems)
+
+
+def _regular_hours(
+    by_symbol: Mapping[str, Sequence[Registered]], state: AlertState, looks: "Mapping[str, Look]"
+) -> dict[str, TradingHours]:
+    """The hours of those symbols of which more is asked for than what was traded in them."""
+    found: dict[str, TradingHours] = {}
+    for symbol, mine in by_symbol.items():
+        hours = health.read_hours(looks[symbol].info_hours or state.symbol(symbol).hours) if is_extended(mine) else None
+        if hours is not None:
+            found[symbol] = hours
+    return found
 
 
 def _last_of_lake(lake_close: LakeClose | None, symbol: str, problems: list[str]) -> MinuteBar | None:

@@ -55,7 +55,7 @@ def build_definitions(
         schedules=[schedule for group in watchlist.groups for schedule in build_schedules(group, resources)],
         sensors=[
             *build_automation_sensors(watchlist.groups),
-            *([build_quote_alerts(watchlist.alerts, resources)] if watchlist.alerts.rules else []),
+            *([build_quote_alerts(watchlist.alerts, resources, watchlist.groups)] if watchlist.alerts.rules else []),
             *(build_symbols_sensor(group, watchlist.groups, resources) for group in watchlist.groups if group.scanner),
         ],
         # A process per step would triple the seconds that every run costs.

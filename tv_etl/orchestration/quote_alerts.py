@@ -5,22 +5,26 @@ the number of the last tick. One that could judge nothing at all fails, so that 
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from tv_etl.orchestration.alert_events import report_alerts
+from tv_etl.orchestration.partitions import symbols_of
 from tv_etl.orchestration.resources import BarStoreResource, LakeResources
 from tv_etl.tradingview.printable import printable
-from tv_etl.watchlist.model import Alerts
+from tv_etl.watchlist.model import Alerts, Group
 
 if TYPE_CHECKING:
     from tv_etl.alerts.events import StoredEvent
     from tv_etl.alerts.fold import MinuteBar
     from tv_etl.lake.store import BarStore
 
+# What a series must say of itself, if it says anything, to be compared with quotes.
+_AS_QUOTED = {"adjustment": "splits", "session": "regular", "backadjustment": "false"}
 # Of Dagster's 60 s for a tick; what is not reported until then is by the next one.
 REPORT_UNTIL_S = 45.0
 _LEAST_REPORT_S = 2.0
@@ -32,9 +36,14 @@ class BlindError(Exception):
     """No rule could be judged; what had been found before was still delivered."""
 
 
-def build_quote_alerts(alerts: Alerts, resources: LakeResources | None = None) -> dg.SensorDefinition:
-    """The sensor for all rules of a watchlist."""
+def build_quote_alerts(
+    alerts: Alerts, resources: LakeResources | None = None, groups: Sequence[Group] = ()
+) -> dg.SensorDefinition:
+    """The sensor for all rules of a watchlist; those for a group watch what it collects at the time."""
     lake = resources or LakeResources()
+    named = {rule.group for rule in alerts.rules}
+    watched = [group for group in groups if group.name in named]
+    converted = [group for group in groups if group.currency is not None]
 
     @dg.sensor(
         name=lake.key("quote_alerts"),
@@ -48,6 +57,10 @@ def build_quote_alerts(alerts: Alerts, resources: LakeResources | None = None) -
 
         started, notifier = time.monotonic(), lake.notifier(context)
         store, bars = notifier.store(), lake.bar_store(context).store()
+
+        def members(group: Group) -> list[str]:
+            return symbols_of(group, context.instance)
+
         try:
             report = run_tick(
                 alerts.rules,
@@ -57,6 +70,8 @@ def build_quote_alerts(alerts: Alerts, resources: LakeResources | None = None) -
                 time.time,
                 cursor=context.cursor or "",
                 lake_close=_last_close(bars),
+                lake_bars=lake_bars(bars, {each for group in converted for each in members(group)}),
+                groups={group.name: members(group) for group in watched},
                 silence_s=alerts.silence_s,
                 keep=_keep(lake.bar_store(context)),
             )
@@ -105,5 +120,34 @@ def _last_close(store: "BarStore") -> "Callable[[str], MinuteBar | None]":
                 price = store.read(symbol, interval, start=newest).column("close")[-1].as_py()
                 return MinuteBar(int(newest.timestamp()), price, price, price, price, width_s)
         return None
+
+    return find
+
+
+def lake_bars(
+    store: "BarStore", converted: Collection[str] = ()
+) -> "Callable[[str, str, int], Sequence[Sequence[float | None]]]":
+    """Finds the newest bars of a series that is as quotes are: adjusted alike, and not `converted` to a currency."""
+
+    def find(symbol: str, interval: str, count: int) -> "Sequence[Sequence[float | None]]":
+        from tv_etl.tradingview.intervals import Interval
+
+        newest = None if symbol in converted else store.watermark(symbol, interval)
+        facts = store.facts(symbol, interval) if newest is not None else {}
+        if newest is None or any(facts.get(name, value) != value for name, value in _AS_QUOTED.items()):
+            return []
+        table, width_s = None, Interval.parse(interval).seconds
+        # Nights and weekends have no bars: how far back so many reach is not known.
+        for spread in (2, 8, None):
+            start = None if spread is None else newest - timedelta(seconds=spread * count * width_s + 4 * 86_400)
+            table = store.read(symbol, interval, start=start)
+            if table.num_rows >= count:
+                break
+        if table is None:
+            return []
+        rows = table.slice(max(0, table.num_rows - count)).to_pydict()
+        seconds = (int(time.timestamp()) for time in rows["timestamp"])
+        columns = (rows[name] for name in ("open", "high", "low", "close", "volume"))
+        return list(zip(seconds, *columns, strict=True))
 
     return find

@@ -59,8 +59,11 @@ class TradingViewResource:
         self,
         asks: "Mapping[str, Ask]",
         wants: "Callable[[Mapping[str, Quote], float], Collection[str]] | None" = None,
+        wider: "Callable[[Mapping[str, Quote], float], Mapping[tuple[str, str], HistoryRequest]] | None" = None,
     ) -> "AlertInputs":
         """The quote of each symbol now, and the one-minute bars of those that are wanted then (None: all), within 35 s.
+
+        With them come the bars of other intervals that `wider` asks for.
 
         A symbol that fails has its error in place of what it failed to give. Raises TradingViewError if no connection
         can be opened.
@@ -72,7 +75,7 @@ class TradingViewResource:
         address, account, proxy = self.ws_url or None, _account(), self.proxy or None
         with LoopThread() as loop:
             return loop.run(
-                gather(lambda limits: OHLCV(address, account=account, limits=limits, proxy=proxy), asks, wants)
+                gather(lambda limits: OHLCV(address, account=account, limits=limits, proxy=proxy), asks, wants, wider)
             )
 
 

@@ -1,6 +1,6 @@
 """What pydantic found wrong with a YAML document, worded for the person who wrote it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -18,18 +18,50 @@ def find_mistakes(
     """Each mistake with its place, in the order of the text; `at` is where the model begins in the document."""
     schema = model.model_json_schema()
     document = document or YamlDocument(None, None)
-    found = [
-        Mistake(
-            document.find([*at, *details["loc"]], of_key=details["type"] == "extra_forbidden"),
-            f"{'.'.join(map(str, details['loc'])) or 'file'}: {_describe(schema, details)}",
-        )
-        for details in error.errors()
-    ]
+    found = []
+    for details in error.errors():
+        location = _written(schema, details)
+        place = document.find([*at, *location], of_key=details["type"] == "extra_forbidden")
+        found.append(Mistake(place, f"{'.'.join(map(str, location)) or 'file'}: {_describe(schema, details)}"))
     return sorted([*found, *document.repeated_keys()], key=lambda each: each.place)
+
+
+def _written(schema: Mapping[str, Any], details: ErrorDetails) -> list[str | int]:
+    """The location as it is written: pydantic adds which of several models a mapping was read as."""
+    written: list[str | int] = []
+    nodes: list[Any] = [schema]
+    for part in details["loc"]:
+        models = [_models(schema, node) for node in nodes]
+        if any(part in each for each in models):
+            nodes = [each[part] for each in models if part in each]
+            continue
+        written.append(part)
+        nodes = list(_below(schema, nodes, part))
+    if details["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        written.append(_tag(details))
+    return written
+
+
+def _tag(details: ErrorDetails) -> str:
+    return str(details.get("ctx", {}).get("discriminator", "")).strip("'")
+
+
+def _models(schema: Mapping[str, Any], node: Mapping[str, Any]) -> Mapping[Any, Any]:
+    """The models among which a word of the mapping chooses, by that word."""
+    return {
+        word: {"$ref": reference}
+        for each in _alternatives(schema, node, into_models=False)
+        for word, reference in each.get("discriminator", {}).get("mapping", {}).items()
+    }
 
 
 def _describe(schema: Mapping[str, Any], details: ErrorDetails) -> str:
     location, value = details["loc"], details["input"]
+    if details["type"] == "union_tag_not_found":
+        return "is missing"
+    if details["type"] == "union_tag_invalid":
+        context = details.get("ctx", {})
+        return f"expected {str(context['expected_tags']).replace(chr(39), '')}, not {_shorten(context['tag'])}"
     if details["type"] == "extra_forbidden":
         return _unknown_key(str(location[-1]), _known_keys(schema, location[:-1]))
     if details["type"] == "missing":
@@ -53,21 +85,30 @@ def _known_keys(schema: Mapping[str, Any], location: Location) -> list[str]:
     """The keys that a mapping at the location may have."""
     nodes = list(_alternatives(schema, schema))
     for part in location:
-        below = [node.get("items") if isinstance(part, int) else _property(node, part) for node in nodes]
-        nodes = [alternative for node in below if node for alternative in _alternatives(schema, node)]
+        models = [_models(schema, node) for node in nodes]
+        chosen = [each[part] for each in models if part in each]
+        nodes = list(_alternatives(schema, chosen[0])) if chosen else list(_below(schema, nodes, part))
     return list(dict.fromkeys(key for node in nodes for key in node.get("properties", {})))
 
 
-def _property(node: Mapping[str, Any], key: str) -> Any:
-    return node.get("properties", {}).get(key)
+def _below(
+    schema: Mapping[str, Any], nodes: Iterable[Mapping[str, Any]], part: str | int
+) -> Iterator[Mapping[str, Any]]:
+    for node in nodes:
+        for each in _alternatives(schema, node):
+            child = each.get("items") if isinstance(part, int) else each.get("properties", {}).get(part)
+            if child:
+                yield from _alternatives(schema, child, into_models=False)
 
 
-def _alternatives(schema: Mapping[str, Any], node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _alternatives(
+    schema: Mapping[str, Any], node: Mapping[str, Any], *, into_models: bool = True
+) -> Iterator[Mapping[str, Any]]:
     if "$ref" in node:
-        yield from _alternatives(schema, schema["$defs"][str(node["$ref"]).rpartition("/")[2]])
-    elif "anyOf" in node:
-        for each in node["anyOf"]:
-            yield from _alternatives(schema, each)
+        yield from _alternatives(schema, schema["$defs"][str(node["$ref"]).rpartition("/")[2]], into_models=into_models)
+    elif "anyOf" in node or ("oneOf" in node and into_models):
+        for each in node.get("anyOf", node.get("oneOf", ())):
+            yield from _alternatives(schema, each, into_models=into_models)
     else:
         yield node
 

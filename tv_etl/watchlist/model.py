@@ -26,7 +26,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue, SkipJsonSchema
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 
-from tv_etl.alerts.rules import AlertRule
+from tv_etl.alerts.rules import AnyRule
 from tv_etl.tradingview.currencies import check_currency
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.scan_request import ScanRequest
@@ -289,7 +289,7 @@ class WebhookTarget(_Model):
 class Alerts(_Model):
     """Rules on prices, and where an alert is delivered."""
 
-    rules: list[AlertRule] = Field(default_factory=list, description="What to watch for, see AlertRule.")
+    rules: list[AnyRule] = Field(default_factory=list, description="What to watch for, see AlertRule.")
     webhooks: list[WebhookTarget] = Field(default_factory=list, description="Where alerts are sent, see WebhookTarget.")
     interval_s: int = Field(default=30, ge=5, description="Seconds between two evaluations of the rules.")
     silence_s: int = Field(
@@ -331,6 +331,15 @@ class Watchlist(_Model):
                     if owner != group.name:
                         text = f"{symbol} {interval} is in both {owner} and {group.name}; keep it in one"
                         found.append((["groups", number, "symbols", place], text))
+        known = [group.name for group in self.groups]
+        found += [
+            (
+                ["alerts", "rules", number, "symbols", "group"],
+                f"{rule.group} is no group; known groups: {', '.join(known)}",
+            )
+            for number, rule in enumerate(self.alerts.rules)
+            if rule.group is not None and rule.group not in known
+        ]
         _raise_mistakes(found)
         return self
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tv_etl.alerts.database import Database, StoreBusy, StoreError
+from tv_etl.alerts.database import SCHEMA_VERSION, Database, StoreBusy, StoreError
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_only_one_holds_the_lock(database: Database, tmp_path: Path) -> None:
         assert is_held
         with pytest.raises(StoreBusy), other.exclusive():
             pass
-        assert version(other) == "1"  # the lock is for evaluations; the file itself can be used
+        assert version(other) == str(SCHEMA_VERSION)  # the lock is for evaluations; the file itself can be used
     with other.exclusive():
         pass
 
@@ -64,9 +64,9 @@ def test_a_file_that_is_no_store_is_a_store_error(tmp_path: Path) -> None:
 def test_a_store_of_a_newer_version_is_refused(database: Database, tmp_path: Path) -> None:
     path = tmp_path / "deep" / "alerts.sqlite"
     with closing(sqlite3.connect(path)) as db:
-        db.execute("UPDATE meta SET value = '2' WHERE name = 'version'")
+        db.execute(f"UPDATE meta SET value = '{SCHEMA_VERSION + 1}' WHERE name = 'version'")
         db.commit()
-    with pytest.raises(StoreError, match="version 2, this tv_etl reads up to 1"):
+    with pytest.raises(StoreError, match=f"version {SCHEMA_VERSION + 1}, this tv_etl reads up to {SCHEMA_VERSION}"):
         Database(path)
 
 
@@ -95,7 +95,7 @@ def test_what_is_there_keeps_its_mode(tmp_path: Path) -> None:
     Database(path)
     path.parent.chmod(0o755)
     path.chmod(0o644)
-    assert version(Database(path)) == "1"
+    assert version(Database(path)) == str(SCHEMA_VERSION)
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o755 and stat.S_IMODE(path.stat().st_mode) == 0o644
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tv_etl.alerts import fold
 from tv_etl.alerts.fold import Alert, MinuteBar, QuoteNow, Reach, needs_minutes
-from tv_etl.alerts.rules import AlertRule, Kind
+from tv_etl.alerts.rules import AlertRule, LevelKind, read_rule
 from tv_etl.alerts.state import AlertState, Close, Registered, Registry, RuleState, SymbolState
 
 pytestmark = pytest.mark.pure
@@ -16,12 +16,13 @@ pytestmark = pytest.mark.pure
 SYMBOL = "NASDAQ:AAPL"
 START = 1_790_000_040  # opens a minute
 LEVEL = 10.0
-KINDS: tuple[Kind, ...] = ("above", "below", "cross_up", "cross_down", "cross")
+KINDS: tuple[LevelKind, ...] = ("above", "below", "cross_up", "cross_down", "cross")
 
 
-def make_rule(kind: Kind = "cross_up", **changes: Any) -> AlertRule:
-    fields = {"name": "r", "symbol": SYMBOL, "kind": kind, "level": LEVEL} | changes
-    return AlertRule.model_validate(fields)
+def make_rule(kind: LevelKind = "cross_up", **changes: Any) -> AlertRule:
+    """A rule without a cooldown, unless it is given one."""
+    wait = {} if "cooldown" in changes else {"cooldown_s": 0.0}
+    return read_rule({"name": "r", "symbol": SYMBOL, "kind": kind, "level": LEVEL} | wait | changes)
 
 
 def bar(minute: int, open_: float, high: float, low: float, close: float) -> MinuteBar:
@@ -153,7 +154,7 @@ def test_crossings_before_the_rule_existed_are_not_reported() -> None:
 @pytest.mark.parametrize(
     ("kind", "price", "fires"), [("above", 10, 1), ("above", 9, 0), ("below", 10, 1), ("below", 11, 0)]
 )
-def test_above_and_below_fire_at_once_if_the_price_is_there(kind: Kind, price: float, fires: int) -> None:
+def test_above_and_below_fire_at_once_if_the_price_is_there(kind: LevelKind, price: float, fires: int) -> None:
     rule = make_rule(kind)
     quotes = {SYMBOL: QuoteNow(price, START - 7200)}
     alerts, state = evaluate([rule], AlertState(), {}, quotes, START)
@@ -307,7 +308,7 @@ def scaled(bars: Sequence[MinuteBar], ratio: float) -> list[MinuteBar]:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("ratio", [0.25, 10.0])
-def test_no_rule_fires_from_the_jump_of_a_split(kind: Kind, ratio: float) -> None:
+def test_no_rule_fires_from_the_jump_of_a_split(kind: LevelKind, ratio: float) -> None:
     """All bars come back re-adjusted: no price crossed anything."""
     rules = [make_rule(kind, level=100.0 * 0.5, name="below"), make_rule(kind, level=100.0 * 2, name="above")]
     before = [flat(minute, 100.0 + minute / 10) for minute in range(5)]
@@ -412,7 +413,7 @@ def needs(
     ],
 )
 def test_minutes_matter_where_a_level_is_within_reach(
-    kind: Kind, arming: tuple[int | None, bool], level: float, hysteresis: float, wanted: bool
+    kind: LevelKind, arming: tuple[int | None, bool], level: float, hysteresis: float, wanted: bool
 ) -> None:
     rule = make_rule(kind, level=level, hysteresis=hysteresis)
     assert needs(rule, RuleState(START, *arming)) is wanted
@@ -532,7 +533,7 @@ def test_a_level_that_is_exactly_closed_at_arms_neither_way() -> None:
     ],
 )
 def test_an_open_or_a_close_at_the_level_is_a_touch_whatever_high_and_low_say(
-    kind: Kind, before: float, touch: MinuteBar
+    kind: LevelKind, before: float, touch: MinuteBar
 ) -> None:
     rule = make_rule(kind)
     alerts, _ = commit(rule, state_after(rule, flat(0, before)), touch)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from tv_etl.alerts.inputs import Ask
-from tv_etl.alerts.rules import AlertRule
+from tv_etl.alerts.rules import CrossRule
 from tv_etl.alerts.store import AlertStore
 from tv_etl.alerts.tick import run_tick
 from tv_etl.market_server.market.listing_rules import rule_symbols
@@ -49,7 +49,7 @@ def told_beside(fault: str = "") -> list[Told]:
         if fault:
             levels.insert(len(levels) // 2, (fault, 100.0))
         rules = [
-            AlertRule(name=f"r{number}", symbol=symbol, kind="cross", level=level)
+            CrossRule(name=f"r{number}", symbol=symbol, kind="cross", level=level, cooldown_s=0.0)
             for number, (symbol, level) in enumerate(levels)
         ]
         names = {rule.name: rule.symbol for rule in rules}

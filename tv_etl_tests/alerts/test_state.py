@@ -46,7 +46,7 @@ def test_rules_of_the_same_moment_and_of_a_clock_set_back_have_generations_of_th
 def test_a_registered_rule_has_a_key_of_its_generation_and_symbol() -> None:
     [registered] = Registry().register([ONE], 5.0).registered([ONE])
     assert registered == Registered(ONE, 5000)
-    assert registered.key == ArmingKey("r", 5000, ONE.symbol)
+    assert registered.key == ArmingKey("r", 5000, registered.symbol)
 
 
 def test_what_a_clock_that_was_ahead_has_left_is_forgotten() -> None:

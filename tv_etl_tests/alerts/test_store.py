@@ -11,7 +11,7 @@ import pytest
 from tv_etl.alerts.database import StoreBusy, StoreError
 from tv_etl.alerts.deliveries import DeliveryStats, TargetHealth
 from tv_etl.alerts.fold import Alert
-from tv_etl.alerts.rules import AlertRule
+from tv_etl.alerts.rules import AboveRule
 from tv_etl.alerts.state import AlertState, Close, Health, RuleState, SymbolState
 from tv_etl.alerts.store import KEEP_S, AlertStore
 from tv_etl_tests.alerts.test_deliveries import HERE, THERE, make_alerts
@@ -53,7 +53,7 @@ def is_reached(url: str) -> bool:
 def prove(place: Path | str) -> None:
     """What any store does: a tick's writing, the lock, delivery, dead letters, pruning."""
     one = AlertStore(place)
-    rules = [AlertRule(name="a", symbol="X:Y", kind="above", level=1.0)]
+    rules = [AboveRule(name="a", symbol="X:Y", kind="above", level=1.0)]
     memory = one.load()
     registry = memory.registry.register(rules, 5.0)
     [registered] = registry.registered(rules)
@@ -82,8 +82,8 @@ def test_a_file_is_a_store(tmp_path: Path) -> None:
     prove(tmp_path / "alerts.sqlite")
 
 
-def rule(name: str) -> AlertRule:
-    return AlertRule(name=name, symbol="X:Y", kind="above", level=1.0)
+def rule(name: str) -> AboveRule:
+    return AboveRule(name=name, symbol="X:Y", kind="above", level=1.0)
 
 
 def write(one: AlertStore, names: str, now: float, alerts: Iterable[Alert] = (), **flags: str) -> None:

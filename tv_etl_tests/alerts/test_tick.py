@@ -15,11 +15,11 @@ from tv_etl.alerts.deliveries import DeliveryStats
 from tv_etl.alerts.fold import MinuteBar
 from tv_etl.alerts.former import FormerState, former_key
 from tv_etl.alerts.inputs import AlertInputs, Ask, Quote
-from tv_etl.alerts.rules import AlertRule
+from tv_etl.alerts.rules import AlertRule, read_rule
 from tv_etl.alerts.state import RuleState
 from tv_etl.alerts.store import AlertStore
 from tv_etl.alerts.targets.webhook import UnusableTarget, Webhook
-from tv_etl.alerts.tick import PRUNE_EVERY, TickReport, Wants, run_tick
+from tv_etl.alerts.tick import PRUNE_EVERY, TickReport, Wants, Wider, run_tick
 from tv_etl.alerts.watch import Target
 from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.market.market import Market
@@ -57,8 +57,10 @@ class Desk:
     is_down: bool = False
     asked: set[str] = field(default_factory=set)
     asks: dict[str, Ask] = field(default_factory=dict)
+    wide: dict[tuple[str, str], SeriesHistory] = field(default_factory=dict)
+    asked_wider: set[tuple[str, str]] = field(default_factory=set)
 
-    def gather(self, asks: Mapping[str, Ask], wants: Wants) -> AlertInputs:
+    def gather(self, asks: Mapping[str, Ask], wants: Wants, wider: Wider) -> AlertInputs:
         if self.is_down:
             raise ConnectionFailedError("127.0.0.1: no connection")
         for symbol, price in self.prices.items():
@@ -70,9 +72,12 @@ class Desk:
             if symbol in asks:
                 fields = {"lp": price, "lp_time": traded_at, "update_mode": "streaming", **self.quote_fields}
                 quotes[symbol] = self.quote_errors.get(symbol) or QuoteSymbolData.from_fields(symbol, fields)
+        requests = wider(quotes, self.now)
         self.asks, self.asked = dict(asks), set(wants(quotes, self.now))
         minutes = {symbol: self.errors.get(symbol) or self.history(symbol, asks[symbol]) for symbol in self.asked}
-        return AlertInputs(self.now, quotes, minutes)  # type: ignore[arg-type]
+        series = {key: self.wide[key] for key in requests if key in self.wide}
+        self.asked_wider = set(requests)
+        return AlertInputs(self.now, quotes, minutes, series=series)  # type: ignore[arg-type]
 
     def history(self, symbol: str, ask: Ask) -> SeriesHistory:
         known = self.bars.get(symbol) or sorted(self.past[symbol].items())
@@ -95,7 +100,8 @@ def desk(tmp_path: Path) -> Desk:
 
 
 def rule(kind: str = "above", level: float = 9.0, **changes: Any) -> AlertRule:
-    return AlertRule.model_validate({"name": "r", "symbol": "X:A", "kind": kind, "level": level} | changes)
+    fields = {"name": "r", "symbol": "X:A", "kind": kind, "level": level, "cooldown_s": 0}
+    return read_rule(fields | changes)
 
 
 def told(report: TickReport) -> list[tuple[str, str]]:
@@ -175,7 +181,7 @@ def test_a_quote_that_does_not_come_costs_nobody_else_a_tick(desk: Desk) -> None
 
 
 def test_a_tick_that_nothing_was_answered_in_is_blind_with_the_first_reason(desk: Desk) -> None:
-    def nothing(asks: Mapping[str, Ask], wants: Wants) -> AlertInputs:
+    def nothing(asks: Mapping[str, Ask], wants: Wants, wider: Wider) -> AlertInputs:
         return AlertInputs(desk.now)
 
     assert run_tick([rule()], desk.store, [], nothing, lambda: desk.now).blind == "nothing was answered"
@@ -195,7 +201,9 @@ def test_five_thousand_rules_on_five_hundred_symbols_are_judged_and_kept(desk: D
     desk.now += 180
     desk.prices = dict.fromkeys(desk.prices, 12.0)
     found = desk.tick(rules).found
-    assert {alert.rule for alert in found} == {each.name for each in rules if each.level <= 12.0}
+    assert {alert.rule for alert in found} == {
+        each.name for number, each in enumerate(rules) if 10.5 + number % 10 <= 12.0
+    }
     assert desk.store.stats.pending == 0  # there is no target; they are kept all the same
 
 
@@ -302,10 +310,10 @@ def test_a_symbol_of_daily_bars_fires_by_its_quotes_and_rearms_by_its_daily_clos
             alert.kind for alert in run_tick([rule("cross_up", 11.0)], desk.store, [], by_day, lambda: desk.now).found
         ]
 
-    def by_day(asks: Mapping[str, Ask], wants: Wants) -> AlertInputs:
+    def by_day(asks: Mapping[str, Ask], wants: Wants, wider: Wider) -> AlertInputs:
         # As `gather` does where there are no minutes.
         daily = {symbol: Ask(ask.since, "1d") for symbol, ask in asks.items()}
-        return desk.gather(daily, wants)
+        return desk.gather(daily, wants, wider)
 
     assert tick(10.0, 10.0, 10.0, 10.0, 10.0) == []
     desk.now += 60
@@ -543,3 +551,160 @@ def test_a_real_server_is_asked_and_judged(desk: Desk) -> None:
     assert told(again) == []
     kept = desk.store.load().state.symbol("NASDAQ:AAPL")
     assert kept.watermark and "America/New_York" in kept.hours
+
+
+# --- rules for many symbols
+
+
+def many(**changes: Any) -> AlertRule:
+    return read_rule({"name": "r", "kind": "above", "level": 9.0, "cooldown_s": 0} | changes)
+
+
+def symbols(report: TickReport) -> list[str]:
+    return [alert.symbol for alert in report.found]
+
+
+def test_a_rule_for_a_list_watches_each_symbol_by_itself(desk: Desk) -> None:
+    desk.prices = {"X:A": 10.0, "X:B": 8.0, "X:C": 11.0}
+    listed = many(symbols=["X:A", "X:B", "X:C"])
+    assert symbols(desk.tick([listed])) == ["X:A", "X:C"]
+    desk.now += 180
+    desk.prices["X:B"] = 9.5
+    assert symbols(desk.tick([listed])) == ["X:B"]
+
+
+def test_a_symbol_that_is_added_does_not_arm_the_others_anew(desk: Desk) -> None:
+    desk.prices = {"X:A": 10.0, "X:B": 10.0}
+    assert symbols(desk.tick([many(symbols=["X:A"])])) == ["X:A"]
+    desk.now += 30
+    assert symbols(desk.tick([many(symbols=["X:A", "X:B"])])) == ["X:B"]
+
+
+def test_a_symbol_that_is_removed_and_added_again_tells_again(desk: Desk) -> None:
+    desk.prices = {"X:A": 10.0, "X:B": 10.0}
+    ids = []
+    for listed in (["X:A", "X:B"], ["X:B"], ["X:A", "X:B"]):
+        ids += [alert.event_id for alert in desk.tick([many(symbols=listed)]).found if alert.symbol == "X:A"]
+        desk.now += 30
+    assert len(set(ids)) == len(ids) == 2
+
+
+def test_the_symbols_of_a_group_are_kept_with_the_rule(desk: Desk) -> None:
+    """Where nobody can say what is in it, those of the last tick are watched."""
+    desk.prices = {"X:A": 8.0, "X:B": 8.0}
+    grouped = many(symbols={"group": "us"})
+    assert desk.tick([grouped]).found == ()
+    assert desk.tick([grouped], groups={"us": ["X:A", "X:B"]}).found == ()
+    assert set(desk.asks) == {"X:A", "X:B"}
+    desk.now += 180
+    desk.prices = {"X:A": 10.0, "X:B": 10.0}
+    assert symbols(desk.tick([grouped])) == ["X:A", "X:B"]
+    desk.now += 30
+    assert desk.tick([grouped], groups={"us": ["X:B"]}).found == ()
+    assert set(desk.asks) == {"X:B"}
+
+
+def test_a_member_that_is_not_known_is_told_once(desk: Desk) -> None:
+    desk.prices = {"X:A": 8.0}
+    desk.quote_errors["X:B"] = SymbolError("X:B", "no such symbol")
+    desk.errors["X:B"] = SymbolError("X:B", "no such symbol")
+    desk.prices["X:B"] = 1.0
+    listed = many(symbols=["X:A", "X:B"])
+    assert told(desk.tick([listed])) == [("dead", "r")]
+    desk.now += 30
+    assert told(desk.tick([listed])) == []
+
+
+def test_a_rule_that_fires_too_often_is_muted_and_what_it_finds_is_kept(desk: Desk) -> None:
+    desk.prices = {f"X:S{number}": 10.0 for number in range(20)}
+    target = UnusableTarget("t", "t", "is not set")
+    report = desk.tick([many(symbols=list(desk.prices))], [target])
+    kinds = [alert.kind for alert in report.found]
+    assert kinds.count("above") == 20 and kinds.count("muted") == 1
+    assert desk.store.stats.pending == 15 + 1  # the target is not told about itself
+    desk.now += 3_601
+    again = desk.tick([many(symbols=list(desk.prices))], [target])
+    assert "unmuted" in [alert.kind for alert in again.found]
+
+
+# --- bars of other intervals
+
+
+def wide_answer(*closes: float, until: float, width: int = 3_600, forming: bool = False) -> SeriesHistory:
+    """Bars one after the other, the last of which ends at a moment."""
+    first = until - len(closes) * width
+    rows = [[first + number * width, close, close, close, close, 1.0] for number, close in enumerate(closes)]
+    info = SymbolInfo({"session": "24x7", "timezone": "Etc/UTC"})
+    forming_from = int(rows[-1][0]) if forming else None
+    request = HistoryRequest("X:A", "1h", bars_count=9)
+    return SeriesHistory(request, info, rows, "complete", forming_from, "streaming", 1, 0)
+
+
+def test_a_close_is_told_when_its_bar_has_settled_and_not_before(desk: Desk) -> None:
+    hour = NOW // 3_600 * 3_600
+    desk.info = {"session": "24x7", "timezone": "Etc/UTC"}
+    closing = rule("cross_up", 11.0, on="close", interval="1h")
+    desk.wide["X:A", "1h"] = wide_answer(9, 9, until=hour)
+    desk.now = hour + 100
+    assert told(desk.tick([closing])) == []
+    assert desk.asked_wider == {("X:A", "1h")}
+    desk.now = hour + 3_600 + 30
+    desk.tick([closing])
+    assert desk.asked_wider == set()
+    desk.now, desk.wide["X:A", "1h"] = hour + 3_700, wide_answer(9, 9, 12, until=hour + 3_600)
+    [alert] = desk.tick([closing]).found
+    assert (alert.kind, alert.price, alert.touched_at) == ("cross_up", 12.0, int(hour) + 3_600)
+    assert desk.asked == {"X:A"}  # a split would show in its minutes
+    desk.now += 30
+    assert told(desk.tick([closing])) == [] and desk.asked_wider == set()
+
+
+def test_the_lake_is_read_instead_of_asking(desk: Desk) -> None:
+    hour = int(NOW // 3_600 * 3_600)
+    rows = [[hour - 3_600 * ago, 9.0, 9.0, 9.0, 9.0, 1.0] for ago in range(9, 0, -1)]
+    closing = rule("cross_up", 11.0, on="close", interval="1h")
+    desk.now = hour + 100
+    desk.tick([closing], lake_bars=lambda symbol, interval, count: rows[-count:])
+    assert desk.asked_wider == set()
+    assert len(desk.store.load().state.armings) == 1
+
+
+def test_a_level_of_bars_is_kept_in_the_store_until_its_bar_ends(desk: Desk) -> None:
+    hour = NOW // 3_600 * 3_600
+    high = rule("cross_up", level="high(2)", interval="1h")  # type: ignore[arg-type]
+    desk.wide["X:A", "1h"] = wide_answer(10.5, 11, 10, until=hour + 3_600, forming=True)
+    desk.now = hour + 200
+    desk.tick([high])
+    assert desk.asked_wider == {("X:A", "1h")}
+    desk.wide.clear()
+    desk.now += 180
+    desk.prices["X:A"] = 11.0
+    [alert] = desk.tick([high]).found
+    assert (alert.level, desk.asked_wider) == (11.0, set())
+
+
+def test_a_day_of_much_volume_is_told_by_its_quote(desk: Desk) -> None:
+    midnight = NOW // 86_400 * 86_400
+    volume = read_rule({"name": "v", "symbol": "X:A", "kind": "day_volume", "volume": 1_000})
+    desk.wide["X:A", "1d"] = wide_answer(9, 9, 9, until=midnight + 86_400, width=86_400, forming=True)
+    desk.quote_fields = {"volume": 900.0}
+    assert told(desk.tick([volume])) == []
+    desk.now += 60
+    desk.quote_fields = {"volume": 1_100.0}
+    assert [(alert.kind, alert.price) for alert in desk.tick([volume]).found] == [("day_volume", 1_100.0)]
+
+
+def test_the_extended_session_is_asked_for_and_rules_of_the_regular_one_do_not_see_it(desk: Desk) -> None:
+    opened = datetime.fromisoformat("2026-11-18T14:30:00+00:00").timestamp()
+    extended = rule("cross_up", 11.0, name="extended", active={"session": "extended"})
+    rules = [extended, rule("cross_up", 11.0, name="regular")]
+    desk.now = opened - 3_600
+    desk.past["X:A"] = {desk.now // 60 * 60 - 60 * ago: 10.0 for ago in range(30)}
+    desk.past["X:A"] |= {desk.now // 60 * 60 - 86_400 * 1 + 3_600 * 5: 10.0}
+    assert told(desk.tick(rules)) == []
+    assert desk.asks["X:A"].session == "extended"
+    desk.now += 300
+    desk.prices["X:A"] = 12.0
+    assert told(desk.tick(rules)) == [("cross_up", "extended")]
+    desk.now = opened + 200
+    assert told(desk.tick(rules)) == [("cross_up", "regular")]

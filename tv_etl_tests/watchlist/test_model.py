@@ -182,6 +182,126 @@ alert: {}
         assert line.startswith(f"{path}:{place}: {words}")
 
 
+def test_every_mistake_of_a_rule_is_named_with_line_and_column(tmp_path: Path) -> None:
+    text = """\
+groups: [{name: us, symbols: ["A:B"], intervals: [1d]}]
+alerts:
+  rules:
+    - {name: a, symbol: "A:B", kind: moon, level: 1}
+    - {name: b, symbol: "A:B", level: 1}
+    - {name: c, symbols: ["A:B", b, "A:B"], kind: above, level: 1}
+    - {name: d, symbols: {grup: us}, kind: above, level: 1}
+    - {name: e, symbols: {group: eu}, kind: above, level: 1}
+    - {name: f, kind: above, level: 1}
+    - {name: g, symbol: "A:B", symbols: ["A:B"], kind: above, level: 1}
+    - name: h
+      symbol: A:B
+      kind: cross_up
+      level: hi(20)
+      cooldown: 15
+      on: closing
+      for: 90
+      tags: [x, A]
+      severity: bad
+      active: {hours: 9-17, zone: UTC}
+      message: "{prise}"
+      run: {}
+    - {name: i, symbol: "A:B", kind: exit_channel, low: 2, high: 1}
+    - {name: j, symbol: "A:B", kind: exit_channel, low: 1, high: 2, hysteresis: 1}
+    - {name: k, symbol: "A:B", kind: cross_up, level: high(5)}
+    - {name: l, symbol: "A:B", kind: cross_up, level: 5, on: close}
+    - {name: m, symbol: "A:B", kind: cross_up, level: 5, for: 10m}
+    - {name: n, symbol: "A:B", kind: cross_up, level: 5, on: close, interval: 1h, for: 90m}
+    - {name: o, symbol: "A:B", all: [{kind: cross, level: 1}, {kind: above, levl: 2}], interval: 1d}
+    - {name: p, symbol: "A:B", all: [{kind: above, level: 2}], interval: 1d}
+    - {name: q, symbol: "A:B", kind: day_volume, volume: 5, interval: 1h}
+    - {name: r, symbol: "A:B", kind: day_volume, volume: 5, active: {hours: 10:00-11:00}}
+    - {name: s, symbol: "A:B", kind: pct_day, pct: 0}
+    - {name: t, symbol: "A:B", kind: above, level: 1, cooldown: 1m, cooldown_s: 60}
+    - {name: u, symbol: "A:B", kind: bar_volume, volume: 5, interval: 10s}
+    - rule
+"""
+    with pytest.raises(WatchlistError) as caught:
+        load(tmp_path, text)
+    path = tmp_path / "watchlist.yaml"
+    kinds = "expected above, below, cross_up, cross_down, cross, enter_channel, exit_channel, pct_day, pct_window"
+    for line, (place, words) in zip(
+        str(caught.value).splitlines()[1:],
+        [
+            ("4:38", f"alerts.rules.0.kind: {kinds}"),
+            ("5:7", "alerts.rules.1.kind: is missing"),
+            ("6:34", "alerts.rules.2.symbols.1: symbol 'b': expected EXCHANGE:TICKER"),
+            ("7:26", "alerts.rules.3.symbols: expected a list, or the key group, not grup"),
+            ("9:7", "alerts.rules.5: write symbol: EXCHANGE:TICKER, or symbols: a list or {group: name}"),
+            ("10:41", "alerts.rules.6.symbols: write symbol or symbols, one of the two"),
+            ("14:14", "alerts.rules.7.level: expected a number, prev_close, last_alert, high(n)"),
+            ("15:17", "alerts.rules.7.cooldown: expected a duration such as 90s, 15m, 2h or 1d, not 15"),
+            ("16:11", "alerts.rules.7.on: Input should be 'touch' or 'close', not 'closing'"),
+            ("17:12", "alerts.rules.7.for: expected a duration"),
+            ("18:17", "alerts.rules.7.tags.1: expected 1 to 64 characters of a-z 0-9 _ -"),
+            ("19:17", "alerts.rules.7.severity: Input should be 'info', 'warning', 'error' or 'critical'"),
+            ("20:23", "alerts.rules.7.active.hours.0: '9-17': expected hours such as 09:30-16:00"),
+            (
+                "20:29",
+                "alerts.rules.7.active.zone: is not a known key; did you mean timezone? known keys: hours, days, timezone, session",
+            ),
+            ("21:16", "alerts.rules.7.message: {prise} is no field of an alert; known fields: event_id, rule"),
+            ("22:12", "alerts.rules.7.run: name a job or assets, one of the two"),
+            ("23:66", "alerts.rules.8.high: 1 is not above low, 2"),
+            ("24:81", "alerts.rules.9.hysteresis: no close is so far inside the channel"),
+            ("25:7", "alerts.rules.10: write interval as well, e.g. 1d: of which bars is the level?"),
+            ("26:62", "alerts.rules.11.on: of which bars? write interval as well, e.g. 1h or 1d"),
+            ("27:63", "alerts.rules.12.for: it counts closes: write on: close as well"),
+            ("28:88", "alerts.rules.13.for: 90m is not a multiple of the interval, 1h"),
+            ("29:45", "alerts.rules.14.all.0.kind: expected above, below, enter_channel, exit_channel"),
+            ("29:63", "alerts.rules.14.all.1.level: is missing"),
+            ("29:77", "alerts.rules.14.all.1.levl: is not a known key; did you mean level? known keys: level, kind"),
+            ("30:37", "alerts.rules.15.all: List should have at least 2 items"),
+            ("31:61", "alerts.rules.16.interval: is not a known key"),
+            ("32:69", "alerts.rules.17.active: a day's volume has no hour"),
+            ("33:52", "alerts.rules.18.pct: expected a percentage above -100 that is not 0"),
+            ("34:81", "alerts.rules.19.cooldown_s: write cooldown or cooldown_s, one of the two"),
+            ("35:71", "alerts.rules.20.interval: 10s: alerts look at minutes and wider bars"),
+            ("36:7", "alerts.rules.21: expected a mapping, not 'rule'"),
+        ],
+        strict=True,
+    ):
+        assert line.startswith(f"{path}:{place}: {words}")
+
+
+def test_a_rule_for_a_group_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
+    text = """\
+groups: [{name: us, symbols: ["A:B"], intervals: [1d]}]
+alerts:
+  rules:
+    - {name: e, symbols: {group: eu}, kind: above, level: 1}
+"""
+    with pytest.raises(WatchlistError, match=r"4:34: alerts.rules.0.symbols.group: eu is no group; known groups: us"):
+        load(tmp_path, text)
+
+
+ANY_RULE = {"name": "r", "symbol": "A:B"}
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"kind": "above", "level": 1}, {"kind": "cross", "level": "prev_close"}, {"kind": "pct_day", "pct": 5},
+        {"kind": "above", "level": {"of": "high(20)", "pct": 1}, "interval": "1d"},
+        {"kind": "enter_channel", "low": 1, "high": "sma(5)", "interval": "1h"}, {"kind": "day_volume", "volume": 5},
+        {"kind": "volume_ratio", "ratio": 2, "interval": "1h", "for": "2h", "run": "job", "cooldown": "0s"},
+        {"all": [{"kind": "above", "level": 1}, {"kind": "pct_window", "pct": 1, "bars": 3}], "interval": "1d"},
+    ],
+)  # fmt: skip
+def test_the_json_schema_knows_every_kind_of_rule(rule: dict[str, Any]) -> None:
+    content = {"groups": [GROUP], "alerts": {"rules": [ANY_RULE | rule]}}
+    assert Watchlist.model_validate(content).alerts.rules
+    validator = Draft202012Validator(Watchlist.model_json_schema())
+    assert list(validator.iter_errors(content)) == []
+    wrong = {"groups": [GROUP], "alerts": {"rules": [ANY_RULE | rule | {"levl": 1}]}}
+    assert list(validator.iter_errors(wrong))
+
+
 def test_a_repeated_key_is_a_mistake_of_its_own(tmp_path: Path) -> None:
     with pytest.raises(WatchlistError, match=r"watchlist.yaml:3:5: intervals: the key is already on line 2"):
         load(tmp_path, "groups:\n  - intervals: [1d]\n    intervals: [1h]\n    symbols: ['A:B']\n")
