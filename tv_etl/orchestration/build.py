@@ -6,6 +6,7 @@ import dagster as dg
 
 from tv_etl.lake.storage.directory import local_directory
 from tv_etl.orchestration.alert_events import build_alerts_asset
+from tv_etl.orchestration.alert_runs import build_alert_runs
 from tv_etl.orchestration.automation import build_automation_sensors
 from tv_etl.orchestration.bars import build_bars_asset
 from tv_etl.orchestration.derived_assets import build_derived_assets
@@ -44,6 +45,7 @@ def build_definitions(
     """
     resources = LakeResources(scope)
     directory = Path(state) if state else _state_directory(lake)
+    run_sensors, run_jobs = build_alert_runs(watchlist.alerts, resources)
     return dg.Definitions(
         assets=[
             asset
@@ -51,11 +53,12 @@ def build_definitions(
             for asset in (build_bars_asset(group, resources, source=source), *build_derived_assets(group, resources))
         ]
         + ([build_alerts_asset(resources)] if watchlist.alerts.rules else []),
-        jobs=[job for group in watchlist.groups for job in build_jobs(group)],
+        jobs=[*(job for group in watchlist.groups for job in build_jobs(group)), *run_jobs],
         schedules=[schedule for group in watchlist.groups for schedule in build_schedules(group, resources)],
         sensors=[
             *build_automation_sensors(watchlist.groups),
             *([build_quote_alerts(watchlist.alerts, resources, watchlist.groups)] if watchlist.alerts.rules else []),
+            *run_sensors,
             *(build_symbols_sensor(group, watchlist.groups, resources) for group in watchlist.groups if group.scanner),
         ],
         # A process per step would triple the seconds that every run costs.
