@@ -94,6 +94,7 @@ def test_what_is_told_of_a_symbol_or_is_over_starts_nothing(instance: dg.Dagster
     assert result.run_requests == [] and result.cursor == "1"
 
 
+@pytest.mark.filterwarnings("ignore:Non-compliant tag keys:DeprecationWarning")  # Dagster's own, of two dimensions
 def test_an_asset_with_partitions_gets_that_of_the_series_or_of_the_symbol(
     instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
