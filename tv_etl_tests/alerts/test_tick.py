@@ -538,6 +538,7 @@ def test_one_broken_rule_harms_no_other(desk: Desk) -> None:
     report = desk.tick([broken, rule(name="good")])
     assert told(report) == [("above", "good")]
     assert "rule broken: unexpected AttributeError" in report.problems[0]
+    assert desk.asked == {"X:A"}  # as if the rule needed them
 
 
 def test_a_real_server_is_asked_and_judged(desk: Desk) -> None:
