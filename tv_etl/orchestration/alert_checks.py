@@ -67,7 +67,7 @@ def build_alert_checks(
         executor_def=dg.in_process_executor,
     )
     schedule = dg.ScheduleDefinition(
-        name=lake.key("alerts_check"),
+        name=lake.key("alerts_checks"),
         job=job,
         cron_schedule=CRON,
         description="Checks the alerts: that the rules are judged, the alerts delivered and the symbols heard of.",

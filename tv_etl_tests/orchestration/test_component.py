@@ -25,6 +25,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Function `load_definitions_from_modules?`:dagster.PreviewWarning"),
     pytest.mark.filterwarnings(r"ignore:Class `\w*CodeReference\w*`:dagster.BetaWarning"),
     pytest.mark.filterwarnings("ignore:Parameter `owners` of initializer:dagster.BetaWarning"),
+    pytest.mark.filterwarnings("ignore:Parameter `execution_type` of function:dagster.BetaWarning"),
 ]
 
 DEFAULT = Path(__file__).parents[2] / "watchlist.yaml"
