@@ -40,7 +40,7 @@ LIBRARIES = {
     "obstore": {"lake.storage.bucket"},
     "websockets": {"tradingview.websocket", "tradingview.wire_errors", "market_server.server"},
     "httpx": {"tradingview.accounts", "tradingview.scanner", "alerts.targets", "alerts.courier"},
-    "sqlalchemy": {"alerts.events", "alerts.database", "alerts.deliveries", "alerts.store"},
+    "sqlalchemy": {"alerts.stored_events", "alerts.database", "alerts.deliveries", "alerts.store"},
     "pyarrow": {
         "alerts.dataset", "tradingview.bar_schema", "tradingview.columns", "tradingview.history", "lake", "collect",
         "cli", "orchestration", "market_server.market.replay_files",

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from tv_etl.alerts.events import StoredEvent
+from tv_etl.alerts.stored_events import StoredEvent
 from tv_etl.lake.errors import DamagedFileError
 from tv_etl.lake.sealed import encode_sealed, open_sealed
 from tv_etl.lake.storage.loose import LooseFiles

@@ -14,7 +14,6 @@ import sqlalchemy as sa
 from tv_etl.alerts.cap import Mute
 from tv_etl.alerts.database import ARMING, META, MUTE, RULE, SYMBOL, TARGET, parts
 from tv_etl.alerts.deliveries import TargetHealth, target_row
-from tv_etl.alerts.events import KEPT, Events
 from tv_etl.alerts.fold import Alert
 from tv_etl.alerts.rules import AlertRule
 from tv_etl.alerts.state import (
@@ -27,6 +26,7 @@ from tv_etl.alerts.state import (
     RuleState,
     SymbolState,
 )
+from tv_etl.alerts.stored_events import KEPT, StoredEvents
 
 KEEP_S = 30 * 86_400.0
 
@@ -44,7 +44,7 @@ class Memory:
     mutes: Mapping[str, Mute] = field(default_factory=dict)
 
 
-class AlertStore(Events):
+class AlertStore(StoredEvents):
     """The store at a path, or at the URL of a PostgreSQL database, where each `scope` has a schema of its own.
 
     Raises StoreError if a newer tv_etl wrote it, or it cannot be used.

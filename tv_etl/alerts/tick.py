@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 
 from tv_etl.alerts import cap, health
 from tv_etl.alerts.courier import deliver
-from tv_etl.alerts.events import KEPT, StoredEvent, ids_of
 from tv_etl.alerts.fold import Alert, MinuteBar, evaluate, needs_minutes
 from tv_etl.alerts.former import CursorError, FormerState
 from tv_etl.alerts.inputs import AlertInputs, Ask, Quote, delay_s
@@ -17,6 +16,7 @@ from tv_etl.alerts.look import Look, ask_of, is_extended, quote_now, reach_of, t
 from tv_etl.alerts.rules import AlertRule
 from tv_etl.alerts.state import AlertState, Registered, SymbolState, without_future
 from tv_etl.alerts.store import AlertStore
+from tv_etl.alerts.stored_events import KEPT, StoredEvent, ids_of
 from tv_etl.alerts.watch import Target, flags, target_alerts, told_targets, watch_alerts
 from tv_etl.alerts.wider_bars import LakeBars, SeriesKey, WiderBars
 from tv_etl.tradingview.errors import TradingViewError

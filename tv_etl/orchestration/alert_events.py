@@ -15,8 +15,8 @@ from tv_etl.orchestration.resources import LakeResources
 from tv_etl.tradingview.printable import printable
 
 if TYPE_CHECKING:
-    from tv_etl.alerts.events import StoredEvent
     from tv_etl.alerts.store import AlertStore
+    from tv_etl.alerts.stored_events import StoredEvent
     from tv_etl.lake.store import BarStore
 
 EVENT_ID = "event_id"
@@ -54,7 +54,7 @@ def report_alerts(
     What the budget leaves is told next time. `bars` are for the picture of the price. Raises StoreBusy while a tick or
     another report runs, and StoreError.
     """
-    from tv_etl.alerts.events import REPORTED, REPORTING, ids_of
+    from tv_etl.alerts.stored_events import REPORTED, REPORTING, ids_of
 
     ends_at, told = time.monotonic() + budget_s, 0
     with store.exclusive():

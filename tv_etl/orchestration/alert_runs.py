@@ -19,7 +19,7 @@ from tv_etl.tradingview.series import Series
 from tv_etl.watchlist.model import Alerts
 
 if TYPE_CHECKING:
-    from tv_etl.alerts.events import StoredEvent
+    from tv_etl.alerts.stored_events import StoredEvent
 
 MINUTES = "1m"
 # What else is told, of a symbol or that something is over, starts nothing.

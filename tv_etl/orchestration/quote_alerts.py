@@ -19,8 +19,8 @@ from tv_etl.tradingview.printable import printable
 from tv_etl.watchlist.model import Alerts, Group
 
 if TYPE_CHECKING:
-    from tv_etl.alerts.events import StoredEvent
     from tv_etl.alerts.fold import MinuteBar
+    from tv_etl.alerts.stored_events import StoredEvent
     from tv_etl.lake.store import BarStore
 
 # What a series must say of itself, if it says anything, to be compared with quotes.

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from tv_etl.alerts.dataset import ALERT_SCHEMA, AlertDataset
-from tv_etl.alerts.events import EventDelivery, StoredEvent
+from tv_etl.alerts.stored_events import EventDelivery, StoredEvent
 from tv_etl.lake.errors import DamagedFileError
 
 FRIDAY = datetime(2026, 11, 27, 23, 59, 30, tzinfo=timezone.utc).timestamp()

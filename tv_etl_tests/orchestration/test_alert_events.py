@@ -13,10 +13,10 @@ import pytest
 
 from tv_etl.alerts.database import StoreBusy
 from tv_etl.alerts.dataset import AlertDataset
-from tv_etl.alerts.events import KEPT, REPORTING, ids_of
 from tv_etl.alerts.fold import Alert
 from tv_etl.alerts.state import AlertState
 from tv_etl.alerts.store import AlertStore
+from tv_etl.alerts.stored_events import KEPT, REPORTING, ids_of
 from tv_etl.lake.store import BarStore
 from tv_etl.orchestration.alert_events import EVENT_ID, build_alerts_asset, report_alerts
 from tv_etl.orchestration.resources import LakeResources

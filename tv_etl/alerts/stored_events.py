@@ -43,7 +43,7 @@ class StoredEvent:
         return min((each.at for each in self.deliveries if each.state == "delivered" and each.at), default=None)
 
 
-class Events(Deliveries):
+class StoredEvents(Deliveries):
     """The events of a database."""
 
     def to_keep(self, limit: int) -> list[StoredEvent]:

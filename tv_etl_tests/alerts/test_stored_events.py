@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tv_etl.alerts.events import KEPT, REPORTED, REPORTING, ids_of
 from tv_etl.alerts.state import AlertState
 from tv_etl.alerts.store import AlertStore
+from tv_etl.alerts.stored_events import KEPT, REPORTED, REPORTING, ids_of
 from tv_etl_tests.alerts.test_deliveries import HERE, THERE, make_alerts
 
 DAY_S = 86_400.0
