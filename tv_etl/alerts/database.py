@@ -118,6 +118,14 @@ DELIVERY = sa.Table(
     sa.UniqueConstraint("event_id", "target"),
     sa.Index("delivery_by_state", "state", "target", "next_at", "id"),
 )
+# What was done with each event beside delivering it: kept in the dataset, reported to Dagster.
+MARK = sa.Table(
+    "mark",
+    _tables,
+    sa.Column("event_id", sa.Text, primary_key=True),
+    sa.Column("purpose", sa.Text, primary_key=True),
+    sa.Column("at", _Time, nullable=False),
+)
 # The breaker of each target: while it is held, nothing is due for it.
 TARGET = sa.Table(
     "target",

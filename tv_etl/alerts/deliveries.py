@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from tv_etl.alerts.database import DELIVERY, EVENT, META, TARGET, Database, parts
+from tv_etl.alerts.database import DELIVERY, EVENT, MARK, META, TARGET, Database, parts
 from tv_etl.alerts.fold import Alert
 from tv_etl.alerts.messages import alert_body, is_event_id, read_body
 from tv_etl.alerts.rules import digest
@@ -229,15 +229,19 @@ class Deliveries(Database):
         given_up = (DELIVERY.c.state == "dead") & DELIVERY.c.target.in_(list(targets))
         db.execute(DELIVERY.update().where(given_up).values(is_told=True))
 
-    def _prune(self, db: sa.Connection, before: float) -> int:
-        """Forget what had been delivered to all before then, and return how many alerts."""
+    def _prune(self, db: sa.Connection, before: float, purpose: str) -> int:
+        """Forget what had been delivered to all before then, and is marked for the purpose; return how many alerts."""
         is_open_or_new = (DELIVERY.c.state != "delivered") | (DELIVERY.c.done_at > before)
         open_or_new = sa.select(DELIVERY.c.event_id).where(is_open_or_new)
         old = EVENT.c.detected_at <= before
+        if purpose:
+            old &= EVENT.c.event_id.in_(sa.select(MARK.c.event_id).where(MARK.c.purpose == purpose))
         gone = sa.select(EVENT.c.event_id).where(old, EVENT.c.event_id.not_in(open_or_new))
         db.execute(DELIVERY.delete().where(DELIVERY.c.event_id.in_(gone)))
         has_none = EVENT.c.event_id.not_in(sa.select(DELIVERY.c.event_id))
-        return db.execute(EVENT.delete().where(old, has_none)).rowcount
+        count = db.execute(EVENT.delete().where(old, has_none)).rowcount
+        db.execute(MARK.delete().where(MARK.c.event_id.not_in(sa.select(EVENT.c.event_id))))
+        return count
 
     def bring_in(self, name: str, rows: Iterable[tuple[str, str, str, str, float | None, str | None]]) -> None:
         """Take over deliveries `(event_id, target, body, state, first_at, error)` of an older store; once a name."""

@@ -23,7 +23,7 @@ def is_event_id(text: object) -> bool:
 
 def alert_body(alert: "Alert") -> str:
     """The alert as JSON, as it is stored and sent."""
-    return json.dumps(asdict(alert.event))
+    return json.dumps({**asdict(alert.event), **({"is_muted": True} if alert.is_muted else {})})
 
 
 def read_body(body: object) -> dict[str, Any] | None:

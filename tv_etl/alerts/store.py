@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from tv_etl.alerts.cap import Mute
 from tv_etl.alerts.database import ARMING, META, MUTE, RULE, SYMBOL, TARGET, parts
-from tv_etl.alerts.deliveries import Deliveries, TargetHealth, target_row
+from tv_etl.alerts.deliveries import TargetHealth, target_row
 from tv_etl.alerts.fold import Alert
 from tv_etl.alerts.rules import AlertRule
 from tv_etl.alerts.state import (
@@ -26,6 +26,7 @@ from tv_etl.alerts.state import (
     RuleState,
     SymbolState,
 )
+from tv_etl.alerts.stored_events import KEPT, StoredEvents
 
 KEEP_S = 30 * 86_400.0
 
@@ -43,7 +44,7 @@ class Memory:
     mutes: Mapping[str, Mute] = field(default_factory=dict)
 
 
-class AlertStore(Deliveries):
+class AlertStore(StoredEvents):
     """The store at a path, or at the URL of a PostgreSQL database, where each `scope` has a schema of its own.
 
     Raises StoreError if a newer tv_etl wrote it, or it cannot be used.
@@ -123,14 +124,16 @@ class AlertStore(Deliveries):
                 row = RULE.update().where(RULE.c.generation == each.generation)
                 db.execute(row.values(members=_members(each)))
 
-    def prune(self, now: float, keep_s: float = KEEP_S) -> int:
+    def prune(self, now: float, keep_s: float = KEEP_S, *, is_kept: bool = False) -> int:
         """Forget what was delivered and which rules were retired more than `keep_s` ago; return how many alerts.
+
+        Where there is a dataset, nothing is forgotten that it does not have: whether it `is_kept` there.
 
         What waits or was given up stays, and so does what somebody else was told of the same alert.
         """
         before = now - keep_s
         with self._transaction() as db:
-            pruned = self._prune(db, before)
+            pruned = self._prune(db, before, KEPT if is_kept else "")
             db.execute(RULE.delete().where(RULE.c.retired_at <= before))
         return pruned
 

@@ -17,6 +17,7 @@ from tv_etl.alerts.routes import addressed
 from tv_etl.alerts.rules import AlertRule
 from tv_etl.alerts.state import AlertState, Registered, SymbolState, without_future
 from tv_etl.alerts.store import AlertStore
+from tv_etl.alerts.stored_events import KEPT, StoredEvent, ids_of
 from tv_etl.alerts.watch import Target, flags, target_alerts, told_targets, watch_alerts
 from tv_etl.alerts.wider_bars import LakeBars, SeriesKey, WiderBars
 from tv_etl.tradingview.errors import TradingViewError
@@ -28,8 +29,10 @@ Wants = Callable[[Mapping[str, Quote], float], "set[str]"]
 Wider = Callable[[Mapping[str, Quote], float], Mapping[SeriesKey, HistoryRequest]]
 Gather = Callable[[Mapping[str, Ask], Wants, Wider], AlertInputs]
 LakeClose = Callable[[str], "MinuteBar | None"]
+Keep = Callable[[Sequence[StoredEvent]], object]
 
 PRUNE_EVERY = 100
+KEPT_AT_ONCE = 5_000
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ def run_tick(
     lake_bars: LakeBars | None = None,
     groups: Mapping[str, Sequence[str]] | None = None,
     silence_s: float = health.SILENCE_S,
+    keep: Keep | None = None,
 ) -> TickReport:
     """Judge the rules once, store what was found, and deliver what is due.
 
@@ -75,7 +79,7 @@ def run_tick(
     was a store is ignored. `lake_close` and `lake_bars` find what a lake holds, which is then not asked for. `groups`
     are the symbols of each group; of one that is not among them, those of the last tick. What does not come for
     `silence_s` is told, of a symbol, of all, or from a target. Raises StoreBusy while another tick runs, and StoreError
-    where the store cannot be used.
+    where the store cannot be used. `keep` writes events into the dataset; what it fails to is tried again.
     """
     with store.exclusive():
         memory, now = store.load(), clock()
@@ -110,8 +114,10 @@ def run_tick(
             mutes,
         )
         if tick % PRUNE_EVERY == 0:
-            store.prune(now)
+            store.prune(now, is_kept=keep is not None)
         report = deliver(store, targets, clock())
+        if keep is not None:
+            _keep(store, keep, clock(), problems)
     return TickReport(
         tick,
         tuple(told),
@@ -122,6 +128,19 @@ def run_tick(
         report.errors,
         judged.blind,
     )
+
+
+def _keep(store: AlertStore, keep: Keep, now: float, problems: list[str]) -> None:
+    events = store.to_keep(KEPT_AT_ONCE)
+    if not events:
+        return
+    try:
+        keep(events)
+    except Exception as error:  # nothing of it is lost: the store has it until the dataset does
+        problems.append(f"the dataset of the alerts: {printable(str(error))}")
+        return
+    # Before the deliveries that were written: one that ended since is written next time.
+    store.mark(KEPT, ids_of(events), now)
 
 
 def _begin(state: AlertState, registered: Iterable[Registered], cursor: str, problems: list[str]) -> AlertState:

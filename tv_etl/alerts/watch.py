@@ -18,9 +18,9 @@ Target = ReadyTarget | UnusableTarget
 
 
 def flags(memory: Memory, blind: str, now: float, silence_s: float) -> dict[str, str]:
-    """What is kept of being blind, where `blind` says why no rule could be judged."""
+    """What is kept of being blind, where `blind` says why no rule could be judged, and of when they were last."""
     if not blind:
-        return {"blind_since": "", "blind_told": ""}
+        return {"blind_since": "", "blind_told": "", "judged_at": str(now)}
     since = memory.flags.get("blind_since") or str(now)
     is_told = now - float(since) >= silence_s
     return {"blind_since": since, "blind_told": "yes" if is_told or memory.flags.get("blind_told") else ""}

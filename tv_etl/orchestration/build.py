@@ -1,10 +1,15 @@
 """The definitions of a watchlist and a lake: assets, checks, jobs, schedules, sensors, resources."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import dagster as dg
 
 from tv_etl.lake.storage.directory import local_directory
+from tv_etl.orchestration.alert_checks import build_alert_checks
+from tv_etl.orchestration.alert_events import build_alerts_asset
+from tv_etl.orchestration.alert_runs import build_alert_runs
 from tv_etl.orchestration.automation import build_automation_sensors
 from tv_etl.orchestration.bars import build_bars_asset
 from tv_etl.orchestration.derived_assets import build_derived_assets
@@ -43,17 +48,28 @@ def build_definitions(
     """
     resources = LakeResources(scope)
     directory = Path(state) if state else _state_directory(lake)
+    alert_parts = _alert_parts(watchlist, resources) if watchlist.alerts.rules else _AlertParts()
     return dg.Definitions(
         assets=[
-            asset
-            for group in watchlist.groups
-            for asset in (build_bars_asset(group, resources, source=source), *build_derived_assets(group, resources))
+            *(
+                asset
+                for group in watchlist.groups
+                for asset in (
+                    build_bars_asset(group, resources, source=source),
+                    *build_derived_assets(group, resources),
+                )
+            ),
+            *alert_parts.assets,
         ],
-        jobs=[job for group in watchlist.groups for job in build_jobs(group)],
-        schedules=[schedule for group in watchlist.groups for schedule in build_schedules(group, resources)],
+        asset_checks=alert_parts.checks,
+        jobs=[*(job for group in watchlist.groups for job in build_jobs(group)), *alert_parts.jobs],
+        schedules=[
+            *(schedule for group in watchlist.groups for schedule in build_schedules(group, resources)),
+            *alert_parts.schedules,
+        ],
         sensors=[
             *build_automation_sensors(watchlist.groups),
-            *([build_quote_alerts(watchlist.alerts, resources, watchlist.groups)] if watchlist.alerts.rules else []),
+            *alert_parts.sensors,
             *(build_symbols_sensor(group, watchlist.groups, resources) for group in watchlist.groups if group.scanner),
         ],
         # A process per step would triple the seconds that every run costs.
@@ -70,6 +86,25 @@ def build_definitions(
                 targets=[target.model_dump() for target in watchlist.alerts.all_targets],
             ),
         },
+    )
+
+
+class _AlertParts(NamedTuple):
+    """What the rules of a watchlist define."""
+
+    assets: Sequence[dg.AssetSpec] = ()
+    checks: Sequence[dg.AssetChecksDefinition] = ()
+    jobs: Sequence[Any] = ()
+    schedules: Sequence[dg.ScheduleDefinition] = ()
+    sensors: Sequence[dg.SensorDefinition] = ()
+
+
+def _alert_parts(watchlist: Watchlist, resources: LakeResources) -> _AlertParts:
+    run_sensors, run_jobs = build_alert_runs(watchlist.alerts, resources)
+    checks, check_job, schedule = build_alert_checks(watchlist.alerts, resources)
+    sensor = build_quote_alerts(watchlist.alerts, resources, watchlist.groups)
+    return _AlertParts(
+        [build_alerts_asset(resources)], [checks], [check_job, *run_jobs], [schedule], [sensor, *run_sensors]
     )
 
 

@@ -3,19 +3,26 @@
 The target of an asset check's evaluation ties what is judged after a run to the materialization that it judges; the
 public `AssetCheckEvaluation` has a field for it, but no public type. The ticks of a cron string, backwards, are what
 Dagster's own freshness checks count. A run that is not launched for partitions has planned none, and Dagster takes a
-partition for failed only if it was planned by a run that failed.
+partition for failed only if it was planned by a run that failed. A sensor may start several jobs, but takes the name
+of one only.
 """
+
+from collections.abc import Sequence
 
 import dagster as dg
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
+from dagster._core.definitions.target import AutomationTarget
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition as AssetJob
 from dagster._core.events import AssetMaterializationPlannedData, DagsterEvent
 from dagster._utils.schedules import reverse_cron_string_iterator
 
 __all__ = [
     "DAGSTER_VERSION",
     "AssetCheckEvaluationTargetMaterializationData",
+    "AssetJob",
     "report_planned",
     "reverse_cron_string_iterator",
+    "target_jobs",
 ]
 
 DAGSTER_VERSION = "1.13.27"
@@ -27,3 +34,8 @@ def report_planned(context: dg.AssetExecutionContext, asset_key: dg.AssetKey, pa
     planned = AssetMaterializationPlannedData(asset_key, partition=partition)
     event = DagsterEvent.build_asset_materialization_planned_event(context.run.job_name, step, planned)
     context.instance.report_dagster_event(event, run_id=context.run.run_id, log_level="DEBUG")
+
+
+def target_jobs(sensor: dg.SensorDefinition, jobs: Sequence[str | AssetJob]) -> None:
+    """Let a sensor start these jobs, some of which are known by name alone."""
+    sensor._targets = [AutomationTarget(resolvable_to_job=each) for each in jobs]

@@ -6,22 +6,28 @@ the number of the last tick. One that could judge nothing at all fails, so that 
 
 import time
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from tv_etl.orchestration.alert_events import report_alerts
 from tv_etl.orchestration.partitions import symbols_of
-from tv_etl.orchestration.resources import LakeResources
+from tv_etl.orchestration.resources import BarStoreResource, LakeResources
 from tv_etl.tradingview.printable import printable
 from tv_etl.watchlist.model import Alerts, Group
 
 if TYPE_CHECKING:
-    from tv_etl.alerts.fold import Alert, MinuteBar
+    from tv_etl.alerts.fold import MinuteBar
+    from tv_etl.alerts.stored_events import StoredEvent
     from tv_etl.lake.store import BarStore
 
 # What a series must say of itself, if it says anything, to be compared with quotes.
 _AS_QUOTED = {"adjustment": "splits", "session": "regular", "backadjustment": "false"}
+# Of Dagster's 60 s for a tick; what is not reported until then is by the next one.
+REPORT_UNTIL_S = 45.0
+_LEAST_REPORT_S = 2.0
 # Each is a line in the log of a tick.
 SHOWN_PROBLEMS = 50
 
@@ -49,7 +55,8 @@ def build_quote_alerts(
         from tv_etl.alerts.database import StoreBusy
         from tv_etl.alerts.tick import run_tick
 
-        notifier, bar_store = lake.notifier(context), lake.bar_store(context).store()
+        started, notifier = time.monotonic(), lake.notifier(context)
+        store, bars = notifier.store(), lake.bar_store(context).store()
 
         def members(group: Group) -> list[str]:
             return symbols_of(group, context.instance)
@@ -57,29 +64,48 @@ def build_quote_alerts(
         try:
             report = run_tick(
                 alerts.rules,
-                notifier.store(),
+                store,
                 notifier.usable(),
                 lake.tradingview(context).alert_inputs,
                 time.time,
                 cursor=context.cursor or "",
-                lake_close=_last_close(bar_store),
-                lake_bars=lake_bars(bar_store, {each for group in converted for each in members(group)}),
+                lake_close=_last_close(bars),
+                lake_bars=lake_bars(bars, {each for group in converted for each in members(group)}),
                 groups={group.name: members(group) for group in watched},
                 silence_s=alerts.silence_s,
+                keep=_keep(lake.bar_store(context)),
             )
         except StoreBusy:
             return dg.SensorResult(skip_reason="another evaluation is still running", cursor=context.cursor)
         for problem in [*report.problems, *report.errors][:SHOWN_PROBLEMS]:
             context.log.warning(printable(problem))
+        with suppress(StoreBusy):
+            report_alerts(
+                context.instance,
+                store,
+                dg.AssetKey(lake.key("alerts")),
+                bars,
+                budget_s=max(_LEAST_REPORT_S, REPORT_UNTIL_S - (time.monotonic() - started)),
+            )
         if report.blind:
             raise BlindError(f"no rule could be judged: {printable(report.blind)}")
         return dg.SensorResult(
             skip_reason=report.summary,
             cursor=str(report.tick),
-            asset_events=[_observation(alert, lake.key("quote_alerts")) for alert in report.found],
         )
 
     return quote_alerts
+
+
+def _keep(lake: BarStoreResource) -> "Callable[[Sequence[StoredEvent]], object]":
+    """Writes events into the dataset."""
+
+    def keep(events: "Sequence[StoredEvent]") -> None:
+        from tv_etl.alerts.dataset import AlertDataset
+
+        AlertDataset(lake.base).put(events)
+
+    return keep
 
 
 def _last_close(store: "BarStore") -> "Callable[[str], MinuteBar | None]":
@@ -125,16 +151,3 @@ def lake_bars(
         return list(zip(seconds, *columns, strict=True))
 
     return find
-
-
-def _observation(alert: "Alert", asset_key: str) -> dg.AssetObservation:
-    return dg.AssetObservation(
-        asset_key=asset_key,
-        description=alert.text,
-        metadata={
-            "event_id": alert.event_id,
-            "rule": alert.rule,
-            "symbol": alert.symbol,
-            "price": alert.reason if alert.price is None else alert.price,
-        },
-    )

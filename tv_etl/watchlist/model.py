@@ -339,6 +339,11 @@ class Watchlist(_Model):
         found: list[tuple[Location, str]] = [
             (["groups", number, "name"], f"the name {name} is used twice") for number, name in names
         ]
+        found += [
+            (["groups", number, "name"], "alerts is what the rules find; choose another name")
+            for number, group in enumerate(self.groups)
+            if group.name == "alerts" and self.alerts.rules
+        ]
         owners: dict[tuple[str, str], str] = {}
         for number, group in enumerate(self.groups):
             for place, symbol in enumerate(group.symbols):

@@ -25,6 +25,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Function `load_definitions_from_modules?`:dagster.PreviewWarning"),
     pytest.mark.filterwarnings(r"ignore:Class `\w*CodeReference\w*`:dagster.BetaWarning"),
     pytest.mark.filterwarnings("ignore:Parameter `owners` of initializer:dagster.BetaWarning"),
+    pytest.mark.filterwarnings("ignore:Parameter `execution_type` of function:dagster.BetaWarning"),
 ]
 
 DEFAULT = Path(__file__).parents[2] / "watchlist.yaml"
@@ -74,7 +75,10 @@ def test_the_attributes_of_a_watchlist_give_its_definitions(project: DefsFolderS
     write(project, "my_lake", DEFAULT.read_text(encoding="utf-8"))
     plain = names(build_definitions(load_watchlist(DEFAULT)))
     with project.build_all_defs() as definitions:
-        assert names(definitions) == {**plain, "sensors": {"my_lake_quote_alerts"}}
+        found = names(definitions)
+        assert found["sensors"] == {"my_lake_quote_alerts"}
+        # The alerts of several lakes are told apart by the name of the component.
+        assert {kind: {each.replace("my_lake_", "") for each in each_of} for kind, each_of in found.items()} == plain
         asset = definitions.get_assets_def("bars")
     expected = series_partitions(load_watchlist(DEFAULT).groups[0]).get_partition_keys()
     assert asset.partitions_def is not None
@@ -85,7 +89,8 @@ def test_a_watchlist_file_beside_it_gives_the_same(project: DefsFolderSandbox) -
     path = write(project, "my_lake", "watchlist: list.yaml\n")
     (path / "list.yaml").write_text(DEFAULT.read_text(encoding="utf-8"), encoding="utf-8")
     with project.build_all_defs() as definitions:
-        assert names(definitions)["schedules"] == {"bars_1d", "bars_1h", "bars_1m", "bars_checks"}
+        schedules = {"bars_1d", "bars_1h", "bars_1m", "bars_checks", "my_lake_alerts_checks"}
+        assert names(definitions)["schedules"] == schedules
 
 
 def test_a_bare_number_is_an_interval_and_symbols_may_be_in_a_file(project: DefsFolderSandbox) -> None:

@@ -115,6 +115,10 @@ def test_settings_reach_the_series() -> None:
         ({"groups": [{**GROUP, "schedules": {"1h": "* * * * *"}}]}, "1h is not among the intervals"),
         ({"groups": [GROUP, {**GROUP, "name": "more"}]}, "is in both bars and more"),
         ({"groups": [GROUP, {**GROUP, "symbols": ["A:B"]}]}, "the name bars is used twice"),
+        (
+            {"groups": [{**GROUP, "name": "alerts"}], "alerts": {"rules": [RULE]}},
+            "groups.0.name: alerts is what the rules find",
+        ),
         ({"groups": [GROUP], "alerts": {"rules": [RULE, RULE], "webhooks": [WEBHOOK]}}, "the name high"),
         ({"groups": [GROUP], "alerts": {"webhooks": [{"url_env": "https://x"}]}}, "environment variable"),
         ({"groups": [GROUP], "alerts": {"rules": [{**RULE, "kind": "moon"}]}}, "alerts.rules.0.kind"),
