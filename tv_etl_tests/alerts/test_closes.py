@@ -98,6 +98,17 @@ def test_only_a_quieter_bar_arms_a_volume_again() -> None:
     volumes = [50, 120, 130, 99, None, 140]
     told = run(volume, hours_of(1, volumes=[50]), hours_of(*[1.0] * 6, volumes=volumes))
     assert hours(told) == [[], [2, 6]]
+    unknown = run(volume, hours_of(1, volumes=[50]), hours_of(*[1.0] * 4, volumes=[50, 120, None, 130]))
+    assert hours(unknown) == [[], [2]]
+
+
+def test_a_volume_waits_where_an_earlier_bar_would_not_be_told() -> None:
+    volume = rule("bar_volume", volume=100, interval="1h", active={"hours": "02:00-03:00"})
+    _, state = judge(volume, None, {"1h": hours_of(1, volumes=[50])}, None)
+    both = hours_of(1, 1, 1, volumes=[50, 60, 120], young=2)
+    assert judge(volume, state, {"1h": both}, None)[0] == []
+    late, _ = judge(volume, state, {"1h": hours_of(1, 1, 1, volumes=[50, 60, 120])}, None)
+    assert len(late) == 1
 
 
 def test_a_volume_is_compared_with_the_mean_before_it() -> None:
@@ -256,6 +267,7 @@ def test_what_would_have_ended_and_did_not_come_is_none() -> None:
     known = closed_bars("1h", rows, CRYPTO, NIGHT + 9 * HOUR, NIGHT + 8 * HOUR + 1)
     assert known.known_until == NIGHT + 8 * HOUR
     assert closed_bars("1h", rows, CRYPTO, NIGHT + 9 * HOUR, NIGHT + 3 * HOUR).known_until == NIGHT + 3 * HOUR
+    assert closed_bars("1h", rows, CRYPTO, NIGHT + 9 * HOUR, NIGHT + 9 * HOUR).known_until == NIGHT + 8 * HOUR
 
 
 def test_bars_that_are_no_numbers_are_left_out() -> None:
