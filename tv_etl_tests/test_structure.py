@@ -56,6 +56,7 @@ PURE = {
     "collect.join",
     "alerts.cap",
     "alerts.closes",
+    "alerts.conditions",
     "alerts.fold",
     "alerts.health",
     "alerts.levels",

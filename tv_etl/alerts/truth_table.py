@@ -6,8 +6,9 @@ Pure. Prices of minutes, closes of bars, volumes and whether all conditions are 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from tv_etl.alerts.conditions import Touch
 from tv_etl.alerts.levels import DAY_INTERVAL, ClosedBars, Reference, Step
-from tv_etl.alerts.rules import AlertRule, Touch
+from tv_etl.alerts.rules import AlertRule
 from tv_etl.alerts.state import RuleState
 
 CREATED = 0  # arming epoch of rules that are armed at creation until they first fire
