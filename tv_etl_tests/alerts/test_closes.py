@@ -130,6 +130,32 @@ def test_all_must_be_so_at_one_close() -> None:
     assert [each.price for each in told[1]] == [11, 12]
 
 
+def test_what_was_told_counts_at_the_next_close_already() -> None:
+    """However many closes are judged at once."""
+    steps = read_rule(
+        {
+            "name": "r", "symbol": "X:A", "interval": "1h", "cooldown_s": 0,
+            "all": [{"kind": "above", "level": {"of": "last_alert", "pct": 10}}, {"kind": "above", "level": 1}],
+        }
+    )  # fmt: skip
+    closes = [100.0, 111.0, 112.0, 110.0, 123.0, 124.0]
+    at_once = run(steps, hours_of(100), hours_of(*closes))[1:]
+    one_by_one = run(steps, *(hours_of(*closes[: count + 1]) for count in range(6)))[1:]
+    assert hours(at_once) == [[2, 5]]
+    assert [told for found in one_by_one for told in found] == at_once[0]
+
+
+def test_without_levels_not_all_is_so_nor_is_it_not() -> None:
+    both = read_rule(
+        {
+            "name": "r", "symbol": "X:A", "interval": "1h", "cooldown_s": 0,
+            "all": [{"kind": "above", "level": "sma(3)"}, {"kind": "above", "level": 1}],
+        }
+    )  # fmt: skip
+    _, state = judge(both, RuleState(0, seen=0), {"1h": hours_of(5, 5)}, None)
+    assert state is not None and state.armed_at is None
+
+
 def day_bars(*volumes: float, young: float | None = None) -> ClosedBars:
     every = [*volumes, *([] if young is None else [young])]
     rows = [[NIGHT + DAY * number, 1.0, 1.0, 1.0, 1.0, volume] for number, volume in enumerate(every)]
