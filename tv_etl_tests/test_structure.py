@@ -61,6 +61,7 @@ PURE = {
     "collect.join",
     "alerts.cap",
     "alerts.closes",
+    "alerts.conditions",
     "alerts.events",
     "alerts.fold",
     "alerts.health",

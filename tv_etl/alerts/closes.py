@@ -4,9 +4,11 @@ Pure. Final bars are folded like minutes; the forming one may fire what only gro
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
+from tv_etl.alerts.conditions import Condition
 from tv_etl.alerts.levels import DAY_INTERVAL, Bar, ClosedBars
 from tv_etl.alerts.rules import AlertRule
 from tv_etl.alerts.state import ArmingKey, Registered, RuleState
@@ -46,9 +48,7 @@ def judge(
         return _early_day(rule, before, bars, day_volume) if before is not None else ([], None)
     if before is None:
         return _create(rule, watched, bars)
-    found, state, judged = fold(
-        rule, before, _samples(rule, watched.after(_seen(before)), bars, before), Levels(rule, bars, before)
-    )
+    found, state, judged = fold(rule, before, _samples(rule, watched.after(_seen(before))), Levels(rule, bars, before))
     is_whole = (
         not watched.final or judged == watched.final[-1].timestamp or watched.final[-1].timestamp <= _seen(before)
     )
@@ -84,14 +84,13 @@ def _create(
         return [], state
     levels = Levels(rule, bars)
     if not rule.is_armed_at_creation:
-        past = _samples(rule, watched.final, bars, state)
+        past = _samples(rule, watched.final)
         silent = state._replace(since=_NEVER)
         return [], fold(rule, silent, past, levels, skips=True)[1]._replace(since=0, base=base, pending=0)
     state = state._replace(armed_at=CREATED, falling=getattr(rule, "falls", False))
-    [last] = list(_samples(rule, watched.final[-1:], bars, state))
+    [last] = _samples(rule, watched.final[-1:])
     now = levels.at(last.timestamp, base)
-    values = None if now is None else (last.levels or now.levels)
-    touch = None if values is None else rule.touched(last, values, state.falling)
+    touch = None if now is None or now.levels is None else rule.touched(*last.against(now.levels), state.falling)
     if touch is None or rule.closes_in_a_row > 1:
         return [], state
     if not is_told(rule, last.moment):
@@ -109,7 +108,7 @@ def _early(
         return [], state
     if not all(is_told(rule, each.timestamp) for each in young):
         return [], state
-    samples = list(_samples(rule, young, bars, state))
+    samples = list(_samples(rule, young))
     touched = early_touch(rule, state, samples, Levels(rule, bars, state), young[0].timestamp)
     if touched is None or state.armed_at is None:
         return [], state
@@ -144,45 +143,36 @@ def _early_day(
     return [*ended, Crossing(state.armed_at, False, volume, moment, now.levels[0])], state._replace(reported_early=True)
 
 
-def _samples(
-    rule: AlertRule, watched: Iterable[Bar], bars: Mapping[str, ClosedBars], state: RuleState
-) -> Iterable[Sample]:
+def _samples(rule: AlertRule, watched: Iterable[Bar]) -> Iterator[Sample]:
     """The bars as the truth table takes them: their closes, their volumes, or whether all is so."""
-    if len(rule.conditions) > 1:
-        yield from _truths(rule, watched, bars, state)
-        return
     for bar in watched:
-        # A bar without a volume neither fires nor arms.
-        volume = math.nan if bar.volume is None else bar.volume
-        value = volume if rule.is_of_volume else bar.close
-        yield _flat(rule, bar, value, value)
+        if len(rule.conditions) > 1:
+            yield _flat(rule, bar, bar.close)._replace(truth=partial(_holds, rule, bar))
+        else:
+            yield _flat(rule, bar, _value(rule, bar))
 
 
-def _flat(rule: AlertRule, bar: Bar, value: float, price: float, levels: tuple[float, ...] | None = None) -> Sample:
+def _value(condition: Condition, bar: Bar) -> float:
+    # A bar without a volume neither fires nor arms.
+    volume = math.nan if bar.volume is None else bar.volume
+    return volume if condition.is_of_volume else bar.close
+
+
+def _flat(rule: AlertRule, bar: Bar, value: float) -> Sample:
     # A close is of the bar's last minute; when a volume was reached no bar tells, so it counts from its open.
     moment = bar.ends_at - _MINUTE_S if rule.is_on_closes else bar.timestamp
     touched_at = bar.ends_at if rule.is_on_closes else bar.timestamp
-    return Sample(bar.timestamp, value, value, value, value, moment, price, touched_at, levels)
+    return Sample(bar.timestamp, value, value, value, value, moment, value, touched_at)
 
 
-def _truths(
-    rule: AlertRule, watched: Iterable[Bar], bars: Mapping[str, ClosedBars], state: RuleState
-) -> Iterable[Sample]:
-    levels = Levels(rule, bars)
-    for bar in watched:
-        now = levels.at(bar.timestamp, state.base)
-        if now is None:
-            break
-        truth = 0.0
-        if now.levels is not None:
-            rest = list(now.levels)
-            is_so = True
-            for each in rule.conditions:
-                mine, rest = rest[: len(each.targets)], rest[len(each.targets) :]
-                value = bar.volume if each.is_of_volume else bar.close
-                is_so = is_so and value is not None and each.holds(value, mine)
-            truth = float(is_so)
-        yield _flat(rule, bar, truth, bar.close, (1.0,))
+def _holds(rule: AlertRule, bar: Bar, levels: Sequence[float]) -> bool:
+    """True if all conditions are so at a close."""
+    rest = list(levels)
+    for each in rule.conditions:
+        mine, rest = rest[: len(each.targets)], rest[len(each.targets) :]
+        if not each.holds(_value(each, bar), mine):
+            return False
+    return True
 
 
 # --- which bars matter

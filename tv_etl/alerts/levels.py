@@ -157,7 +157,7 @@ class ClosedBars:
         """
         opens = self._opens
         place = bisect_right(opens, moment, hi=len(opens) - 1) - 1
-        is_unknown = place == len(opens) - 2 and (bool(self.young) or moment >= opens[-1])
+        is_unknown = place == len(opens) - 2 and moment >= opens[-1]
         if is_unknown or place > len(self.final):
             return None
         begins_at = opens[place] if place >= 0 else moment

@@ -3,11 +3,12 @@
 Pure. Prices of minutes, closes of bars, volumes and whether all conditions are so are bars to it alike.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from tv_etl.alerts.conditions import Touch
 from tv_etl.alerts.levels import DAY_INTERVAL, ClosedBars, Reference, Step
-from tv_etl.alerts.rules import AlertRule, Touch
+from tv_etl.alerts.rules import AlertRule
 from tv_etl.alerts.state import RuleState
 
 CREATED = 0  # arming epoch of rules that are armed at creation until they first fire
@@ -17,7 +18,10 @@ _FOREVER = 1 << 53
 
 
 class Sample(NamedTuple):
-    """What is judged of one bar. `moment` is the minute that counts for when it is told; `price` its close."""
+    """What is judged of one bar. `moment` is the minute that counts for when it is told; `price` its close.
+
+    `truth` tells whether all conditions are so, given their levels, where it is that which is judged.
+    """
 
     timestamp: int
     open: float
@@ -27,8 +31,14 @@ class Sample(NamedTuple):
     moment: int
     price: float
     touched_at: int
-    # What is compared with, where that is no level of the rule at a moment.
-    levels: tuple[float, ...] | None = None
+    truth: Callable[[Sequence[float]], bool] | None = None
+
+    def against(self, levels: tuple[float, ...]) -> "tuple[Sample, tuple[float, ...]]":
+        """What is compared with what."""
+        if self.truth is None:
+            return self, levels
+        value = float(self.truth(levels))
+        return self._replace(open=value, high=value, low=value, close=value), (1.0,)
 
 
 class Crossing(NamedTuple):
@@ -139,19 +149,19 @@ def fold(
                 continue
             break
         judged = sample.timestamp
-        values = sample.levels or now.levels
         if is_daily and now.day != day:
             day, armed_at, early, pending = now.day, None if spent else now.day + 1, False, 0
             if ends is not None:
                 found.append(Crossing(ends, falling, sample.price, sample.touched_at, 0.0, is_end=True))
                 ends = None
-        if values is None:
+        if now.levels is None:
             pending = 0
             continue
+        bar, values = sample.against(now.levels)
         if is_daily:
             falling = rule.falls_daily
         if armed_at is not None:
-            touch = rule.touched(sample, values, falling)
+            touch = rule.touched(bar, values, falling)
             if touch is None:
                 pending = 0
                 continue
@@ -168,7 +178,7 @@ def fold(
                     ends = armed_at if rule.resolved else None
                 spent = rule.once
             armed_at, early = None, False
-        side = rule.armed_side(sample.close, values)
+        side = rule.armed_side(bar.close, values)
         if side is not None:
             if ends is not None:
                 found.append(Crossing(ends, side, sample.price, sample.touched_at, values[0], is_end=True))
@@ -197,10 +207,9 @@ def early_touch(
         now = levels.at(sample.timestamp, state.base)
         if now is None or (rule.is_armed_daily and now.day != state.day):
             return None
-        values = sample.levels or now.levels
-        if values is None:
+        if now.levels is None:
             continue
-        touch = rule.touched(sample, values, state.falling)
+        touch = rule.touched(sample, now.levels, state.falling)
         if touch is not None:
             return (sample, touch) if is_told(rule, sample.moment) else None
     return None

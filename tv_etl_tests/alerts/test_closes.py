@@ -98,6 +98,17 @@ def test_only_a_quieter_bar_arms_a_volume_again() -> None:
     volumes = [50, 120, 130, 99, None, 140]
     told = run(volume, hours_of(1, volumes=[50]), hours_of(*[1.0] * 6, volumes=volumes))
     assert hours(told) == [[], [2, 6]]
+    unknown = run(volume, hours_of(1, volumes=[50]), hours_of(*[1.0] * 4, volumes=[50, 120, None, 130]))
+    assert hours(unknown) == [[], [2]]
+
+
+def test_a_volume_waits_where_an_earlier_bar_would_not_be_told() -> None:
+    volume = rule("bar_volume", volume=100, interval="1h", active={"hours": "02:00-03:00"})
+    _, state = judge(volume, None, {"1h": hours_of(1, volumes=[50])}, None)
+    both = hours_of(1, 1, 1, volumes=[50, 60, 120], young=2)
+    assert judge(volume, state, {"1h": both}, None)[0] == []
+    late, _ = judge(volume, state, {"1h": hours_of(1, 1, 1, volumes=[50, 60, 120])}, None)
+    assert len(late) == 1
 
 
 def test_a_volume_is_compared_with_the_mean_before_it() -> None:
@@ -117,6 +128,32 @@ def test_all_must_be_so_at_one_close() -> None:
     told = run(both, hours_of(9, volumes=[50]), hours_of(9, 9, 11, 12, 12, 12, volumes=volumes))
     assert hours(told) == [[], [3, 6]]
     assert [each.price for each in told[1]] == [11, 12]
+
+
+def test_what_was_told_counts_at_the_next_close_already() -> None:
+    """However many closes are judged at once."""
+    steps = read_rule(
+        {
+            "name": "r", "symbol": "X:A", "interval": "1h", "cooldown_s": 0,
+            "all": [{"kind": "above", "level": {"of": "last_alert", "pct": 10}}, {"kind": "above", "level": 1}],
+        }
+    )  # fmt: skip
+    closes = [100.0, 111.0, 112.0, 110.0, 123.0, 124.0]
+    at_once = run(steps, hours_of(100), hours_of(*closes))[1:]
+    one_by_one = run(steps, *(hours_of(*closes[: count + 1]) for count in range(6)))[1:]
+    assert hours(at_once) == [[2, 5]]
+    assert [told for found in one_by_one for told in found] == at_once[0]
+
+
+def test_without_levels_not_all_is_so_nor_is_it_not() -> None:
+    both = read_rule(
+        {
+            "name": "r", "symbol": "X:A", "interval": "1h", "cooldown_s": 0,
+            "all": [{"kind": "above", "level": "sma(3)"}, {"kind": "above", "level": 1}],
+        }
+    )  # fmt: skip
+    _, state = judge(both, RuleState(0, seen=0), {"1h": hours_of(5, 5)}, None)
+    assert state is not None and state.armed_at is None
 
 
 def day_bars(*volumes: float, young: float | None = None) -> ClosedBars:
@@ -256,6 +293,7 @@ def test_what_would_have_ended_and_did_not_come_is_none() -> None:
     known = closed_bars("1h", rows, CRYPTO, NIGHT + 9 * HOUR, NIGHT + 8 * HOUR + 1)
     assert known.known_until == NIGHT + 8 * HOUR
     assert closed_bars("1h", rows, CRYPTO, NIGHT + 9 * HOUR, NIGHT + 3 * HOUR).known_until == NIGHT + 3 * HOUR
+    assert closed_bars("1h", rows, CRYPTO, NIGHT + 9 * HOUR, NIGHT + 9 * HOUR).known_until == NIGHT + 8 * HOUR
 
 
 def test_bars_that_are_no_numbers_are_left_out() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tv_etl.alerts import fold
-from tv_etl.alerts.fold import Alert, MinuteBar, QuoteNow, Reach, needs_minutes
+from tv_etl.alerts.fold import Alert, MinuteBar, QuoteNow, Reach, first_minute, needs_minutes
 from tv_etl.alerts.rules import AlertRule, LevelKind, read_rule
 from tv_etl.alerts.state import AlertState, Close, Registered, Registry, RuleState, SymbolState
 
@@ -417,6 +417,57 @@ def test_minutes_matter_where_a_level_is_within_reach(
 ) -> None:
     rule = make_rule(kind, level=level, hysteresis=hysteresis)
     assert needs(rule, RuleState(START, *arming)) is wanted
+
+
+@pytest.mark.parametrize(
+    ("kind", "arming", "reach", "wanted"),
+    [
+        ("enter_channel", UP, (8.0, 9.9), False), ("enter_channel", UP, (8.0, 10.0), True),
+        ("enter_channel", DOWN, (12.1, 14.0), False), ("enter_channel", DOWN, (12.0, 14.0), True),
+        ("enter_channel", NONE, (10.1, 11.9), False), ("enter_channel", NONE, (10.0, 11.0), True),
+        ("enter_channel", NONE, (11.0, 12.0), True), ("exit_channel", UP, (10.1, 11.9), False),
+        ("exit_channel", UP, (9.9, 11.0), True), ("exit_channel", UP, (11.0, 12.1), True),
+        ("exit_channel", NONE, (8.0, 9.9), False), ("exit_channel", NONE, (12.1, 13.0), False),
+        ("exit_channel", NONE, (9.0, 10.0), True),
+    ],
+)  # fmt: skip
+def test_minutes_matter_where_a_channel_is_within_reach(
+    kind: str, arming: tuple[int | None, bool], reach: tuple[float, float], wanted: bool
+) -> None:
+    channel = read_rule({"name": "r", "symbol": SYMBOL, "kind": kind, "low": 10, "high": 12})
+    assert needs(channel, RuleState(START, *arming), reach) is wanted
+
+
+def test_a_day_that_has_not_begun_is_asked_for_however_far_it_opened() -> None:
+    daily = read_rule({"name": "r", "symbol": SYMBOL, "kind": "pct_day", "pct": 5})
+    known = RuleState(START, seen=WATERMARK, levels=(9.0,), levels_until=WATERMARK + 9_000, levels_day=5)
+    assert needs(daily, known)
+    assert not needs(daily, known._replace(day=5))
+    assert needs(daily, known._replace(day=5, armed_at=6))
+    assert needs(daily, known._replace(day=5), now=WATERMARK + 9_000.0)
+    assert not needs(daily, known._replace(day=5, levels=(None,)))
+
+
+def test_minutes_that_were_committed_and_not_judged_are_asked_for() -> None:
+    high = read_rule({"name": "r", "symbol": SYMBOL, "kind": "cross_up", "level": "high(2)", "interval": "1d"})
+    known = RuleState(START, START, seen=WATERMARK, levels=(99.0,), levels_until=WATERMARK + 9_000)
+    assert not needs(high, known)
+    behind = known._replace(seen=WATERMARK - 120)
+    assert needs(high, behind)
+    registered = Registered(high, 1)
+    state = AlertState({registered.key: behind}, {SYMBOL: SymbolState(WATERMARK)})
+    assert first_minute([registered], state, SYMBOL) == WATERMARK - 120
+
+
+def test_a_quote_waits_where_minutes_before_it_would_not_be_told() -> None:
+    """The first minute opens at 14:14 UTC; one of those that are missing may have touched before the hours begin."""
+    rule = make_rule(active={"hours": "14:17-14:30"})
+    state = state_after(rule, *ARMED)
+    quote = {SYMBOL: QuoteNow(11, START + 190.0)}
+    assert evaluate([rule], state, {}, quote, START + 200)[0] == []
+    known = [flat(0, 9), flat(1, 9), flat(2, 9), flat(3, 11)]
+    assert evaluate([rule], state, {SYMBOL: known}, quote, START + 200)[0] == []
+    assert len(evaluate([rule], state, {SYMBOL: known}, quote, START + 245)[0]) == 1
 
 
 def test_prices_below_zero_have_a_reach_too() -> None:
