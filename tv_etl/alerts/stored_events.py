@@ -56,6 +56,14 @@ class StoredEvents(Deliveries):
         """Events that Dagster was not told of, the oldest first."""
         return self._events(~sa.exists().where(_is_marked(REPORTED)), limit)
 
+    def newest(self, limit: int) -> list[StoredEvent]:
+        """The events that were found last, the newest first."""
+        with self._transaction() as db:
+            query = sa.select(EVENT.c.event_id).order_by(EVENT.c.detected_at.desc(), EVENT.c.event_id).limit(limit)
+            ids = [event_id for (event_id,) in db.execute(query)]
+        found = {each.event_id: each for part in parts(ids) for each in self._events(EVENT.c.event_id.in_(part))}
+        return [found[event_id] for event_id in ids]
+
     def begun(self, purpose: str, event_ids: Iterable[str]) -> dict[str, float]:
         """Which of these events are marked for a purpose, and since when (UTC seconds)."""
         found: dict[str, float] = {}

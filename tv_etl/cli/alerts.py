@@ -1,14 +1,25 @@
-"""Alerts by hand: a test of a target."""
+"""Alerts by hand: what was found, what was given up, and a test of a target."""
 
 import asyncio
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
+from rich.table import Table
+from rich.text import Text
+
+from tv_etl.alerts.database import LAKE_DIRECTORY
+from tv_etl.alerts.deliveries import DeadLetter
 from tv_etl.alerts.events import Event
+from tv_etl.alerts.store import AlertStore
+from tv_etl.alerts.stored_events import StoredEvent
 from tv_etl.alerts.targets.calls import call_once
 from tv_etl.alerts.targets.target import Envelope, TargetSpec, UnusableTarget, Verdict, ready
+from tv_etl.lake.storage.directory import local_directory
+from tv_etl.tradingview.moments import utc
+from tv_etl.tradingview.printable import printable
 
 
 class AlertsError(Exception):
@@ -21,6 +32,60 @@ class Tried(NamedTuple):
     label: str
     sent: str
     verdict: Verdict
+
+
+def open_store(lake: str, environment: Mapping[str, str]) -> AlertStore:
+    """The store of a lake's alerts, as the sensor uses it. Raises AlertsError where there is none, and StoreError."""
+    url = environment.get("TV_ETL_ALERTS_URL")
+    if url:
+        return AlertStore(url)
+    directory = local_directory(lake)
+    state = environment.get("TV_ETL_STATE") or ("tv_etl_state" if directory is None else directory / LAKE_DIRECTORY)
+    path = Path(state) / "alerts.sqlite"
+    if not path.exists():
+        raise AlertsError(f"{path}: there is no store of alerts; TV_ETL_STATE and TV_ETL_ALERTS_URL say where one is")
+    return AlertStore(path)
+
+
+def events_table(events: Iterable[StoredEvent]) -> Table:
+    """One row per event."""
+    rows = [
+        (
+            f"{utc(each.detected_at):%Y-%m-%d %H:%M:%S}",
+            str(each.body.get("severity", "")),
+            each.body["rule"],
+            each.body["text"],
+            _delivered(each),
+            each.event_id,
+        )
+        for each in events
+    ]
+    return _table(("found at (UTC)", "severity", "rule", "what", "delivered to", "event"), rows)
+
+
+def letters_table(letters: Iterable[DeadLetter]) -> Table:
+    """One row per delivery that was given up."""
+    rows = [(each.target, each.rule, each.text, each.error, each.event_id) for each in letters]
+    return _table(("target", "rule", "what", "why", "event"), rows)
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    for name in columns:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(printable(text)) for text in row))
+    return table
+
+
+def _delivered(event: StoredEvent) -> str:
+    if event.body.get("is_muted"):
+        return "muted"
+    counts = {
+        state: sum(each.state == state for each in event.deliveries) for state in ("delivered", "pending", "dead")
+    }
+    words = {"delivered": "", "pending": " waiting", "dead": " given up"}
+    return ", ".join(f"{count}{words[state]}" for state, count in counts.items() if count) or "nobody"
 
 
 def find_target(targets: Sequence[TargetSpec], name: str) -> TargetSpec:

@@ -420,6 +420,66 @@ def alerts() -> None:
     """Try by hand what alerts do."""
 
 
+_lake_of_alerts = click.option(
+    "--lake", default=lambda: os.environ.get("TV_ETL_LAKE") or "lake", show_default="$TV_ETL_LAKE or lake",
+    help="Directory of the lake that the alerts are beside, or its address in an object store.",
+)  # fmt: skip
+
+
+@alerts.command("list")
+@_lake_of_alerts
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help="The newest so many.")
+def list_alerts(lake: str, limit: int) -> None:
+    """List the newest alerts, and how many targets have each."""
+    from rich.console import Console
+
+    from tv_etl.alerts.database import StoreError
+    from tv_etl.cli import alerts as by_hand
+
+    try:
+        events = by_hand.open_store(lake, os.environ).newest(limit)
+    except (StoreError, by_hand.AlertsError, ValueError) as error:
+        raise click.ClickException(_shown(error)) from None
+    Console(highlight=False).print(by_hand.events_table(events))
+
+
+@alerts.command("dead")
+@_lake_of_alerts
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(1), help="The newest so many.")
+def dead_alerts(lake: str, limit: int) -> None:
+    """List what was given up, to whom it was to go and why. The exit code is 1 if there is any."""
+    from rich.console import Console
+
+    from tv_etl.alerts.database import StoreError
+    from tv_etl.cli import alerts as by_hand
+
+    try:
+        letters = by_hand.open_store(lake, os.environ).dead_letters(limit)
+    except (StoreError, by_hand.AlertsError, ValueError) as error:
+        raise click.ClickException(_shown(error)) from None
+    if letters:
+        Console(highlight=False).print(by_hand.letters_table(letters))
+    click.echo(f"{len(letters):,} deliveries were given up", err=True)
+    sys.exit(1 if letters else 0)
+
+
+@alerts.command("resend")
+@click.argument("events", metavar="[EVENT]...", nargs=-1)
+@_lake_of_alerts
+def resend_alerts(events: tuple[str, ...], lake: str) -> None:
+    """Send again what was given up: all of it, or the events that are named. The next tick delivers it."""
+    from tv_etl.alerts.database import StoreError
+    from tv_etl.cli import alerts as by_hand
+
+    try:
+        count = by_hand.open_store(lake, os.environ).resend(events or None)
+    except (StoreError, by_hand.AlertsError, ValueError) as error:
+        raise click.ClickException(_shown(error)) from None
+    if events and not count:
+        raise click.ClickException(f"nothing of {', '.join(map(repr, events))} was given up")
+    click.echo(f"{count:,} deliveries wait to be sent again")
+
+
 @alerts.command("send-test", no_args_is_help=True)
 @click.argument("target")
 @click.option(

@@ -1,4 +1,4 @@
-"""A test of a target, by hand, in a terminal."""
+"""Alerts by hand, in a terminal."""
 
 from pathlib import Path
 
@@ -6,9 +6,11 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from tv_etl.alerts.store import AlertStore
 from tv_etl.cli.main import main
 from tv_etl_tests.alerts.targets.services import SECRET
 from tv_etl_tests.alerts.targets.setups import KINDS, running
+from tv_etl_tests.alerts.test_deliveries import HERE, THERE, make_alerts
 
 
 def watchlist(tmp_path: Path, *targets: dict[str, object]) -> str:
@@ -53,3 +55,50 @@ def test_a_target_that_is_not_there_is_answered_with_those_that_are(tmp_path: Pa
     assert (found.exit_code, found.output) == (1, "Error: no target is called 'desk'; there are A, phone\n")
     empty = CliRunner().invoke(main, ["alerts", "send-test", "desk", "--watchlist", watchlist(tmp_path)])
     assert empty.output == "Error: no target is called 'desk'; the watchlist has none\n"
+
+
+# --- what is stored
+
+
+@pytest.fixture
+def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A lake of whose three alerts two were given up by a target."""
+    for name in ("TV_ETL_STATE", "TV_ETL_ALERTS_URL"):
+        monkeypatch.delenv(name, raising=False)
+    store = AlertStore(tmp_path / ".tv_etl" / "alerts.sqlite")
+    store.add(make_alerts(3), [HERE, THERE])
+    waiting = store.pending(0.0)
+    store.mark_sent([each for each in waiting if each.target == HERE], 5.0)
+    store.mark_dead([each for each in waiting if each.target == THERE][:2], 5.0, "HTTP 410")
+    return tmp_path
+
+
+def by_hand(*arguments: str) -> tuple[int, str]:
+    found = CliRunner().invoke(main, ["alerts", *arguments], env={"COLUMNS": "250"})
+    return found.exit_code, found.output
+
+
+def test_alerts_are_listed_with_who_has_them(lake: Path) -> None:
+    code, printed = by_hand("list", "--lake", str(lake))
+    rows = [line for line in printed.splitlines() if line.startswith("1970-01-01 00:00:01")]
+    assert (code, len(rows)) == (0, 3)
+    assert all("warning" in row and "X:Y is above 1" in row for row in rows)
+    assert sum("1, 1 given up" in row for row in rows) == 2 and sum("1, 1 waiting" in row for row in rows) == 1
+    assert len(by_hand("list", "--limit", "1", "--lake", str(lake))[1].splitlines()) == 2
+
+
+def test_what_was_given_up_is_listed_and_sent_again(lake: Path) -> None:
+    code, printed = by_hand("dead", "--lake", str(lake))
+    assert code == 1 and printed.count("HTTP 410") == 2 and "2 deliveries were given up" in printed
+    assert by_hand("resend", f"{0:032x}", "--lake", str(lake)) == (0, "1 deliveries wait to be sent again\n")
+    assert by_hand("resend", "--lake", str(lake)) == (0, "1 deliveries wait to be sent again\n")
+    assert by_hand("dead", "--lake", str(lake)) == (0, "0 deliveries were given up\n")
+    code, printed = by_hand("resend", "nothing", "--lake", str(lake))
+    assert code == 1 and "nothing of 'nothing' was given up" in printed
+
+
+@pytest.mark.parametrize("command", ["list", "dead", "resend"])
+def test_a_lake_without_alerts_is_named_and_gets_no_store(command: str, tmp_path: Path) -> None:
+    code, printed = by_hand(command, "--lake", str(tmp_path))
+    assert code == 1 and "there is no store of alerts" in printed
+    assert list(tmp_path.iterdir()) == []
