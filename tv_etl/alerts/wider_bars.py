@@ -51,7 +51,7 @@ class WiderBars:
             try:
                 wanted = needs_bars([each], self.known.armings, hours, traded_at, feed_now, DEFAULT_GRACE_S)
             except Exception:  # what is wrong with a rule shows when it is judged
-                continue
+                wanted = {}
             for interval, need in wanted.items():
                 needed[interval] = need.joined(needed.get(interval, need))
         for interval, need in needed.items():
