@@ -7,17 +7,17 @@ an increment is what telling Dagster costs. Each figure is the median of several
 milliseconds of CPU per series (of this process, all threads; the market server is another), and bytes by which the
 history of runs and events grows.
 
-Two shared, busy cores, medians of 5; 1,000 series in SQLite, 300 in PostgreSQL (whose own CPU is not counted):
+Two shared cores, medians of 5, 300 series (PostgreSQL at another time, when they were busy; its own CPU is not counted):
 
                                         SQLite           PostgreSQL
                                     CPU ms   bytes     CPU ms   bytes
-    a first fetch, without Dagster     7.5       0        5.5       0
-    an increment, without Dagster      8.1       0        7.3       0
-    bare, partitions planned          11.5   5,870        4.9   4,041
-    a first fetch, partitions planned 22.6  11,334       14.3   8,137
-    bare, by config                    5.8   3,318        2.8   1,830
-    an increment, by config           17.4   4,727       11.9   2,540
-    one that finds nothing, by config  6.1     184        5.3     164
+    a first fetch, without Dagster     7.7       0        5.5       0
+    an increment, without Dagster      7.6       0        7.3       0
+    bare, partitions planned          13.2   6,267        4.9   4,041
+    a first fetch, partitions planned 24.7  11,715       14.3   8,137
+    bare, by config                    6.8   3,618        2.8   1,830
+    an increment, by config           16.1   5,065       11.9   2,540
+    one that finds nothing, by config  6.1     519        5.3     164
 
 `--postgres` keeps runs and events in a PostgreSQL that is started for it; that needs the extra `deploy` and `initdb`.
 """
