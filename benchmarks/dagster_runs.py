@@ -7,7 +7,7 @@ an increment is what telling Dagster costs. Each figure is the median of several
 milliseconds of CPU per series (of this process, all threads; the market server is another), and bytes by which the
 history of runs and events grows.
 
-Two shared cores, medians of 5, 300 series (PostgreSQL at another time, when they were busy; its own CPU is not counted):
+Two shared cores, medians of 5, 300 series. PostgreSQL was measured when they were busy; its own CPU is not counted:
 
                                         SQLite           PostgreSQL
                                     CPU ms   bytes     CPU ms   bytes
