@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from tv_etl.alerts.stored_events import StoredEvent
+from tv_etl.alerts.stored_events import StoredEvent, moment_of
 from tv_etl.lake.errors import DamagedFileError
 from tv_etl.lake.sealed import encode_sealed, open_sealed
 from tv_etl.lake.storage.loose import LooseFiles
@@ -118,24 +118,24 @@ def _row(event: StoredEvent) -> dict[str, Any]:
     body = event.body
     return {
         "event_id": event.event_id,
-        "rule": body["rule"],
+        "rule": _storable(body["rule"]),
         "symbol": _text(body, "symbol"),
         "kind": _text(body, "kind"),
         "level": _number(body, "level"),
         "price": _number(body, "price"),
-        "touched_at": _moment(_number(body, "touched_at")),
-        "detected_at": _moment(event.detected_at),
-        "delivered_at": _moment(event.delivered_at),
+        "touched_at": moment_of(body.get("touched_at")),
+        "detected_at": datetime.fromtimestamp(event.detected_at, timezone.utc),
+        "delivered_at": moment_of(event.delivered_at),
         "severity": _text(body, "severity"),
         "status": _text(body, "status"),
         "incident": _text(body, "incident"),
         "is_muted": body.get("is_muted") is True,
-        "tags": [str(each) for each in body.get("tags") or ()],
-        "groups": [str(each) for each in body.get("groups") or ()],
-        "text": body["text"],
+        "tags": [_storable(str(each)) for each in body.get("tags") or ()],
+        "groups": [_storable(str(each)) for each in body.get("groups") or ()],
+        "text": _storable(body["text"]),
         "message": _text(body, "message"),
         "deliveries": [
-            {"target": each.target, "state": each.state, "at": _moment(each.at), "error": each.error}
+            {"target": each.target, "state": each.state, "at": moment_of(each.at), "error": each.error}
             for each in event.deliveries
         ],
     }
@@ -143,13 +143,14 @@ def _row(event: StoredEvent) -> dict[str, Any]:
 
 def _text(body: Mapping[str, Any], name: str) -> str | None:
     found = body.get(name)
-    return found if isinstance(found, str) and found else None
+    return _storable(found) if isinstance(found, str) and found else None
+
+
+def _storable(text: str) -> str:
+    """Without half characters, which JSON can hold and UTF-8 cannot."""
+    return text.encode(errors="replace").decode()
 
 
 def _number(body: Mapping[str, Any], name: str) -> float | None:
     found = body.get(name)
     return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else None
-
-
-def _moment(second: float | None) -> datetime | None:
-    return None if second is None else datetime.fromtimestamp(second, timezone.utc)

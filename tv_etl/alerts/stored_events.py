@@ -6,6 +6,7 @@ Dagster, once. What was begun and may not have ended, because a process was kill
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import Any
 
 import sqlalchemy as sa
@@ -89,6 +90,12 @@ class StoredEvents(Deliveries):
             ticks = [number for (number,) in db.execute(query)]
         return self._events((EVENT.c.tick > tick) & (EVENT.c.tick <= ticks[-1])) if ticks else []
 
+    def tick_before(self, moment: float) -> int:
+        """The last tick that found something before then (UTC seconds); 0 where none did."""
+        with self._transaction() as db:
+            query = sa.select(sa.func.max(EVENT.c.tick)).where(EVENT.c.detected_at < moment)
+            return db.execute(query).scalar() or 0
+
     def _events(self, which: Any, limit: int | None = None) -> list[StoredEvent]:
         with self._transaction() as db:
             query = sa.select(EVENT).where(which).order_by(EVENT.c.tick, EVENT.c.detected_at, EVENT.c.event_id)
@@ -119,6 +126,16 @@ class StoredEvents(Deliveries):
 
 def _is_marked(purpose: str) -> "sa.ColumnElement[bool]":
     return (MARK.c.event_id == EVENT.c.event_id) & (MARK.c.purpose == purpose)
+
+
+def moment_of(second: object) -> datetime | None:
+    """A time of an event; None for what is none, which must not keep the other events from being told."""
+    if not isinstance(second, int | float) or isinstance(second, bool):
+        return None
+    try:
+        return datetime.fromtimestamp(second, timezone.utc)
+    except (OverflowError, ValueError, OSError):
+        return None
 
 
 def ids_of(events: Sequence[StoredEvent]) -> list[str]:

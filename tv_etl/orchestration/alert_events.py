@@ -6,7 +6,7 @@ next one, and what it had begun is looked for among Dagster's events before it i
 """
 
 import time
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -91,14 +91,19 @@ def _reported_since(instance: dg.DagsterInstance, asset_key: dg.AssetKey, since:
 
 
 def _materialization(event: "StoredEvent", asset_key: dg.AssetKey, bars: "BarStore | None") -> dg.AssetMaterialization:
+    from tv_etl.alerts.stored_events import moment_of
+
     body = event.body
     metadata: dict[str, Any] = {EVENT_ID: event.event_id}
     for name, value in body.items():
         if name in (EVENT_ID, "text") or value in (None, "", [], ()):
             continue
-        if name in ("touched_at", "detected_at"):
-            metadata[name] = dg.MetadataValue.timestamp(datetime.fromtimestamp(value, timezone.utc))
-        elif isinstance(value, str | int | float):
+        moment = moment_of(value) if name in ("touched_at", "detected_at") else None
+        if moment is not None:
+            metadata[name] = dg.MetadataValue.timestamp(moment)
+        elif isinstance(value, str):
+            metadata[name] = printable(value, _SHOWN_TEXT)
+        elif isinstance(value, int | float):
             metadata[name] = value
         else:
             metadata[name] = dg.MetadataValue.json(value)
@@ -110,17 +115,18 @@ def _materialization(event: "StoredEvent", asset_key: dg.AssetKey, bars: "BarSto
 
 def _picture(body: "dict[str, Any]", bars: "BarStore | None") -> str:
     """The minutes around the touch, as far as the lake has them; nothing where it has none."""
-    symbol, touched_at = body.get("symbol"), body.get("touched_at")
-    if bars is None or not isinstance(symbol, str) or not symbol or not isinstance(touched_at, int | float):
+    from tv_etl.alerts.stored_events import moment_of
+
+    symbol, moment = body.get("symbol"), moment_of(body.get("touched_at"))
+    if bars is None or not isinstance(symbol, str) or not symbol or moment is None:
         return ""
     from tv_etl.lake.errors import BarStoreError
     from tv_etl.lake.picture import SHOWN_BARS, Candle, markdown
 
-    moment = datetime.fromtimestamp(touched_at, timezone.utc)
     half = timedelta(minutes=SHOWN_BARS // 2)
     try:
         table = bars.read(symbol, "1m", start=moment - 2 * half, end=moment + half)
-    except (BarStoreError, ValueError):  # the alert is told without its picture
+    except (BarStoreError, OverflowError, ValueError):  # the alert is told without its picture
         return ""
     rows = table.to_pylist()[-SHOWN_BARS:]
     candles = [

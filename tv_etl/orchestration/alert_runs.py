@@ -4,13 +4,14 @@ It reads the events that ticks have stored, after them: a delivery waits for no 
 knows the run of an event by its key, so that an evaluation which is killed and repeated launches nothing twice.
 """
 
+import re
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, get_args
 
 import dagster as dg
 
-from tv_etl.alerts.rules import AlertRule, Kind
+from tv_etl.alerts.rules import AlertRule, Kind, digest
 from tv_etl.orchestration.dagster_internals import AssetJob, target_jobs
 from tv_etl.orchestration.partitions import partition_key
 from tv_etl.orchestration.resources import LakeResources
@@ -54,13 +55,12 @@ def build_alert_runs(
     def alert_runs(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         store = lake.notifier(context).store()
         if context.cursor:
-            events = store.since_tick(int(context.cursor), MOST_RUNS)
+            seen = int(context.cursor)
         else:
-            since = context.last_sensor_start_time or time.time() - _FIRST_LOOK_S
-            events = [each for each in store.since_tick(0, MOST_RUNS) if each.detected_at >= since]
+            seen = store.tick_before(context.last_sensor_start_time or time.time() - _FIRST_LOOK_S)
+        events = store.since_tick(seen, MOST_RUNS)
         requests = [request for event in events if (request := _request(context, event, rules, lake)) is not None]
-        cursor = str(events[-1].tick) if events else context.cursor
-        return dg.SensorResult(run_requests=requests, cursor=cursor)
+        return dg.SensorResult(run_requests=requests, cursor=str(events[-1].tick if events else seen))
 
     names = sorted({_job_name(rule, lake) for rule in rules.values()})
     sensor = dg.SensorDefinition(
@@ -84,7 +84,11 @@ def _job_name(rule: AlertRule, lake: LakeResources) -> str:
     assert rule.run is not None
     if rule.run.job is not None:
         return rule.run.job
-    return lake.key("_".join(["alert_run", *(key.rpartition("/")[2] for key in rule.run.assets)]))
+    assets = rule.run.assets
+    name = "_".join(re.sub(r"[^A-Za-z0-9_]", "_", key) for key in assets)
+    # Other assets may read alike: what the name does not tell, the digest does.
+    told = name if assets == [name] else f"{name}_{digest(assets, size=4)}"
+    return lake.key(f"alert_run_{told}")
 
 
 def _request(

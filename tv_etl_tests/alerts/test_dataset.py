@@ -79,6 +79,14 @@ def test_an_event_that_is_put_again_is_there_once_as_it_was_put_last(dataset: Al
     assert [row["delivered_at"] is None for row in rows] == [False, True, True]
 
 
+def test_what_cannot_be_stored_keeps_no_other_alert_out(dataset: AlertDataset) -> None:
+    odd = event(1, FRIDAY, touched_at=10**17, text="half a \ud83d character", tags=["\ud83d"])
+    dataset.put([odd, event(2, FRIDAY)])
+    first, second = dataset.read("2026-11-27").to_pylist()
+    assert (first["touched_at"], first["text"], first["tags"]) == (None, "half a ? character", ["?"])
+    assert second["event_id"] == "e2"
+
+
 def test_other_engines_read_it(dataset: AlertDataset, tmp_path: Path) -> None:
     dataset.put([event(1, FRIDAY), event(2, FRIDAY + 86_400)])
     path = f"{tmp_path}/alerts/**/*.parquet"

@@ -99,6 +99,21 @@ def test_the_price_around_the_touch_is_shown_where_the_lake_has_it(
     assert "2026-11-27 14:22Z to 2026-11-27 15:09Z" in str(materialization.metadata["price around it"].value)
 
 
+def test_an_event_with_an_odd_time_and_text_holds_up_no_other(
+    instance: dg.DagsterInstance, store: AlertStore, tmp_path: Path
+) -> None:
+    memory = store.load()
+    odd = Alert("a" * 32, "rule \ud83d", "NASDAQ:AAPL", "above", 1.5, 2.0, 10**17, TOUCHED_AT)
+    store.commit(memory, [], memory.registry, AlertState(), [odd], [], TOUCHED_AT, {}, {})
+    ids = find(store, 1)
+    assert report_alerts(instance, store, ASSET, BarStore(tmp_path / "lake"), budget_s=HANG_S) == 2
+    assert told_ids(instance) == ["a" * 32, *ids]
+    assert (told(instance)[0].metadata["touched_at"].value, told(instance)[0].metadata["rule"].value) == (
+        10**17,
+        "rule \ufffd",
+    )
+
+
 def test_what_the_budget_leaves_is_told_next_time(instance: dg.DagsterInstance, store: AlertStore) -> None:
     ids = find(store, 30)
     assert report_alerts(instance, store, ASSET, budget_s=0.0) == 0

@@ -10,7 +10,7 @@ import pytest
 from tv_etl.alerts.fold import Alert
 from tv_etl.alerts.state import AlertState
 from tv_etl.alerts.store import AlertStore
-from tv_etl.orchestration.alert_runs import build_alert_runs
+from tv_etl.orchestration.alert_runs import MOST_RUNS, build_alert_runs
 from tv_etl.orchestration.build import build_definitions
 from tv_etl.watchlist.model import Watchlist
 
@@ -55,11 +55,11 @@ def definitions(lake: Path, *rules: dict[str, Any]) -> dg.Definitions:
     return dg.Definitions.merge(build_definitions(watchlist, lake), own)
 
 
-def found(lake: Path, *alerts: tuple[str, str, str]) -> None:
+def found(lake: Path, *alerts: tuple[str, str, str], at: float = 4e9) -> None:
     """A tick that found alerts `(event id, rule, kind)` of AAPL."""
     store = AlertStore(lake / ".tv_etl" / "alerts.sqlite")
     memory = store.load()
-    events = [Alert(event_id, name, AAPL, kind, 1.0, 2.0, 60, 4e9) for event_id, name, kind in alerts]  # type: ignore[arg-type]
+    events = [Alert(event_id, name, AAPL, kind, 1.0, 2.0, 60, at) for event_id, name, kind in alerts]  # type: ignore[arg-type]
     store.commit(memory, [], memory.registry, AlertState(), events, [], 4e9, {}, {})
 
 
@@ -85,6 +85,28 @@ def test_an_event_starts_the_job_that_its_rule_names_once(instance: dg.DagsterIn
     assert [each.run_key for each in look(instance, defs, first.cursor).run_requests] == ["e3"]
     # Killed before the cursor was kept: the same keys again, which Dagster launches once.
     assert [each.run_key for each in look(instance, defs).run_requests] == ["e1", "e3"]
+
+
+def test_a_sensor_that_is_switched_on_later_starts_nothing_for_what_is_old(
+    instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    defs = definitions(tmp_path, rule("a", "rebalance"))
+    for number in range(MOST_RUNS + 20):
+        found(tmp_path, (f"old{number}", "a", "above"), at=1e9)
+    first = look(instance, defs)
+    assert first.run_requests == []
+    assert look(instance, defs, first.cursor).run_requests == []
+    found(tmp_path, ("new", "a", "above"))
+    assert [each.run_key for each in look(instance, defs, first.cursor).run_requests] == ["new"]
+
+
+def test_assets_of_one_last_name_have_jobs_of_their_own(instance: dg.DagsterInstance, tmp_path: Path) -> None:
+    lists = [["x/signals"], ["y/signals"], ["signals"], ["x_signals"], ["x", "signals"]]
+    named = [rule(f"r{number}", {"assets": keys}) for number, keys in enumerate(lists)]
+    watchlist = Watchlist.model_validate({"groups": [GROUP], "alerts": {"rules": named}})
+    _, jobs = build_alert_runs(watchlist.alerts)
+    assert len({job.name for job in jobs}) == 5
+    assert {"alert_run_signals", "alert_run_x_signals"} <= {job.name for job in jobs}
 
 
 def test_what_is_told_of_a_symbol_or_is_over_starts_nothing(instance: dg.DagsterInstance, tmp_path: Path) -> None:
