@@ -256,7 +256,7 @@ def test_every_variable_and_file_that_is_named_exists() -> None:
             assert variable in sources or variable in (CHECKOUT / "watchlist.yaml").read_text(encoding="utf-8")
         for path in {*re.findall(r"`(tv_etl(?:_tests)?/[\w/.]*)`", text), *ON_GITHUB.findall(text)}:
             assert (CHECKOUT / path).exists(), path
-        for path in set(re.findall(r"\]\((?!http|#)([^)]+)\)", text)):
+        for path in set(re.findall(r"\]\((?!http|#)([^)#]+)", text)):
             assert (FILES[name].parent / path).exists(), path
 
 
