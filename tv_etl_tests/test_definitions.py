@@ -77,3 +77,8 @@ def test_kinds_of_rules_and_targets_load_where_there_are_any(
     importing = "import tv_etl.definitions as here"
     assert loaded_by(importing, *OF_ALERTS) == []
     assert loaded_by(f"{importing}; here.defs().get_repository_def()", *OF_ALERTS) == loaded
+
+
+def test_the_collector_leaves_alone_what_is_loaded() -> None:
+    code = "import gc; import tv_etl.definitions; assert gc.isenabled(); assert gc.get_freeze_count() > 10_000"
+    assert loaded_by(code, "dagster") == ["dagster"]
