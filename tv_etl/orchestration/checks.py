@@ -36,7 +36,7 @@ from tv_etl.watchlist.model import Group
 QUIET_SESSIONS = 3
 NEAR_LOSS = timedelta(days=1)
 
-REVISIONS = "revisions"
+REVISIONS, LOSS_DEADLINE = "revisions", "loss_deadline"
 _SHOWN_ROWS = 20
 _SHOWN_TEXT = 1_000  # characters
 Metadata = dict[str, dg.MetadataValue | str | int | float]
@@ -316,7 +316,7 @@ def _named(series: _Judged, fresh: dg.AssetCheckEvaluation) -> dg.AssetCheckEval
 
 
 def _loss_deadline(series: _Judged) -> dg.AssetCheckEvaluation:
-    name, lost = "loss_deadline", series.coverage.lost()
+    name, lost = LOSS_DEADLINE, series.coverage.lost()
     if lost.spans:
         spans = {"never asked for in time": dg.MetadataValue.table(_records(lost.spans))}
         gone = _spans_text(lost.spans)
