@@ -29,14 +29,14 @@ def attach_targets(
             elif report.check_name in selected:
                 held.append(report)
             else:
-                yield from attached(context.instance, asset_key, [report])
+                yield from _attach(context, asset_key, [report])
             if len(held) >= _BATCH:
-                yield from attached(context.instance, asset_key, held)
+                yield from _attach(context, asset_key, held)
                 held.clear()
     except dg.Failure:
-        yield from attached(context.instance, asset_key, held)
+        yield from _attach(context, asset_key, held)
         raise
-    yield from attached(context.instance, asset_key, held)
+    yield from _attach(context, asset_key, held)
 
 
 def check_outputs(context: dg.AssetExecutionContext) -> Iterator[dg.Output[None]]:
@@ -46,21 +46,20 @@ def check_outputs(context: dg.AssetExecutionContext) -> Iterator[dg.Output[None]
             yield dg.Output(None, output_name=name)
 
 
-def attached(
-    instance: dg.DagsterInstance, asset_key: dg.AssetKey, held: Sequence[dg.AssetCheckEvaluation]
+def _attach(
+    context: dg.AssetExecutionContext, asset_key: dg.AssetKey, held: list[dg.AssetCheckEvaluation]
 ) -> list[dg.AssetCheckEvaluation]:
-    """The evaluations, each naming the latest materialization of its partition."""
     if not held:
         return []
     partitions = {each.partition for each in held if each.partition}
-    latest = instance.get_latest_storage_id_by_partition(
+    latest = context.instance.get_latest_storage_id_by_partition(
         asset_key, dg.DagsterEventType.ASSET_MATERIALIZATION, partitions
     )
     targets = {
         str(each.partition_key): AssetCheckEvaluationTargetMaterializationData(
             storage_id=each.storage_id, run_id=each.run_id, timestamp=each.timestamp
         )
-        for each in materializations(instance, asset_key, list(latest.values()))
+        for each in materializations(context.instance, asset_key, list(latest.values()))
     }
     return [
         dg.AssetCheckEvaluation(

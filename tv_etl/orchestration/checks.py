@@ -25,6 +25,7 @@ from tv_etl.orchestration.bar_metadata import facts_in
 from tv_etl.orchestration.check_specs import CHECKS, SMALL_SHARE
 from tv_etl.orchestration.dagster_internals import reverse_cron_string_iterator
 from tv_etl.orchestration.partitions import partition_key
+from tv_etl.orchestration.schedules import schedule_name
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.moments import utc
 from tv_etl.tradingview.printable import printable
@@ -325,7 +326,8 @@ def _loss_deadline(series: _Judged) -> dg.AssetCheckEvaluation:
                 f"lost: the server no longer has bars of {gone}; take them from another source{series.hours_note}"
             )
             return series.verdict(name, description, dg.AssetCheckSeverity.ERROR, {**spans})
-        description = f"bars of {gone} are leaving the server's window: fetch them now{series.hours_note}"
+        why = f"{series.hours_note}{_why_left_alone(series)}"
+        description = f"bars of {gone} are leaving the server's window: fetch them now{why}"
         return series.verdict(name, description, dg.AssetCheckSeverity.ERROR, {**spans, **series.run_config()})
     deadline = series.coverage.loss_deadline()
     if deadline is None:
@@ -335,10 +337,22 @@ def _loss_deadline(series: _Judged) -> dg.AssetCheckEvaluation:
     if left < NEAR_LOSS:
         description = (
             f"the next bar will be lost in {left}: fetch it before {deadline:%Y-%m-%d %H:%M}Z{series.hours_note}"
+            f"{_why_left_alone(series)}"
         )
         return series.verdict(name, description, dg.AssetCheckSeverity.WARN, {**facts, **series.run_config()})
     description = f"the next bar would be lost on {deadline:%Y-%m-%d %H:%M}Z{series.hours_note}"
     return series.verdict(name, description, metadata=facts)
+
+
+def _why_left_alone(series: _Judged) -> str:
+    """Empty where something fetches the series."""
+    if not series.coverage.is_left_alone:
+        return ""
+    token, asked_until = series.interval.token, _format_time(series.record.asked[-1][1])
+    is_scheduled = series.group.cron(token) is not None
+    name = schedule_name(series.group, token)
+    question = f"is the schedule {name} on, and do its runs succeed?" if is_scheduled else "it has no schedule"
+    return f"; nothing has fetched it since {asked_until}: {question}"
 
 
 def _seamless(series: _Judged, bars: pa.Table | None = None) -> dg.AssetCheckEvaluation:

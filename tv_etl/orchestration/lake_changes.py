@@ -6,17 +6,17 @@ instance (see `unreported`); the cursor only saves asking it about what has not 
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
 import dagster as dg
 
 from tv_etl.lake.storage.directory import local_directory
-from tv_etl.orchestration.dagster_internals import running_schedules
+from tv_etl.orchestration.dagster_internals import running_schedules, target_jobs
 from tv_etl.orchestration.partitions import found_symbols, partition_key, series_of, symbols_of
 from tv_etl.orchestration.resources import LakeResources
-from tv_etl.orchestration.schedules import schedule_name, sensor_status
+from tv_etl.orchestration.schedules import checks_job_name, schedule_name, sensor_status
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.printable import printable
 from tv_etl.tradingview.series import Series
@@ -36,6 +36,7 @@ MOST = 500
 UNTIL_S = 40.0
 # So often all is compared with what Dagster knows, whatever the clocks of those who write say.
 WHOLE_LOOK_S = 3_600.0
+# How far the clocks of those who write may be behind.
 _CLOCK_SLACK_S = 900.0
 _SHOWN = 20
 _SHOWN_TEXT = 4_000  # characters
@@ -70,28 +71,52 @@ def build_lake_changes(
         tick = _Tick(context, lake.bar_store(context).store(), groups)
         told = tick.report()
         unfetched = tick.find_unfetched(running_schedules(context, defaults))
-        tick.warn_of(unfetched)
-        return dg.SensorResult(skip_reason=tick.summary(told, unfetched), cursor=tick.next_cursor(told).text)
+        context.log.info(tick.summary(told))
+        for each in unfetched:
+            context.log.warning(printable(str(each), _SHOWN_TEXT))
+        reasons = [tick.summary(told), *map(str, unfetched)]
+        requests = [*tick.checks_of_bad(told), *map(_check_request, unfetched)]
+        return dg.SensorResult(
+            # One that is made again, of the same state or on the same day, Dagster knows by its key.
+            run_requests=requests,
+            skip_reason=None if requests else printable("; ".join(reasons), _SHOWN_TEXT),
+            cursor=tick.next_cursor(told).text,
+        )
 
+    target_jobs(lake_changes, [checks_job_name(group) for group in groups])
     return lake_changes
 
 
+def _check_request(unfetched: "Unfetched") -> dg.RunRequest:
+    """A run that puts it onto the pages of the partitions, once a day."""
+    name, day = f"{unfetched.group}_{unfetched.interval}", f"{unfetched.lost_from:%Y-%m-%d}"
+    return _checks(unfetched.group, unfetched.partitions, f"unfetched {name} {day}")
+
+
+def _checks(group: str, partitions: Sequence[str], run_key: str) -> dg.RunRequest:
+    return dg.RunRequest(
+        run_key=run_key,
+        job_name=f"{group}_checks_job",
+        run_config={"ops": {group: {"config": {"only": list(partitions)}}}},
+    )
+
+
 class Cursor(NamedTuple):
-    """All that was written of the series `listed` until a time was known to Dagster; when all was looked at last.
+    """When Dagster knew all that was written of the series `listed`, and when all of it was compared last.
 
     Times are UTC seconds; `listed` is a digest.
     """
 
-    written_until: float = 0.0
-    looked_at: float = 0.0
+    known_at: float = 0.0
+    compared_at: float = 0.0
     listed: str = ""
 
     @classmethod
     def read(cls, text: str | None) -> "Cursor":
         """That of a tick before; one that cannot be read costs a whole look."""
         try:
-            written_until, looked_at, listed = json.loads(text or "")
-            return cls(float(written_until), float(looked_at), str(listed))
+            known_at, compared_at, listed = json.loads(text or "")
+            return cls(float(known_at), float(compared_at), str(listed))
         except (ValueError, TypeError):
             return cls()
 
@@ -110,8 +135,9 @@ class _Tick:
         self._instance, self._log, self._store = context.instance, context.log, store
         self._before = Cursor.read(context.cursor)
         members = {group.name: _series_of(group, self._instance) for group in groups}
-        self._listed = _digest(members)
-        self._is_whole = self._listed != self._before.listed or self._now - self._before.looked_at >= WHOLE_LOOK_S
+        # What is listed anew may have been stored long ago.
+        self._listed = _digest({name: list(map(partition_key, series)) for name, series in members.items()})
+        self._is_whole = self._listed != self._before.listed or self._now - self._before.compared_at >= WHOLE_LOOK_S
         self._found = self._register_found(groups, members) if self._is_whole else 0
         self._count = sum(map(len, members.values()))
         self._seen = [look(store, group, members[group.name], self._until) for group in groups]
@@ -136,21 +162,29 @@ class _Tick:
                 count += len(found)
         return count
 
-    def report(self) -> "Told":
-        """Tell Dagster what it does not know."""
-        from tv_etl.orchestration.unreported import Told, report
+    def report(self) -> "list[Told]":
+        """Tell Dagster what it does not know, group by group."""
+        from tv_etl.orchestration.unreported import report
 
-        total, since = Told(), self._before.written_until - _CLOCK_SLACK_S
+        told: list[Told] = []
+        since = self._before.known_at - _CLOCK_SLACK_S
         for seen in self._seen:
             candidates = [
                 key
                 for key, record in seen.records.items()
                 if self._is_whole or (record.written is not None and record.written.at > since)
             ]
-            most = MOST - total.reported
-            told = report(self._instance, self._store, seen, candidates, self._now, most=most, until=self._until)
-            total = Told(*(a + b for a, b in zip(total, told, strict=True)))
-        return total
+            most = MOST - sum(each.reported for each in told)
+            told.append(report(self._instance, self._store, seen, candidates, self._now, most=most, until=self._until))
+        return told
+
+    def checks_of_bad(self, told: "Sequence[Told]") -> Iterator[dg.RunRequest]:
+        """Runs that put what is bad onto the pages of the partitions that were told."""
+        for seen, each in zip(self._seen, told, strict=True):
+            if each.bad:
+                states = ((key, str(seen.records[key].written)) for key in each.bad)
+                run_key = f"found {seen.group.name} {_digest({key: state for key, state in states})}"
+                yield _checks(seen.group.name, each.bad, run_key)
 
     def find_unfetched(self, on: Mapping[str, bool]) -> "list[Unfetched]":
         """What will be lost within a day, and nothing fetches."""
@@ -158,45 +192,26 @@ class _Tick:
 
         return [each for seen in self._seen for each in find_unfetched(seen.group, seen.coverages(self._now), on.get)]
 
-    def warn_of(self, unfetched: "Sequence[Unfetched]") -> None:
-        """Say it in the log of the tick, and once on the pages of the partitions."""
-        from tv_etl.orchestration.check_targets import attached
-        from tv_etl.orchestration.verdicts import Standing
-
-        groups = {seen.group.name: seen.group for seen in self._seen}
-        for each in unfetched:
-            self._log.warning(printable(str(each), _SHOWN_TEXT))
-            verdicts = each.verdicts()
-            standing = Standing(self._instance, groups[each.group], [str(verdict.partition) for verdict in verdicts])
-            news = standing.news(verdicts, (), is_materialized=False)[:MOST]
-            for verdict in attached(self._instance, dg.AssetKey(each.group), news):
-                if time.monotonic() < self._until:
-                    self._instance.report_runless_asset_event(verdict)
-
-    def next_cursor(self, told: "Told") -> Cursor:
+    def next_cursor(self, told: "Sequence[Told]") -> Cursor:
         """The one before, unless all is known."""
-        written = [each.written.at for seen in self._seen for each in seen.records.values() if each.written]
-        if any(told) or time.monotonic() >= self._until:
+        if not all(each.is_all_known for each in told) or time.monotonic() >= self._until:
             return self._before
-        return Cursor(
-            max([self._before.written_until, *written]),
-            self._now if self._is_whole else self._before.looked_at,
-            self._listed,
-        )
+        return Cursor(self._now, self._now if self._is_whole else self._before.compared_at, self._listed)
 
-    def summary(self, told: "Told", unfetched: "Sequence[Unfetched]") -> str:
+    def summary(self, told: "Sequence[Told]") -> str:
         """What was seen and told, for the page of the sensor."""
         stored = sum(len(seen.records) for seen in self._seen)
         errors = {f"{seen.group.name} {key}": error for seen in self._seen for key, error in seen.errors.items()}
         shown = ", ".join(f"{key} ({type(error).__name__})" for key, error in list(errors.items())[:_SHOWN])
+        reported, held, left = (sum(getattr(each, name) for each in told) for name in ("reported", "held", "left"))
+        is_all_known = all(each.is_all_known for each in told)
         parts = [
             f"{stored:,} of {self._count:,} series are stored",
-            f"{told.reported:,} reported that Dagster did not know" if any(told) else "Dagster knows them all",
-            f"{told.left:,} are left to the next tick" if told.left else "",
-            f"{told.held:,} are left to the runs that store them" if told.held else "",
+            "Dagster knows them all" if is_all_known else f"{reported:,} reported that Dagster did not know",
+            f"{left:,} are left to the next tick" if left else "",
+            f"{held:,} are left to the runs that store them" if held else "",
             f"{self._found:,} symbols registered that a scanner had found" if self._found else "",
             f"{len(errors):,} cannot be read: {shown}" if errors else "",
-            *map(str, unfetched),
         ]
         return printable("; ".join(filter(None, parts)), _SHOWN_TEXT)
 
@@ -206,9 +221,8 @@ def _series_of(group: Group, instance: dg.DagsterInstance) -> list[Series]:
     return [Series(symbol, width) for width in map(Interval.parse, group.intervals) for symbol in symbols]
 
 
-def _digest(members: Mapping[str, Sequence[Series]]) -> str:
-    """Of all that is listed: what is listed anew may have been stored long ago."""
+def _digest(of: Mapping[str, object]) -> str:
     digest = blake2b(digest_size=8)
-    for name, series in members.items():
-        digest.update("\n".join([name, *map(partition_key, series)]).encode())
+    for name, each in of.items():
+        digest.update(f"{name}\n{each}\n".encode())
     return digest.hexdigest()

@@ -56,6 +56,11 @@ def job_name(group: Group) -> str:
     return f"{group.name}_job"
 
 
+def checks_job_name(group: Group) -> str:
+    """The name of the job that checks what is stored of a group."""
+    return f"{group.name}_checks_job"
+
+
 def build_jobs(group: Group) -> list[Any]:  # Dagster does not export the type of what define_asset_job makes
     """The jobs that the schedules of a group launch: to fetch any of its partitions, and to check them."""
     return [_build_job(group), _build_check_job(group)]
@@ -76,15 +81,11 @@ def _build_job(group: Group) -> Any:
 
 def _build_check_job(group: Group) -> Any:
     return dg.define_asset_job(
-        _check_job_name(group),
+        checks_job_name(group),
         selection=dg.AssetSelection.checks(*(dg.AssetCheckKey(dg.AssetKey(group.name), name) for name in CHECKS)),
         description=f"Checks what is stored of {group.name}, bar by bar, without asking the server for anything.",
         executor_def=dg.in_process_executor,
     )
-
-
-def _check_job_name(group: Group) -> str:
-    return f"{group.name}_checks_job"
 
 
 def build_schedules(group: Group, resources: LakeResources | None = None) -> list[dg.ScheduleDefinition]:
@@ -100,7 +101,7 @@ def _build_check_schedule(group: Group, cron: str) -> dg.ScheduleDefinition:
         name=f"{group.name}_checks",
         default_status=schedule_status(group),
         cron_schedule=cron,
-        job_name=_check_job_name(group),
+        job_name=checks_job_name(group),
         execution_timezone="UTC",
         description=(
             f"Checks what is stored of {group.name}, including the series that no run has fetched for long: those are "

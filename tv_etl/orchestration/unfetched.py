@@ -5,22 +5,18 @@ asked. What Dagster knows is whether the schedule is on that should.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import dagster as dg
-
 from tv_etl.lake.coverage import Coverage
-from tv_etl.orchestration.checks import LOSS_DEADLINE, NEAR_LOSS
+from tv_etl.orchestration.checks import NEAR_LOSS
 from tv_etl.orchestration.partitions import partition_key
 from tv_etl.orchestration.schedules import schedule_name
 from tv_etl.tradingview.moments import utc
-from tv_etl.tradingview.series import ASSUMED_WINDOW_BARS, Series
+from tv_etl.tradingview.series import Series
 from tv_etl.watchlist.model import Group
 
 _SHOWN_SYMBOLS = 3
-# Before it counts that nobody asks: a run takes its time. Of narrow intervals there is less of it.
-_PATIENCE_S = 3_600.0
 
 
 @dataclass(frozen=True)
@@ -55,28 +51,16 @@ class Unfetched:
     def __str__(self) -> str:
         names = [each.symbol for each in self.deadlines]
         more = f" and {len(names) - _SHOWN_SYMBOLS:,} more" if len(names) > _SHOWN_SYMBOLS else ""
-        return self._text(f"{', '.join(names[:_SHOWN_SYMBOLS])}{more}", self.lost_from)
-
-    def verdicts(self) -> list[dg.AssetCheckEvaluation]:
-        """The same of each partition, as its check of the loss deadline says it."""
-        return [
-            dg.AssetCheckEvaluation(
-                asset_key=dg.AssetKey(self.group),
-                check_name=LOSS_DEADLINE,
-                passed=False,
-                severity=dg.AssetCheckSeverity.WARN,
-                description=self._text(series.symbol, deadline),
-                metadata={"loss deadline": dg.MetadataValue.timestamp(deadline), "advice": self.advice},
-                partition=partition_key(series),
-            )
-            for series, deadline in self.deadlines.items()
-        ]
-
-    def _text(self, names: str, lost_from: datetime) -> str:
         return (
-            f"bars of {names} at {self.interval} will be lost from {lost_from:%Y-%m-%d %H:%M}Z on: nothing has fetched "
-            f"them since {self.looked_at:%Y-%m-%d %H:%M}Z; {self.advice}"
+            f"bars of {', '.join(names[:_SHOWN_SYMBOLS])}{more} at {self.interval} will be lost from "
+            f"{self.lost_from:%Y-%m-%d %H:%M}Z on: nothing has fetched them since {self.looked_at:%Y-%m-%d %H:%M}Z; "
+            f"{self.advice}"
         )
+
+    @property
+    def partitions(self) -> list[str]:
+        """Their partition keys."""
+        return [partition_key(each) for each in self.deadlines]
 
 
 def find_unfetched(
@@ -93,7 +77,7 @@ def find_unfetched(
     lost: dict[str, list[tuple[datetime, datetime, Series]]] = {}
     for each in coverages:
         deadline = each.loss_deadline()
-        if deadline is not None and deadline <= utc(each.now) + within and _is_left_alone(each):
+        if deadline is not None and deadline <= utc(each.now) + within and each.is_left_alone:
             series = each.record.series
             lost.setdefault(series.interval.token, []).append((deadline, utc(each.record.asked[-1][1]), series))
     found = []
@@ -104,9 +88,3 @@ def find_unfetched(
         looked_at = max(asked for _, asked, _ in entries)
         found.append(Unfetched(group.name, interval, deadlines, looked_at, name, is_on(name) if name else None))
     return sorted(found, key=lambda each: each.lost_from)
-
-
-def _is_left_alone(coverage: Coverage) -> bool:
-    """True if bars closed some time ago, and nobody has asked for them since."""
-    window_s = ASSUMED_WINDOW_BARS * coverage.record.series.interval.seconds
-    return replace(coverage, now=coverage.now - min(_PATIENCE_S, window_s / 4)).is_awaited

@@ -18,11 +18,11 @@ from tv_etl.lake.record import Period, SeriesRecord
 from tv_etl.lake.snapshot import StoredSeries
 from tv_etl.lake.store import BarStore
 from tv_etl.orchestration.bar_metadata import WRITTEN, facts_in, reported_metadata, state_of
-from tv_etl.orchestration.check_targets import attached, materializations
+from tv_etl.orchestration.check_targets import materializations
 from tv_etl.orchestration.checks import LastCommit, evaluate
 from tv_etl.orchestration.partitions import partition_key, series_of
 from tv_etl.orchestration.schedules import UNFINISHED, partitions_under_way
-from tv_etl.orchestration.verdicts import Standing, verdict_text
+from tv_etl.orchestration.verdicts import verdict_text
 from tv_etl.tradingview.moments import utc
 from tv_etl.tradingview.series import Series
 from tv_etl.watchlist.model import Group
@@ -46,15 +46,22 @@ class Seen:
         return (Coverage(each, now) for each in self.records.values())
 
 
-class Told(NamedTuple):
-    """What a tick has told Dagster: so many partitions, and how many are left to a run that is under way, or to later.
+@dataclass(frozen=True)
+class Told:
+    """What Dagster was told: so many partitions, and how many are left to a run that is under way, or to later.
 
-    Where something is left the next tick has to look at the same again.
+    `bad` are those of which a check fails.
     """
 
     reported: int = 0
     held: int = 0
     left: int = 0
+    bad: Sequence[str] = field(default=(), compare=False)
+
+    @property
+    def is_all_known(self) -> bool:
+        """True if there was nothing to tell."""
+        return not (self.reported or self.held or self.left)
 
 
 def look(store: BarStore, group: Group, series: Iterable[Series], until: float) -> Seen:
@@ -116,7 +123,7 @@ def report(
     free = [
         key for key in unknown if not _is_left_to_run(seen.records[key], key in known, key in busy, unfinished, now)
     ]
-    told, standing = 0, Standing(instance, group, free[:most])
+    told, bad = 0, list[str]()
     for start in range(0, min(len(free), most), _AT_ONCE):
         part = free[start : min(start + _AT_ONCE, most)]
         if time.monotonic() >= until:
@@ -125,14 +132,12 @@ def report(
         # Seen again: what has changed meanwhile may be reported already.
         again = look(store, group, map(series_of, part), until)
         same = [key for key in part if again.records.get(key) == seen.records[key]]
-        verdicts: list[dg.AssetCheckEvaluation] = []
         for key in same:
-            found = evaluate(store, group, seen.records[key], now=now, last=LastCommit())
-            instance.report_runless_asset_event(_materialization(asset_key, key, seen.records[key], now, found))
-            verdicts += standing.news(found, (), is_materialized=True)
-        for verdict in attached(instance, asset_key, verdicts):
-            instance.report_runless_asset_event(verdict)
-    return Told(told, len(unknown) - len(free), len(free) - told)
+            verdicts = evaluate(store, group, seen.records[key], now=now, last=LastCommit())
+            instance.report_runless_asset_event(_materialization(asset_key, key, seen.records[key], now, verdicts))
+            # Not as runless events: Dagster takes one of each partition and check, and never another.
+            bad += [key] if any(not each.passed for each in verdicts) else []
+    return Told(told, len(unknown) - len(free), len(free) - told, bad)
 
 
 class KnownState(NamedTuple):
