@@ -71,7 +71,7 @@ def build_definitions(
             *alert_parts.schedules,
         ],
         sensors=[
-            build_lake_changes(watchlist.groups, resources, str(lake)),
+            build_lake_changes(watchlist, resources, str(lake)),
             *build_automation_sensors(watchlist.groups),
             *build_derived_sensors(watchlist.groups, resources),
             *alert_parts.sensors,

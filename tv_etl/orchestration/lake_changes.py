@@ -14,13 +14,14 @@ import dagster as dg
 
 from tv_etl.lake.storage.directory import local_directory
 from tv_etl.orchestration.dagster_internals import running_schedules, target_jobs
+from tv_etl.orchestration.expectations import what_starts
 from tv_etl.orchestration.partitions import found_symbols, partition_key, series_of, symbols_of
 from tv_etl.orchestration.resources import LakeResources
 from tv_etl.orchestration.schedules import checks_job_name, schedule_name, sensor_status
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.printable import printable
 from tv_etl.tradingview.series import Series
-from tv_etl.watchlist.model import Group
+from tv_etl.watchlist.model import Group, Watchlist
 
 if TYPE_CHECKING:
     from tv_etl.lake.store import BarStore
@@ -43,10 +44,10 @@ _SHOWN_TEXT = 4_000  # characters
 
 
 def build_lake_changes(
-    groups: Sequence[Group], resources: LakeResources | None = None, base: str = ""
+    watchlist: Watchlist, resources: LakeResources | None = None, base: str = ""
 ) -> dg.SensorDefinition:
     """The sensor for the groups of the lake at `base`; it runs by itself where one of them does."""
-    lake = resources or LakeResources()
+    lake, groups = resources or LakeResources(), watchlist.groups
     is_bucket = "://" in base and local_directory(base) is None
     names = ", ".join(group.name for group in groups)
     defaults = {
@@ -69,6 +70,9 @@ def build_lake_changes(
     )
     def lake_changes(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         tick = _Tick(context, lake.bar_store(context).store(), groups)
+        if tick.is_first:
+            for line in what_starts(watchlist):
+                context.log.info(line)
         told = tick.report()
         unfetched = tick.find_unfetched(running_schedules(context, defaults))
         context.log.info(tick.summary(told))
@@ -141,6 +145,11 @@ class _Tick:
         self._found = self._register_found(groups, members) if self._is_whole else 0
         self._count = sum(map(len, members.values()))
         self._seen = [look(store, group, members[group.name], self._until) for group in groups]
+
+    @property
+    def is_first(self) -> bool:
+        """True of the first tick, and of the first one with other series."""
+        return self._listed != self._before.listed
 
     def _register_found(self, groups: Sequence[Group], members: dict[str, list[Series]]) -> int:
         """Register the symbols that a scanner has found for a group, by what its runs stored; return how many.

@@ -14,12 +14,15 @@ from tv_etl.lake.written import Writer
 from tv_etl.market_server.server import MarketServer
 from tv_etl.orchestration import lake_changes
 from tv_etl.orchestration.build import build_definitions
+from tv_etl.orchestration.expectations import what_starts
 from tv_etl.orchestration.lake_changes import BUCKET_INTERVAL_S, INTERVAL_S, Cursor, build_lake_changes
 from tv_etl.orchestration.partitions import found_symbols, symbols_of
 from tv_etl.watchlist.model import Group, Watchlist
 from tv_etl_tests.collect.served_market import table
 from tv_etl_tests.lake_runs import QUIET
 from tv_etl_tests.orchestration.test_unreported import AAPL, BY_HAND, GROUP, MSFT, home, put, rows_told
+
+WATCHLIST = Watchlist(groups=[GROUP])
 
 
 @pytest.fixture
@@ -46,6 +49,16 @@ def put_recent(
     opened = int(time.time() - ended_s) // 60 * 60 - 60
     bars = table([(opened, 1.0, 1.0, 1.0, 1.0, 1.0)], asked_from=opened, asked_until=opened + 60)
     BarStore(lake, clock=time.time if at is None else lambda: at, writer=by).upsert(symbol, "1m", bars)
+
+
+def test_the_first_tick_says_what_will_run(
+    instance: dg.DagsterInstance, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    [line] = what_starts(WATCHLIST)
+    cursor = tick(instance, tmp_path).cursor
+    assert line in capfd.readouterr().err
+    tick(instance, tmp_path, cursor=cursor)
+    assert line not in capfd.readouterr().err
 
 
 def test_what_others_stored_is_reported_wherever_the_lake_is(instance: dg.DagsterInstance, base: str) -> None:
@@ -160,6 +173,6 @@ def test_the_symbols_that_a_scanner_had_found_are_those_of_a_new_instance_too(
 
 
 def test_a_bucket_is_looked_at_less_often() -> None:
-    assert build_lake_changes([GROUP], base="lake").minimum_interval_seconds == INTERVAL_S
-    assert build_lake_changes([GROUP], base="file:///srv/lake").minimum_interval_seconds == INTERVAL_S
-    assert build_lake_changes([GROUP], base="s3://lakes/mine").minimum_interval_seconds == BUCKET_INTERVAL_S
+    assert build_lake_changes(WATCHLIST, base="lake").minimum_interval_seconds == INTERVAL_S
+    assert build_lake_changes(WATCHLIST, base="file:///srv/lake").minimum_interval_seconds == INTERVAL_S
+    assert build_lake_changes(WATCHLIST, base="s3://lakes/mine").minimum_interval_seconds == BUCKET_INTERVAL_S
