@@ -11,6 +11,7 @@ from tv_etl import __version__
 
 if TYPE_CHECKING:
     from tv_etl.cli.files import FileFormat
+    from tv_etl.lake.written import Writer
     from tv_etl.tradingview.symbols import Adjustment, SessionKind
 
 # Dagster takes a second to import: each command imports what it needs.
@@ -153,7 +154,7 @@ def fetch(
         if lake is not None:
             from tv_etl.lake.store import BarStore
 
-            store = BarStore(lake)
+            store = BarStore(lake, writer=_writer())
     except (TradingViewError, ValueError) as error:
         raise click.UsageError(_shown(error)) from None
     if dry_run:
@@ -228,7 +229,7 @@ def watch(
         if lake is not None:
             from tv_etl.lake.store import BarStore
 
-            store = BarStore(lake)
+            store = BarStore(lake, writer=_writer())
     except (TradingViewError, ValueError) as error:
         raise click.UsageError(_shown(error)) from None
     if width is None and lake is not None:
@@ -252,6 +253,13 @@ def watch(
     except (TradingViewError, OSError) as error:
         raise click.ClickException(_shown(error)) from None
     sys.exit(0 if succeeded else 1)
+
+
+def _writer() -> "Writer":
+    """Who goes on record with what is changed in a lake: the command."""
+    from tv_etl.lake.written import Writer
+
+    return Writer.here(f"tv-etl {click.get_current_context().info_name}")
 
 
 def _shown(error: Exception) -> str:
@@ -340,7 +348,7 @@ def rename(old: str, new: str, lake: str) -> None:
 
     moved = failed = 0
     try:
-        for each in rename_symbol(BarStore(lake), old, new):
+        for each in rename_symbol(BarStore(lake, writer=_writer()), old, new):
             if isinstance(each, Moved):
                 moved += 1
                 click.echo(f"{each.old} is {each.new} now: {each.rows:,} bars, {each.added:,} of them from {old}")
@@ -413,7 +421,7 @@ def seam(symbol: str, interval: str, action: tuple[str, ...], lake: str) -> None
 
     try:
         resolution = Resolution.parse(" ".join(action)) if action else None
-        store = BarStore(lake)
+        store = BarStore(lake, writer=_writer())
         record = store.record(symbol, interval)
         found = record.open_seam
         if found is None:

@@ -29,6 +29,7 @@ DAY_GRACE_S = 900
 _LONGEST_CLOSURE = timedelta(days=14)
 _LATEST = int(datetime(9999, 12, 31, tzinfo=timezone.utc).timestamp())
 _DAY_S = 86_400
+_PATIENCE_S = 3_600  # a run takes its time
 _CENTURY_S = 100 * 366 * 86_400
 _ALWAYS = TradingHours("24x7", "Etc/UTC")
 
@@ -108,6 +109,12 @@ class Coverage:
             return self.record.asked_at < self.promised_by // self._look_s * self._look_s
         newest = self.closing().newest
         return newest is not None and not self.is_known(newest)
+
+    @property
+    def is_left_alone(self) -> bool:
+        """True if a bar may have closed a while ago, an hour as a rule, and nobody has asked since."""
+        while_s = min(_PATIENCE_S, self._window_bars * self._interval.seconds / 4)
+        return bool(self.record.asked) and replace(self, now=self.now - while_s).is_awaited
 
     @property
     def is_late(self) -> bool:

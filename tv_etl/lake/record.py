@@ -23,6 +23,7 @@ from tv_etl.lake.provenance import Imported
 from tv_etl.lake.readjustment import Readjustment
 from tv_etl.lake.seam import Seam
 from tv_etl.lake.spans import Span, merged
+from tv_etl.lake.written import Writer, Written
 from tv_etl.tradingview.errors import IntervalError
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.moments import utc
@@ -134,6 +135,7 @@ class SeriesRecord:
     moment before the next commit. At `audited_at` (UTC seconds) all was last compared that the server has. `renames`
     tell from which names bars came here, and to which they went. Of a series without a cadence `rhythm` is that of its
     points, None where they are too few, and `asked_at` is when it was asked for last; of others neither is kept.
+    `written` says when bars changed last, or how they join, and by whom; None before that was kept.
     """
 
     series: Series
@@ -152,6 +154,7 @@ class SeriesRecord:
     renames: tuple[Rename, ...] = ()
     rhythm: Rhythm | None = None
     asked_at: float = 0.0
+    written: Written | None = None
 
     @property
     def has_cadence(self) -> bool:
@@ -286,6 +289,7 @@ class SeriesRecord:
             **({"renames": [list(each) for each in self.renames]} if self.renames else {}),
             **({"rhythm": asdict(self.rhythm)} if self.rhythm else {}),
             **({"asked_at": self.asked_at} if self.asked_at else {}),
+            **({"written": [self.written.at, *self.written.by]} if self.written else {}),
             "periods": dict(self.periods),
             **({} if self.logged_from == math.inf else {_LOGGED: _finite(self.logged_from)}),
         }
@@ -326,6 +330,7 @@ class SeriesRecord:
             renames=tuple(Rename(str(old), str(new), float(at)) for old, new, at in fields.get("renames", ())),
             rhythm=Rhythm(**fields["rhythm"]) if fields.get("rhythm") else None,
             asked_at=float(fields.get("asked_at", 0.0)),
+            written=_written(*fields["written"]) if fields.get("written") else None,
             logged_from=_moment(fields[_LOGGED]) if _LOGGED in fields else math.inf,
         )
 
@@ -379,6 +384,10 @@ def _seam(record: Mapping[str, Any]) -> Seam:
     fields = dict(record)
     older, newer = ((int(time), float(price)) for time, price in (fields.pop("older"), fields.pop("newer")))
     return Seam(older=older, newer=newer, **fields)
+
+
+def _written(at: float, *by: str) -> Written:
+    return Written(float(at), Writer(*map(str, by)))
 
 
 def _found(record: Mapping[str, Any]) -> FoundReadjustment:

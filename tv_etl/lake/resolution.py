@@ -19,6 +19,7 @@ from tv_etl.lake.snapshot import StoredSeries
 from tv_etl.lake.spans import without
 from tv_etl.lake.storage.files import Transaction
 from tv_etl.lake.update import file_facts
+from tv_etl.lake.written import Written
 
 Action = Literal["scale", "cut", "accept"]
 ACTIONS: tuple[Action, ...] = get_args(Action)
@@ -65,15 +66,16 @@ class Resolution:
 
 
 def resolve_seam(
-    place: SeriesPlace, stored: StoredSeries, transaction: Transaction, resolution: Resolution, now_s: float
+    place: SeriesPlace, stored: StoredSeries, transaction: Transaction, resolution: Resolution, written: Written
 ) -> SeriesRecord:
     """Resolve the newest open seam in one commit; return what is known of the series then. Raises NoSeamError."""
-    known = stored.record()
+    known, now_s = stored.record(), written.at
     seam = known.open_seam
     if seam is None:
         raise NoSeamError(str(place.series))
     done = replace(seam, resolved=str(resolution), resolved_at=now_s)
-    record = replace(known, seams=tuple(done if each is seam else each for each in known.seams))
+    seams = tuple(done if each is seam else each for each in known.seams)
+    record = replace(known, seams=seams, written=written.after(known.written))
     read, sizes, gone = dict[str, Bars](), dict[str, int](), set[str]()
     if resolution.action == "scale":
         record = _scaled(place, stored, transaction, record, seam, resolution, now_s, read, sizes)

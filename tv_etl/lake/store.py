@@ -37,6 +37,7 @@ from tv_etl.lake.storage.files import Storage, Transaction
 from tv_etl.lake.storage.journal import LOCK_TIMEOUT_S
 from tv_etl.lake.update import Update
 from tv_etl.lake.upsert import Commit, commit_update
+from tv_etl.lake.written import Writer, Written
 from tv_etl.tradingview.errors import IntervalError, MissingExtraError, SymbolError
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.moments import utc
@@ -65,7 +66,8 @@ class BarStore:
     `base` is a directory, whose threads, processes and readers of one host may use it at once, or the address of a
     prefix in an object store (`s3://bucket/prefix`, `gs://`, `az://`), which any number of hosts may. Credentials for
     that come from the environment alone. `clock` tells UTC seconds; it decides what is closed where the bars do not
-    say so themselves. Raises ValueError for another address, MissingExtraError where obstore is not installed.
+    say so themselves. The record of a series names the `writer` of the last change, by default this process. Raises
+    ValueError for another address, MissingExtraError where obstore is not installed.
     """
 
     def __init__(
@@ -74,9 +76,11 @@ class BarStore:
         *,
         clock: Callable[[], float] = time.time,
         lock_timeout_s: float = LOCK_TIMEOUT_S,
+        writer: Writer | None = None,
     ) -> None:
         self._storage = _open_storage(base, lock_timeout_s)
         self._clock = clock
+        self._writer = Writer.here() if writer is None else writer
 
     @property
     def base(self) -> str:
@@ -134,8 +138,9 @@ class BarStore:
             judged = judge(stored)
             if not isinstance(judged, Update):
                 return judged
-            now_s = self._clock()
-            return commit_update(place, stored, transaction, judged, now_s, needs_proof=needs_proof, newest=newest)
+            return commit_update(
+                place, stored, transaction, judged, self._written(), needs_proof=needs_proof, newest=newest
+            )
 
         return self._write(place, write, begins_with)
 
@@ -181,6 +186,7 @@ class BarStore:
                     quarantined=0 if place.quarantine_name in names else record.quarantined,
                     withdrawn=0 if place.withdrawn_name in names else record.withdrawn,
                     logged_from=self._clock(),  # what came when went with them
+                    written=self._written().after(record.written),
                 )
                 transaction.stage(place.record_name, left.encode())
             aside = [transaction.set_aside(name) for name in names]
@@ -211,7 +217,7 @@ class BarStore:
 
         def write(transaction: Transaction) -> SeriesRecord:
             stored = StoredSeries(place, transaction)
-            return resolve_seam(place, stored, transaction, resolution, self._clock())
+            return resolve_seam(place, stored, transaction, resolution, self._written())
 
         return place.files.writing(write)
 
@@ -340,6 +346,9 @@ class BarStore:
     def uri(self, symbol: str, interval: str | Interval) -> str:
         """Return the directory or the address of the series' files, for readers other than us; it may not exist yet."""
         return self._storage.address(self._place(Series.of(symbol, interval)).data)
+
+    def _written(self) -> Written:
+        return Written(self._clock(), self._writer)
 
     def _place(self, series: Series) -> SeriesPlace:
         if not series.interval.is_time_based:

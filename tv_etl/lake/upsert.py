@@ -63,6 +63,7 @@ from tv_etl.lake.spans import merged as merged_spans
 from tv_etl.lake.storage.files import Transaction
 from tv_etl.lake.update import Update, agreed_facts, file_facts
 from tv_etl.lake.withdrawn import counted, logged, overlapped, withdrawn_from
+from tv_etl.lake.written import Written
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.moments import utc
 
@@ -115,16 +116,17 @@ def commit_update(
     stored: StoredSeries,
     transaction: Transaction,
     given: Update,
-    now_s: float,
+    written: Written,
     *,
     needs_proof: bool = False,
     newest: int = 0,
 ) -> Commit:
     """Merge into the files that the bars belong to, and publish what differs; `stored` is seen in the transaction.
 
+    What changes is `written` now, by whom it says.
     If it `needs_proof`, a seam is made where nothing proves that the bars given are of the stored ones' scale.
     """
-    known = stored.record()
+    known, now_s = stored.record(), written.at
     is_sound = given.closed.is_consistent()
     sound, broken = given.closed.take(is_sound), given.closed.take(~is_sound)
     beside = _beside(stored, sound)
@@ -162,6 +164,8 @@ def commit_update(
     if not record.has_cadence:
         rhythm = Rhythm.of(_newest(stored, merged.read, RHYTHM_POINTS).times)
         record = replace(record, rhythm=rhythm, asked_at=now_s if given.asked else known.asked_at)
+    if merged.sizes or record.seams != known.seams:
+        record = replace(record, written=written.after(known.written))
     if periods and (merged.sizes or record != known or not stored.has_record):
         transaction.stage(place.record_name, record.encode())
     transaction.publish()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from tv_etl.orchestration.resources import LakeResources
+from tv_etl.orchestration.schedules import schedule_status
 from tv_etl.tradingview.printable import printable
 from tv_etl.watchlist.model import Alerts
 
@@ -70,6 +71,7 @@ def build_alert_checks(
         name=lake.key("alerts_checks"),
         job=job,
         cron_schedule=CRON,
+        default_status=schedule_status(alerts),
         description="Checks the alerts: that the rules are judged, the alerts delivered and the symbols heard of.",
     )
     return check_alerts, job, schedule

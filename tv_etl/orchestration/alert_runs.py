@@ -14,6 +14,7 @@ import dagster as dg
 from tv_etl.orchestration.dagster_internals import AssetJob, target_jobs
 from tv_etl.orchestration.partitions import partition_key
 from tv_etl.orchestration.resources import LakeResources
+from tv_etl.orchestration.schedules import sensor_status
 from tv_etl.tradingview.printable import printable
 from tv_etl.tradingview.series import Series
 from tv_etl.watchlist.model import Alerts
@@ -66,6 +67,7 @@ def build_alert_runs(
         evaluation_fn=alert_runs,
         job_name=names[0],
         minimum_interval_seconds=alerts.interval_s,
+        default_status=sensor_status(alerts),
         description=f"Starts what {len(rules)} alert rules name, once for each event: {', '.join(names)}.",
         required_resource_keys=lake.keys("notifier"),
     )

@@ -15,9 +15,11 @@ from tv_etl.lake.bars import Bars
 from tv_etl.lake.coverage import Coverage
 from tv_etl.lake.picture import Candle, markdown
 from tv_etl.lake.record import NO_CADENCE, SeriesRecord
+from tv_etl.tradingview.moments import utc
 from tv_etl.tradingview.printable import printable
 
 SERIES = "series"
+WRITTEN = "written"  # what a materialization says of the state of the lake that it is of
 GOOD = "all checks pass"
 _SHOWN_TEXT = 1_000  # characters
 
@@ -50,6 +52,16 @@ def stored_metadata(outcome: Stored, verdict: str) -> Metadata:
 def unchanged_metadata(outcome: Unchanged, now: float, verdict: str) -> Metadata:
     """Of a series for which nothing was asked at `now` (UTC seconds)."""
     return _metadata(outcome.record, now, verdict, {"rows added": 0, "rows revised": 0, "requests": 0})
+
+
+def reported_metadata(record: SeriesRecord, now: float, verdict: str) -> Metadata:
+    """Of a series that something else has stored than a run of the asset, as it is at `now` (UTC seconds)."""
+    return _metadata(record, now, verdict, {} if record.written is None else {"written by": str(record.written.by)})
+
+
+def state_of(record: SeriesRecord) -> str:
+    """When the bars of a series changed last, which tells one state of it from another; empty if not on record."""
+    return "" if record.written is None else f"{utc(record.written.at):%Y-%m-%d %H:%M:%S.%f}Z"
 
 
 def page_metadata(newest: Bars, uri: str) -> Metadata:
@@ -87,6 +99,8 @@ def _series_facts(record: SeriesRecord, now: float) -> _Facts:
         facts["gaps"] = record.gaps
     if record.first is not None and record.last is not None:
         facts["first bar"], facts["last bar"] = _moment(record.first), _moment(record.last)
+    if record.written is not None:
+        facts[WRITTEN] = state_of(record)
     deadline = Coverage(record, now).loss_deadline()
     facts["loss deadline"] = "none" if deadline is None else _moment(deadline)
     facts |= _unless_zero(

@@ -75,7 +75,8 @@ def build_bars_asset(
 
             # Yielded one by one, each is durable at once; an output at the end would claim the failed partitions too.
             config = BarsConfig(**context.op_execution_context.op_config)
-            run = BarsRun(context, config, group, lake.bar_store(context).store())
+            store = lake.bar_store(context).store(run=context.run.run_id, asset=group.name)
+            run = BarsRun(context, config, group, store)
             reports = run.fetch_all(lake.tradingview(context)) if context.selected_asset_keys else run.check_all()
             yield from attach_targets(context, dg.AssetKey(group.name), reports)
             yield from check_outputs(context)

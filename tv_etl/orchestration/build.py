@@ -12,8 +12,10 @@ from tv_etl.orchestration.alert_events import build_alerts_asset
 from tv_etl.orchestration.alert_runs import build_alert_runs
 from tv_etl.orchestration.automation import build_automation_sensors
 from tv_etl.orchestration.bars import build_bars_asset
-from tv_etl.orchestration.derived_assets import build_derived_assets
+from tv_etl.orchestration.derived_assets import build_derived_assets, build_derived_sensors
+from tv_etl.orchestration.expectations import tell_what_starts
 from tv_etl.orchestration.found_symbols import build_symbols_sensor
+from tv_etl.orchestration.lake_changes import build_lake_changes
 from tv_etl.orchestration.quote_alerts import build_quote_alerts
 from tv_etl.orchestration.resources import (
     BarStoreResource,
@@ -49,6 +51,7 @@ def build_definitions(
     resources = LakeResources(scope)
     directory = Path(state) if state else _state_directory(lake)
     alert_parts = _alert_parts(watchlist, resources) if watchlist.alerts.rules else _AlertParts()
+    tell_what_starts(watchlist)
     return dg.Definitions(
         assets=[
             *(
@@ -68,7 +71,9 @@ def build_definitions(
             *alert_parts.schedules,
         ],
         sensors=[
+            build_lake_changes(watchlist, resources, str(lake)),
             *build_automation_sensors(watchlist.groups),
+            *build_derived_sensors(watchlist.groups, resources),
             *alert_parts.sensors,
             *(build_symbols_sensor(group, watchlist.groups, resources) for group in watchlist.groups if group.scanner),
         ],

@@ -59,7 +59,7 @@ def _attach(
         str(each.partition_key): AssetCheckEvaluationTargetMaterializationData(
             storage_id=each.storage_id, run_id=each.run_id, timestamp=each.timestamp
         )
-        for each in _records(context.instance, asset_key, list(latest.values()))
+        for each in materializations(context.instance, asset_key, list(latest.values()))
     }
     return [
         dg.AssetCheckEvaluation(
@@ -76,9 +76,10 @@ def _attach(
     ]
 
 
-def _records(
+def materializations(
     instance: dg.DagsterInstance, asset_key: dg.AssetKey, storage_ids: list[int]
 ) -> Sequence[dg.EventLogRecord]:
+    """The events of an asset that have these ids."""
     if not storage_ids:
         return []
     wanted = dg.AssetRecordsFilter(asset_key=asset_key, storage_ids=storage_ids)

@@ -25,6 +25,7 @@ from tv_etl.orchestration.bar_metadata import facts_in
 from tv_etl.orchestration.check_specs import CHECKS, SMALL_SHARE
 from tv_etl.orchestration.dagster_internals import reverse_cron_string_iterator
 from tv_etl.orchestration.partitions import partition_key
+from tv_etl.orchestration.schedules import schedule_name
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.moments import utc
 from tv_etl.tradingview.printable import printable
@@ -36,7 +37,7 @@ from tv_etl.watchlist.model import Group
 QUIET_SESSIONS = 3
 NEAR_LOSS = timedelta(days=1)
 
-REVISIONS = "revisions"
+REVISIONS, LOSS_DEADLINE = "revisions", "loss_deadline"
 _SHOWN_ROWS = 20
 _SHOWN_TEXT = 1_000  # characters
 Metadata = dict[str, dg.MetadataValue | str | int | float]
@@ -316,7 +317,7 @@ def _named(series: _Judged, fresh: dg.AssetCheckEvaluation) -> dg.AssetCheckEval
 
 
 def _loss_deadline(series: _Judged) -> dg.AssetCheckEvaluation:
-    name, lost = "loss_deadline", series.coverage.lost()
+    name, lost = LOSS_DEADLINE, series.coverage.lost()
     if lost.spans:
         spans = {"never asked for in time": dg.MetadataValue.table(_records(lost.spans))}
         gone = _spans_text(lost.spans)
@@ -325,7 +326,8 @@ def _loss_deadline(series: _Judged) -> dg.AssetCheckEvaluation:
                 f"lost: the server no longer has bars of {gone}; take them from another source{series.hours_note}"
             )
             return series.verdict(name, description, dg.AssetCheckSeverity.ERROR, {**spans})
-        description = f"bars of {gone} are leaving the server's window: fetch them now{series.hours_note}"
+        why = f"{series.hours_note}{_why_left_alone(series)}"
+        description = f"bars of {gone} are leaving the server's window: fetch them now{why}"
         return series.verdict(name, description, dg.AssetCheckSeverity.ERROR, {**spans, **series.run_config()})
     deadline = series.coverage.loss_deadline()
     if deadline is None:
@@ -335,10 +337,22 @@ def _loss_deadline(series: _Judged) -> dg.AssetCheckEvaluation:
     if left < NEAR_LOSS:
         description = (
             f"the next bar will be lost in {left}: fetch it before {deadline:%Y-%m-%d %H:%M}Z{series.hours_note}"
+            f"{_why_left_alone(series)}"
         )
         return series.verdict(name, description, dg.AssetCheckSeverity.WARN, {**facts, **series.run_config()})
     description = f"the next bar would be lost on {deadline:%Y-%m-%d %H:%M}Z{series.hours_note}"
     return series.verdict(name, description, metadata=facts)
+
+
+def _why_left_alone(series: _Judged) -> str:
+    """Empty where something fetches the series."""
+    if not series.coverage.is_left_alone:
+        return ""
+    token, asked_until = series.interval.token, _format_time(series.record.asked[-1][1])
+    is_scheduled = series.group.cron(token) is not None
+    name = schedule_name(series.group, token)
+    question = f"is the schedule {name} on, and do its runs succeed?" if is_scheduled else "it has no schedule"
+    return f"; nothing has fetched it since {asked_until}: {question}"
 
 
 def _seamless(series: _Judged, bars: pa.Table | None = None) -> dg.AssetCheckEvaluation:

@@ -11,7 +11,7 @@ Dagster never puts them into the run that fetches, where a symbol that failed wo
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
@@ -32,6 +32,27 @@ def build_derived_assets(group: Group, resources: LakeResources | None = None) -
     lake = resources or LakeResources()
     panel = [_build_panel(group, lake)] if group.panel else []
     return [*panel, *([_build_daily(group, group.daily_from, lake)] if group.daily_from else [])]
+
+
+def build_derived_sensors(
+    groups: Sequence[Group], resources: LakeResources | None = None
+) -> list[dg.AutomationConditionSensorDefinition]:
+    """The sensor that builds what is derived from the groups that are running; Dagster's own would be off."""
+    names = [name for group in groups if group.running for name in _derived_names(group)]
+    if not names:
+        return []
+    sensor = dg.AutomationConditionSensorDefinition(
+        (resources or LakeResources()).key("derived"),
+        target=dg.AssetSelection.assets(*names),
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=f"Builds {', '.join(names)} four times a day, once the bars that they are made of are there.",
+    )
+    return [sensor]
+
+
+def _derived_names(group: Group) -> list[str]:
+    panel = [f"{group.name}_panel"] if group.panel else []
+    return [*panel, *([daily_name(group, group.daily_from)] if group.daily_from else [])]
 
 
 def _bars_of(group: Group, dimension: str) -> dg.AssetDep:

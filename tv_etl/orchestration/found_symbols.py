@@ -9,7 +9,7 @@ import dagster as dg
 
 from tv_etl.orchestration.partitions import found_symbols, partition_key, range_tags, symbols_of
 from tv_etl.orchestration.resources import LakeResources
-from tv_etl.orchestration.schedules import job_name
+from tv_etl.orchestration.schedules import job_name, sensor_status
 from tv_etl.tradingview.errors import ScannerError, SymbolError
 from tv_etl.tradingview.printable import printable
 from tv_etl.tradingview.series import Series
@@ -32,6 +32,7 @@ def build_symbols_sensor(
         name=f"{group.name}_symbols",
         job_name=job_name(group),
         minimum_interval_seconds=group.scan_interval_s,
+        default_status=sensor_status(group),
         description=f"Asks the screener of {request.market} for the symbols of {group.name}; fetches the new ones.",
         required_resource_keys=lake.keys("scanner"),
     )

@@ -15,6 +15,7 @@ import dagster as dg
 from tv_etl.orchestration.alert_events import report_alerts
 from tv_etl.orchestration.partitions import symbols_of
 from tv_etl.orchestration.resources import BarStoreResource, LakeResources
+from tv_etl.orchestration.schedules import sensor_status
 from tv_etl.tradingview.printable import printable
 from tv_etl.watchlist.model import Alerts, Group
 
@@ -48,6 +49,7 @@ def build_quote_alerts(
     @dg.sensor(
         name=lake.key("quote_alerts"),
         minimum_interval_seconds=alerts.interval_s,
+        default_status=sensor_status(alerts),
         description=f"Evaluates {len(alerts.rules)} price rules on quotes and one-minute bars; delivers to targets.",
         required_resource_keys=lake.keys("tradingview", "notifier", "bar_store"),
     )

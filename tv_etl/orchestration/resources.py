@@ -145,10 +145,12 @@ class BarStoreResource:
 
     base: str
 
-    def store(self) -> "BarStore":
+    def store(self, *, run: str = "", asset: str = "") -> "BarStore":
+        """The lake; where a `run` writes into it, on record as by that run of the asset."""
         from tv_etl.lake.store import BarStore
+        from tv_etl.lake.written import Writer
 
-        return BarStore(self.base)
+        return BarStore(self.base, writer=Writer.here(run=run, asset=asset))
 
 
 @dataclass(frozen=True)

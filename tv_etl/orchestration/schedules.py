@@ -13,18 +13,19 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from tv_etl.orchestration.check_specs import CHECKS
+from tv_etl.orchestration.expectations import requests_text, ticks_text
 from tv_etl.orchestration.partitions import partition_key, range_tags, series_partitions, symbols_of
 from tv_etl.orchestration.resources import LakeResources
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.printable import printable
 from tv_etl.tradingview.series import Series
-from tv_etl.watchlist.model import Group
+from tv_etl.watchlist.model import Alerts, Group
 
 if TYPE_CHECKING:
     from tv_etl.lake.coverage import Coverage
     from tv_etl.lake.store import BarStore
 
-_UNFINISHED = [
+UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
@@ -35,9 +36,29 @@ _RANGE_START, _RANGE_END = "dagster/asset_partition_range_start", "dagster/asset
 _PARTITION = "dagster/partition"
 
 
+def schedule_name(group: Group, interval: str) -> str:
+    """The name of the schedule that fetches a group at an interval."""
+    return re.sub(r"[^A-Za-z0-9_]", "_", f"{group.name}_{interval}")
+
+
+def schedule_status(group: Group | Alerts) -> dg.DefaultScheduleStatus:
+    """What the schedules of a group or of the alerts are until somebody switches them."""
+    return dg.DefaultScheduleStatus.RUNNING if group.running else dg.DefaultScheduleStatus.STOPPED
+
+
+def sensor_status(group: Group | Alerts) -> dg.DefaultSensorStatus:
+    """What the sensors of a group or of the alerts are until somebody switches them."""
+    return dg.DefaultSensorStatus.RUNNING if group.running else dg.DefaultSensorStatus.STOPPED
+
+
 def job_name(group: Group) -> str:
     """The name of the job that the schedules of a group launch."""
     return f"{group.name}_job"
+
+
+def checks_job_name(group: Group) -> str:
+    """The name of the job that checks what is stored of a group."""
+    return f"{group.name}_checks_job"
 
 
 def build_jobs(group: Group) -> list[Any]:  # Dagster does not export the type of what define_asset_job makes
@@ -60,15 +81,11 @@ def _build_job(group: Group) -> Any:
 
 def _build_check_job(group: Group) -> Any:
     return dg.define_asset_job(
-        _check_job_name(group),
+        checks_job_name(group),
         selection=dg.AssetSelection.checks(*(dg.AssetCheckKey(dg.AssetKey(group.name), name) for name in CHECKS)),
         description=f"Checks what is stored of {group.name}, bar by bar, without asking the server for anything.",
         executor_def=dg.in_process_executor,
     )
-
-
-def _check_job_name(group: Group) -> str:
-    return f"{group.name}_checks_job"
 
 
 def build_schedules(group: Group, resources: LakeResources | None = None) -> list[dg.ScheduleDefinition]:
@@ -82,12 +99,13 @@ def build_schedules(group: Group, resources: LakeResources | None = None) -> lis
 def _build_check_schedule(group: Group, cron: str) -> dg.ScheduleDefinition:
     @dg.schedule(
         name=f"{group.name}_checks",
+        default_status=schedule_status(group),
         cron_schedule=cron,
-        job_name=_check_job_name(group),
+        job_name=checks_job_name(group),
         execution_timezone="UTC",
         description=(
             f"Checks what is stored of {group.name}, including the series that no run has fetched for long: those are "
-            "the ones that lose bars."
+            "the ones that lose bars. It reads files and asks the server for nothing. The time is UTC."
         ),
     )
     def checks(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
@@ -104,19 +122,20 @@ def _no_symbols(group: Group) -> dg.SkipReason:
 
 def _build_schedule(group: Group, interval: str, cron: str, lake: LakeResources) -> dg.ScheduleDefinition:
     count = f"{len(group.symbols)} " if group.symbols else ""
-    name = re.sub(r"[^A-Za-z0-9_]", "_", f"{group.name}_{interval}")
     pause = group.longest_pause_s(interval)
     warning = "" if pause is None else f" A pause of more than {pause / 3600:.1f} hours loses bars."
 
     @dg.schedule(
-        name=name,
+        name=schedule_name(group, interval),
+        default_status=schedule_status(group),
         cron_schedule=cron,
         job_name=job_name(group),
         execution_timezone="UTC",
         required_resource_keys=lake.keys("bar_store"),
         description=(
             f"Fetches what has closed at {interval} for the {count}symbols of {group.name}; nothing while their "
-            f"markets are closed and their bars complete.{warning}"
+            f"markets are closed and their bars complete. {ticks_text(group, interval)} "
+            f"{requests_text(group, interval)}{warning}"
         ),
     )
     def increment(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
@@ -145,7 +164,7 @@ def partitions_under_way(group: Group, instance: dg.DagsterInstance) -> set[str]
     """Partitions of the group whose newest bars a queued or running run is going to fetch."""
     asset_key = dg.AssetKey(group.name)
     found: set[str] = set()
-    for run in instance.get_runs(filters=dg.RunsFilter(statuses=_UNFINISHED)):
+    for run in instance.get_runs(filters=dg.RunsFilter(statuses=UNFINISHED)):
         is_ours = run.job_name == job_name(group) if not run.asset_selection else asset_key in run.asset_selection
         only_checks = bool(run.asset_check_selection) and not run.asset_selection
         config = _config_of(run, group)

@@ -193,6 +193,11 @@ class Group(_Model):
         default_factory=dict,
         description="Cron expression (UTC) by interval, or null for none; intervals left out get a default.",
     )
+    running: bool = Field(
+        default=False,
+        description="Start the schedules and sensors of the group with the code location; by default somebody has to "
+        "switch them on in the web interface. What is switched there stays as it was switched.",
+    )
     check_schedule: Cron | None = Field(
         default="40 5 * * *",
         description="Cron expression (UTC) for checking all that is stored, even what no run fetches; null for none.",
@@ -260,6 +265,10 @@ class Group(_Model):
         if interval in self.schedules:
             return self.schedules[interval]
         return _default_cron(Interval.parse(interval))[0]
+
+    def ticks_apart_s(self, interval: str) -> int | None:
+        """Seconds between two ticks of the default schedule of the interval; None where there is another, or none."""
+        return None if interval in self.schedules else _default_cron(Interval.parse(interval))[1]
 
     def longest_pause_s(self, interval: str) -> float | None:
         """How long nothing may run before bars are lost, where that is less than a day; None where it is more.
@@ -330,6 +339,11 @@ class Alerts(_Model):
     )
     webhooks: list[Webhook] = Field(
         default_factory=list, description="An earlier form of targets: {url_env: NAME, kind: json or slack}."
+    )
+    running: bool = Field(
+        default=False,
+        description="Start the sensors and the schedule of the alerts with the code location; by default somebody has "
+        "to switch them on in the web interface.",
     )
     interval_s: int = Field(default=30, ge=5, description="Seconds between two evaluations of the rules.")
     silence_s: int = Field(

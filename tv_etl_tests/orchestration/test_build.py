@@ -23,7 +23,7 @@ def test_everything_in_the_default_watchlist_is_defined(tmp_path: Path) -> None:
         "bars_1m",
         "bars_checks",
     }
-    assert {each.name for each in repository.sensor_defs} == {"quote_alerts"}
+    assert {each.name for each in repository.sensor_defs} == {"quote_alerts", "lake_changes"}
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_the_attributes_of_a_watchlist_give_its_definitions(project: DefsFolderS
     plain = names(build_definitions(load_watchlist(DEFAULT)))
     with project.build_all_defs() as definitions:
         found = names(definitions)
-        assert found["sensors"] == {"my_lake_quote_alerts"}
+        assert found["sensors"] == {"my_lake_quote_alerts", "my_lake_lake_changes"}
         # The alerts of several lakes are told apart by the name of the component.
         assert {kind: {each.replace("my_lake_", "") for each in each_of} for kind, each_of in found.items()} == plain
         asset = definitions.get_assets_def("bars")
@@ -148,7 +148,8 @@ def test_alerts_of_two_lakes_have_stores_and_sensors_of_their_own(project: DefsF
     for name in ("one", "two"):
         write(project, name, f"groups:\n- {{name: {name}, symbols: [A:{name.upper()}], intervals: [1d]}}\n{alerts}")
     with project.build_all_defs() as definitions:
-        assert names(definitions)["sensors"] == {"one_quote_alerts", "two_quote_alerts"}
+        sensors = ("quote_alerts", "lake_changes")
+        assert names(definitions)["sensors"] == {f"{lake}_{name}" for lake in ("one", "two") for name in sensors}
         notifiers = [each for each in (definitions.resources or {}).values() if isinstance(each, NotifierResource)]
     assert len({each.store_path for each in notifiers}) == 2
 
