@@ -4,7 +4,7 @@ The target of an asset check's evaluation ties what is judged after a run to the
 public `AssetCheckEvaluation` has a field for it, but no public type. The ticks of a cron string, backwards, are what
 Dagster's own freshness checks count. A run that is not launched for partitions has planned none, and Dagster takes a
 partition for failed only if it was planned by a run that failed. A sensor may start several jobs, but takes the name
-of one only.
+of one only. The evaluations of a check on one partition are asked for with a filter that has no public name.
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ import dagster as dg
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
 from dagster._core.definitions.target import AutomationTarget
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition as AssetJob
+from dagster._core.event_api import PartitionKeyFilter
 from dagster._core.events import AssetMaterializationPlannedData, DagsterEvent
 from dagster._utils.schedules import reverse_cron_string_iterator
 
@@ -20,12 +21,18 @@ __all__ = [
     "DAGSTER_VERSION",
     "AssetCheckEvaluationTargetMaterializationData",
     "AssetJob",
+    "partition_filter",
     "report_planned",
     "reverse_cron_string_iterator",
     "target_jobs",
 ]
 
 DAGSTER_VERSION = "1.13.27"
+
+
+def partition_filter(key: str) -> PartitionKeyFilter:
+    """Selects what is of a partition; "" for what has none."""
+    return PartitionKeyFilter(key=key or None)
 
 
 def report_planned(context: dg.AssetExecutionContext, asset_key: dg.AssetKey, partition: str) -> None:

@@ -179,7 +179,10 @@ def test_every_mistake_is_named_with_its_line_in_defs_yaml(project: DefsFolderSa
     ("attributes", "words"),
     [
         ("lake: x\n", "defs/us/defs.yaml:3:3: file: groups: list at least one, or name a watchlist file"),
-        ("watchlist: a.yaml\ngroups: []\n", "defs/us/defs.yaml:3:3: file: watchlist replaces groups and alerts"),
+        (
+            "watchlist: a.yaml\ngroups: []\n",
+            "defs/us/defs.yaml:3:3: file: watchlist replaces groups, alerts and notify",
+        ),
     ],
 )
 def test_groups_come_from_one_source(project: DefsFolderSandbox, attributes: str, words: str) -> None:

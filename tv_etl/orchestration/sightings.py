@@ -1,0 +1,238 @@
+"""What an instance and a lake tell of troubles, beside the runs: verdicts, ticks that err, loss deadlines, seams.
+
+States rather than events: what is bad now is seen, also by the first look; a state that nobody saw is told nobody.
+"""
+
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import dagster as dg
+
+from tv_etl.alerts.troubles import Sighting, Subject, Topic, Trouble
+from tv_etl.orchestration.checks import NEAR_LOSS, REVISIONS
+from tv_etl.orchestration.dagster_internals import partition_filter
+from tv_etl.orchestration.partitions import partition_key, symbols_of
+from tv_etl.orchestration.run_sightings import error_reason
+from tv_etl.orchestration.watched import Watched
+from tv_etl.tradingview.printable import printable
+from tv_etl.tradingview.series import Series
+from tv_etl.watchlist.model import Group
+
+if TYPE_CHECKING:
+    from tv_etl.lake.record import SeriesRecord
+    from tv_etl.lake.store import BarStore
+
+_MAX_REASON = 1_000
+_SUCCEEDED, _FAILED = "SUCCEEDED", "FAILED"
+# Evaluations that were planned since a check failed.
+_PLANNED_SINCE = 10
+# What the topics of their own tell, by the record.
+_OF_TOPIC: dict[str, Topic] = {"loss_deadline": "losses", "seamless": "seams"}
+# So many of a sensor's ticks are read at once, the newest; between two looks there are a few.
+_TICKS = 100
+# What an evaluation that judges no rule raises: told as `blind`, once that has lasted.
+_TOLD_AS_BLIND = "BlindError"
+
+
+# --- verdicts
+
+
+def check_sightings(
+    instance: dg.DagsterInstance,
+    watched: Watched,
+    topics: Collection[Topic | None],
+    mark: str,
+    open_now: Mapping[Subject, Trouble],
+) -> tuple[list[Sighting], str]:
+    """The latest verdict of each check on each partition, of those that are newer than the mark; and the new mark.
+
+    What changed in the two looks before is looked at again: numbers may become visible late. The check `revisions` is
+    left out: it asks for nothing, and ends with the next bars.
+    """
+    older, newer = json.loads(mark) if mark else (None, None)
+    if newer is not None and (instance.event_log_storage.get_maximum_record_id() or 0) < newer:
+        older = newer = None  # another instance
+    keys = [key for key in sorted(watched.checks) if key.name != REVISIONS and _OF_TOPIC.get(key.name) not in topics]
+    infos = instance.event_log_storage.get_asset_check_partition_info(keys, after_storage_id=older) if keys else []
+    found = []
+    for info in infos:
+        number = info.latest_check_event_storage_id
+        status = info.latest_execution_status.value
+        if number is None or status not in (_SUCCEEDED, _FAILED):
+            continue
+        scope = f"{info.check_key.asset_key.to_user_string()}: {info.check_key.name}"
+        subject = Subject("checks", scope, info.partition_key or "")
+        known = open_now.get(subject)
+        if status == _SUCCEEDED:
+            found.append(Sighting(subject, False, number))
+        elif known is None or number > known.at:
+            found.append(_failed(instance, info.check_key, subject, number, watched))
+    numbers = [each.latest_check_event_storage_id or 0 for each in infos]
+    newest = max([newer or 0, *numbers])
+    return found, json.dumps([newer if newer is not None else newest, newest])
+
+
+def _failed(
+    instance: dg.DagsterInstance, key: dg.AssetCheckKey, subject: Subject, number: int, watched: Watched
+) -> Sighting:
+    asset = key.asset_key.to_user_string()
+    history = instance.event_log_storage.get_asset_check_execution_history(
+        key, limit=_PLANNED_SINCE, partition_filter=partition_filter(subject.name)
+    )
+    reason, sign = "", ""
+    for record in history:
+        event = record.event.dagster_event if record.event is not None else None
+        data: Any = event.event_specific_data if event is not None else None
+        if record.status.value == _FAILED and data is not None:
+            reason, sign = printable(data.description or "", _MAX_REASON), data.severity.value
+            break
+    page = f"assets/{'/'.join(key.asset_key.path)}?view=checks&checkDetail={key.name}"
+    group = asset if asset in {each.name for each in watched.groups} else ""
+    # Worded anew with each evaluation: only that it has become an error is news.
+    return Sighting(subject, True, number, reason, sign or "failed", page, group)
+
+
+# --- ticks
+
+
+def tick_sightings(instance: dg.DagsterInstance, watched: Watched, mark: str, now: float) -> tuple[list[Sighting], str]:
+    """How the ticks of sensors and schedules went since the mark, and the new mark; without one, reading begins now."""
+    places: dict[str, float] = json.loads(mark) if mark else {"": now}
+    found, after = list[Sighting](), dict[str, float]()
+    for state in instance.all_instigator_state():
+        if not watched.has_instigator(state):
+            continue
+        kind = "schedule" if state.instigator_type.value == "SCHEDULE" else "sensor"
+        since = places.get(state.selector_id, places[""])
+        # The last one once more: a schedule's tick that failed may be tried again.
+        ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id, after=since - 0.001, limit=_TICKS)
+        for tick in sorted(ticks, key=lambda each: each.timestamp):
+            is_over = tick.status.value in ("SUCCESS", "SKIPPED", "FAILURE")
+            reason = error_reason(tick.error) if tick.error is not None else "it failed"
+            if not is_over or reason.startswith(_TOLD_AS_BLIND):
+                continue
+            since = max(since, tick.timestamp)
+            is_bad = tick.status.value == "FAILURE"
+            subject = Subject("sensors", f"{kind} {state.instigator_name}")
+            page = _instigator_page(watched, kind, state.instigator_name)
+            found.append(Sighting(subject, is_bad, tick.timestamp, reason if is_bad else "", page=page))
+        after[state.selector_id] = since
+    return found, json.dumps({"": places[""], **after})
+
+
+def _instigator_page(watched: Watched, kind: str, name: str) -> str:
+    if not watched.location:
+        return ""
+    return f"locations/{watched.repository}@{watched.location}/{kind}s/{name}"
+
+
+# --- the lake
+
+
+def lake_sightings(
+    groups: Sequence[Group],
+    instance: dg.DagsterInstance,
+    store: "BarStore",
+    topics: Iterable[Topic],
+    now: float,
+) -> tuple[list[Sighting], list[str]]:
+    """What the record of each series says of bars about to be lost, and of seams; and which records cannot be read."""
+    found, problems, wanted = list[Sighting](), list[str](), set(topics)
+    for group in groups:
+        for record in _records(group, instance, store, problems):
+            if "losses" in wanted:
+                found.append(loss_sighting(group, record, now))
+            if "seams" in wanted:
+                found.append(_seam_sighting(group, record, now))
+    return found, problems
+
+
+def loss_sighting(group: Group, record: "SeriesRecord", now: float) -> Sighting:
+    """Whether bars of a series are lost, or will be within a day; half of what the server has, where that is less."""
+    from tv_etl.lake.coverage import Coverage
+    from tv_etl.tradingview.moments import utc
+    from tv_etl.tradingview.series import ASSUMED_WINDOW_BARS
+
+    coverage = Coverage(record, now)
+    lost, deadline = coverage.lost(), coverage.loss_deadline()
+    bars = record.window.bars if record.window is not None else ASSUMED_WINDOW_BARS
+    near_s = min(NEAR_LOSS.total_seconds(), bars * record.series.interval.seconds / 2)
+    reason = sign = ""
+    if lost.spans:
+        since = f"{utc(lost.spans[0][0]):%Y-%m-%d %H:%M} UTC"
+        is_gone = lost.is_certain
+        reason = (
+            f"the server has none from {since} on any more" if is_gone else f"they leave its window from {since} on"
+        )
+        sign = "gone" if is_gone else "leaving"
+    elif deadline is not None and deadline.timestamp() - now < near_s:
+        reason, sign = f"the next one is lost at {deadline:%Y-%m-%d %H:%M} UTC unless it is fetched before", "near"
+    return _of_series(group, record, "losses", now, reason, sign)
+
+
+def _seam_sighting(group: Group, record: "SeriesRecord", now: float) -> Sighting:
+    seam = record.open_seam
+    reason = "" if seam is None else printable(f"{seam}; {seam.reason}", _MAX_REASON)
+    return _of_series(group, record, "seams", now, reason, "" if seam is None else str(seam.at))
+
+
+def _of_series(group: Group, record: "SeriesRecord", topic: Topic, now: float, reason: str, sign: str) -> Sighting:
+    key = partition_key(record.series)
+    page = f"assets/{group.name}?view=partitions&partition={quote(key, safe='')}"
+    return Sighting(Subject(topic, group.name, key), bool(reason), now, reason, sign, page, group.name)
+
+
+def _records(
+    group: Group, instance: dg.DagsterInstance, store: "BarStore", problems: list[str]
+) -> "Iterator[SeriesRecord]":
+    from tv_etl.lake.overlap import LOOKS_AT_ONCE, overlapped
+    from tv_etl.lake.snapshot import StoredSeries
+
+    def look(each: Series) -> "SeriesRecord | Exception":
+        try:
+            return store.look(each, StoredSeries.record, lists=False)
+        except Exception as error:  # whatever it is, it is this series' alone
+            return error
+
+    series = [Series.of(symbol, interval) for interval in group.intervals for symbol in symbols_of(group, instance)]
+    for each, found in zip(series, overlapped(look, series, at_once=LOOKS_AT_ONCE), strict=True):
+        if isinstance(found, Exception):
+            problems.append(f"{partition_key(each)}: {type(found).__name__}: {printable(str(found))}")
+        else:
+            yield found
+
+
+# --- what is not watched any more
+
+
+def departed(watched: Watched, instance: dg.DagsterInstance, open_now: Mapping[Subject, Trouble]) -> list[Sighting]:
+    """The end of troubles of which nothing more is heard: what they are of is not collected or defined any more."""
+    keys = {
+        group.name: {
+            partition_key(Series.of(symbol, interval))
+            for symbol in symbols_of(group, instance)
+            for interval in group.intervals
+        }
+        for group in watched.groups
+        if any(subject.name for subject in open_now)
+    }
+    checks = {f"{key.asset_key.to_user_string()}: {key.name}" for key in watched.checks}
+    instigators = {f"sensor {name}" for name in watched.sensors} | {f"schedule {name}" for name in watched.schedules}
+    is_there: dict[Topic, Callable[[Subject], bool]] = {
+        "runs": lambda each: _has_series(each.scope, each.name, keys),
+        "checks": lambda each: each.scope in checks and _has_series(each.scope.partition(": ")[0], each.name, keys),
+        "losses": lambda each: each.scope in keys and _has_series(each.scope, each.name, keys),
+        "seams": lambda each: each.scope in keys and _has_series(each.scope, each.name, keys),
+        "sensors": lambda each: each.scope in instigators,
+    }
+    return [
+        Sighting(subject, False, trouble.at, "not on the watchlist any more")
+        for subject, trouble in open_now.items()
+        if not is_there[subject.topic](subject)
+    ]
+
+
+def _has_series(scope: str, name: str, keys: Mapping[str, set[str]]) -> bool:
+    return not name or scope not in keys or name in keys[scope]
