@@ -128,6 +128,8 @@ def _text(batch: Sequence[Turn], words: _Words, is_over: bool) -> str:
     subject, verb = batch[0].subject, words.ends if is_over else words.begins
     head = printable(subject.scope, _MAX_NAME)
     reasons = dict.fromkeys(_line(each.reason) for each in batch)
+    if is_over and all(reasons):  # nobody watches it any more
+        verb, reasons = f"is {next(iter(reasons))}" if len(batch) == 1 else f"are {next(iter(reasons))}", {}
     if not subject.name:
         text = f"{head} {verb}"
     elif len(batch) == 1:
@@ -141,7 +143,7 @@ def _text(batch: Sequence[Turn], words: _Words, is_over: bool) -> str:
     if len(reasons) == 1 and (reason := next(iter(reasons))):
         text += f": {printable(reason, MAX_REASON)}"
     if is_over and batch[-1].left:
-        text += f"; {batch[-1].left:,} still {'is' if batch[-1].left == 1 else 'are'} not well"
+        text += f"; {batch[-1].left:,} {'is' if batch[-1].left == 1 else 'are'} not"
     return text
 
 

@@ -46,7 +46,7 @@ class NotifyReport:
     @property
     def summary(self) -> str:
         """One line for people."""
-        text = f"{len(self.found):,} notifications, {self.sent:,} alerts delivered"
+        text = f"{len(self.found):,} notification{'' if len(self.found) == 1 else 's'}, {self.sent:,} alerts delivered"
         if self.retried or self.dead:
             text += f", {self.retried:,} to be retried, {self.dead:,} given up"
         if self.untold:
