@@ -29,6 +29,7 @@ _MAX_REASON = 1_000
 _PARTITION = "dagster/partition"
 _WILL_RETRY, _RETRIED_AS = "dagster/will_retry", "dagster/auto_retry_run_id"
 _WRAPPERS = ("Dagster", "SensorExecutionError", "ScheduleExecutionError")
+_OF_ASSETS = {dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED, dg.DagsterEventType.ASSET_MATERIALIZATION}
 _ENDS = (dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_SUCCESS)
 
 
@@ -160,28 +161,27 @@ class _Ended:
             if keys is not None:
                 yield group, keys
 
-    def _scope(self, failed_step: str = "") -> str:
+    def _scope(self, failed_step: str) -> str:
         """What a failure is of: the asset whose step failed, else that of the run, else its job."""
         assets = self._assets()
-        named = next((key for key in assets if key.to_python_identifier() == failed_step), None)
-        if named is not None:
-            return named.to_user_string()
-        return assets[0].to_user_string() if len(assets) == 1 else f"job {self._job}"
+        known = sorted(self.watched.assets) if assets or self._events(_OF_ASSETS, limit=1) else []
+        named = next((key for key in (*assets, *known) if key.to_python_identifier() == failed_step), None)
+        if named is None and len(assets) == 1:
+            named = assets[0]
+        return self._job if named is None else named.to_user_string()
 
     @property
     def _job(self) -> str:
-        # What the web interface starts has no job of its own.
-        return self.run.job_name if not self.run.job_name.startswith("__") else self._names()
-
-    def _names(self) -> str:
-        keys = [key.to_user_string() for key in self._assets()]
+        """The run's job; of what the web interface starts, which has none of its own, all that it was for."""
+        if not self.run.job_name.startswith("__"):
+            return f"job {self.run.job_name}"
         checks = sorted(
-            {f"{key.asset_key.to_user_string()}:{key.name}" for key in self.run.asset_check_selection or ()}
+            {f"{key.asset_key.to_user_string()}: {key.name}" for key in self.run.asset_check_selection or ()}
         )
-        return ", ".join(keys or checks)
+        return ", ".join([key.to_user_string() for key in self._assets()] or checks)
 
     def _assets(self) -> list[dg.AssetKey]:
-        """The assets that the run materializes."""
+        """The assets that the run was started for, as far as it says so itself."""
         if self.run.asset_selection:
             return sorted(self.run.asset_selection)
         return [dg.AssetKey(group.name) for group, _ in self._groups()]
@@ -193,16 +193,15 @@ class _Ended:
 
     def _subjects(self) -> list[Subject]:
         """All that the run has done, but for the series of groups."""
-        scopes = [f"job {self._job}", *(key.to_user_string() for key in self._assets())]
-        mine = [Subject("runs", scope, name) for scope in scopes for name in dict.fromkeys(("", self._partition))]
-        named = [each for each in self.open_now if each.topic == "runs" and each.scope in scopes and each.name]
-        stored = self._stored() if named else set()
-        return [*mine, *(each for each in named if each.name in stored)]
+        stored = {(self._job, self._partition), *((key.to_user_string(), self._partition) for key in self._assets())}
+        if not any(True for _ in self._groups()):
+            for record in self._events({dg.DagsterEventType.ASSET_MATERIALIZATION}):
+                if record.asset_key is not None:
+                    stored.add((record.asset_key.to_user_string(), record.partition_key or ""))
+        return [Subject("runs", scope, name) for scope, each in sorted(stored) for name in dict.fromkeys(("", each))]
 
-    def _stored(self) -> set[str]:
-        of_type = {dg.DagsterEventType.ASSET_MATERIALIZATION}
-        records = self.instance.get_records_for_run(self.run.run_id, of_type=of_type).records
-        return {str(each.partition_key) for each in records if each.partition_key is not None}
+    def _events(self, of_type: set[dg.DagsterEventType], limit: int | None = None) -> "Sequence[dg.EventLogRecord]":
+        return self.instance.get_records_for_run(self.run.run_id, of_type=of_type, limit=limit).records
 
     def _group_of(self, subject: Subject) -> str:
         names = [group.name for group in self.watched.groups]
@@ -210,8 +209,7 @@ class _Ended:
 
     def _reason(self) -> tuple[str, str]:
         """The step that failed first, if one did, and why: in the words of its Failure, or by the type of its error."""
-        records = self.instance.get_records_for_run(self.run.run_id, of_type=dg.DagsterEventType.RUN_FAILURE).records
-        for record in records:
+        for record in self._events({dg.DagsterEventType.RUN_FAILURE}):
             event = record.event_log_entry.dagster_event
             data: Any = event.event_specific_data if event is not None else None
             first = getattr(data, "first_step_failure_event", None)
@@ -234,6 +232,9 @@ def error_reason(error: Any) -> str:
     """The error that was raised, with its type, in a line: not what Dagster wrapped it in."""
     while error.cause is not None and (error.cls_name or "").startswith(_WRAPPERS):
         error = error.cause
-    message = " ".join(error.message.split())
-    name = error.cls_name or ""
-    return printable(message if not name or message.startswith(name) else f"{name}: {message}", _MAX_REASON)
+    message, name = " ".join(error.message.split()), error.cls_name or ""
+    head, _, rest = message.partition(": ")
+    # Python puts the module of an error before its name.
+    if rest and head.rpartition(".")[2] == name:
+        message = rest
+    return printable(f"{name}: {message}" if name and message != name else message, _MAX_REASON)

@@ -19,7 +19,7 @@ from tv_etl.watchlist.model import Watchlist
 from tv_etl_tests.conftest import NOW
 from tv_etl_tests.lake_runs import FIRST, QUIET, minute_rows, replay
 from tv_etl_tests.market_server.talk import MarketWith
-from tv_etl_tests.orchestration.test_quote_alerts import Receiver
+from tv_etl_tests.orchestration.test_quote_alerts import Receiver, materialized
 
 HOOK = {"type": "webhook", "name": "desk", "url_env": "TV_ETL_TEST_WEBHOOK", "allow_private": True}
 NEW, BROKEN = "NASDAQ:NEWCO", "FAULT:SERIES_ERROR"
@@ -159,8 +159,7 @@ def test_without_a_target_it_is_told_in_the_sensors_own_words_and_kept(
     assert f"bars: 1d|{BROKEN} failed: SeriesError" in said
     [event] = here.store.newest(10)
     assert event.body["kind"] == "run_failed" and not event.deliveries
-    alerts = instance.fetch_materializations(dg.AssetKey("alerts"), limit=10).records
-    assert [str(each.asset_materialization.metadata["event_id"].value) for each in alerts] == [event.event_id]
+    assert [each.metadata["event_id"].value for each in materialized(instance)] == [event.event_id]
     assert (tmp_path / "alerts").is_dir(), "and in the dataset"
 
 
