@@ -93,8 +93,7 @@ def routing_of(watchlist: Watchlist) -> "Routing":
     from tv_etl.alerts.notices import Routing
 
     notify = watchlist.notify or Notify()
-    named = [target.key for target in watchlist.alerts.all_targets if target.called in notify.targets]
-    return Routing(notify.severities, named, notify.ui)
+    return Routing(notify.severities, notify.named(watchlist.alerts.all_targets), notify.ui)
 
 
 def look(

@@ -1,6 +1,6 @@
 """What of collecting is told, how severe it is, and to whom, as written under `notify:`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -9,6 +9,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from tv_etl.alerts.events import DEFAULT_SEVERITY, Severity
+from tv_etl.alerts.targets.target import TargetSpec
 from tv_etl.alerts.troubles import TOPICS, Topic
 
 
@@ -71,6 +72,10 @@ class Notify(BaseModel):
     def severities(self) -> Mapping[Topic, Severity]:
         """How severe each topic is that is told."""
         return {topic: severity or self.severity for topic, severity in self.on.items()}
+
+    def named(self, targets: Iterable[TargetSpec]) -> list[str]:
+        """The keys of the targets that are told by name."""
+        return [target.key for target in targets if target.called in self.targets]
 
 
 def read_notify(value: Any) -> Any:
