@@ -32,6 +32,7 @@ _PLANNED_SINCE = 10
 _OF_TOPIC: dict[str, Topic] = {"loss_deadline": "losses", "seamless": "seams"}
 # So many of a sensor's ticks are read at once, the newest; between two looks there are a few.
 _TICKS = 100
+_OVER = ("SUCCESS", "SKIPPED", "FAILURE")
 # What an evaluation that judges no rule raises: told as `blind`, once that has lasted.
 _TOLD_AS_BLIND = "BlindError"
 
@@ -98,28 +99,35 @@ def _failed(
 
 
 def tick_sightings(instance: dg.DagsterInstance, watched: Watched, mark: str, now: float) -> tuple[list[Sighting], str]:
-    """How the ticks of sensors and schedules went since the mark, and the new mark; without one, reading begins now."""
-    places: dict[str, float] = json.loads(mark) if mark else {"": now}
+    """How the ticks of sensors and schedules went since the mark, and the new mark.
+
+    Of one that has no mark yet it is how the last one went, if it is running.
+    """
+    places: dict[str, float] = json.loads(mark) if mark else {}
     found, after = list[Sighting](), dict[str, float]()
     for state in instance.all_instigator_state():
         if not watched.has_instigator(state):
             continue
         kind = "schedule" if state.instigator_type.value == "SCHEDULE" else "sensor"
-        since = places.get(state.selector_id, places[""])
+        since = places.get(state.selector_id)
         # The last one once more: a schedule's tick that failed may be tried again.
-        ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id, after=since - 0.001, limit=_TICKS)
-        for tick in sorted(ticks, key=lambda each: each.timestamp):
-            is_over = tick.status.value in ("SUCCESS", "SKIPPED", "FAILURE")
+        after_s = None if since is None else since - 0.001
+        ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id, after=after_s, limit=_TICKS)
+        over = sorted((each for each in ticks if each.status.value in _OVER), key=lambda each: each.timestamp)
+        if since is None:
+            since, over = 0.0, over[-1:] if state.is_running else []
+        for tick in over:
             reason = error_reason(tick.error) if tick.error is not None else "it failed"
-            if not is_over or reason.startswith(_TOLD_AS_BLIND):
-                continue
             since = max(since, tick.timestamp)
+            if reason.startswith(_TOLD_AS_BLIND):
+                continue
             is_bad = tick.status.value == "FAILURE"
             subject = Subject("sensors", f"{kind} {state.instigator_name}")
             page = _instigator_page(watched, kind, state.instigator_name)
             found.append(Sighting(subject, is_bad, tick.timestamp, reason if is_bad else "", page=page))
-        after[state.selector_id] = since
-    return found, json.dumps({"": places[""], **after})
+        # Nothing older is looked at, though it may have had no tick yet.
+        after[state.selector_id] = since or now
+    return found, json.dumps(after)
 
 
 def _instigator_page(watched: Watched, kind: str, name: str) -> str:

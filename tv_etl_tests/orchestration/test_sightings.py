@@ -147,12 +147,13 @@ SENSORS = replace(WATCHED, sensors=frozenset({"quote_alerts"}), repository="__re
 
 def test_a_sensor_that_errs_is_told_with_its_error_and_when_it_works_again(instance: dg.DagsterInstance) -> None:
     state, other = state_of(instance, "quote_alerts"), state_of(instance, "quote_alerts", "elsewhere")
-    tick(instance, state, NOW - 60, TickStatus.FAILURE)
+    tick(instance, state, NOW - 90, TickStatus.FAILURE)
+    tick(instance, state, NOW - 60, TickStatus.SKIPPED)
     seen, mark = tick_sightings(instance, SENSORS, "", NOW)
-    assert seen == [], "what was before is told nobody"
+    assert [each.is_bad for each in seen] == [False], "what was before is told nobody"
     tick(instance, state, NOW + 30, TickStatus.FAILURE)
     tick(instance, other, NOW + 30, TickStatus.FAILURE)
-    [seen_bad], mark = tick_sightings(instance, SENSORS, mark, NOW + 60)
+    [_, seen_bad], mark = tick_sightings(instance, SENSORS, mark, NOW + 60)
     subject = Subject("sensors", "sensor quote_alerts")
     page = "locations/__repository__@here/sensors/quote_alerts"
     assert seen_bad == Sighting(subject, True, NOW + 30, "ValueError: no answer", page=page)
@@ -163,6 +164,16 @@ def test_a_sensor_that_errs_is_told_with_its_error_and_when_it_works_again(insta
     assert [turn.turning for turn in fold({}, 0, [seen_bad, *found]).turns] == ["begins", "ends"]
     again, _ = tick_sightings(instance, SENSORS, mark, NOW + 150)
     assert [(each.at, each.is_bad) for each in again] == [(NOW + 90, False)]
+
+
+def test_a_sensor_that_errs_at_the_first_look_is_told_unless_it_was_stopped(instance: dg.DagsterInstance) -> None:
+    state = state_of(instance, "quote_alerts")
+    for at in (NOW - 60, NOW - 30):
+        tick(instance, state, at, TickStatus.FAILURE)
+    seen, _ = tick_sightings(instance, SENSORS, "", NOW)
+    assert [(each.at, each.is_bad) for each in seen] == [(NOW - 30, True)]
+    instance.update_instigator_state(state.with_status(InstigatorStatus.STOPPED))
+    assert tick_sightings(instance, SENSORS, "", NOW)[0] == []
 
 
 def test_rules_that_cannot_be_judged_are_told_as_that(instance: dg.DagsterInstance) -> None:
