@@ -39,7 +39,18 @@ PAGES = {
     if name not in ("CHANGELOG.md", "reading.md")  # test_reading.py runs the latter, and compares what its blocks find
 }
 ON_GITHUB = re.compile(r"https://github\.com/tv-etl/tv_etl/(?:blob|tree)/main/([\w./-]+)")
-REFERENCE = [TradingViewComponent, Group, ScanRequest, ScanFilter, ScanSort, Alerts, Notify, AlertRule, Active, *TARGETS]
+REFERENCE = [
+    TradingViewComponent,
+    Group,
+    ScanRequest,
+    ScanFilter,
+    ScanSort,
+    Alerts,
+    Notify,
+    AlertRule,
+    Active,
+    *TARGETS,
+]
 FILE_NAME = re.compile(r"# (\w+\.py)\n")  # the first line of a block that is a file
 
 

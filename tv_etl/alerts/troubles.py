@@ -136,13 +136,23 @@ class Seen(NamedTuple):
     after: int
     fresh: Mapping[str, float]
 
-    def with_read(self, read: Iterable[tuple[int, str]], now: float, keep_s: float) -> "Seen":
-        """After reading records, each a number and a key, all of them with numbers greater than `after`."""
+    def with_read(
+        self, read: Iterable[tuple[int, str]], now: float, keep_s: float, before: int | None = None
+    ) -> "Seen":
+        """After reading records, each a number and a key, all of them with numbers greater than `after`.
+
+        From the record with the number `before` on, all are to be read again.
+        """
         known = {f"{number}:{key}": self.fresh.get(f"{number}:{key}", now) for number, key in read}
         # A clock that was set back makes nothing fresh for ever.
         old = [number_of(key) for key, at in known.items() if not now - keep_s < at <= now]
-        after = max([self.after, *old])
+        after = max([self.after, *(each for each in old if before is None or each < before)])
         return Seen(after, {key: at for key, at in known.items() if number_of(key) > after})
+
+    @property
+    def newest(self) -> int:
+        """The greatest number that was read."""
+        return max([self.after, *map(number_of, self.fresh)])
 
     def is_new(self, number: int, key: str) -> bool:
         """True if the record was not read before."""

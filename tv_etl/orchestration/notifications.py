@@ -112,7 +112,7 @@ def look(
         seen, marks[runs.MARK] = runs.run_sightings(instance, watched, marks.get(runs.MARK, ""), known.open, now)
         found += seen
     if "checks" in topics:
-        seen, marks["checks"] = check_sightings(instance, watched, topics, marks.get("checks", ""), known.open)
+        seen, marks["checks"] = check_sightings(instance, watched, topics, marks.get("checks", ""), now)
         found += seen
     if "sensors" in topics:
         seen, marks["ticks"] = tick_sightings(instance, watched, marks.get("ticks", ""), now)

@@ -22,7 +22,7 @@ MARK = "runs"
 # Read at once of each kind of event; what is left follows in the next tick.
 _AT_ONCE = 500
 # For so long an event may come that has a smaller number than others that were read.
-_FRESH_S = 120.0
+FRESH_S = 120.0
 # A failed run that is to be retried is told if nothing has come of that for so long.
 _HELD_S = 900.0
 _MAX_REASON = 1_000
@@ -56,11 +56,11 @@ def run_sightings(
     """What has become of the runs that ended since the mark, and the new mark; without one, reading begins now."""
     newest = instance.event_log_storage.get_maximum_record_id() or 0
     place = _Place.of(mark) if mark else _Place(Seen(newest, {}))
-    if newest < place.seen.after:  # another instance, or one whose newest runs were deleted
+    if newest < place.seen.newest:  # another instance, or one whose newest runs were deleted
         place = _Place(Seen(newest, {}), place.held)
     records = _ended(instance, place.seen.after)
     new = {each.storage_id: each for each in records if place.seen.is_new(each.storage_id, each.run_id)}
-    seen = place.seen.with_read([(each.storage_id, each.run_id) for each in records], now, _FRESH_S)
+    seen = place.seen.with_read([(each.storage_id, each.run_id) for each in records], now, FRESH_S)
     runs = _runs(instance, {each.run_id for each in new.values()} | set(place.held))
     held: dict[str, tuple[int, float]] = {}
     found: list[Sighting] = []

@@ -1,6 +1,6 @@
 """What an instance and a lake tell of troubles, beside the runs: verdicts, ticks that err, loss deadlines, seams.
 
-States rather than events: what is bad now is seen, also by the first look; a state that nobody saw is told nobody.
+What is bad at the first look is seen as well; of what was before, nothing.
 """
 
 import json
@@ -10,11 +10,11 @@ from urllib.parse import quote
 
 import dagster as dg
 
-from tv_etl.alerts.troubles import Sighting, Subject, Topic, Trouble
+from tv_etl.alerts.troubles import Seen, Sighting, Subject, Topic, Trouble
 from tv_etl.orchestration.checks import NEAR_LOSS, REVISIONS
 from tv_etl.orchestration.dagster_internals import partition_filter
 from tv_etl.orchestration.partitions import partition_key, symbols_of
-from tv_etl.orchestration.run_sightings import error_reason
+from tv_etl.orchestration.run_sightings import FRESH_S, error_reason
 from tv_etl.orchestration.watched import Watched
 from tv_etl.tradingview.printable import printable
 from tv_etl.tradingview.series import Series
@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from tv_etl.lake.store import BarStore
 
 _MAX_REASON = 1_000
-_SUCCEEDED, _FAILED = "SUCCEEDED", "FAILED"
-# Evaluations that were planned since a check failed.
-_PLANNED_SINCE = 10
+_PLANNED, _SUCCEEDED, _FAILED = "PLANNED", "SUCCEEDED", "FAILED"
+# What was planned so long ago is not judged any more.
+_PLANNED_S = 86_400.0
+_PAGE, _MOST_ROWS = 500, 20_000
 # What the topics of their own tell, by the record.
 _OF_TOPIC: dict[str, Topic] = {"loss_deadline": "losses", "seamless": "seams"}
 # So many of a sensor's ticks are read at once, the newest; between two looks there are a few.
@@ -45,54 +46,83 @@ def check_sightings(
     watched: Watched,
     topics: Collection[Topic | None],
     mark: str,
-    open_now: Mapping[Subject, Trouble],
+    now: float,
 ) -> tuple[list[Sighting], str]:
-    """The latest verdict of each check on each partition, of those that are newer than the mark; and the new mark.
+    """The verdicts on all partitions since the mark, and the new mark; without one, the latest of those that fail.
 
-    What changed in the two looks before is looked at again: numbers may become visible late. The check `revisions` is
-    left out: it asks for nothing, and ends with the next bars.
+    The check `revisions` is left out: it asks for nothing, and ends with the next bars.
     """
-    older, newer = json.loads(mark) if mark else (None, None)
-    if newer is not None and (instance.event_log_storage.get_maximum_record_id() or 0) < newer:
-        older = newer = None  # another instance
-    keys = [key for key in sorted(watched.checks) if key.name != REVISIONS and _OF_TOPIC.get(key.name) not in topics]
-    infos = instance.event_log_storage.get_asset_check_partition_info(keys, after_storage_id=older) if keys else []
-    found = []
-    for info in infos:
-        number = info.latest_check_event_storage_id
-        status = info.latest_execution_status.value
-        if number is None or status not in (_SUCCEEDED, _FAILED):
+    places: dict[str, Any] = json.loads(mark) if mark else {}
+    found, after = list[Sighting](), dict[str, Any]()
+    for key in sorted(watched.checks):
+        if key.name == REVISIONS or _OF_TOPIC.get(key.name) in topics:
             continue
-        scope = f"{info.check_key.asset_key.to_user_string()}: {info.check_key.name}"
-        subject = Subject("checks", scope, info.partition_key or "")
-        known = open_now.get(subject)
-        if status == _SUCCEEDED:
-            found.append(Sighting(subject, False, number))
-        elif known is None or number > known.at:
-            found.append(_failed(instance, info.check_key, subject, number, watched))
-    numbers = [each.latest_check_event_storage_id or 0 for each in infos]
-    newest = max([newer or 0, *numbers])
-    return found, json.dumps([newer if newer is not None else newest, newest])
+        name = _scope_of(key)
+        seen = Seen(*places[name]) if name in places else None
+        newest = instance.event_log_storage.get_asset_check_execution_history(key, limit=1)
+        if seen is not None and (not newest or newest[0].id < seen.newest):
+            seen = None  # another instance
+        rows = _executions(instance, key, 0 if seen is None else seen.after, now)
+        over = [row for row in rows if row.status.value in (_SUCCEEDED, _FAILED)]
+        # A row that was planned is written over once it is judged.
+        planned = [row for row in rows if row.status.value == _PLANNED and now - row.create_timestamp < _PLANNED_S]
+        if seen is None:
+            found += _failing(instance, key, watched)
+            known = Seen(min((row.id for row in rows), default=1) - 1, {})
+        else:
+            found += [_verdict(key, row, watched) for row in over if seen.is_new(row.id, row.run_id)]
+            known = seen
+        first_planned = min((row.id for row in planned), default=None)
+        after[name] = known.with_read([(row.id, row.run_id) for row in over], now, FRESH_S, first_planned)
+    return found, json.dumps(after)
 
 
-def _failed(
-    instance: dg.DagsterInstance, key: dg.AssetCheckKey, subject: Subject, number: int, watched: Watched
-) -> Sighting:
-    asset = key.asset_key.to_user_string()
-    history = instance.event_log_storage.get_asset_check_execution_history(
-        key, limit=_PLANNED_SINCE, partition_filter=partition_filter(subject.name)
-    )
-    reason, sign = "", ""
-    for record in history:
-        event = record.event.dagster_event if record.event is not None else None
-        data: Any = event.event_specific_data if event is not None else None
-        if record.status.value == _FAILED and data is not None:
-            reason, sign = printable(data.description or "", _MAX_REASON), data.severity.value
+def _scope_of(key: dg.AssetCheckKey) -> str:
+    return f"{key.asset_key.to_user_string()}: {key.name}"
+
+
+def _executions(instance: dg.DagsterInstance, key: dg.AssetCheckKey, after: int, now: float) -> list[Any]:
+    """The rows of a check after a number; at a first look those of which some may still be judged."""
+    found: list[Any] = []
+    cursor: int | None = None
+    while len(found) < _MOST_ROWS:
+        page = instance.event_log_storage.get_asset_check_execution_history(key, limit=_PAGE, cursor=cursor)
+        kept = [row for row in page if row.id > after and (after or now - row.create_timestamp < _PLANNED_S)]
+        found += kept
+        if len(kept) < _PAGE:
             break
-    page = f"assets/{'/'.join(key.asset_key.path)}?view=checks&checkDetail={key.name}"
-    group = asset if asset in {each.name for each in watched.groups} else ""
-    # Worded anew with each evaluation: only that it has become an error is news.
-    return Sighting(subject, True, number, reason, sign or "failed", page, group)
+        cursor = page[-1].id
+    return found
+
+
+def _failing(instance: dg.DagsterInstance, key: dg.AssetCheckKey, watched: Watched) -> Iterator[Sighting]:
+    """What fails now, by the latest verdict on each partition."""
+    for info in instance.event_log_storage.get_asset_check_partition_info([key]):
+        if info.latest_execution_status.value != _FAILED:
+            continue
+        history = instance.event_log_storage.get_asset_check_execution_history(
+            key, limit=1, partition_filter=partition_filter(info.partition_key or "")
+        )
+        for row in history:
+            yield _verdict(key, row, watched)
+
+
+def _verdict(key: dg.AssetCheckKey, row: Any, watched: Watched) -> Sighting:
+    subject, at = Subject("checks", _scope_of(key), row.partition or ""), row.event.timestamp
+    if row.status.value != _FAILED:
+        return Sighting(subject, False, at)
+    evaluation = row.event.dagster_event.event_specific_data
+    asset = key.asset_key.to_user_string()
+    return Sighting(
+        subject,
+        True,
+        at,
+        printable(evaluation.description or "", _MAX_REASON),
+        # Worded anew with each evaluation: only that it has become an error is news.
+        evaluation.severity.value,
+        f"assets/{'/'.join(key.asset_key.path)}?view=checks&checkDetail={key.name}",
+        asset if asset in {each.name for each in watched.groups} else "",
+    )
 
 
 # --- ticks

@@ -1,12 +1,19 @@
 """Verdicts, ticks and records as they tell of troubles."""
 
-from collections.abc import Mapping
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationPlanned
+from dagster._core.definitions.partitions.subset import DefaultPartitionsSubset
+from dagster._core.events import DagsterEvent, DagsterEventType
+from dagster._core.events.log import EventLogEntry
 from dagster._core.remote_origin import (
     InProcessCodeLocationOrigin,
     RemoteInstigatorOrigin,
@@ -14,6 +21,7 @@ from dagster._core.remote_origin import (
 )
 from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, InstigatorType, TickData, TickStatus
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from dagster._core.utils import make_new_run_id
 from dagster_shared.error import SerializableErrorInfo
 
 from tv_etl.alerts.troubles import TOPICS, Sighting, Subject, Topic, Trouble, fold
@@ -61,10 +69,11 @@ class Checks:
     def __init__(self, instance: dg.DagsterInstance, topics: tuple[Topic, ...] = TOPICS) -> None:
         self.instance, self.topics, self.mark = instance, topics, ""
         self.open: Mapping[Subject, Trouble] = {}
-        self.last = 0
+        self.last, self.now = 0, time.time()
 
     def told(self) -> list[tuple[str, str, str]]:
-        found, self.mark = check_sightings(self.instance, WATCHED, self.topics, self.mark, self.open)
+        self.now += 60.0
+        found, self.mark = check_sightings(self.instance, WATCHED, self.topics, self.mark, self.now)
         self.open, self.last, turns = fold(self.open, self.last, found)
         return [(each.turning, each.subject.scope, each.reason) for each in turns]
 
@@ -88,6 +97,58 @@ def test_a_verdict_is_told_when_it_turns_and_when_it_gets_worse(instance: dg.Dag
         report(instance, passed, severity=severity)
         seen.append([turning for turning, *_ in checks.told()])
     assert seen == [[], ["begins"], [], ["changes"], ["ends"], ["begins"]]
+
+
+def test_a_verdict_that_turned_between_two_looks_is_told_too(instance: dg.DagsterInstance) -> None:
+    checks = Checks(instance)
+    report(instance, True)
+    assert checks.told() == []
+    for passed in (False, True, False):
+        report(instance, passed)
+    assert [turning for turning, *_ in checks.told()] == ["begins", "ends", "begins"]
+    checks.now += 1_000.0
+    assert checks.told() == [] == checks.told()
+    assert json.loads(checks.mark)["bars: fresh"] == [4, {}], "nothing is kept of what is old"
+
+
+def test_a_verdict_that_was_planned_before_others_is_found(instance: dg.DagsterInstance) -> None:
+    """As in the daily run of the checks, which plans all of them, while other runs go on."""
+    planned = dg.AssetCheckKey(BARS, "fresh")
+    checks = Checks(instance)
+    with planned_run(instance, planned) as judge:
+        assert checks.told() == []
+        report(instance, False, partition="1m|NASDAQ:SPLT")
+        assert [turning for turning, *_ in checks.told()] == ["begins"]
+        checks.now += 1_000.0
+        assert checks.told() == []
+        judge(False)
+    assert [(turning, reason) for turning, _, reason in checks.told()] == [("begins", "judged at last")]
+    assert checks.told() == []
+
+
+@contextmanager
+def planned_run(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> Iterator[Callable[[bool], None]]:
+    """A run that has planned to judge a partition, and does so when it is told to."""
+    run_id = make_new_run_id()
+    plan = AssetCheckEvaluationPlanned(
+        asset_key=key.asset_key, check_name=key.name, partitions_subset=DefaultPartitionsSubset({AAPL})
+    )
+    instance.event_log_storage.store_event(_event(run_id, DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED, plan))
+
+    def judge(passed: bool) -> None:
+        found = dg.AssetCheckEvaluation(
+            asset_key=key.asset_key, check_name=key.name, passed=passed, partition=AAPL, description="judged at last"
+        )
+        instance.event_log_storage.store_event(_event(run_id, DagsterEventType.ASSET_CHECK_EVALUATION, found))
+
+    yield judge
+
+
+def _event(run_id: str, kind: DagsterEventType, data: Any) -> EventLogEntry:
+    event = DagsterEvent(kind.value, "job", event_specific_data=data)
+    return EventLogEntry(  # type: ignore[no-untyped-call]
+        None, "debug", "", run_id, time.time(), dagster_event=event
+    )
 
 
 def test_what_the_record_tells_is_told_once_and_what_asks_for_nothing_not_at_all(instance: dg.DagsterInstance) -> None:
