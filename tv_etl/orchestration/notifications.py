@@ -54,7 +54,11 @@ def build_notifications(watchlist: Watchlist, watched: Watched, resources: LakeR
         started, notifier = time.monotonic(), lake.notifier(context)
         store, bars = notifier.store(), lake.bar_store(context).store()
         here = replace(
-            watched, repository=context.repository_name or "", location=_location_of(context.code_location_origin)
+            watched,
+            # That it erred itself it tells once it works again.
+            sensors=watched.sensors | {lake.key(NAME)},
+            repository=context.repository_name or "",
+            location=_location_of(context.code_location_origin),
         )
 
         def read(known: "KnownTroubles") -> "Look":
