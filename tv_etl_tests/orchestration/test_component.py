@@ -169,7 +169,7 @@ def test_every_mistake_is_named_with_its_line_in_defs_yaml(project: DefsFolderSa
     assert mistakes(project) == [
         "defs/us/defs.yaml:10:9: lake: Input should be a valid string, not 5",
         "defs/us/defs.yaml:11:3: lakes: is not a known key; did you mean lake? known keys: "
-        "groups, alerts, lake, state, ws_url, scanner_url, proxy, watchlist",
+        "groups, alerts, notify, lake, state, ws_url, scanner_url, proxy, watchlist",
         "defs/us/defs.yaml:13:16: groups.0.symbols.0: symbol 'aapl': expected EXCHANGE:TICKER, the exchange in "
         "capitals, e.g. NASDAQ:AAPL",
     ]
