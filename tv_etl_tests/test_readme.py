@@ -27,6 +27,7 @@ from tv_etl.orchestration.resources import ScannerResource, TradingViewResource
 from tv_etl.tradingview.models import HistoryRequest
 from tv_etl.tradingview.scanner import ScanFilter, ScanRequest, ScanSort
 from tv_etl.watchlist.model import Alerts, Group, Watchlist
+from tv_etl.watchlist.notify import Notify
 from tv_etl_tests.market_server.talk import Talk, bars, only
 from tv_etl_tests.patience import HANG_S
 
@@ -38,7 +39,18 @@ PAGES = {
     if name not in ("CHANGELOG.md", "reading.md")  # test_reading.py runs the latter, and compares what its blocks find
 }
 ON_GITHUB = re.compile(r"https://github\.com/tv-etl/tv_etl/(?:blob|tree)/main/([\w./-]+)")
-REFERENCE = [TradingViewComponent, Group, ScanRequest, ScanFilter, ScanSort, Alerts, AlertRule, Active, *TARGETS]
+REFERENCE = [
+    TradingViewComponent,
+    Group,
+    ScanRequest,
+    ScanFilter,
+    ScanSort,
+    Alerts,
+    Notify,
+    AlertRule,
+    Active,
+    *TARGETS,
+]
 FILE_NAME = re.compile(r"# (\w+\.py)\n")  # the first line of a block that is a file
 
 
@@ -177,7 +189,8 @@ def test_the_reference_has_every_kind_of_rule_and_its_keys() -> None:
 @pytest.mark.parametrize("text", blocks("yaml", "alerts.md"))
 def test_yaml_blocks_of_rules_are_rules(text: str) -> None:
     content = {"groups": [{"name": "us", "symbols": ["NASDAQ:AAPL"], "intervals": ["1d"]}], **yaml.safe_load(text)}
-    assert Watchlist.model_validate(content).alerts.rules
+    watchlist = Watchlist.model_validate(content)
+    assert watchlist.alerts.rules or watchlist.notify
 
 
 @pytest.mark.parametrize("text", blocks("yaml", "README.md"))

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import NamedTuple, get_args
 
+from tv_etl.alerts.events import digest
 from tv_etl.alerts.fold import Alert, HealthKind
-from tv_etl.alerts.rules import Kind, digest
+from tv_etl.alerts.rules import Kind
 from tv_etl.alerts.state import Registry
 
 CAP = 15

@@ -15,11 +15,11 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from tv_etl.alerts.rules import digest
+from tv_etl.alerts.events import digest
 
 LAKE_DIRECTORY = ".tv_etl"
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 4
 _LOCK_WAIT_S = 30.0
 _MANY = 500  # parameters of one statement; SQLite's own limit is 32,766
 
@@ -137,6 +137,21 @@ TARGET = sa.Table(
     sa.Column("error", sa.Text, nullable=False),
     sa.Column("is_told", sa.Boolean, nullable=False),
 )
+# What is in trouble of what collects; a row goes when that is over.
+TROUBLE = sa.Table(
+    "trouble",
+    _tables,
+    sa.Column("topic", sa.Text, primary_key=True),
+    sa.Column("scope", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("generation", sa.BigInteger, nullable=False),
+    sa.Column("incident", sa.Text, nullable=False),
+    sa.Column("at", _Time, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("told", sa.Text, nullable=False),
+    sa.Column("page", sa.Text, nullable=False),
+    sa.Column("watched_by", sa.Text, nullable=False),
+)
 
 
 class StoreError(Exception):
@@ -190,17 +205,21 @@ class Database:
         return int(digest((self._schema, purpose), size=8), 16) - (1 << 63)
 
     @contextmanager
-    def exclusive(self) -> Iterator[bool]:
-        """Hold the store's lock; the death of the process frees it. Raises StoreBusy if another holds it."""
+    def exclusive(self, purpose: str = "tick") -> Iterator[bool]:
+        """Hold the store's lock for a purpose; the death of the process frees it.
+
+        Raises StoreBusy if another holds it. What is delivered is delivered under that of a tick.
+        """
         busy = StoreBusy("another evaluation holds the store of the alerts")
         if self.path is None:
             with self._transaction() as db:
                 query = sa.text("SELECT pg_try_advisory_xact_lock(:key)")
-                if not db.execute(query, {"key": self._lock_key("tick")}).scalar():
+                if not db.execute(query, {"key": self._lock_key(purpose)}).scalar():
                     raise busy
                 yield True
             return
-        with os.fdopen(_open_private(f"{self.path}.lock"), "a") as file:
+        name = f"{self.path}.lock" if purpose == "tick" else f"{self.path}.{purpose}.lock"
+        with os.fdopen(_open_private(name), "a") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from tv_etl.alerts.database import DELIVERY, EVENT, MARK, META, TARGET, Database, parts
+from tv_etl.alerts.events import digest
 from tv_etl.alerts.fold import Alert
 from tv_etl.alerts.messages import alert_body, is_event_id, read_body
-from tv_etl.alerts.rules import digest
 
 # `next_at` and `held_until` are never set further ahead than this; where they are, the clock was set back.
 MAX_WAIT_S = 3600.0

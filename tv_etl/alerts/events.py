@@ -3,10 +3,11 @@
 Pure. A field that a rule, or an older row of the store, does not have, has its default here and nowhere else.
 """
 
+import hashlib
 import json
 import math
 import string
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timezone
 from typing import Any, Literal, get_args
@@ -16,6 +17,12 @@ Status = Literal["firing", "resolved"]
 
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)  # ascending
 DEFAULT_SEVERITY: Severity = "warning"
+# How collecting goes; its end is `ok`.
+OF_COLLECTING = frozenset(
+    f"{kind}{end}"
+    for kind, entry in (("run", "_failed"), ("check", "_failed"), ("loss", ""), ("seam", ""), ("sensor", "_failed"))
+    for end in (entry, "_ok")
+)
 TEMPLATE_RIGHT = "write fields as {symbol}, and a brace itself as {{ or }}"
 
 
@@ -38,6 +45,7 @@ class Event:
     message: str = field(default="", metadata={"is": "What the rule wants to be said; empty where it does not say."})
     status: Status = field(default="firing", metadata={"is": "firing, or resolved where it ends an earlier one."})
     incident: str = field(default="", metadata={"is": "Id of what it began or ends; the event's own by default."})
+    link: str = field(default="", metadata={"is": "Page of Dagster that shows it, where its address is known."})
 
     def __post_init__(self) -> None:
         if not self.incident:
@@ -51,6 +59,11 @@ class Event:
             return "" if moment is None else datetime.fromtimestamp(moment, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
         except (OverflowError, ValueError, OSError):
             return ""
+
+    @property
+    def is_of_watch(self) -> bool:
+        """True for what becomes of the watch itself: nobody else would tell, so it goes everywhere."""
+        return not self.symbol and not self.rule and self.kind not in OF_COLLECTING
 
     @property
     def rank(self) -> int:
@@ -84,7 +97,7 @@ def _are_texts(value: object) -> bool:
 
 
 _TYPES: dict[str, Callable[[object], bool]] = {
-    **dict.fromkeys(("event_id", "rule", "symbol", "kind", "text", "message", "incident"), _is_text),
+    **dict.fromkeys(("event_id", "rule", "symbol", "kind", "text", "message", "incident", "link"), _is_text),
     **dict.fromkeys(("level", "price", "touched_at", "detected_at"), _is_number),
     **dict.fromkeys(("tags", "groups"), _are_texts),
     "severity": lambda value: value in SEVERITIES,
@@ -143,3 +156,8 @@ def _shown(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(value)
     return f"{value:.10g}" if isinstance(value, float) else str(value)
+
+
+def digest(parts: Iterable[object], size: int) -> str:
+    """A hash of values that JSON can hold, `size` bytes in hex."""
+    return hashlib.blake2b(json.dumps(list(parts)).encode(), digest_size=size).hexdigest()

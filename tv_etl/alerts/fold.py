@@ -16,9 +16,9 @@ from statistics import median
 from typing import Literal, NamedTuple
 
 from tv_etl.alerts import closes, truth_table
-from tv_etl.alerts.events import DEFAULT_SEVERITY, Event, Severity, Status
+from tv_etl.alerts.events import DEFAULT_SEVERITY, Event, Severity, Status, digest
 from tv_etl.alerts.levels import ClosedBars, Reference
-from tv_etl.alerts.rules import AlertRule, Kind, digest
+from tv_etl.alerts.rules import AlertRule, Kind
 from tv_etl.alerts.state import AlertState, ArmingKey, Close, Registered, RuleState, SymbolState
 from tv_etl.alerts.truth_table import CREATED, Crossing, Levels, Sample, cooldown_start, is_cooling, is_told
 from tv_etl.tradingview.trading_hours import TradingHours
@@ -36,6 +36,18 @@ _SLACK = 0.001  # a quote's high and low may be rounded otherwise than bars
 
 StateKind = Literal["ok", "late", "limited", "no_data", "no_reference", "refused", "dead", "readjusted"]
 HealthKind = Literal["blind", "seeing", "target", "target_ok", "dead_letters", "muted", "unmuted"]
+NoticeKind = Literal[
+    "run_failed",
+    "run_ok",
+    "check_failed",
+    "check_ok",
+    "loss",
+    "loss_ok",
+    "seam",
+    "seam_ok",
+    "sensor_failed",
+    "sensor_ok",
+]
 
 
 @dataclass(frozen=True)
@@ -80,19 +92,19 @@ class Alert:
 
     Mostly a crossing of one rule. `kind` "check" says that a rule's symbol was re-adjusted and its level may no longer
     mean anything; then there is no `price`, but a `reason`. "resolved" says that an earlier one, `ends`, is over. The
-    kinds of `StateKind` tell the state of a symbol, those of `HealthKind` what became of the watch itself; `rule` is
-    then the only rule that is concerned, if it is one. For a `cross` rule `kind` says which way it went. `price` is the
-    trade that touched the level: the level itself unless the price jumped over it; for what compares volumes it is the
-    volume. `touched_at` is the trade's time if a quote gave it, else the open of the minute that touched the level, or
-    the end of the bar that closed there; `detected_at` is the server's clock at the evaluation. `not_to` are targets
-    that are not told, such as the one that it is about. What `is_muted` is kept, and told nobody. What follows is as in
-    an event; the rules say most of it.
+    kinds of `StateKind` tell the state of a symbol, those of `HealthKind` what became of the watch itself, those of
+    `NoticeKind` how collecting goes; `rule` is then the only rule that is concerned, if it is one. For a `cross` rule
+    `kind` says which way it went. `price` is the trade that touched the level: the level itself unless the price jumped
+    over it; for what compares volumes it is the volume. `touched_at` is the trade's time if a quote gave it, else the
+    open of the minute that touched the level, or the end of the bar that closed there; `detected_at` is the server's
+    clock at the evaluation. `not_to` are targets that are not told, such as the one that it is about. What `is_muted`
+    is kept, and told nobody. What follows is as in an event; the rules say most of it.
     """
 
     event_id: str
     rule: str
     symbol: str
-    kind: Kind | StateKind | HealthKind | Literal["check", "resolved"]
+    kind: Kind | StateKind | HealthKind | NoticeKind | Literal["check", "resolved"]
     level: float | None
     price: float | None
     touched_at: int | None
@@ -107,6 +119,7 @@ class Alert:
     message: str = ""
     status: Status = "firing"
     incident: str = ""
+    link: str = ""
 
     @property
     def event(self) -> Event:

@@ -18,8 +18,9 @@ from typing import Any
 
 from tv_etl.alerts.database import StoreError
 from tv_etl.alerts.deliveries import Deliveries
+from tv_etl.alerts.events import digest
 from tv_etl.alerts.fold import MINUTE_S
-from tv_etl.alerts.rules import AlertRule, digest
+from tv_etl.alerts.rules import AlertRule
 from tv_etl.alerts.state import AlertState, ArmingKey, Close, Registered, RuleState, SymbolState
 from tv_etl.alerts.targets.slack import SlackTarget
 from tv_etl.alerts.targets.target import ReadyTarget, UnusableTarget

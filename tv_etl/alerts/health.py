@@ -19,8 +19,8 @@ from datetime import datetime, timezone
 from functools import lru_cache
 from typing import get_args
 
+from tv_etl.alerts.events import digest
 from tv_etl.alerts.fold import Alert, StateKind
-from tv_etl.alerts.rules import digest
 from tv_etl.alerts.state import Health, Registered, SymbolState
 from tv_etl.tradingview.trading_hours import TradingHours, TradingHoursError
 

@@ -70,6 +70,11 @@ def line(event: Event) -> str:
     return f"{event.severity.upper()}: {text}" if event.severity in ("error", "critical") else text
 
 
+def linked(event: Event) -> str:
+    """The same, and the page that shows it."""
+    return f"{line(event)} {event.link}" if event.link else line(event)
+
+
 def title(events: Sequence[Event]) -> str:
     """A line for all of them."""
     return line(events[0]) if len(events) == 1 else f"{len(events):,} alerts"

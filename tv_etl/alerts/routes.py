@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from tv_etl.alerts.events import SEVERITIES, Event, Severity, render
+from tv_etl.alerts.events import SEVERITIES, Event, Severity, digest, render
 from tv_etl.alerts.fold import Alert
-from tv_etl.alerts.rules import AlertRule, digest
+from tv_etl.alerts.rules import AlertRule
 
 # What becomes of the watch itself; it goes to every target.
 _OF_THE_WATCH: dict[str, Severity] = {

@@ -1,9 +1,7 @@
 """What to watch for, as written in the watchlist: a class for each kind. How a rule is judged is `fold`'s."""
 
-import hashlib
-import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -31,7 +29,7 @@ from tv_etl.alerts.conditions import (
     PercentOfWindow,
     VolumeRatio,
 )
-from tv_etl.alerts.events import DEFAULT_SEVERITY, Severity
+from tv_etl.alerts.events import DEFAULT_SEVERITY, Severity, digest
 from tv_etl.alerts.levels import DAY_INTERVAL, Level, Reference
 from tv_etl.alerts.options import Active, Duration, Label, Message, Run, duration_text, fail_at
 from tv_etl.tradingview.intervals import Interval
@@ -534,8 +532,3 @@ def _adapter() -> TypeAdapter[AlertRule]:
 def read_rule(fields: Mapping[str, Any]) -> AlertRule:
     """A rule from its fields. Raises pydantic's ValidationError."""
     return _adapter().validate_python(fields)
-
-
-def digest(parts: Iterable[object], size: int) -> str:
-    """A hash of values that JSON can hold, `size` bytes in hex."""
-    return hashlib.blake2b(json.dumps(list(parts)).encode(), digest_size=size).hexdigest()

@@ -26,7 +26,8 @@ from tv_etl.alerts.state import (
     RuleState,
     SymbolState,
 )
-from tv_etl.alerts.stored_events import KEPT, StoredEvents
+from tv_etl.alerts.stored_events import KEPT
+from tv_etl.alerts.trouble_store import TroubleStore
 
 KEEP_S = 30 * 86_400.0
 
@@ -44,7 +45,7 @@ class Memory:
     mutes: Mapping[str, Mute] = field(default_factory=dict)
 
 
-class AlertStore(StoredEvents):
+class AlertStore(TroubleStore):
     """The store at a path, or at the URL of a PostgreSQL database, where each `scope` has a schema of its own.
 
     Raises StoreError if a newer tv_etl wrote it, or it cannot be used.

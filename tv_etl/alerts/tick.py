@@ -117,7 +117,7 @@ def run_tick(
             store.prune(now, is_kept=keep is not None)
         report = deliver(store, targets, clock())
         if keep is not None:
-            _keep(store, keep, clock(), problems)
+            keep_events(store, keep, clock(), problems)
     return TickReport(
         tick,
         tuple(told),
@@ -130,7 +130,8 @@ def run_tick(
     )
 
 
-def _keep(store: AlertStore, keep: Keep, now: float, problems: list[str]) -> None:
+def keep_events(store: AlertStore, keep: Keep, now: float, problems: list[str]) -> None:
+    """Write into the dataset what it lacks; why it cannot be is added to the problems."""
     events = store.to_keep(KEPT_AT_ONCE)
     if not events:
         return

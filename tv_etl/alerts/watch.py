@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from tv_etl.alerts import health
 from tv_etl.alerts.deliveries import TargetHealth
+from tv_etl.alerts.events import digest
 from tv_etl.alerts.fold import Alert, HealthKind
-from tv_etl.alerts.rules import digest
 from tv_etl.alerts.store import Memory
 from tv_etl.alerts.targets.target import ReadyTarget, UnusableTarget
 from tv_etl.tradingview.printable import printable

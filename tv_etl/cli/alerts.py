@@ -3,7 +3,7 @@
 import asyncio
 import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,13 +13,17 @@ from rich.text import Text
 from tv_etl.alerts.database import LAKE_DIRECTORY
 from tv_etl.alerts.deliveries import DeadLetter
 from tv_etl.alerts.events import Event
+from tv_etl.alerts.fold import Alert
+from tv_etl.alerts.notices import Routing, notices
 from tv_etl.alerts.store import AlertStore
 from tv_etl.alerts.stored_events import StoredEvent
 from tv_etl.alerts.targets.calls import call_once
-from tv_etl.alerts.targets.target import Envelope, TargetSpec, UnusableTarget, Verdict, ready
+from tv_etl.alerts.targets.target import Envelope, ReadyTarget, TargetSpec, UnusableTarget, Verdict, ready
+from tv_etl.alerts.troubles import Sighting, Subject, Topic, fold
 from tv_etl.lake.storage.directory import local_directory
 from tv_etl.tradingview.moments import utc
 from tv_etl.tradingview.printable import printable
+from tv_etl.watchlist.model import Group, Watchlist
 
 
 class AlertsError(Exception):
@@ -103,9 +107,45 @@ def send_test(spec: TargetSpec, environment: Mapping[str, str]) -> Tried:
     if isinstance(target, UnusableTarget):
         raise AlertsError(f"{target.label}: {target.reason}")
     text = f"This is a test of the target {spec.called}, sent by tv-etl alerts send-test."
-    now = time.time()
-    event = Event(uuid.uuid4().hex, kind="test", text=text, severity="info", detected_at=now)
-    envelope = Envelope(event.event_id, [event], False, now)
+    event = Event(uuid.uuid4().hex, kind="test", text=text, severity="info", detected_at=time.time())
+    return _send(target, event)
+
+
+def send_notices(watchlist: Watchlist, name: str | None, environment: Mapping[str, str]) -> Iterator[Tried]:
+    """Send what a failure looks like, and its end, to the targets that are told of it; or only to one of them.
+
+    Raises AlertsError where there is none.
+    """
+    notify, targets = watchlist.notify, watchlist.alerts.all_targets
+    if notify is None:
+        raise AlertsError("the watchlist has no notify: nobody is told when collecting fails")
+    routing = Routing(notify.severities, notify.named(targets), notify.ui)
+    events = [alert.event for alert in _example(watchlist.groups[0], next(iter(notify.severities)), routing)]
+    told = [each for each in targets if each.key not in routing.not_to(events[0], targets)]
+    if name is not None and (wanted := find_target(targets, name)) not in told:
+        raise AlertsError(f"{wanted.called} is told nothing of it: by notify.targets, or its own filters")
+    if not told:
+        raise AlertsError("no target is told of it: by notify.targets, or their own filters")
+    for spec in told if name is None else [find_target(targets, name)]:
+        target = ready(spec, environment)
+        if isinstance(target, UnusableTarget):
+            raise AlertsError(f"{target.label}: {target.reason}")
+        # As the courier does: where a service takes no two messages at once, they are one.
+        is_one = spec.groups_events and spec.limit is not None and spec.limit.burst < len(events)
+        for part in [events] if is_one else [[event] for event in events]:
+            yield _send(target, *part)
+
+
+def _example(group: Group, topic: Topic, routing: Routing) -> list[Alert]:
+    symbol = next(iter(group.symbols), "NASDAQ:AAPL")
+    subject = Subject(topic, group.name, f"{group.intervals[0]}|{symbol}")
+    reason, page = "this is a test, sent by tv-etl alerts send-test", f"assets/{group.name}"
+    seen = [Sighting(subject, True, 0.0, reason, "", page, group.name), Sighting(subject, False, 1.0)]
+    return notices(fold({}, time.time_ns(), seen).turns, routing, time.time())
+
+
+def _send(target: ReadyTarget, *events: Event) -> Tried:
+    spec, envelope = target.spec, Envelope(events[0].event_id, events, len(events) > 1, time.time())
     sent = target.secrets.redact(spec.shown(target.secrets, envelope))
     try:
         return Tried(target.label, sent, asyncio.run(call_once(target, envelope)))

@@ -501,12 +501,17 @@ def resend_alerts(events: tuple[str, ...], lake: str) -> None:
 
 
 @alerts.command("send-test", no_args_is_help=True)
-@click.argument("target")
+@click.argument("target", required=False)
 @click.option(
     "--watchlist", default=lambda: os.environ.get("TV_ETL_WATCHLIST") or "watchlist.yaml",
     show_default="$TV_ETL_WATCHLIST or watchlist.yaml", help="The watchlist file that has the target.",
 )  # fmt: skip
-def send_test(target: str, watchlist: str) -> None:
+@click.option(
+    "--notify",
+    is_flag=True,
+    help="Send what is told when collecting fails, and when it works again: to TARGET, or to all that are told of it.",
+)
+def send_test(target: str | None, watchlist: str, notify: bool) -> None:
     """Send a test to TARGET, a target's name or else its variable, and show what was sent and answered.
 
     Its secrets are read from the environment and shown as ***. The exit code is 1 if it was not delivered.
@@ -515,17 +520,25 @@ def send_test(target: str, watchlist: str) -> None:
     from tv_etl.tradingview.printable import printable
     from tv_etl.watchlist.model import WatchlistError, load_watchlist
 
+    if target is None and not notify:
+        raise click.UsageError("name a TARGET, or add --notify for all that are told when collecting fails")
+    is_sent = True
     try:
-        spec = by_hand.find_target(load_watchlist(watchlist).alerts.all_targets, target)
-        tried = by_hand.send_test(spec, os.environ)
+        found = load_watchlist(watchlist)
+        if notify:
+            tries = by_hand.send_notices(found, target, os.environ)
+        else:
+            tries = iter([by_hand.send_test(by_hand.find_target(found.alerts.all_targets, target or ""), os.environ)])
+        for tried in tries:
+            for line in tried.sent.splitlines():
+                click.echo(f"> {printable(line, 2_000)}")
+            click.echo(f"< {tried.verdict.answer or tried.verdict.error}")
+            outcome = "delivered to" if tried.verdict.is_sent else "not delivered to"
+            click.echo(f"{outcome} {tried.label}")
+            is_sent = is_sent and tried.verdict.is_sent
     except (WatchlistError, by_hand.AlertsError) as error:
         raise click.ClickException(_shown(error)) from None
-    for line in tried.sent.splitlines():
-        click.echo(f"> {printable(line, 2_000)}")
-    click.echo(f"< {tried.verdict.answer or tried.verdict.error}")
-    outcome = "delivered to" if tried.verdict.is_sent else "not delivered to"
-    click.echo(f"{outcome} {tried.label}")
-    sys.exit(0 if tried.verdict.is_sent else 1)
+    sys.exit(0 if is_sent else 1)
 
 
 @alerts.command("test", no_args_is_help=True)

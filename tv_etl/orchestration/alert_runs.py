@@ -81,7 +81,7 @@ def _assets(rule: "AlertRule") -> tuple[str, ...]:
 
 def _job_name(rule: "AlertRule", lake: LakeResources) -> str:
     """The job that a rule names, or the one that is made for its assets."""
-    from tv_etl.alerts.rules import digest
+    from tv_etl.alerts.events import digest
 
     assert rule.run is not None
     if rule.run.job is not None:

@@ -16,6 +16,7 @@ from tv_etl.orchestration.derived_assets import build_derived_assets, build_deri
 from tv_etl.orchestration.expectations import tell_what_starts
 from tv_etl.orchestration.found_symbols import build_symbols_sensor
 from tv_etl.orchestration.lake_changes import build_lake_changes
+from tv_etl.orchestration.notifications import build_notifications
 from tv_etl.orchestration.quote_alerts import build_quote_alerts
 from tv_etl.orchestration.resources import (
     BarStoreResource,
@@ -25,6 +26,7 @@ from tv_etl.orchestration.resources import (
     TradingViewResource,
 )
 from tv_etl.orchestration.schedules import build_jobs, build_schedules
+from tv_etl.orchestration.watched import Watched
 from tv_etl.watchlist.model import Watchlist
 
 
@@ -44,39 +46,48 @@ def build_definitions(
     `state` is the local directory for the store of alerts. `ws_url` and `scanner_url` replace the servers of the
     environment, or TradingView's, `proxy` that of TV_ETL_PROXY. `source` is the file that the watchlist was read from,
     shown with its assets. With a `scope` the definitions can be merged with those of other lakes: it precedes the keys
-    of the resources and the name of the sensor `quote_alerts`, the executor is left to the code location, and no two
-    groups may share a name.
+    of the resources and the names of the sensors `quote_alerts` and `notifications`, the executor is left to the code
+    location, and no two groups may share a name.
     Raises ValueError for an address that is not a lake's.
     """
     resources = LakeResources(scope)
     directory = Path(state) if state else _state_directory(lake)
     alert_parts = _alert_parts(watchlist, resources) if watchlist.alerts.rules else _AlertParts()
     tell_what_starts(watchlist)
+    assets: list[dg.AssetsDefinition | dg.AssetSpec] = [
+        *(
+            asset
+            for group in watchlist.groups
+            for asset in (
+                build_bars_asset(group, resources, source=source),
+                *build_derived_assets(group, resources),
+            )
+        ),
+        *alert_parts.assets,
+    ]
+    jobs = [*(job for group in watchlist.groups for job in build_jobs(group)), *alert_parts.jobs]
+    schedules = [
+        *(schedule for group in watchlist.groups for schedule in build_schedules(group, resources)),
+        *alert_parts.schedules,
+    ]
+    sensors = [
+        build_lake_changes(watchlist, resources, str(lake)),
+        *build_automation_sensors(watchlist.groups),
+        *build_derived_sensors(watchlist.groups, resources),
+        *alert_parts.sensors,
+        *(build_symbols_sensor(group, watchlist.groups, resources) for group in watchlist.groups if group.scanner),
+    ]
+    if watchlist.notify is not None:
+        if not alert_parts.assets:
+            assets.append(build_alerts_asset(resources))
+        watched = Watched.of(watchlist.groups, [*assets, *alert_parts.checks], jobs, schedules, sensors)
+        sensors.append(build_notifications(watchlist, watched, resources))
     return dg.Definitions(
-        assets=[
-            *(
-                asset
-                for group in watchlist.groups
-                for asset in (
-                    build_bars_asset(group, resources, source=source),
-                    *build_derived_assets(group, resources),
-                )
-            ),
-            *alert_parts.assets,
-        ],
+        assets=assets,
         asset_checks=alert_parts.checks,
-        jobs=[*(job for group in watchlist.groups for job in build_jobs(group)), *alert_parts.jobs],
-        schedules=[
-            *(schedule for group in watchlist.groups for schedule in build_schedules(group, resources)),
-            *alert_parts.schedules,
-        ],
-        sensors=[
-            build_lake_changes(watchlist, resources, str(lake)),
-            *build_automation_sensors(watchlist.groups),
-            *build_derived_sensors(watchlist.groups, resources),
-            *alert_parts.sensors,
-            *(build_symbols_sensor(group, watchlist.groups, resources) for group in watchlist.groups if group.scanner),
-        ],
+        jobs=jobs,
+        schedules=schedules,
+        sensors=sensors,
         # A process per step would triple the seconds that every run costs.
         executor=None if scope else dg.in_process_executor,
         resources={

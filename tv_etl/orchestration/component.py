@@ -98,8 +98,8 @@ class TradingViewComponent(dg.Component, Watchlist):
 
     @model_validator(mode="after")
     def _check_source(self) -> "TradingViewComponent":
-        if self.watchlist is not None and self.model_fields_set & {"groups", "alerts"}:
-            raise ValueError("watchlist replaces groups and alerts; write one or the other")
+        if self.watchlist is not None and self.model_fields_set & {"groups", "alerts", "notify"}:
+            raise ValueError("watchlist replaces groups, alerts and notify; write one or the other")
         if self.watchlist is None and not self.groups:
             raise ValueError("groups: list at least one, or name a watchlist file")
         return self

@@ -5,7 +5,8 @@ public `AssetCheckEvaluation` has a field for it, but no public type. The ticks 
 Dagster's own freshness checks count. A run that is not launched for partitions has planned none, and Dagster takes a
 partition for failed only if it was planned by a run that failed. A sensor may start several jobs, but takes the name of
 one only. Code servers load definitions, and so does every run, which is told apart. Whether a schedule is on is kept by
-the instance, and where nobody has switched it, by what the code says.
+the instance, and where nobody has switched it, by what the code says. The evaluations of a check on one partition are
+asked for with a filter that has no public name.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetC
 from dagster._core.definitions.definitions_load_context import DefinitionsLoadContext, DefinitionsLoadType
 from dagster._core.definitions.target import AutomationTarget
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition as AssetJob
+from dagster._core.event_api import PartitionKeyFilter
 from dagster._core.events import AssetMaterializationPlannedData, DagsterEvent
 from dagster._core.scheduler.instigation import InstigatorStatus, InstigatorType
 from dagster._utils.schedules import reverse_cron_string_iterator
@@ -24,6 +26,7 @@ __all__ = [
     "AssetCheckEvaluationTargetMaterializationData",
     "AssetJob",
     "is_first_load",
+    "partition_filter",
     "report_planned",
     "reverse_cron_string_iterator",
     "running_schedules",
@@ -38,6 +41,11 @@ def is_first_load() -> bool:
     return (
         DefinitionsLoadContext.is_set() and DefinitionsLoadContext.get().load_type == DefinitionsLoadType.INITIALIZATION
     )
+
+
+def partition_filter(key: str) -> PartitionKeyFilter:
+    """Selects what is of a partition; "" for what has none."""
+    return PartitionKeyFilter(key=key or None)
 
 
 def report_planned(context: dg.AssetExecutionContext, asset_key: dg.AssetKey, partition: str) -> None:

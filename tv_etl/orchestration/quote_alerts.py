@@ -75,7 +75,7 @@ def build_quote_alerts(
                 lake_bars=lake_bars(bars, {each for group in converted for each in members(group)}),
                 groups={group.name: members(group) for group in watched},
                 silence_s=alerts.silence_s,
-                keep=_keep(lake.bar_store(context)),
+                keep=keep_in(lake.bar_store(context)),
             )
         except StoreBusy:
             return dg.SensorResult(skip_reason="another evaluation is still running", cursor=context.cursor)
@@ -99,7 +99,7 @@ def build_quote_alerts(
     return quote_alerts
 
 
-def _keep(lake: BarStoreResource) -> "Callable[[Sequence[StoredEvent]], object]":
+def keep_in(lake: BarStoreResource) -> "Callable[[Sequence[StoredEvent]], object]":
     """Writes events into the dataset."""
 
     def keep(events: "Sequence[StoredEvent]") -> None:

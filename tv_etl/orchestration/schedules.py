@@ -173,6 +173,15 @@ def partitions_under_way(group: Group, instance: dg.DagsterInstance) -> set[str]
     return found
 
 
+def fetched_partitions(run: dg.DagsterRun, group: Group, instance: dg.DagsterInstance) -> Sequence[str] | None:
+    """The partitions of the group that a run fetches; None for one that fetches nothing of it."""
+    asset_key = dg.AssetKey(group.name)
+    is_ours = asset_key in run.asset_selection if run.asset_selection else run.job_name == job_name(group)
+    if not is_ours or (run.asset_check_selection and not run.asset_selection):
+        return None
+    return _partitions_of(run, _config_of(run, group), group, instance)
+
+
 def _config_of(run: dg.DagsterRun, group: Group) -> Mapping[str, Any]:
     ops: Any = run.run_config.get("ops") or {}
     config = (ops.get(group.name) or {}).get("config")

@@ -36,6 +36,7 @@ from tv_etl.tradingview.symbols import Adjustment, SeriesSettings, SessionKind, 
 from tv_etl.watchlist.cron import check_cron
 from tv_etl.watchlist.deferred import Deferred
 from tv_etl.watchlist.mistakes import find_mistakes
+from tv_etl.watchlist.notify import Notify, read_notify
 from tv_etl.watchlist.symbol_file import SymbolFileError, read_symbols
 from tv_etl.watchlist.yaml_places import Location, Mistake, YamlDocument, YamlMistake, read_yaml
 
@@ -372,11 +373,34 @@ class Alerts(_Model):
         return [*self.targets, *(each.target for each in self.webhooks)]
 
 
+class _NotifySchema:
+    """`true` and `false` beside the mapping, for the JSON schema."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"anyOf": [{"type": "boolean"}, handler(core)]}
+
+
 class Watchlist(_Model):
     """The whole file."""
 
     groups: list[Group] = Field(min_length=1, description="What to collect, see Group.")
     alerts: Alerts = Field(default_factory=Alerts, description="What to watch, see Alerts.")
+    notify: Annotated[Notify | None, BeforeValidator(read_notify), _NotifySchema] = Field(
+        default=None,
+        description="Tell on the targets of alerts when collecting fails: true for all of it, or see Notify.",
+    )
+
+    @model_validator(mode="after")
+    def _check_notify(self) -> "Watchlist":
+        known = [target.called for target in self.alerts.all_targets]
+        there_are = f"there are {', '.join(known)}" if known else "alerts.targets has none"
+        _raise_mistakes(
+            (["notify", "targets", number], f"no target is called {name}; {there_are}")
+            for number, name in enumerate(self.notify.targets if self.notify else ())
+            if name not in known
+        )
+        return self
 
     @model_validator(mode="after")
     def _check(self) -> "Watchlist":
@@ -385,9 +409,9 @@ class Watchlist(_Model):
             (["groups", number, "name"], f"the name {name} is used twice") for number, name in names
         ]
         found += [
-            (["groups", number, "name"], "alerts is what the rules find; choose another name")
+            (["groups", number, "name"], "alerts is what is told; choose another name")
             for number, group in enumerate(self.groups)
-            if group.name == "alerts" and self.alerts.rules
+            if group.name == "alerts" and (self.alerts.rules or self.notify)
         ]
         owners: dict[tuple[str, str], str] = {}
         for number, group in enumerate(self.groups):

@@ -188,6 +188,7 @@ def test_an_alert_is_posted_with_its_id_as_idempotency_key(alert_store: AlertSto
         "event_id": "0" * 32, "rule": "rule-0", "symbol": "NASDAQ:AAPL", "kind": "cross_up", "level": 10.0,
         "price": 10.5, "touched_at": 1_789_999_980, "detected_at": NOW, "text": make_alert().text,
         "severity": "warning", "tags": [], "groups": [], "message": "", "status": "firing", "incident": "0" * 32,
+        "link": "",
     }  # fmt: skip
     assert send(alert_store, hook) == DeliveryReport()
     assert alert_store.stats == DeliveryStats(pending=0, delivered=1, dead=0)

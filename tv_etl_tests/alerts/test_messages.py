@@ -35,6 +35,7 @@ def test_a_stored_alert_is_read_as_it_was() -> None:
         "touched_at": 1_790_000_040, "detected_at": 1_790_000_100.0,
         "text": "X:A crossed above 10 at 10.5, 2026-09-21 14:14:00 UTC (rule r)",
         "severity": "warning", "tags": [], "groups": [], "message": "", "status": "firing", "incident": "id-1",
+        "link": "",
     }  # fmt: skip
 
 

@@ -13,10 +13,11 @@ from tv_etl_tests.alerts.targets.setups import KINDS, running
 from tv_etl_tests.alerts.test_deliveries import HERE, THERE, make_alerts
 
 
-def watchlist(tmp_path: Path, *targets: dict[str, object]) -> str:
+def watchlist(tmp_path: Path, *targets: dict[str, object], **more: object) -> str:
     path = tmp_path / "watchlist.yaml"
     group = {"symbols": ["NASDAQ:AAPL"], "intervals": ["1d"]}
-    path.write_text(yaml.safe_dump({"groups": [group], "alerts": {"targets": list(targets)}}), encoding="utf-8")
+    content = {"groups": [group], "alerts": {"targets": list(targets)}, **more}
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
     return str(path)
 
 
@@ -40,6 +41,42 @@ def test_what_is_sent_and_answered_is_shown_without_secrets(
         again = CliRunner().invoke(main, ["alerts", "send-test", "desk", "--watchlist", path])
         assert again.exit_code == 1
         assert again.output.endswith("< HTTP 403: no\nnot delivered to desk (127.0.0.1)\n")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_target_shows_what_a_notification_says_where_it_is_and_that_it_is_over(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(kind) as setup:
+        for name, value in setup.environment.items():
+            monkeypatch.setenv(name, value)
+        desk = {"type": kind, "name": "desk", "allow_private": True, **setup.settings}
+        deaf = {**desk, "name": "deaf", "severity": ["critical"]}
+        path = watchlist(tmp_path, desk, deaf, notify={"ui": "http://dagster.example:3000"})
+        found = CliRunner().invoke(main, ["alerts", "send-test", "--notify", "--watchlist", path])
+        assert found.exit_code == 0, found.output
+        taken = setup.service.taken
+        said = "\n".join(setup.service.text(each) for each in taken).replace("\\", "")
+        assert "bars: 1d|NASDAQ:AAPL failed: this is a test, sent by tv-etl alerts send-test" in said
+        assert "bars: 1d|NASDAQ:AAPL succeeded again" in said
+        assert all("http://dagster.example:3000/assets/bars" in str(each) for each in taken)
+        if kind == "pagerduty":
+            first, second = taken
+            assert [each["event_action"] for each in (first, second)] == ["trigger", "resolve"]
+            assert first["dedup_key"] == second["dedup_key"] and first["payload"]["source"] == "NASDAQ:AAPL"
+        refused = CliRunner().invoke(main, ["alerts", "send-test", "deaf", "--notify", "--watchlist", path])
+        assert refused.output == "Error: deaf is told nothing of it: by notify.targets, or its own filters\n"
+
+
+def test_a_notification_needs_notify_and_somebody_to_tell(tmp_path: Path) -> None:
+    def said(*words: str) -> str:
+        return CliRunner().invoke(main, ["alerts", "send-test", *words, "--watchlist", path]).output
+
+    path = watchlist(tmp_path)
+    assert said("--notify") == "Error: the watchlist has no notify: nobody is told when collecting fails\n"
+    path = watchlist(tmp_path, notify=True)
+    assert said("--notify") == "Error: no target is told of it: by notify.targets, or their own filters\n"
+    assert "name a TARGET, or add --notify" in said()
 
 
 def test_a_variable_that_is_not_set_is_named(tmp_path: Path) -> None:

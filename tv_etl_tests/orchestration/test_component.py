@@ -170,7 +170,7 @@ def test_every_mistake_is_named_with_its_line_in_defs_yaml(project: DefsFolderSa
     assert mistakes(project) == [
         "defs/us/defs.yaml:10:9: lake: Input should be a valid string, not 5",
         "defs/us/defs.yaml:11:3: lakes: is not a known key; did you mean lake? known keys: "
-        "groups, alerts, lake, state, ws_url, scanner_url, proxy, watchlist",
+        "groups, alerts, notify, lake, state, ws_url, scanner_url, proxy, watchlist",
         "defs/us/defs.yaml:13:16: groups.0.symbols.0: symbol 'aapl': expected EXCHANGE:TICKER, the exchange in "
         "capitals, e.g. NASDAQ:AAPL",
     ]
@@ -180,7 +180,10 @@ def test_every_mistake_is_named_with_its_line_in_defs_yaml(project: DefsFolderSa
     ("attributes", "words"),
     [
         ("lake: x\n", "defs/us/defs.yaml:3:3: file: groups: list at least one, or name a watchlist file"),
-        ("watchlist: a.yaml\ngroups: []\n", "defs/us/defs.yaml:3:3: file: watchlist replaces groups and alerts"),
+        (
+            "watchlist: a.yaml\ngroups: []\n",
+            "defs/us/defs.yaml:3:3: file: watchlist replaces groups, alerts and notify",
+        ),
     ],
 )
 def test_groups_come_from_one_source(project: DefsFolderSandbox, attributes: str, words: str) -> None:

@@ -117,7 +117,7 @@ def test_settings_reach_the_series() -> None:
         ({"groups": [GROUP, {**GROUP, "symbols": ["A:B"]}]}, "the name bars is used twice"),
         (
             {"groups": [{**GROUP, "name": "alerts"}], "alerts": {"rules": [RULE]}},
-            "groups.0.name: alerts is what the rules find",
+            "groups.0.name: alerts is what is told",
         ),
         ({"groups": [GROUP], "alerts": {"rules": [RULE, RULE], "webhooks": [WEBHOOK]}}, "the name high"),
         ({"groups": [GROUP], "alerts": {"webhooks": [{"url_env": "https://x"}]}}, "environment variable"),

@@ -17,7 +17,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from tv_etl.alerts.events import Severity
-from tv_etl.alerts.messages import by_severity, line, title
+from tv_etl.alerts.messages import by_severity, linked, title
 from tv_etl.alerts.targets.target import (
     MAX_REASON,
     Envelope,
@@ -77,7 +77,7 @@ class AppriseTarget(TargetSpec):
         is_over = all(each.status == "resolved" for each in events)
         return {
             "title": title(events),
-            "body": "\n".join([*(line(each) for each in events), f"[{envelope.message_id}]"]),
+            "body": "\n".join([*(linked(each) for each in events), f"[{envelope.message_id}]"]),
             "type": "success" if is_over else _TYPES[events[0].severity],
         }
 

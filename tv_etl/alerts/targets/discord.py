@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from pydantic import Field
 
 from tv_etl.alerts.events import Severity
-from tv_etl.alerts.messages import by_severity, dump, fitted, line, title, utf16_length
+from tv_etl.alerts.messages import by_severity, dump, fitted, linked, title, utf16_length
 from tv_etl.alerts.targets.target import (
     Answer,
     Envelope,
@@ -69,13 +69,15 @@ class DiscordTarget(HttpSpec):
     def request(self, secrets: Mapping[str, str], envelope: Envelope) -> Request:
         events, end = by_severity(envelope.events), f"\n-# {envelope.message_id}"
         room = MAX_CONTENT - utf16_length(end)
+        text = _Linked({each.link for each in events})
+        head = linked(events[0]) if len(events) == 1 else title(events)
         message: dict[str, object] = {
-            "content": fitted([title(envelope.events)], room, utf16_length, _escape) + end,
+            "content": fitted([head], room, utf16_length, text.escape) + end,
             "allowed_mentions": {"parse": []},
         }
         if len(events) > 1:
             # An embed has more room than the content, and its color shows what is worst.
-            lines = fitted([line(each) for each in events], MAX_DESCRIPTION, utf16_length, _escape)
+            lines = fitted([linked(each) for each in events], MAX_DESCRIPTION, utf16_length, text.escape)
             message["embeds"] = [{"description": lines, "color": _COLORS[events[0].severity]}]
         return Request(self.address(secrets), dump(message), {"Content-Type": "application/json"})
 
@@ -88,6 +90,17 @@ class DiscordTarget(HttpSpec):
         if answer.status == 404 and body.get("code") == UNKNOWN_WEBHOOK:
             return Verdict(is_dead=True, error=verdict.error, answer=verdict.answer)
         return verdict
+
+
+class _Linked:
+    """Text of which nothing is markup but these links at its end; without a preview."""
+
+    def __init__(self, links: Collection[str]) -> None:
+        self._links = set(links) - {""}
+
+    def escape(self, text: str) -> str:
+        head, _, tail = text.rpartition(" ")
+        return f"{_escape(head)} <{tail}>" if tail in self._links else _escape(text)
 
 
 def _escape(text: str) -> str:

@@ -20,7 +20,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from tv_etl.alerts.messages import by_severity, line, title
+from tv_etl.alerts.messages import by_severity, linked, title
 from tv_etl.alerts.targets.target import MAX_REASON, Envelope, Place, Secrets, TargetSpec, VariableName, Verdict, failed
 from tv_etl.tradingview.printable import printable
 
@@ -103,7 +103,7 @@ class EmailTarget(TargetSpec):
         message["Auto-Submitted"] = "auto-generated"
         if events[0].severity == "critical":
             message["Importance"] = "high"
-        lines = [line(each) for each in events]
+        lines = [linked(each) for each in events]
         details = [f"{name}: {value}" for name, value in _details(envelope)] if len(events) == 1 else []
         message.set_content("\n".join([*lines, *(["", *details] if details else [])]) + "\n", charset="utf-8")
         return message

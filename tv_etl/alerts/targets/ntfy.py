@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from tv_etl.alerts.events import Severity
-from tv_etl.alerts.messages import by_severity, dump, fitted, line, title
+from tv_etl.alerts.messages import by_severity, dump, fitted, line, linked, title
 from tv_etl.alerts.targets.target import (
     Answer,
     Envelope,
@@ -82,7 +82,9 @@ class NtfyTarget(HttpSpec):
             "priority": _PRIORITY[worst.severity],
             "tags": [_SIGN[worst.severity], *worst.tags[:_MAX_TAGS]],
         }
-        lines = [line(each) for each in events]
+        if len(events) == 1 and worst.link:
+            message["click"] = worst.link
+        lines = [(line if len(events) == 1 else linked)(each) for each in events]
         room = MAX_BYTES - _in_bytes(end)
         content = dump(message | {"message": fitted(lines, room, _in_bytes) + end})
         if len(content) > MAX_REQUEST_BYTES:  # all of it quotes and backslashes

@@ -80,6 +80,7 @@ class PagerDutyTarget(HttpSpec):
                 "custom_details": asdict(event),
                 **({"timestamp": event.time} if event.time else {}),
             },
+            **({"links": [{"href": event.link, "text": "in Dagster"}]} if event.link else {}),
         }
         return Request(self.address(secrets), dump(message), {"Content-Type": "application/json"})
 

@@ -14,7 +14,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from tv_etl.alerts.messages import by_severity, dump, fitted, line, title
+from tv_etl.alerts.messages import by_severity, dump, fitted, linked, title
 from tv_etl.alerts.targets.target import Answer, Envelope, HttpSpec, Rate, Request, VariableName, variable_mistake
 
 MAX_LENGTH = 4000
@@ -51,7 +51,7 @@ class SlackTarget(HttpSpec):
         # There are no idempotency keys: with the id, people see that a message came twice.
         end = f"\n[{envelope.message_id}]"
         heads = [title(envelope.events)] if len(envelope.events) > 1 else []
-        lines = [*heads, *(line(each) for each in by_severity(envelope.events))]
+        lines = [*heads, *(linked(each) for each in by_severity(envelope.events))]
         text = fitted(lines, MAX_LENGTH - len(end), escape=_escape) + end
         # Not as mrkdwn: an asterisk in a symbol is an asterisk.
         message = {"text": text, "mrkdwn": False, "unfurl_links": False, "unfurl_media": False}

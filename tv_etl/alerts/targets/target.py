@@ -199,7 +199,7 @@ class TargetSpec(BaseModel):
 
     def wants(self, event: Event) -> bool:
         """True if the target gets this alert. One about the watch itself goes everywhere: nobody else would tell."""
-        if not event.symbol and not event.rule:
+        if event.is_of_watch:
             return True
         wanted = (
             (self.severity, (event.severity,)),

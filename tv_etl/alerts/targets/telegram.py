@@ -13,7 +13,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
-from tv_etl.alerts.messages import by_severity, dump, fitted, line, title, utf16_length
+from tv_etl.alerts.messages import by_severity, dump, fitted, linked, title, utf16_length
 from tv_etl.alerts.targets.target import (
     Answer,
     Envelope,
@@ -79,7 +79,7 @@ class TelegramTarget(HttpSpec):
         heads = [title(events)] if len(events) > 1 else []
         # With the tags counted in, which Telegram does not count.
         room = MAX_LENGTH - utf16_length(end)
-        text = fitted([*heads, *(line(each) for each in events)], room, utf16_length, html.escape)
+        text = fitted([*heads, *(linked(each) for each in events)], room, utf16_length, html.escape)
         message = {
             "chat_id": self.chat_id,
             "text": text + end,

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from tv_etl.alerts.events import Event
 from tv_etl.alerts.targets.discord import DiscordTarget
-from tv_etl.alerts.targets.target import Answer
+from tv_etl.alerts.targets.target import Answer, Envelope
 
 pytestmark = pytest.mark.pure
 
@@ -41,3 +42,15 @@ def test_the_wait_in_the_body_is_kept_within_reason(said: object, wait_s: float)
 def test_the_thread_of_an_address_is_kept() -> None:
     found = SPEC.address({"HOOK": "https://discord.com/api/webhooks/1/x?thread_id=7&wait=false"})
     assert found == "https://discord.com/api/webhooks/1/x?thread_id=7&wait=true"
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_link_of_an_alert_is_one_and_what_looks_like_another_is_text(count: int) -> None:
+    """Not escaped as the text is, and without a preview of the page."""
+    said = "a_b: see https://elsewhere.example"
+    events = [Event(str(number), text=said, link="http://dagster:3000/runs/a_b") for number in range(count)]
+    request = SPEC.request({"HOOK": "https://discord.com/api/webhooks/1/x"}, Envelope("id", events, count > 1, 0.0))
+    message = json.loads(request.content)
+    text = message["embeds"][0]["description"] if count > 1 else message["content"]
+    line = r"a\_b\: see https\://elsewhere.example <http://dagster:3000/runs/a_b>"
+    assert text.split("\n")[:count] == [line] * count

@@ -34,6 +34,7 @@ def test_without_a_body_every_field_is_posted() -> None:
         "event_id": "id-1", "rule": "r", "symbol": "X:A", "kind": "cross_up", "level": 10.0, "price": 10.5,
         "touched_at": 1_790_000_040, "detected_at": 1_790_000_100.0, "text": 'a "text"\n', "severity": "warning",
         "tags": ["a", "b"], "groups": [], "message": "", "status": "firing", "incident": "id-1",
+        "link": "",
     }  # fmt: skip
     assert request.headers == {"Content-Type": "application/json", "Idempotency-Key": "id-1"}
 
