@@ -42,7 +42,7 @@ LIBRARIES = {
     "httpx": {"tradingview.accounts", "tradingview.scanner", "tradingview.tls", "alerts.targets", "alerts.courier"},
     "apprise": {"alerts.targets.apprise_process"},
     "smtplib": {"alerts.targets.email"},
-    "sqlalchemy": {"alerts.database", "alerts.deliveries", "alerts.store", "alerts.stored_events"},
+    "sqlalchemy": {"alerts.by_hand", "alerts.database", "alerts.deliveries", "alerts.store", "alerts.stored_events"},
     "pyarrow": {
         "alerts.dataset", "tradingview.bar_schema", "tradingview.columns", "tradingview.history", "lake", "collect",
         "cli", "orchestration", "market_server.market.replay_files",
@@ -68,13 +68,18 @@ PURE = {
     "alerts.levels",
     "alerts.look",
     "alerts.messages",
+    "alerts.mutes",
     "alerts.options",
+    "alerts.reminders",
     "alerts.replay",
     "alerts.truth_table",
     "alerts.routes",
     "alerts.rules",
     "alerts.state",
-    *(f"alerts.targets.{name}" for name in ("addresses", "configured", "discord", "ntfy", "pagerduty", "slack")),
+    *(
+        f"alerts.targets.{name}"
+        for name in ("addresses", "configured", "discord", "ntfy", "pagerduty", "ping", "slack")
+    ),
     *(f"alerts.targets.{name}" for name in ("target", "telegram", "webhook")),
     "alerts.watch",
     "lake.cadence",

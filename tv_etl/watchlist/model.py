@@ -27,6 +27,7 @@ from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 
 from tv_etl.alerts.rules import AnyRule
 from tv_etl.alerts.targets.configured import AnyTarget
+from tv_etl.alerts.targets.ping import Ping
 from tv_etl.alerts.targets.slack import SlackTarget
 from tv_etl.alerts.targets.target import TargetSpec, VariableName
 from tv_etl.alerts.targets.webhook import WebhookTarget
@@ -299,6 +300,9 @@ class Alerts(_Model):
     )
     webhooks: list[Webhook] = Field(
         default_factory=list, description="An earlier form of targets: {url_env: NAME, kind: json or slack}."
+    )
+    ping: Ping | None = Field(
+        default=None, description="A dead man's switch that is called as long as the rules are judged, see Ping."
     )
     interval_s: int = Field(default=30, ge=5, description="Seconds between two evaluations of the rules.")
     silence_s: int = Field(

@@ -52,6 +52,7 @@ def test_an_event_is_a_row_of_its_day(dataset: AlertDataset) -> None:
         "touched_at": datetime.fromtimestamp(FRIDAY - 30, timezone.utc),
         "detected_at": datetime.fromtimestamp(FRIDAY, timezone.utc),
         "delivered_at": datetime.fromtimestamp(FRIDAY + 2, timezone.utc),
+        "acked_at": None,
         "severity": None,
         "status": None,
         "incident": None,
