@@ -149,7 +149,7 @@ class ByHand(StoredEvents):
             hint = f"did you mean {known}?" if near else f"there are {known}" if known else "none was judged yet"
             raise UnknownRuleError(f"no rule is called {rule!r}; {hint}")
         if symbol and symbol not in watched[rule]:
-            near = get_close_matches(symbol, watched[rule], n=_SHOWN, cutoff=0.5) or watched[rule][:_SHOWN]
+            near = sorted(get_close_matches(symbol, watched[rule], n=_SHOWN, cutoff=0.5)) or watched[rule][:_SHOWN]
             raise UnknownSymbolError(
                 f"rule {rule} does not watch {symbol!r}; it watches {', '.join(near) or 'nothing'}"
             )
