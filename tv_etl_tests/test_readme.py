@@ -18,6 +18,7 @@ from tv_etl.alerts.events import FIELDS
 from tv_etl.alerts.options import Active
 from tv_etl.alerts.rules import RULE_KINDS, AlertRule
 from tv_etl.alerts.targets.configured import TARGETS
+from tv_etl.alerts.targets.ping import Ping
 from tv_etl.lake.store import BarStore
 from tv_etl.market_server.accounts.plans import PLANS
 from tv_etl.market_server.sessions import faults
@@ -38,7 +39,7 @@ PAGES = {
     if name not in ("CHANGELOG.md", "reading.md")  # test_reading.py runs the latter, and compares what its blocks find
 }
 ON_GITHUB = re.compile(r"https://github\.com/tv-etl/tv_etl/(?:blob|tree)/main/([\w./-]+)")
-REFERENCE = [TradingViewComponent, Group, ScanRequest, ScanFilter, ScanSort, Alerts, AlertRule, Active, *TARGETS]
+REFERENCE = [TradingViewComponent, Group, ScanRequest, ScanFilter, ScanSort, Alerts, Ping, AlertRule, Active, *TARGETS]
 FILE_NAME = re.compile(r"# (\w+\.py)\n")  # the first line of a block that is a file
 
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from tv_etl.alerts.options import Duration
 from tv_etl.alerts.targets.target import Place, VariableName, variable_mistake
 
-EVERY_S = 300
+EVERY_S = 300.0
 
 
 class Ping(BaseModel):
@@ -21,8 +21,15 @@ class Ping(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     url_env: VariableName = Field(description="Name of the environment variable that holds the address.")
-    every: Duration = Field(default=EVERY_S, description="How often it is called, e.g. 5m; at most once a tick.")
+    every: Duration | None = Field(
+        default=None, description="How often it is called, e.g. 10m, at most once a tick; by default, 5m."
+    )
     allow_private: bool = Field(default=False, description="Allow addresses of private networks and of this host.")
+
+    @property
+    def every_s(self) -> float:
+        """The seconds between two calls."""
+        return EVERY_S if self.every is None else float(self.every)
 
 
 @dataclass(frozen=True)
@@ -49,7 +56,7 @@ def ready_ping(spec: Ping, environment: Mapping[str, str]) -> ReadyPing:
     """The ping with the address of the environment."""
     url = environment.get(spec.url_env, "")
     if not url:
-        return ReadyPing(spec.every, mistake=f"environment variable {spec.url_env} is not set")
+        return ReadyPing(spec.every_s, mistake=f"environment variable {spec.url_env} is not set")
     if mistake := variable_mistake(spec.url_env, url, spec.allow_private):
-        return ReadyPing(spec.every, mistake=mistake)
-    return ReadyPing(spec.every, url, spec.allow_private)
+        return ReadyPing(spec.every_s, mistake=mistake)
+    return ReadyPing(spec.every_s, url, spec.allow_private)

@@ -15,6 +15,7 @@ def test_its_address_is_that_of_the_variable_and_shown_nowhere() -> None:
     ready = ready_ping(written(every="10m"), {"PING_URL": "https://hc-ping.com/CANARY5f3a"})
     assert (ready.every_s, ready.mistake, ready.place.host, ready.place.port) == (600, "", "hc-ping.com", 443)
     assert "CANARY5f3a" not in repr(ready)
+    assert ready_ping(written(), {}).every_s == 300
 
 
 @pytest.mark.parametrize("address", ["", "hc-ping.com/CANARY5f3a", "ftp://h/CANARY5f3a", "http://h/CANARY5f3a"])
