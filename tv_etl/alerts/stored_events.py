@@ -50,10 +50,11 @@ class StoredEvents(Deliveries):
 
     def to_keep(self, limit: int) -> list[StoredEvent]:
         """Events that the dataset lacks, or has as they were before a delivery went on, or an acknowledgement came."""
-        kept_at = sa.select(MARK.c.at).where(_is_marked(KEPT)).scalar_subquery()
-        went_on = sa.exists().where(DELIVERY.c.event_id == EVENT.c.event_id, DELIVERY.c.done_at >= kept_at)
-        was_acked = sa.exists().where(ACK.c.event_id == EVENT.c.event_id, ACK.c.told_at >= kept_at)
-        return self._events(kept_at.is_(None) | went_on | was_acked, limit)
+        mine = (MARK.c.event_id == EVENT.c.event_id) & (MARK.c.purpose == KEPT)
+        # Each names its mark itself: a query within a query within this one would look at any event's.
+        went_on = sa.exists().where(mine, DELIVERY.c.event_id == EVENT.c.event_id, DELIVERY.c.done_at >= MARK.c.at)
+        was_acked = sa.exists().where(mine, ACK.c.event_id == EVENT.c.event_id, ACK.c.told_at >= MARK.c.at)
+        return self._events(~sa.exists().where(mine) | went_on | was_acked, limit)
 
     def to_report(self, limit: int) -> list[StoredEvent]:
         """Events that Dagster was not told of, the oldest first."""
