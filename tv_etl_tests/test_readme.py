@@ -18,6 +18,7 @@ from tv_etl.alerts.events import FIELDS
 from tv_etl.alerts.options import Active
 from tv_etl.alerts.rules import RULE_KINDS, AlertRule
 from tv_etl.alerts.targets.configured import TARGETS
+from tv_etl.alerts.targets.ping import Ping
 from tv_etl.lake.store import BarStore
 from tv_etl.market_server.accounts.plans import PLANS
 from tv_etl.market_server.sessions import faults
@@ -46,6 +47,7 @@ REFERENCE = [
     ScanFilter,
     ScanSort,
     Alerts,
+    Ping,
     Notify,
     AlertRule,
     Active,

@@ -43,7 +43,8 @@ LIBRARIES = {
     "apprise": {"alerts.targets.apprise_process"},
     "smtplib": {"alerts.targets.email"},
     "sqlalchemy": {
-        "alerts.database", "alerts.deliveries", "alerts.store", "alerts.stored_events", "alerts.trouble_store",
+        "alerts.by_hand", "alerts.database", "alerts.deliveries", "alerts.store", "alerts.stored_events",
+        "alerts.trouble_store",
     },
     "pyarrow": {
         "alerts.dataset", "tradingview.bar_schema", "tradingview.columns", "tradingview.history", "lake", "collect",
@@ -70,15 +71,20 @@ PURE = {
     "alerts.levels",
     "alerts.look",
     "alerts.messages",
+    "alerts.mutes",
     "alerts.notices",
     "alerts.options",
+    "alerts.reminders",
     "alerts.replay",
     "alerts.troubles",
     "alerts.truth_table",
     "alerts.routes",
     "alerts.rules",
     "alerts.state",
-    *(f"alerts.targets.{name}" for name in ("addresses", "configured", "discord", "ntfy", "pagerduty", "slack")),
+    *(
+        f"alerts.targets.{name}"
+        for name in ("addresses", "configured", "discord", "ntfy", "pagerduty", "ping", "slack")
+    ),
     *(f"alerts.targets.{name}" for name in ("target", "telegram", "webhook")),
     "alerts.watch",
     "lake.cadence",

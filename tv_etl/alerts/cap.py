@@ -35,7 +35,10 @@ class Mute(NamedTuple):
 def apply(
     alerts: Iterable[Alert], before: Mapping[str, Mute], registry: Registry, now: float
 ) -> tuple[list[Alert], dict[str, Mute]]:
-    """The alerts, those of muted rules marked, with what is to be told of it; and what is to be remembered."""
+    """The alerts, those of muted rules marked, with what is to be told of it; and what is to be remembered.
+
+    What is marked already was told nobody, and does not count.
+    """
     told: list[Alert] = []
     mutes: dict[str, Mute] = {}
     for name, known in registry.rules.items():
@@ -48,7 +51,7 @@ def apply(
             mute = mute._replace(until=0.0, kept_back=0, fired=())
         mutes[name] = mute
     for alert in alerts:
-        if alert.kind not in _OF_RULES:
+        if alert.kind not in _OF_RULES or alert.is_muted:
             told.append(alert)
             continue
         known_rule = registry.rules[alert.rule]

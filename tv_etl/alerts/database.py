@@ -6,7 +6,7 @@ with its password, is shown nowhere. It knows nothing of what its rows mean.
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -72,6 +72,17 @@ MUTE = sa.Table(
     sa.Column("until", _Time, nullable=False),
     sa.Column("kept_back", sa.Integer, nullable=False),
 )
+# What somebody has muted by hand: a rule, or one symbol of it ("" for all), and how many alerts were kept back for it.
+HAND_MUTE = sa.Table(
+    "hand_mute",
+    _tables,
+    sa.Column("rule", sa.Text, primary_key=True),
+    sa.Column("symbol", sa.Text, primary_key=True),
+    sa.Column("since", _Time, primary_key=True),
+    sa.Column("until", _Time, nullable=False),
+    sa.Column("kept_back", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("is_told", sa.Boolean, nullable=False, server_default=sa.false()),
+)
 SYMBOL = sa.Table(
     "symbol",
     _tables,
@@ -125,6 +136,22 @@ MARK = sa.Table(
     sa.Column("event_id", sa.Text, primary_key=True),
     sa.Column("purpose", sa.Text, primary_key=True),
     sa.Column("at", _Time, nullable=False),
+)
+# Alerts that somebody has acknowledged, and when a tick has seen that and told it.
+ACK = sa.Table(
+    "ack",
+    _tables,
+    sa.Column("event_id", sa.Text, primary_key=True),
+    sa.Column("at", _Time, nullable=False),
+    sa.Column("told_at", _Time),
+)
+# Alerts that are not over and of which people are reminded: how often they were, and when they were last told.
+REMINDER = sa.Table(
+    "reminder",
+    _tables,
+    sa.Column("event_id", sa.Text, primary_key=True),
+    sa.Column("told_at", _Time, nullable=False),
+    sa.Column("times", sa.Integer, nullable=False),
 )
 # The breaker of each target: while it is held, nothing is due for it.
 TARGET = sa.Table(
@@ -197,8 +224,8 @@ class Database:
             _tables.create_all(db)
             db.execute(META.insert().values(name="version", value=str(SCHEMA_VERSION)))
         elif int(found) < SCHEMA_VERSION:
-            _tables.create_all(db)
-            _add_columns(db, self._schema)
+            for version in range(int(found) + 1, SCHEMA_VERSION + 1):
+                _STEPS[version](db, self._schema)
             db.execute(META.update().where(META.c.name == "version").values(value=str(SCHEMA_VERSION)))
 
     def _lock_key(self, purpose: str) -> int:
@@ -260,16 +287,39 @@ def _begin_at_once(engine: sa.Engine) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _add_columns(db: sa.Connection, schema: str | None) -> None:
-    """Give the tables of an older version the columns that they lack."""
-    found, quoted = sa.inspect(db), db.dialect.identifier_preparer.quote
+# --- from one version to the next; a step finds what the one before it has left, or a later one would have made
+
+
+def _to_2(db: sa.Connection, schema: str | None) -> None:
+    """Levels that bars tell, rules for many symbols, the cap."""
+    MUTE.create(db, checkfirst=True)
+    for table in (RULE, ARMING):
+        _add_columns(db, schema, table)
+
+
+def _to_3(db: sa.Connection, schema: str | None) -> None:
+    """Mutes by hand, acknowledgements, reminders."""
+    for table in (HAND_MUTE, ACK, REMINDER):
+        table.create(db, checkfirst=True)
+
+
+def _to_4(db: sa.Connection, schema: str | None) -> None:
+    """Troubles of collecting."""
+    TROUBLE.create(db, checkfirst=True)
+
+
+_STEPS: dict[int, Callable[[sa.Connection, str | None], None]] = {2: _to_2, 3: _to_3, 4: _to_4}
+
+
+def _add_columns(db: sa.Connection, schema: str | None, table: sa.Table) -> None:
+    """Give a table of an older version the columns that it lacks."""
+    quoted = db.dialect.identifier_preparer.quote
     compiler = db.dialect.ddl_compiler(db.dialect, None)  # type: ignore[arg-type]
-    for table in _tables.sorted_tables:
-        known = {column["name"] for column in found.get_columns(table.name, schema=schema)}
-        place = ".".join(quoted(part) for part in (schema, table.name) if part)
-        for column in (each for each in table.columns if each.name not in known):
-            written = compiler.get_column_specification(column)  # type: ignore[no-untyped-call]
-            db.execute(sa.text(f"ALTER TABLE {place} ADD COLUMN {written}"))
+    known = {column["name"] for column in sa.inspect(db).get_columns(table.name, schema=schema)}
+    place = ".".join(quoted(part) for part in (schema, table.name) if part)
+    for column in (each for each in table.columns if each.name not in known):
+        written = compiler.get_column_specification(column)  # type: ignore[no-untyped-call]
+        db.execute(sa.text(f"ALTER TABLE {place} ADD COLUMN {written}"))
 
 
 def parts(values: list[Part]) -> Iterator[list[Part]]:

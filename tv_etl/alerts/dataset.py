@@ -31,7 +31,8 @@ _DELIVERY = pa.struct(
     ]
 )
 # `touched_at` is the time of the trade, or the open of its minute; `detected_at` when a tick found it; `delivered_at`
-# when the first target had it. A delivery is pending, delivered or dead. What is muted was told nobody.
+# when the first target had it; `acked_at` when somebody acknowledged it. A delivery is pending, delivered or dead. What
+# is muted was told nobody.
 ALERT_SCHEMA: Final = pa.schema(
     [
         pa.field("event_id", pa.string(), nullable=False),
@@ -43,6 +44,7 @@ ALERT_SCHEMA: Final = pa.schema(
         pa.field("touched_at", _MOMENT),
         pa.field("detected_at", _MOMENT, nullable=False),
         pa.field("delivered_at", _MOMENT),
+        pa.field("acked_at", _MOMENT),
         pa.field("severity", pa.string()),
         pa.field("status", pa.string()),
         pa.field("incident", pa.string()),
@@ -101,6 +103,10 @@ class AlertDataset:
             return no_rows(ALERT_SCHEMA)
         with open_sealed(content, self._files.uri(name)) as file:
             table = file.read(use_threads=False).replace_schema_metadata(None)
+        if "acked_at" not in table.column_names and "severity" in table.column_names:
+            # Written before alerts could be acknowledged.
+            place = table.column_names.index("severity")
+            table = table.add_column(place, ALERT_SCHEMA.field("acked_at"), pa.nulls(table.num_rows, _MOMENT))
         if not table.schema.equals(ALERT_SCHEMA):
             raise DamagedFileError(self._files.uri(name), f"its columns are {table.schema.names}")
         return table
@@ -126,6 +132,7 @@ def _row(event: StoredEvent) -> dict[str, Any]:
         "touched_at": moment_of(body.get("touched_at")),
         "detected_at": datetime.fromtimestamp(event.detected_at, timezone.utc),
         "delivered_at": moment_of(event.delivered_at),
+        "acked_at": moment_of(event.acked_at),
         "severity": _text(body, "severity"),
         "status": _text(body, "status"),
         "incident": _text(body, "incident"),

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from tv_etl.alerts.database import DELIVERY, EVENT, MARK, META, TARGET, Database, parts
+from tv_etl.alerts.database import DELIVERY, EVENT, MARK, META, REMINDER, TARGET, Database, parts
 from tv_etl.alerts.events import digest
 from tv_etl.alerts.fold import Alert
 from tv_etl.alerts.messages import alert_body, is_event_id, read_body
@@ -233,7 +233,8 @@ class Deliveries(Database):
         """Forget what had been delivered to all before then, and is marked for the purpose; return how many alerts."""
         is_open_or_new = (DELIVERY.c.state != "delivered") | (DELIVERY.c.done_at > before)
         open_or_new = sa.select(DELIVERY.c.event_id).where(is_open_or_new)
-        old = EVENT.c.detected_at <= before
+        # People are still reminded of what is not over.
+        old = (EVENT.c.detected_at <= before) & EVENT.c.event_id.not_in(sa.select(REMINDER.c.event_id))
         if purpose:
             old &= EVENT.c.event_id.in_(sa.select(MARK.c.event_id).where(MARK.c.purpose == purpose))
         gone = sa.select(EVENT.c.event_id).where(old, EVENT.c.event_id.not_in(open_or_new))

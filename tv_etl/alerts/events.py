@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from typing import Any, Literal, get_args
 
 Severity = Literal["info", "warning", "error", "critical"]
-Status = Literal["firing", "resolved"]
+Status = Literal["firing", "resolved", "acknowledged"]
 
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)  # ascending
 DEFAULT_SEVERITY: Severity = "warning"
@@ -43,7 +43,9 @@ class Event:
     tags: tuple[str, ...] = field(default=(), metadata={"is": "Tags of the rule."})
     groups: tuple[str, ...] = field(default=(), metadata={"is": "Groups that the rule is for."})
     message: str = field(default="", metadata={"is": "What the rule wants to be said; empty where it does not say."})
-    status: Status = field(default="firing", metadata={"is": "firing, or resolved where it ends an earlier one."})
+    status: Status = field(
+        default="firing", metadata={"is": "firing; resolved or acknowledged where an earlier one is."}
+    )
     incident: str = field(default="", metadata={"is": "Id of what it began or ends; the event's own by default."})
     link: str = field(default="", metadata={"is": "Page of Dagster that shows it, where its address is known."})
 

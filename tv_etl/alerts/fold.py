@@ -91,20 +91,21 @@ class Alert:
     """One thing to tell; `event_id` is the same however often and however late it is found.
 
     Mostly a crossing of one rule. `kind` "check" says that a rule's symbol was re-adjusted and its level may no longer
-    mean anything; then there is no `price`, but a `reason`. "resolved" says that an earlier one, `ends`, is over. The
-    kinds of `StateKind` tell the state of a symbol, those of `HealthKind` what became of the watch itself, those of
-    `NoticeKind` how collecting goes; `rule` is then the only rule that is concerned, if it is one. For a `cross` rule
-    `kind` says which way it went. `price` is the trade that touched the level: the level itself unless the price jumped
-    over it; for what compares volumes it is the volume. `touched_at` is the trade's time if a quote gave it, else the
-    open of the minute that touched the level, or the end of the bar that closed there; `detected_at` is the server's
-    clock at the evaluation. `not_to` are targets that are not told, such as the one that it is about. What `is_muted`
-    is kept, and told nobody. What follows is as in an event; the rules say most of it.
+    mean anything; then there is no `price`, but a `reason`. "resolved" says that an earlier one, `ends`, is over,
+    "reminder" that it is not, "ack" that somebody has acknowledged it; both have its `incident`. The kinds of
+    `StateKind` tell the state of a symbol, those of `HealthKind` what became of the watch itself, those of `NoticeKind`
+    how collecting goes; `rule` is then the only rule that is concerned, if it is one. For a `cross` rule `kind` says
+    which way it went. `price` is the trade that touched the level: the level itself unless the price jumped over it;
+    for what compares volumes it is the volume. `touched_at` is the trade's time if a quote gave it, else the open of
+    the minute that touched the level, or the end of the bar that closed there; `detected_at` is the server's clock at
+    the evaluation. `not_to` are targets that are not told, such as the one that it is about. What `is_muted` is kept,
+    and told nobody. What follows is as in an event; the rules say most of it.
     """
 
     event_id: str
     rule: str
     symbol: str
-    kind: Kind | StateKind | HealthKind | NoticeKind | Literal["check", "resolved"]
+    kind: Kind | StateKind | HealthKind | NoticeKind | Literal["check", "resolved", "reminder", "ack"]
     level: float | None
     price: float | None
     touched_at: int | None
@@ -130,7 +131,7 @@ class Alert:
     @property
     def text(self) -> str:
         """One line for people."""
-        if self.price is None and self.kind != "check":
+        if self.kind != "check" and (self.reason or self.price is None):
             return self.reason
         if self.kind == "check":
             return f"check the level {self.level:.10g} of rule {self.rule}: {self.symbol}: {self.reason}"

@@ -176,7 +176,10 @@ def _kind(state: str) -> StateKind:
 
 def duration(seconds: float) -> str:
     """A length of time for people."""
-    return f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:.0f} seconds"
+    for unit_s, unit in ((86_400, "days"), (3_600, "hours"), (60, "minutes")):
+        if seconds >= 2 * unit_s:
+            return f"{seconds / unit_s:.0f} {unit}"
+    return f"{seconds:.0f} seconds"
 
 
 def moment(time_s: float) -> str:

@@ -39,7 +39,8 @@ def fail_at(field: str | int, text: str) -> NoReturn:
     raise ValidationError.from_exception_data("rule", [details])
 
 
-def _read_duration(value: Any) -> Any:
+def read_duration(value: Any) -> int:
+    """Seconds of a duration such as 15m. Raises ValueError."""
     if isinstance(value, float | int) and not isinstance(value, bool) and value == 0:
         return 0
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
@@ -56,7 +57,7 @@ def duration_text(seconds: int) -> str:
 
 Duration = Annotated[
     int,
-    BeforeValidator(_read_duration),
+    BeforeValidator(read_duration),
     PlainSerializer(duration_text),
     WithJsonSchema({"type": "string", "pattern": "^[0-9]+[smhdw]$"}),
 ]

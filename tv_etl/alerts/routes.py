@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Protocol, get_args
 
 from tv_etl.alerts.events import SEVERITIES, Event, Severity, digest, render
 from tv_etl.alerts.fold import Alert
-from tv_etl.alerts.rules import AlertRule
+from tv_etl.alerts.rules import AlertRule, Kind
 
 # What becomes of the watch itself; it goes to every target.
 _OF_THE_WATCH: dict[str, Severity] = {
@@ -14,6 +14,7 @@ _OF_THE_WATCH: dict[str, Severity] = {
 }  # fmt: skip
 _OF_A_SYMBOL = {"ok", "late", "no_data", "no_reference", "refused", "dead", "readjusted"}
 _ENDS = {"ok", "seeing", "target_ok"}
+_SAY = {*get_args(Kind), "reminder"}  # what the rule's own message is for
 
 
 class _Target(Protocol):
@@ -28,8 +29,8 @@ def addressed(
 ) -> list[Alert]:
     """The alerts with what their rules say, and without the targets that do not want them.
 
-    `rules` are those of each symbol. What is told of a symbol is as severe as the most severe of its rules, but for a
-    feed that is merely late.
+    `rules` are those of each symbol, and all of them for "". What is told of a symbol is as severe as the most severe
+    of its rules, but for a feed that is merely late.
     """
     found = []
     for alert in alerts:
@@ -40,6 +41,8 @@ def addressed(
 
 
 def _with_rules(alert: Alert, rules: Sequence[AlertRule]) -> Alert:
+    if alert.kind == "ack":
+        return alert  # it goes where the acknowledged one went
     status = "resolved" if alert.kind in _ENDS else alert.status
     if alert.kind in _OF_THE_WATCH:
         incident = digest(("watch", *alert.not_to), size=16) if alert.kind != "dead_letters" else ""
@@ -55,9 +58,11 @@ def _with_rules(alert: Alert, rules: Sequence[AlertRule]) -> Alert:
         status=status,
         incident=incident,
     )
-    says = len(about) == 1 and not alert.ends and alert.kind not in (*_OF_A_SYMBOL, "check")
-    template = about[0].message if says else ""
-    return replace(told, message=render(template, told.event)) if template else told
+    template = about[0].message if len(about) == 1 and alert.kind in _SAY and not alert.ends else ""
+    if not template:
+        return told
+    message = render(template, told.event)
+    return replace(told, message=f"reminder: {message}" if alert.kind == "reminder" else message)
 
 
 def _union(parts: Iterable[Iterable[str]]) -> tuple[str, ...]:

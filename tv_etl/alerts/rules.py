@@ -123,6 +123,10 @@ class AlertRule(Condition):
     resolved: Annotated[bool, Field(strict=True)] = Field(
         default=False, description="Tell as well when it is over: when a close arms the rule again."
     )
+    remind: Duration | None = Field(
+        default=None,
+        description="Tell again every so often, e.g. 4h, until it is over or acknowledged; wants resolved: true.",
+    )
     severity: Severity = Field(
         default=DEFAULT_SEVERITY, description="info, warning, error or critical; targets choose by it."
     )
@@ -217,6 +221,10 @@ class AlertRule(Condition):
             raise ValueError("write symbol: EXCHANGE:TICKER, or symbols: a list or {group: name}")
         if self.cooldown is not None and self.cooldown_s is not None:
             fail_at("cooldown_s", "write cooldown or cooldown_s, one of the two")
+        if self.remind is not None and not self.resolved:
+            fail_at("remind", "until when? write resolved: true as well: then it is known when an alert is over")
+        if self.remind is not None and self.remind < _MINUTE_S:
+            fail_at("remind", f"{duration_text(self.remind)} is too often; write a minute or more, e.g. 4h")
         return self
 
     @model_validator(mode="after")

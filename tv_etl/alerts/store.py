@@ -11,10 +11,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from tv_etl.alerts.by_hand import Ack, ByHand
 from tv_etl.alerts.cap import Mute
-from tv_etl.alerts.database import ARMING, META, MUTE, RULE, SYMBOL, TARGET, parts
+from tv_etl.alerts.database import ARMING, META, MUTE, REMINDER, RULE, SYMBOL, TARGET, parts
 from tv_etl.alerts.deliveries import TargetHealth, target_row
 from tv_etl.alerts.fold import Alert
+from tv_etl.alerts.mutes import HandMute, MuteKey
+from tv_etl.alerts.reminders import Reminder
 from tv_etl.alerts.rules import AlertRule
 from tv_etl.alerts.state import (
     AlertState,
@@ -43,9 +46,22 @@ class Memory:
     targets: Mapping[str, TargetHealth]
     untold: Mapping[str, tuple[int, str]]  # of each target, how many were given up that nobody was told of, and why
     mutes: Mapping[str, Mute] = field(default_factory=dict)
+    hand_mutes: Sequence[HandMute] = ()
+    acks: Mapping[str, Ack] = field(default_factory=dict)
+    reminders: Mapping[str, Reminder] = field(default_factory=dict)
 
 
-class AlertStore(TroubleStore):
+@dataclass(frozen=True)
+class Handled:
+    """What a tick has made of what was done by hand: which alerts it kept back, and what of it is told now."""
+
+    kept_back: Mapping[MuteKey, int] = field(default_factory=dict)
+    ended: Sequence[HandMute] = ()
+    acks_told: Sequence[str] = ()
+    reminders: Mapping[str, Reminder] = field(default_factory=dict)
+
+
+class AlertStore(ByHand, TroubleStore):
     """The store at a path, or at the URL of a PostgreSQL database, where each `scope` has a schema of its own.
 
     Raises StoreError if a newer tv_etl wrote it, or it cannot be used.
@@ -65,7 +81,10 @@ class AlertStore(TroubleStore):
                 {row.symbol: _read_symbol(row) for row in db.execute(sa.select(SYMBOL))},
             )
             targets, untold = self._targets(db), self._untold(db)
-        return Memory(int(flags.get("tick", 0)), Registry(known, last), state, flags, targets, untold, mutes)
+            by_hand = self._hand_mutes(db), self._acks(db)
+            reminders = {row.event_id: Reminder(row.told_at, row.times) for row in db.execute(sa.select(REMINDER))}
+        registry = Registry(known, last)
+        return Memory(int(flags.get("tick", 0)), registry, state, flags, targets, untold, mutes, *by_hand, reminders)
 
     def commit(
         self,
@@ -79,18 +98,21 @@ class AlertStore(TroubleStore):
         flags: Mapping[str, str],
         told_targets: Mapping[str, TargetHealth],
         mutes: Mapping[str, Mute] | None = None,
+        handled: Handled | None = None,
     ) -> int:
         """Write a tick, whole, and return its number.
 
         Each alert waits for every target but the one that it is about; one that is muted waits for none.
         """
-        tick = before.tick + 1
+        tick, handled = before.tick + 1, handled or Handled()
         with self._transaction() as db:
             self._write_registry(db, before.registry, registry, {rule.name: rule for rule in rules}, now)
             _replace_changed(db, ARMING, before.state.armings, state.armings, _arming_row)
             _replace_changed(db, SYMBOL, before.state.symbols, state.symbols, _symbol_row)
             _replace_changed(db, TARGET, before.targets, told_targets, target_row, keeps=True)
             _replace_changed(db, MUTE, before.mutes, mutes or {}, _mute_row)
+            _replace_changed(db, REMINDER, before.reminders, handled.reminders, lambda name, each: (name, *each))
+            self._note_by_hand(db, handled.kept_back, handled.ended, handled.acks_told, now)
             new_flags = {"tick": str(tick), "generation": str(registry.last), **flags}
             _replace_changed(db, META, before.flags, new_flags, lambda name, value: (name, value), keeps=True)
             self._note_told(db, before.untold)
@@ -136,7 +158,15 @@ class AlertStore(TroubleStore):
         with self._transaction() as db:
             pruned = self._prune(db, before, KEPT if is_kept else "")
             db.execute(RULE.delete().where(RULE.c.retired_at <= before))
+            self._forget_by_hand(db, now)
         return pruned
+
+    def note(self, flags: Mapping[str, str]) -> None:
+        """Keep words of the watch as a whole."""
+        with self._transaction() as db:
+            for name, value in flags.items():
+                db.execute(META.delete().where(META.c.name == name))
+                db.execute(META.insert().values(name=name, value=value))
 
 
 def _replace_changed(

@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tv_etl.alerts.database import DELIVERY, EVENT, MARK, parts
+from tv_etl.alerts.database import ACK, DELIVERY, EVENT, MARK, parts
 from tv_etl.alerts.deliveries import Deliveries
 from tv_etl.alerts.messages import read_body
 
@@ -30,13 +30,14 @@ class EventDelivery:
 
 @dataclass(frozen=True)
 class StoredEvent:
-    """An event with its deliveries; `body` has the fields of the alert."""
+    """An event with its deliveries; `body` has the fields of the alert, `acked_at` is when somebody acknowledged it."""
 
     event_id: str
     tick: int
     detected_at: float
     body: dict[str, Any]
     deliveries: tuple[EventDelivery, ...] = ()
+    acked_at: float | None = None
 
     @property
     def delivered_at(self) -> float | None:
@@ -48,10 +49,12 @@ class StoredEvents(Deliveries):
     """The events of a database."""
 
     def to_keep(self, limit: int) -> list[StoredEvent]:
-        """Events that the dataset lacks, or has as they were before a delivery went on; the oldest first."""
-        kept_at = sa.select(MARK.c.at).where(_is_marked(KEPT)).scalar_subquery()
-        went_on = sa.exists().where(DELIVERY.c.event_id == EVENT.c.event_id, DELIVERY.c.done_at >= kept_at)
-        return self._events(kept_at.is_(None) | went_on, limit)
+        """Events that the dataset lacks, or has as they were before a delivery went on, or an acknowledgement came."""
+        mine = (MARK.c.event_id == EVENT.c.event_id) & (MARK.c.purpose == KEPT)
+        # Each names its mark itself: a query within a query within this one would look at any event's.
+        went_on = sa.exists().where(mine, DELIVERY.c.event_id == EVENT.c.event_id, DELIVERY.c.done_at >= MARK.c.at)
+        was_acked = sa.exists().where(mine, ACK.c.event_id == EVENT.c.event_id, ACK.c.told_at >= MARK.c.at)
+        return self._events(~sa.exists().where(mine) | went_on | was_acked, limit)
 
     def to_report(self, limit: int) -> list[StoredEvent]:
         """Events that Dagster was not told of, the oldest first."""
@@ -101,6 +104,7 @@ class StoredEvents(Deliveries):
             query = sa.select(EVENT).where(which).order_by(EVENT.c.tick, EVENT.c.detected_at, EVENT.c.event_id)
             rows = db.execute(query.limit(limit)).all()
             deliveries: dict[str, list[EventDelivery]] = {}
+            acks: dict[str, float] = {}
             for part in parts([row.event_id for row in rows]):
                 columns = (
                     DELIVERY.c.event_id,
@@ -112,6 +116,8 @@ class StoredEvents(Deliveries):
                 found = sa.select(*columns).where(DELIVERY.c.event_id.in_(part)).order_by(DELIVERY.c.id)
                 for event_id, *rest in db.execute(found):
                     deliveries.setdefault(event_id, []).append(EventDelivery(*rest))
+                acked = db.execute(sa.select(ACK.c.event_id, ACK.c.at).where(ACK.c.event_id.in_(part)))
+                acks |= {event_id: at for event_id, at in acked}
         return [
             StoredEvent(
                 row.event_id,
@@ -119,6 +125,7 @@ class StoredEvents(Deliveries):
                 row.detected_at,
                 read_body(row.body) or {"event_id": row.event_id, "rule": "unknown", "text": "cannot be read"},
                 tuple(deliveries.get(row.event_id, ())),
+                acks.get(row.event_id),
             )
             for row in rows
         ]

@@ -7,17 +7,19 @@ killed anywhere. Nothing of one symbol, rule or target keeps another from its tu
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from tv_etl.alerts import cap, health
+from tv_etl.alerts import cap, health, mutes, reminders
 from tv_etl.alerts.courier import deliver
 from tv_etl.alerts.fold import Alert, MinuteBar, evaluate, needs_minutes
 from tv_etl.alerts.former import CursorError, FormerState
 from tv_etl.alerts.inputs import AlertInputs, Ask, Quote, delay_s
 from tv_etl.alerts.look import Look, ask_of, is_extended, quote_now, reach_of, tries_minutes
+from tv_etl.alerts.pinging import Pinging
 from tv_etl.alerts.routes import addressed
 from tv_etl.alerts.rules import AlertRule
-from tv_etl.alerts.state import AlertState, Registered, SymbolState, without_future
-from tv_etl.alerts.store import AlertStore
+from tv_etl.alerts.state import AlertState, Registered, Registry, SymbolState, without_future
+from tv_etl.alerts.store import AlertStore, Handled, Memory
 from tv_etl.alerts.stored_events import KEPT, StoredEvent, ids_of
+from tv_etl.alerts.targets.ping import ReadyPing
 from tv_etl.alerts.watch import Target, flags, target_alerts, told_targets, watch_alerts
 from tv_etl.alerts.wider_bars import LakeBars, SeriesKey, WiderBars
 from tv_etl.tradingview.errors import TradingViewError
@@ -37,7 +39,10 @@ KEPT_AT_ONCE = 5_000
 
 @dataclass(frozen=True)
 class TickReport:
-    """What a tick did. `blind` says why nothing at all could be judged."""
+    """What a tick did.
+
+    `blind` says why nothing at all could be judged, `ping` why the dead man's switch was not reached.
+    """
 
     tick: int
     found: tuple[Alert, ...] = ()
@@ -47,6 +52,7 @@ class TickReport:
     problems: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()
     blind: str = ""
+    ping: str = ""
 
     @property
     def summary(self) -> str:
@@ -54,6 +60,8 @@ class TickReport:
         text = f"{len(self.found)} alerts found, {self.sent} delivered"
         if self.retried or self.dead:
             text += f", {self.retried} to be retried, {self.dead} given up"
+        if self.ping:
+            text += f"; {printable(self.ping)}"
         if self.problems:
             text += f"; {len(self.problems):,} problems: {printable(self.problems[0])}"
         return text
@@ -72,6 +80,7 @@ def run_tick(
     groups: Mapping[str, Sequence[str]] | None = None,
     silence_s: float = health.SILENCE_S,
     keep: Keep | None = None,
+    ping: ReadyPing | None = None,
 ) -> TickReport:
     """Judge the rules once, store what was found, and deliver what is due.
 
@@ -79,7 +88,8 @@ def run_tick(
     was a store is ignored. `lake_close` and `lake_bars` find what a lake holds, which is then not asked for. `groups`
     are the symbols of each group; of one that is not among them, those of the last tick. What does not come for
     `silence_s` is told, of a symbol, of all, or from a target. Raises StoreBusy while another tick runs, and StoreError
-    where the store cannot be used. `keep` writes events into the dataset; what it fails to is tried again.
+    where the store cannot be used. `keep` writes events into the dataset; what it fails to is tried again. `ping` is
+    called once the rules were judged, what was found is stored, and what was due has been tried.
     """
     with store.exclusive():
         memory, now = store.load(), clock()
@@ -89,15 +99,15 @@ def run_tick(
         before = memory.state if memory.tick else _begin(memory.state, registered, cursor, problems)
         known = {each for rule in memory.registry.rules.values() for each in rule.generations}
         new = {each.generation for each in registered} - known
-        wider = WiderBars(_by_symbol(registered), before, lake_bars)
+        wider = WiderBars(_by_symbol(registered), before, lake_bars, hand_mutes=memory.hand_mutes, host_now=now)
         judged = _look(registered, before, gather, wider, new, now, lake_close, silence_s)
-        found, mutes = cap.apply(judged.alerts, memory.mutes, registry, now)
+        found, capped, handled = _handle(store, memory, rules, registered, registry, judged, targets, now)
         raw = [
             *found,
             *watch_alerts(memory, judged.blind, now, silence_s),
             *target_alerts(memory, targets, now, silence_s),
         ]
-        rules_of: dict[str, list[AlertRule]] = {}
+        rules_of: dict[str, list[AlertRule]] = {"": list(rules)}
         for each in registered:
             rules_of.setdefault(each.key.symbol, []).append(each.rule)
         told = addressed(raw, rules_of, targets)
@@ -111,13 +121,16 @@ def run_tick(
             now,
             flags(memory, judged.blind, now, silence_s),
             told_targets(memory, targets, now, silence_s),
-            mutes,
+            capped,
+            handled,
         )
         if tick % PRUNE_EVERY == 0:
             store.prune(now, is_kept=keep is not None)
         report = deliver(store, targets, clock())
+        pinging = None if ping is None or judged.blind else Pinging.begin(ping, memory.flags, clock())
         if keep is not None:
             keep_events(store, keep, clock(), problems)
+        unreached = "" if pinging is None else pinging.end(store)
     return TickReport(
         tick,
         tuple(told),
@@ -127,7 +140,39 @@ def run_tick(
         (*problems, *judged.problems),
         report.errors,
         judged.blind,
+        unreached,
     )
+
+
+def _handle(
+    store: AlertStore,
+    memory: Memory,
+    rules: Sequence[AlertRule],
+    registered: Sequence[Registered],
+    registry: Registry,
+    judged: "_Judged",
+    targets: Sequence[Target],
+    now: float,
+) -> tuple[list[Alert], dict[str, cap.Mute], Handled]:
+    """What is told of what was found, in the light of what rules have been muted for, and of what was acknowledged."""
+    by_name, hand = {rule.name: rule for rule in rules}, memory.hand_mutes
+    marked, kept_back = mutes.apply(judged.alerts, hand, by_name, now)
+    found, capped = cap.apply(marked, memory.mutes, registry, now)
+    # What the cap says of a rule that is muted by hand is not told either.
+    found, _ = mutes.apply(found, hand, {}, now)
+
+    def is_silent(rule: str, symbol: str) -> bool:
+        return (rule in capped and capped[rule].until > now) or mutes.is_muted(hand, rule, symbol, now)
+
+    due, remembered = reminders.look(registered, judged.state, memory.reminders, memory.acks, is_silent, now)
+    waiting = [event_id for event_id, ack in memory.acks.items() if ack.told_at is None]
+    bodies = store.bodies([*waiting, *(each.event_id for each in due)]) if waiting or due else {}
+    found += [reminders.reminder(each, bodies.get(each.event_id), now) for each in due]
+    acks = [reminders.acknowledgement(each, bodies[each], now) for each in waiting if each in bodies]
+    found += [ack for ack in acks if any(target.wants(ack.event) for target in targets)]
+    # While no rule is judged, what was touched in a mute may not be found yet.
+    told, ended = ([], []) if judged.blind else mutes.end(hand, kept_back, now)
+    return [*found, *told], capped, Handled(kept_back, ended, waiting, remembered)
 
 
 def keep_events(store: AlertStore, keep: Keep, now: float, problems: list[str]) -> None:
@@ -190,7 +235,7 @@ def _look(
                 # A quote may say nothing of what is traded before and after the regular hours.
                 latest = None if is_extended(mine) else quote_now(quote, now)
                 reach = reach_of(quote, health.read_hours(state.hours), now)
-                is_wanted = needs_minutes(mine, known, symbol, latest, reach, now - delay_s(quote))
+                is_wanted = needs_minutes(wider.awake(symbol, now), known, symbol, latest, reach, now - delay_s(quote))
             except Exception:  # what is wrong with the symbol or a rule shows when they are judged
                 is_wanted = True
             if is_wanted or wider.needs_overlap(symbol):

@@ -9,6 +9,7 @@ from tv_etl.alerts.fold import DEFAULT_GRACE_S
 from tv_etl.alerts.inputs import AlertInputs, Minutes, Quote, delay_s, trade_time
 from tv_etl.alerts.levels import ClosedBars
 from tv_etl.alerts.look import hours_of
+from tv_etl.alerts.mutes import HandMute, awake
 from tv_etl.alerts.state import AlertState, Registered
 from tv_etl.tradingview.models import HistoryRequest, SeriesHistory, row_volume
 from tv_etl.tradingview.printable import described, printable
@@ -29,13 +30,19 @@ class WiderBars:
     wanted: dict[SeriesKey, BarsNeeded] = field(default_factory=dict)
     closed: dict[str, dict[str, ClosedBars]] = field(default_factory=dict)
     hours: dict[str, str] = field(default_factory=dict)
+    hand_mutes: Sequence[HandMute] = ()
+    host_now: float = 0.0
+
+    def awake(self, symbol: str, now: float) -> Sequence[Registered]:
+        """The rules of a symbol for which bars are worth asking, by the server's clock."""
+        return awake(self.by_symbol[symbol], self.known, self.hand_mutes, now, self.host_now)
 
     def requests(self, quotes: Mapping[str, Quote], now: float) -> dict[SeriesKey, HistoryRequest]:
         """What is to be asked for, in the light of the quotes: what the lake does not have."""
         found: dict[SeriesKey, HistoryRequest] = {}
-        for symbol, mine in self.by_symbol.items():
+        for symbol in self.by_symbol:
             try:
-                found |= self._requests_of(symbol, mine, quotes.get(symbol), now)
+                found |= self._requests_of(symbol, self.awake(symbol, now), quotes.get(symbol), now)
             except Exception as error:  # whatever it is, it is this symbol's alone
                 self.problems.append(f"{symbol}: {described(error)}")
         return found

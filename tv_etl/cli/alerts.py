@@ -1,4 +1,4 @@
-"""Alerts by hand: what was found, what was given up, and a test of a target."""
+"""Alerts by hand: what was found, what was given up, what is muted, and a test of a target."""
 
 import asyncio
 import time
@@ -14,7 +14,9 @@ from tv_etl.alerts.database import LAKE_DIRECTORY
 from tv_etl.alerts.deliveries import DeadLetter
 from tv_etl.alerts.events import Event
 from tv_etl.alerts.fold import Alert
+from tv_etl.alerts.mutes import HandMute
 from tv_etl.alerts.notices import Routing, notices
+from tv_etl.alerts.options import read_duration
 from tv_etl.alerts.store import AlertStore
 from tv_etl.alerts.stored_events import StoredEvent
 from tv_etl.alerts.targets.calls import call_once
@@ -73,6 +75,57 @@ def letters_table(letters: Iterable[DeadLetter]) -> Table:
     return _table(("target", "rule", "what", "why", "event"), rows)
 
 
+def seconds_of(text: str) -> int:
+    """The seconds of a duration such as 30m. Raises AlertsError."""
+    try:
+        return read_duration(0 if text == "0" else text)
+    except ValueError as error:
+        raise AlertsError(f"--for: {error}") from None
+
+
+def mute(lake: str, environment: Mapping[str, str], rule: str, symbol: str, seconds: int) -> list[str]:
+    """Mute a rule or one of its symbols ("" for all) for so long, 0 to end that; what to say of it.
+
+    Raises as `open_store`, and ByHandError.
+    """
+    store, now = open_store(lake, environment), time.time()
+    if seconds:
+        return [mute_line(store.mute(rule, symbol, seconds, now))]
+    ended = store.unmute(rule, symbol, now)
+    return [f"{_name(each)}: no longer muted" for each in ended] or [f"{rule}: was not muted by hand"]
+
+
+def acknowledge(lake: str, environment: Mapping[str, str], event: str) -> list[str]:
+    """Acknowledge an alert; what to say of it. Raises as `open_store`, and ByHandError."""
+    found = open_store(lake, environment).acknowledge(event, time.time())
+    since = "acknowledged" if found.is_new else f"acknowledged since {_moment(found.at)}"
+    return [printable(f"{found.event_id}: {since}: {found.text}")]
+
+
+def mute_line(mute: HandMute) -> str:
+    """What is muted by hand, and until when."""
+    kept_back = f"; {mute.kept_back:,} alerts kept back" if mute.kept_back else ""
+    return printable(f"{_name(mute)}: muted until {_moment(mute.until)}, by hand{kept_back}")
+
+
+def mute_lines(store: AlertStore, now: float) -> list[str]:
+    """What is muted now, by hand and by the cap."""
+    by_cap = [
+        f"{rule}: muted until {_moment(each.until)}, as it fired too often; {each.kept_back:,} alerts kept back"
+        for rule, each in sorted(store.load().mutes.items())
+        if each.until > now
+    ]
+    return [*(mute_line(each) for each in store.hand_mutes() if each.is_on(now)), *by_cap]
+
+
+def _name(mute: HandMute) -> str:
+    return f"{mute.rule} for {mute.symbol}" if mute.symbol else mute.rule
+
+
+def _moment(at: float) -> str:
+    return f"{utc(at):%Y-%m-%d %H:%M} UTC"
+
+
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     table = Table(box=None, padding=(0, 1, 0, 0))
     for name in columns:
@@ -89,7 +142,8 @@ def _delivered(event: StoredEvent) -> str:
         state: sum(each.state == state for each in event.deliveries) for state in ("delivered", "pending", "dead")
     }
     words = {"delivered": "", "pending": " waiting", "dead": " given up"}
-    return ", ".join(f"{count}{words[state]}" for state, count in counts.items() if count) or "nobody"
+    told = [f"{count}{words[state]}" for state, count in counts.items() if count] or ["nobody"]
+    return ", ".join([*told, *(["acknowledged"] if event.acked_at is not None else [])])
 
 
 def find_target(targets: Sequence[TargetSpec], name: str) -> TargetSpec:

@@ -10,6 +10,8 @@ import click
 from tv_etl import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tv_etl.cli.files import FileFormat
     from tv_etl.lake.written import Writer
     from tv_etl.tradingview.symbols import Adjustment, SessionKind
@@ -450,17 +452,22 @@ _lake_of_alerts = click.option(
 @_lake_of_alerts
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help="The newest so many.")
 def list_alerts(lake: str, limit: int) -> None:
-    """List the newest alerts, and how many targets have each."""
+    """List the newest alerts, how many targets have each, and what is muted."""
+    import time
+
     from rich.console import Console
 
     from tv_etl.alerts.database import StoreError
     from tv_etl.cli import alerts as by_hand
 
     try:
-        events = by_hand.open_store(lake, os.environ).newest(limit)
+        store = by_hand.open_store(lake, os.environ)
+        events, muted = store.newest(limit), by_hand.mute_lines(store, time.time())
     except (StoreError, by_hand.AlertsError, ValueError) as error:
         raise click.ClickException(_shown(error)) from None
     Console(highlight=False).print(by_hand.events_table(events))
+    for line in muted:
+        click.echo(line)
 
 
 @alerts.command("dead")
@@ -498,6 +505,58 @@ def resend_alerts(events: tuple[str, ...], lake: str) -> None:
     if events and not count:
         raise click.ClickException(f"nothing of {', '.join(map(repr, events))} was given up")
     click.echo(f"{count:,} deliveries wait to be sent again")
+
+
+@alerts.command("mute", no_args_is_help=True)
+@click.argument("rule")
+@click.option("--for", "duration", required=True, metavar="TIME", help="For how long: 30m, 2h, 3d; 0 ends a mute.")
+@click.option("--symbol", default="", metavar="SYMBOL", help="Only this one of the rule's symbols.")
+@_lake_of_alerts
+def mute_rule(rule: str, duration: str, symbol: str, lake: str) -> None:
+    """Mute RULE, from the next tick on: it is judged as ever, and what it finds is kept and told nobody.
+
+    A mute that lasts is made longer, or shorter.
+    """
+    from tv_etl.cli import alerts as by_hand
+
+    _by_hand(lambda: by_hand.mute(lake, os.environ, rule, symbol, by_hand.seconds_of(duration)))
+
+
+@alerts.command("unmute", no_args_is_help=True)
+@click.argument("rule")
+@click.option("--symbol", default="", metavar="SYMBOL", help="Only this one of the rule's symbols.")
+@_lake_of_alerts
+def unmute_rule(rule: str, symbol: str, lake: str) -> None:
+    """End the mutes of RULE that were made by hand. Those of the cap end by themselves."""
+    from tv_etl.cli import alerts as by_hand
+
+    _by_hand(lambda: by_hand.mute(lake, os.environ, rule, symbol, 0))
+
+
+@alerts.command("ack", no_args_is_help=True)
+@click.argument("event")
+@_lake_of_alerts
+def acknowledge(event: str, lake: str) -> None:
+    """Acknowledge EVENT, an alert by its id or the first characters of it: no reminder of it comes any more.
+
+    The next tick tells it to targets that have the notion, such as PagerDuty.
+    """
+    from tv_etl.cli import alerts as by_hand
+
+    _by_hand(lambda: by_hand.acknowledge(lake, os.environ, event))
+
+
+def _by_hand(work: "Callable[[], list[str]]") -> None:
+    from tv_etl.alerts.by_hand import ByHandError
+    from tv_etl.alerts.database import StoreError
+    from tv_etl.cli.alerts import AlertsError
+
+    try:
+        lines = work()
+    except (StoreError, ByHandError, AlertsError, ValueError) as error:
+        raise click.ClickException(_shown(error)) from None
+    for line in lines:
+        click.echo(line)
 
 
 @alerts.command("send-test", no_args_is_help=True)

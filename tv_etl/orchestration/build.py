@@ -100,6 +100,7 @@ def build_definitions(
                 outbox_path=str(directory / resources.key("outbox.sqlite")),
                 scope=resources.scope,
                 targets=[target.model_dump() for target in watchlist.alerts.all_targets],
+                ping=watchlist.alerts.ping,
             ),
         },
     )

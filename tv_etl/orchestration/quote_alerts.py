@@ -76,10 +76,11 @@ def build_quote_alerts(
                 groups={group.name: members(group) for group in watched},
                 silence_s=alerts.silence_s,
                 keep=keep_in(lake.bar_store(context)),
+                ping=notifier.ready_ping(),
             )
         except StoreBusy:
             return dg.SensorResult(skip_reason="another evaluation is still running", cursor=context.cursor)
-        for problem in [*report.problems, *report.errors][:SHOWN_PROBLEMS]:
+        for problem in [*report.problems, *report.errors, *([report.ping] if report.ping else [])][:SHOWN_PROBLEMS]:
             context.log.warning(printable(problem))
         with suppress(StoreBusy):
             report_alerts(

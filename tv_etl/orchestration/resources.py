@@ -21,6 +21,7 @@ from tv_etl.watchlist.model import Alerts
 if TYPE_CHECKING:
     from tv_etl.alerts.inputs import AlertInputs, Ask, Quote
     from tv_etl.alerts.store import AlertStore
+    from tv_etl.alerts.targets.ping import Ping, ReadyPing
     from tv_etl.alerts.targets.target import ReadyTarget, UnusableTarget
     from tv_etl.lake.store import BarStore
     from tv_etl.tradingview.accounts import Account
@@ -159,13 +160,15 @@ class NotifierResource:
 
     `store_path` is the SQLite file of the store, unless the environment's TV_ETL_ALERTS_URL names a PostgreSQL
     database, in which each `scope` has its own schema. `outbox_path` is the file in which alerts waited before there
-    was a store. `targets` are those of watchlist.yaml; their secrets are read from the environment at delivery.
+    was a store. `targets` and `ping` are those of watchlist.yaml; their secrets are read from the environment when they
+    are called.
     """
 
     store_path: str
     targets: Sequence[Mapping[str, Any]] = ()
     outbox_path: str = ""
     scope: str = ""
+    ping: "Ping | None" = None
 
     def store(self) -> "AlertStore":
         """Raises StoreError if it cannot be used."""
@@ -182,6 +185,12 @@ class NotifierResource:
         from tv_etl.alerts.targets.target import ready
 
         return [ready(spec, os.environ) for spec in Alerts.model_validate({"targets": self.targets}).targets]
+
+    def ready_ping(self) -> "ReadyPing | None":
+        """The dead man's switch, if there is one."""
+        from tv_etl.alerts.targets.ping import ready_ping
+
+        return None if self.ping is None else ready_ping(self.ping, os.environ)
 
 
 def _account() -> "Account":

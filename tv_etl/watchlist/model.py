@@ -27,6 +27,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue, SkipJsonSchema
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 
+from tv_etl.alerts.targets.ping import Ping
 from tv_etl.alerts.targets.target import TargetSpec, VariableName
 from tv_etl.tradingview.currencies import check_currency
 from tv_etl.tradingview.intervals import Interval
@@ -345,6 +346,9 @@ class Alerts(_Model):
         default=False,
         description="Start the sensors and the schedule of the alerts with the code location; by default somebody has "
         "to switch them on in the web interface.",
+    )
+    ping: Ping | None = Field(
+        default=None, description="A dead man's switch that is called as long as the rules are judged, see Ping."
     )
     interval_s: int = Field(default=30, ge=5, description="Seconds between two evaluations of the rules.")
     silence_s: int = Field(

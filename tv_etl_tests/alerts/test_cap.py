@@ -1,5 +1,7 @@
 """A rule that fires too often is muted, and that is told."""
 
+from dataclasses import replace
+
 import pytest
 
 from tv_etl.alerts import cap
@@ -97,3 +99,10 @@ def test_a_rule_that_begins_anew_is_not_muted() -> None:
 def test_a_clock_that_was_set_back_mutes_nobody_for_long(ahead_s: float) -> None:
     mutes = {"r": Mute(7, (NOW + ahead_s,), NOW + ahead_s + 3_600, 4)}
     assert apply([fired(1)], mutes) == (["unmuted", "above"], {"r": Mute(7, (NOW,))})
+
+
+def test_what_somebody_has_muted_by_hand_does_not_count() -> None:
+    by_hand = [replace(fired(number), is_muted=True) for number in range(CAP + 5)]
+    assert apply(by_hand) == (["kept back"] * (CAP + 5), {})
+    _, mutes = apply([fired(number) for number in range(CAP + 1)])
+    assert apply(by_hand, mutes, NOW + 30)[1] == mutes

@@ -1,5 +1,6 @@
 """The alerts as a dataset of the lake."""
 
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from tv_etl.alerts.dataset import ALERT_SCHEMA, AlertDataset
 from tv_etl.alerts.stored_events import EventDelivery, StoredEvent
 from tv_etl.lake.errors import DamagedFileError
+from tv_etl.lake.sealed import encode_sealed
 
 FRIDAY = datetime(2026, 11, 27, 23, 59, 30, tzinfo=timezone.utc).timestamp()
 
@@ -52,6 +54,7 @@ def test_an_event_is_a_row_of_its_day(dataset: AlertDataset) -> None:
         "touched_at": datetime.fromtimestamp(FRIDAY - 30, timezone.utc),
         "detected_at": datetime.fromtimestamp(FRIDAY, timezone.utc),
         "delivered_at": datetime.fromtimestamp(FRIDAY + 2, timezone.utc),
+        "acked_at": None,
         "severity": None,
         "status": None,
         "incident": None,
@@ -69,6 +72,20 @@ def test_an_event_is_a_row_of_its_day(dataset: AlertDataset) -> None:
     assert (late["severity"], late["tags"], late["groups"], late["price"]) == ("high", ["fx"], ["us"], None)
     assert late["is_muted"]
     assert dataset.read().num_rows == 2 and dataset.read("2026-11-29").num_rows == 0
+
+
+def test_a_file_from_before_alerts_could_be_acknowledged_is_read_and_written(
+    dataset: AlertDataset, tmp_path: Path
+) -> None:
+    dataset.put([event(1, FRIDAY)])
+    path = tmp_path / "alerts" / "date=2026-11-27" / "alerts.parquet"
+    older = dataset.read("2026-11-27").drop_columns(["acked_at"])
+    path.write_bytes(encode_sealed(older, compression="zstd"))
+    [row] = dataset.read("2026-11-27").to_pylist()
+    assert (row["event_id"], row["acked_at"], row["severity"]) == ("e1", None, None)
+    dataset.put([replace(event(1, FRIDAY), acked_at=FRIDAY + 60), event(2, FRIDAY)])
+    acked = dataset.read("2026-11-27").column("acked_at").to_pylist()
+    assert acked == [datetime.fromtimestamp(FRIDAY + 60, timezone.utc), None]
 
 
 def test_an_event_that_is_put_again_is_there_once_as_it_was_put_last(dataset: AlertDataset) -> None:

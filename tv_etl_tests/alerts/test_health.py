@@ -203,3 +203,18 @@ def test_hours_that_cannot_be_read_are_unknown() -> None:
     assert session_open(None, OPEN) == (True, float("-inf"))
     assert datetime.fromtimestamp(OPEN, timezone.utc).weekday() == 2
     assert health.SILENCE_S == 600
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 seconds"),
+        (119, "119 seconds"),
+        (120, "2 minutes"),
+        (7_140, "119 minutes"),
+        (7_200, "2 hours"),
+        (3e5, "3 days"),
+    ],
+)
+def test_a_length_of_time_is_in_its_widest_unit(seconds: float, text: str) -> None:
+    assert health.duration(seconds) == text

@@ -10,10 +10,11 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tv_etl.alerts import fold
+from tv_etl.alerts import fold, mutes
 from tv_etl.alerts.closes import BarsNeeded, closed_bars, is_up_to_date, needs_bars
 from tv_etl.alerts.fold import DEFAULT_GRACE_S, MinuteBar, QuoteNow, Reach, first_minute, needs_minutes
 from tv_etl.alerts.levels import ClosedBars
+from tv_etl.alerts.mutes import HandMute
 from tv_etl.alerts.rules import AlertRule, read_rule
 from tv_etl.alerts.state import AlertState, Registered, Registry
 from tv_etl.tradingview.intervals import Interval
@@ -213,7 +214,9 @@ class Sensor:
         delay_s: int,
         asks_always: bool = False,
         hours: TradingHours | None = None,
+        hand_mutes: Sequence[HandMute] = (),
     ) -> None:
+        self.hand_mutes, self.kept_back, self.found_at = hand_mutes, set[str](), dict[str, float]()
         self.rule, self.trades, self.delay_s, self.asks_always = rule, trades, delay_s, asks_always
         self.hours = hours
         self.is_listed = True
@@ -221,6 +224,10 @@ class Sensor:
         self.told: list[str] = []
         self.alerts: list[fold.Alert] = []
         self.watches: dict[int, Watch] = {}
+
+    def made(self, now: float) -> list[HandMute]:
+        """The mutes that somebody has made by now."""
+        return [each for each in self.hand_mutes if each.since <= now]
 
     def visible(self, now: float, lag_s: int) -> list[Trade]:
         return [trade for trade in self.trades if trade.time_s <= now - self.delay_s - lag_s]
@@ -249,7 +256,8 @@ class Sensor:
         """The bars that the lake has, or the server gives."""
         feed_now = now - self.delay_s
         traded_at = None if quote is None else quote.time_s
-        needed = needs_bars(registered, self.state.armings, self.hours, traded_at, feed_now, DEFAULT_GRACE_S)
+        awake = mutes.awake(registered, self.state, self.made(now), now, now)
+        needed = needs_bars(awake, self.state.armings, self.hours, traded_at, feed_now, DEFAULT_GRACE_S)
         # A rule that begins takes its side from the bars that it asks for.
         asks_for_all = self.asks_always and all(each.key in self.state.armings for each in registered)
         if asks_for_all:
@@ -299,7 +307,8 @@ class Sensor:
         registered = registry.registered(rules)
         bars, quote, reach = self.fetch(visit, now, registered)
         feed_now = now - self.delay_s
-        is_wanted = self.asks_always or needs_minutes(registered, self.state, SYMBOL, quote, reach, feed_now)
+        awake = mutes.awake(registered, self.state, self.made(now), now, now)
+        is_wanted = self.asks_always or needs_minutes(awake, self.state, SYMBOL, quote, reach, feed_now)
         symbol_bars = {SYMBOL: bars} if bars and is_wanted else {}
         quotes = {} if quote is None else {SYMBOL: quote}
         closed = {SYMBOL: self.series(visit, now, registered, quote)}
@@ -316,6 +325,9 @@ class Sensor:
         self.registry, self.state = registry, folded.state
         told = [alert.event_id for alert in folded.alerts]
         self.alerts += folded.alerts
+        marked, _ = mutes.apply(folded.alerts, self.made(now), {self.rule.name: self.rule}, now)
+        self.kept_back |= {alert.event_id for alert in marked if alert.is_muted}
+        self.found_at |= dict.fromkeys(told, now)
         self.told += told
         for each in registered:
             watch = self.watches.setdefault(each.generation, Watch(each))
@@ -488,3 +500,50 @@ def test_asking_for_fewer_bars_changes_no_event_of_any_kind(
     visits = [replace(visit, no_series=False) for visit in visits]
     trades = [*past_trades(past), *trades_of(moves, scale)]
     compare_with_one_that_asks_for_all(rule, trades, visits, quoted, scale, hours)
+
+
+@settings(max_examples=HISTORIES // 2, deadline=None)
+@given(
+    ANY_RULE, PAST, st.lists(SIZED_MOVES, min_size=1, max_size=30), st.lists(VISITS, max_size=15),
+    st.sampled_from([1, 1, 20, 60]), st.sampled_from([None, ALWAYS_OPEN]), st.booleans(),
+    st.lists(st.tuples(st.integers(0, 30), st.integers(1, 60)), min_size=1, max_size=2),
+)  # fmt: skip
+def test_a_mute_changes_no_alert_but_whether_it_is_told(
+    rule: AlertRule,
+    past: list[float],
+    moves: list[tuple[int, float, float]],
+    visits: list[Visit],
+    scale: int,
+    hours: TradingHours | None,
+    quoted: bool,
+    spans: list[tuple[int, int]],
+) -> None:
+    """Beside a sensor whose rule is never muted: it fires for the same armings, and is armed alike in the end."""
+    # What a rule would have found that is removed before it is asked for again would not have been told either.
+    visits = [replace(visit, turn="stays") for visit in visits]
+    trades = [*past_trades(past), *trades_of(moves, scale)]
+    begun = [START // 60 * 60 + 60 * first * scale for first, _ in spans]
+    hand_mutes = [
+        HandMute("r", "", since, since + 60.0 * length * scale) for since, (_, length) in zip(begun, spans, strict=True)
+    ]
+    muted, plain = Sensor(rule, trades, 0, hours=hours, hand_mutes=hand_mutes), Sensor(rule, trades, 0, hours=hours)
+    now = float(START)
+    for visit in visits:
+        now += visit.after_s * scale
+        muted.evaluate(visit, now)
+        plain.evaluate(visit, now)
+    over = max(now, *(each.until for each in hand_mutes))
+    for sensor in (muted, plain):
+        settle(sensor, over, quoted)
+    assert sorted(muted.told) == sorted(plain.told)
+    remembered = ("armed_at", "falling", "spent", "reported_at", "base", "ends", "day")
+    states = [[getattr(each, name) for name in remembered] for each in muted.state.armings.values()]
+    assert states == [[getattr(each, name) for name in remembered] for each in plain.state.armings.values()]
+    for alert in muted.alerts:
+        moments = [muted.found_at[alert.event_id]]
+        # When a volume was reached is not known before its bar has closed.
+        is_timed = rule.kind_name not in ("bar_volume", "day_volume") or getattr(rule, "on", "touch") == "close"
+        if alert.touched_at is not None and is_timed:
+            moments.append(alert.touched_at)
+        is_muted = any(each.since <= moment < each.until for each in hand_mutes for moment in moments)
+        assert (alert.event_id in muted.kept_back) == is_muted

@@ -129,3 +129,14 @@ def test_a_rule_names_the_bars_that_tell_its_levels() -> None:
 def test_yaml_may_read_the_key_on_as_true() -> None:
     fields = {"name": "r", "symbol": "X:A", "kind": "above", "level": 1, "interval": "1h", True: "close"}
     assert read_rule(fields).is_on_closes  # type: ignore[arg-type]
+
+
+def test_a_reminder_wants_an_end_and_is_no_part_of_what_is_watched() -> None:
+    plain = any_rule(kind="above", level=10, resolved=True)
+    reminding = any_rule(kind="above", level=10, resolved=True, remind="4h")
+    assert (plain.remind, reminding.remind) == (None, 4 * 3_600)
+    assert plain.revision == reminding.revision
+    with pytest.raises(ValidationError, match="until when\\? write resolved: true as well"):
+        any_rule(kind="above", level=10, remind="4h")
+    with pytest.raises(ValidationError, match="30s is too often; write a minute or more"):
+        any_rule(kind="above", level=10, resolved=True, remind="30s")

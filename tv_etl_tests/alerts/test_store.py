@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from tv_etl.alerts.by_hand import Ack
 from tv_etl.alerts.cap import Mute
-from tv_etl.alerts.database import StoreBusy, StoreError
+from tv_etl.alerts.database import SCHEMA_VERSION, StoreBusy, StoreError
 from tv_etl.alerts.deliveries import DeliveryStats, TargetHealth
 from tv_etl.alerts.fold import Alert
+from tv_etl.alerts.reminders import Reminder
 from tv_etl.alerts.rules import AboveRule, AlertRule, read_rule
 from tv_etl.alerts.state import AlertState, ArmingKey, Close, Generation, Health, RuleState, SymbolState
-from tv_etl.alerts.store import KEEP_S, AlertStore
+from tv_etl.alerts.store import KEEP_S, AlertStore, Handled
 from tv_etl_tests.alerts.test_deliveries import HERE, THERE, make_alerts
 from tv_etl_tests.patience import wait_until
 from tv_etl_tests.processes import free_port
@@ -76,7 +78,14 @@ def prove(place: Path | str) -> None:
     assert one.load().untold == {THERE: (7, "HTTP 410")}
     assert one.resend() == 7 and one.stats == DeliveryStats(7, 7, 0)
     one.mark_sent(one.pending(60.0), 60.0)
-    assert one.commit(one.load(), [], registry.register([], 70.0), AlertState(), [], [], 70.0, {}, {}) == 2
+    mute = one.mute("a", "", 600, 60.0)
+    acked = one.acknowledge(one.newest(1)[0].event_id, 61.0).event_id
+    handled = Handled({mute.key: 2}, [], [acked], {acked: Reminder(60.0, 1)})
+    assert one.commit(known, rules, registry, state, [], [], 65.0, {}, {}, {}, handled) == 2
+    after = one.load()
+    assert (after.hand_mutes, after.acks) == ((mute._replace(kept_back=2),), {acked: Ack(61.0, 65.0)})
+    assert after.reminders == {acked: Reminder(60.0, 1)}
+    assert one.commit(one.load(), [], registry.register([], 70.0), AlertState(), [], [], 70.0, {}, {}) == 3
     assert one.load().state == AlertState()
     assert one.prune(40 * 86_400.0) == 7
 
@@ -156,10 +165,32 @@ def test_rules_that_were_retired_a_month_ago_are_pruned(tmp_path: Path) -> None:
             assert set(db.exec_driver_sql("SELECT name FROM rule").scalars()) == names
 
 
+LATER = ("hand_mute", "ack", "reminder")  # than version 2
+
+
+def test_a_store_of_version_2_gets_what_is_done_by_hand(tmp_path: Path) -> None:
+    path = tmp_path / "alerts.sqlite"
+    write(AlertStore(path), "a", 5.0, make_alerts(1))
+    with closing(sqlite3.connect(path)) as db:
+        for table in LATER:
+            db.execute(f"DROP TABLE {table}")
+        db.execute("UPDATE meta SET value = '2' WHERE name = 'version'")
+        db.commit()
+    one = AlertStore(path)
+    assert list(one.load().registry.rules) == ["a"]
+    one.mute("a", "", 60, 5.0)
+    assert one.acknowledge("000000", 6.0).is_new
+    again = AlertStore(path).load()
+    assert (len(again.hand_mutes), len(again.acks), again.reminders) == (1, 1, {})
+    assert again.flags["version"] == str(SCHEMA_VERSION)
+
+
 def test_a_store_of_an_earlier_version_is_brought_up_to_date(tmp_path: Path) -> None:
     path = tmp_path / "alerts.sqlite"
     AlertStore(path)
     with closing(sqlite3.connect(path)) as db:
+        for table in LATER:
+            db.execute(f"DROP TABLE {table}")
         for column in ("seen", "pending", "base", "ends", "day", "levels", "levels_from", "levels_until", "levels_day"):
             db.execute(f"ALTER TABLE arming DROP COLUMN {column}")
         db.execute("ALTER TABLE rule DROP COLUMN members")

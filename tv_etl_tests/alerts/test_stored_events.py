@@ -45,6 +45,19 @@ def test_an_event_is_to_keep_until_it_is_kept_and_again_when_a_delivery_ended(st
     assert given_up.delivered_at == 6.0
 
 
+def test_what_was_kept_of_one_event_says_nothing_of_another(store: AlertStore) -> None:
+    """The mark of whichever event came first was compared with all deliveries: they were written again for ever."""
+    commit(store, 0, 3, [HERE])
+    ids = ids_of(store.to_keep(10))
+    store.mark(KEPT, ids, 5.0)
+    store.mark_sent(store.pending(6.0), 6.0)
+    assert ids_of(store.to_keep(10)) == ids
+    store.mark(KEPT, ids[1:], 7.0)
+    assert ids_of(store.to_keep(10)) == ids[:1]
+    store.mark(KEPT, ids[:1], 7.0)
+    assert store.to_keep(10) == []
+
+
 def test_an_event_is_to_report_until_it_is_reported(store: AlertStore) -> None:
     commit(store, 0, 3, [])
     ids = ids_of(store.to_report(10))

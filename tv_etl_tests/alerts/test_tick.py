@@ -18,6 +18,7 @@ from tv_etl.alerts.inputs import AlertInputs, Ask, Quote
 from tv_etl.alerts.rules import AlertRule, read_rule
 from tv_etl.alerts.state import RuleState
 from tv_etl.alerts.store import AlertStore
+from tv_etl.alerts.targets.ping import ReadyPing
 from tv_etl.alerts.targets.target import ReadyTarget, Secrets, UnusableTarget
 from tv_etl.alerts.targets.webhook import WebhookTarget
 from tv_etl.alerts.tick import PRUNE_EVERY, TickReport, Wants, Wider, run_tick
@@ -30,6 +31,7 @@ from tv_etl.orchestration.resources import TradingViewResource
 from tv_etl.tradingview.damage import DamagedRow
 from tv_etl.tradingview.errors import ConnectionFailedError, NoBarsError, SymbolError
 from tv_etl.tradingview.models import HistoryRequest, QuoteSymbolData, Reach, SeriesHistory, SymbolInfo
+from tv_etl_tests.alerts.targets.setups import running
 from tv_etl_tests.alerts.test_fold import KINDS
 from tv_etl_tests.alerts.test_former import document_of, pack
 
@@ -580,6 +582,188 @@ def test_a_real_server_is_asked_and_judged(desk: Desk) -> None:
     assert told(again) == []
     kept = desk.store.load().state.symbol("NASDAQ:AAPL")
     assert kept.watermark and "America/New_York" in kept.hours
+
+
+# --- by hand
+
+HOUR_S = 3_600
+
+
+def advance(desk: Desk, price: float, seconds: float = 180.0) -> None:
+    """Let the price stand for so long."""
+    desk.prices["X:A"] = price
+    for _ in range(int(seconds // 60)):
+        desk.now += 60
+        desk.past["X:A"][desk.now // 60 * 60] = price
+
+
+def test_what_a_muted_rule_finds_is_kept_and_told_nobody_and_its_end_is_one_line(desk: Desk, hooks: Hooks) -> None:
+    crossing, one = rule("cross_up"), hooks.target("ONE")
+    desk.prices["X:A"] = 8.0
+    desk.tick([crossing], [one])
+    desk.store.mute("r", "", HOUR_S, desk.now)
+    for price in (8.0, 10.0, 8.0, 10.0, 8.0):
+        advance(desk, price)
+        desk.tick([crossing], [one])
+    assert hooks.kinds("ONE") == []
+    assert [each.kept_back for each in desk.store.hand_mutes()] == [1]  # by its quote; closes were not asked for
+    advance(desk, 10.0, HOUR_S)
+    report = desk.tick([crossing], [one])
+    assert told(report) == [("cross_up", "r"), ("cross_up", "r"), ("unmuted", "r")]
+    assert hooks.kinds("ONE") == ["unmuted"]
+    assert hooks.posted[-1][1]["text"] == "rule r, muted by hand, is told again; 3 of its alerts were kept back"
+    for price in (8.0, 10.0):
+        advance(desk, price)
+        desk.tick([crossing], [one])
+    assert hooks.kinds("ONE") == ["unmuted", "cross_up"]
+
+
+def test_no_minutes_are_asked_for_a_muted_rule(desk: Desk) -> None:
+    crossing = rule("cross_up", 10.5)
+    desk.tick([crossing])
+    desk.store.mute("r", "", 3 * HOUR_S, desk.now)
+    asked = []
+    for price in (8.0, 11.0, 8.0, 11.0, 8.0):
+        advance(desk, price, 240.0)
+        desk.tick([crossing])
+        asked.append(bool(desk.asked))
+    assert asked == [True, False, False, False, False]  # once, for what was traded before the mute
+    advance(desk, 8.0, 3 * HOUR_S)
+    report = desk.tick([crossing])
+    assert desk.asked == {"X:A"}
+    assert [each.is_muted for each in report.found if each.kind == "cross_up"] == [True]
+    assert len({each.event_id for each in desk.store.newest(9) if each.body["kind"] == "cross_up"}) == 2
+
+
+def test_a_targets_filters_let_through_that_a_rule_is_told_again(desk: Desk, hooks: Hooks) -> None:
+    loud, pager = rule(severity="critical", tags=["fx"]), hooks.narrow("ONE", severity=["critical"], tags=["fx"])
+    desk.tick([])
+    desk.tick([loud, rule(name="other")], [])
+    desk.store.mute("r", "", 60, desk.now)
+    desk.store.mute("other", "", 60, desk.now)
+    desk.tick([rule(level=9.5, severity="critical", tags=["fx"]), rule(name="other", level=9.5)], [pager])
+    desk.now += 120
+    desk.tick([rule(level=9.5, severity="critical", tags=["fx"]), rule(name="other", level=9.5)], [pager])
+    assert [body["rule"] for _, body in hooks.posted] == ["r"]
+
+
+def test_the_mute_of_a_hand_and_that_of_the_cap_end_each_by_itself(desk: Desk, hooks: Hooks) -> None:
+    listed, one = many(symbols=[f"X:{number}" for number in range(20)]), hooks.target("ONE")
+    desk.prices = dict.fromkeys(listed.symbols, 10.0)
+    desk.tick([listed], [one])
+    assert desk.store.load().mutes["r"].kept_back == 5
+    desk.store.mute("r", "", 2 * HOUR_S, desk.now)
+    desk.store.unmute("r", "", desk.now + 60)
+    assert desk.store.load().mutes["r"].until == desk.now + HOUR_S
+    desk.store.mute("r", "", 2 * HOUR_S, desk.now + 60)
+    desk.now += HOUR_S + 60
+    report = desk.tick([listed], [one])
+    assert [(each.kind, each.is_muted) for each in report.found] == [("unmuted", True)]
+    assert desk.store.load().mutes == {}
+    assert [each.is_on(desk.now) for each in desk.store.hand_mutes()].count(True) == 1
+
+
+REMINDING: dict[str, Any] = {"resolved": True, "remind": "1h"}
+
+
+def test_people_are_reminded_until_it_is_over(desk: Desk, hooks: Hooks) -> None:
+    reminding, one = rule(**REMINDING, message="look at {symbol}"), hooks.target("ONE")
+    desk.tick([reminding], [one])
+    for _ in range(3):
+        advance(desk, 10.0, HOUR_S)
+        desk.tick([reminding], [one])
+        desk.tick([reminding], [one])
+    assert hooks.kinds("ONE") == ["above", "reminder", "reminder", "reminder"]
+    first, _, _, last = (body for _, body in hooks.posted)
+    assert (last["incident"], last["status"], last["message"]) == (first["event_id"], "firing", "reminder: look at X:A")
+    assert last["text"].startswith("not over after 3 hours: X:A is above 9 at 10")
+    advance(desk, 8.0)
+    desk.tick([reminding], [one])
+    advance(desk, 8.0, 2 * HOUR_S)
+    desk.tick([reminding], [one])
+    assert hooks.kinds("ONE")[4:] == ["resolved"]
+    assert desk.store.load().reminders == {}
+
+
+def test_an_acknowledgement_ends_the_reminders_of_that_alert_and_no_other(desk: Desk, hooks: Hooks) -> None:
+    reminding, one = rule(**REMINDING), hooks.target("ONE")
+    desk.tick([reminding], [one])
+    advance(desk, 10.0)
+    desk.tick([reminding], [one])
+    desk.store.acknowledge(hooks.posted[0][1]["event_id"][:6], desk.now)
+    for price, seconds in ((10.0, 3 * HOUR_S), (8.0, 180.0), (10.0, 180.0), (10.0, HOUR_S)):
+        advance(desk, price, seconds)
+        desk.tick([reminding], [one])
+    assert hooks.kinds("ONE") == ["above", "resolved", "above", "reminder"]
+    assert desk.store.load().acks[hooks.posted[0][1]["event_id"]].told_at is not None
+
+
+def test_while_a_rule_is_muted_nobody_is_reminded(desk: Desk, hooks: Hooks) -> None:
+    reminding, one = rule(**REMINDING), hooks.target("ONE")
+    desk.tick([reminding], [one])
+    advance(desk, 10.0)
+    desk.tick([reminding], [one])
+    desk.store.mute("r", "", 5 * HOUR_S, desk.now)
+    advance(desk, 10.0, 3 * HOUR_S)
+    assert desk.tick([reminding], [one]).found == ()
+    desk.store.unmute("r", "", desk.now)
+    advance(desk, 10.0, 60)
+    desk.tick([reminding], [one])
+    assert hooks.kinds("ONE") == ["above", "reminder"]
+
+
+def test_an_acknowledgement_is_told_once_to_a_service_that_has_the_notion(desk: Desk, hooks: Hooks) -> None:
+    with running("pagerduty") as setup:
+        pager, one = setup.target, hooks.target("ONE")
+        desk.tick([rule()], [pager, one])
+        event_id = hooks.posted[0][1]["event_id"]
+        desk.store.acknowledge(event_id, desk.now)
+        for _ in range(2):
+            desk.now += 60
+            setup.service.now = desk.now
+            desk.tick([rule()], [pager, one])
+        assert [each["event_action"] for each in setup.service.taken] == ["trigger", "acknowledge"]
+        assert setup.service.acknowledged == {event_id}
+        assert hooks.kinds("ONE") == ["above"]
+
+
+def test_without_such_a_service_an_acknowledgement_is_no_event(desk: Desk, hooks: Hooks) -> None:
+    desk.tick([rule()], [hooks.target("ONE")])
+    desk.store.acknowledge(hooks.posted[0][1]["event_id"], desk.now)
+    desk.now += 60
+    assert desk.tick([rule()], [hooks.target("ONE")]).found == ()
+    assert [each.acked_at is not None for each in desk.store.newest(9)] == [True]
+
+
+def test_the_dead_mans_switch_is_called_after_good_ticks_and_not_after_blind_ones(desk: Desk) -> None:
+    got: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            got.append(self.path)
+            self.send_response(200 if len(got) < 3 else 503)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        ping = ReadyPing(60.0, f"http://127.0.0.1:{server.server_port}/ping", allow_private=True)
+        assert desk.tick([rule()], ping=ping).ping == ""
+        desk.is_down = True
+        desk.now += 60
+        assert desk.tick([rule()], ping=ping).blind
+        assert got == ["/ping"]
+        desk.is_down = False
+        for expected in (2, 3, 4):
+            desk.now += 60
+            report = desk.tick([rule()], ping=ping)
+            assert len(got) == expected
+        server.shutdown()
+        thread.join()
+    assert report.summary.startswith("0 alerts found, 0 delivered; the ping failed 2 times in a row: HTTP 503")
 
 
 # --- rules for many symbols

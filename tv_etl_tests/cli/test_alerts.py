@@ -1,11 +1,15 @@
 """Alerts by hand, in a terminal."""
 
+import re
+import time
 from pathlib import Path
 
 import pytest
 import yaml
 from click.testing import CliRunner
 
+from tv_etl.alerts.cap import Mute
+from tv_etl.alerts.rules import read_rule
 from tv_etl.alerts.store import AlertStore
 from tv_etl.cli.main import main
 from tv_etl_tests.alerts.targets.services import SECRET
@@ -139,3 +143,63 @@ def test_a_lake_without_alerts_is_named_and_gets_no_store(command: str, tmp_path
     code, printed = by_hand(command, "--lake", str(tmp_path))
     assert code == 1 and "there is no store of alerts" in printed
     assert list(tmp_path.iterdir()) == []
+
+
+# --- mutes and acknowledgements
+
+
+@pytest.fixture
+def watched(lake: Path) -> Path:
+    """The same, with two rules."""
+    store = AlertStore(lake / ".tv_etl" / "alerts.sqlite")
+    rules = [
+        read_rule({"name": "btc_high", "symbol": "X:Y", "kind": "above", "level": 1}),
+        read_rule({"name": "crash", "symbols": ["X:A", "X:B"], "kind": "below", "level": 1}),
+    ]
+    memory = store.load()
+    registry = memory.registry.register(rules, 5.0)
+    mutes = {"crash": Mute(registry.rules["crash"].generation, (), time.time() + 600, 7)}
+    store.commit(memory, rules, registry, memory.state, [], [], 5.0, {}, {}, mutes)
+    return lake
+
+
+def test_a_rule_is_muted_listed_and_unmuted(watched: Path) -> None:
+    code, printed = by_hand("mute", "btc_high", "--for", "2h", "--lake", str(watched))
+    assert code == 0 and re.fullmatch(r"btc_high: muted until 2\d{3}-\d\d-\d\d \d\d:\d\d UTC, by hand\n", printed)
+    assert by_hand("mute", "crash", "--symbol", "X:B", "--for", "3d", "--lake", str(watched))[0] == 0
+    listed = by_hand("list", "--lake", str(watched))[1].splitlines()[-3:]
+    assert listed[0] == printed.strip()
+    assert listed[1].startswith("crash for X:B: muted until ") and listed[1].endswith(", by hand")
+    assert listed[2].startswith("crash: muted until ")
+    assert listed[2].endswith(", as it fired too often; 7 alerts kept back")
+    assert by_hand("unmute", "btc_high", "--lake", str(watched)) == (0, "btc_high: no longer muted\n")
+    assert by_hand("mute", "crash", "--for", "0", "--lake", str(watched)) == (0, "crash for X:B: no longer muted\n")
+    assert by_hand("unmute", "crash", "--lake", str(watched)) == (0, "crash: was not muted by hand\n")
+    assert "by hand" not in by_hand("list", "--lake", str(watched))[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("mute", "btc_hgih", "--for", "2h"), "no rule is called 'btc_hgih'; did you mean btc_high?"),
+        (("unmute", "btc_hgih"), "no rule is called 'btc_hgih'; did you mean btc_high?"),
+        (("mute", "crash", "--for", "2h", "--symbol", "X:C"), "does not watch 'X:C'; it watches X:A, X:B"),
+        (("mute", "crash", "--for", "2 hours"), "--for: expected a duration such as 90s, 15m, 2h or 1d, not '2 hours'"),
+        (("mute", "crash", "--for", "99w"), "at most 366d"),
+        (("ack", "abc"), "'abc' is too short: write 6 characters"),
+        (("ack", "abcdef"), "no alert has an id that begins with 'abcdef'"),
+        (("ack", "000000"), "several alerts have ids that begin with '000000': "),
+    ],
+)
+def test_what_cannot_be_done_is_said_with_what_could_be(watched: Path, arguments: tuple[str, ...], said: str) -> None:
+    code, printed = by_hand(*arguments, "--lake", str(watched))
+    assert code == 1 and printed.startswith("Error: ") and said in printed
+
+
+def test_an_alert_is_acknowledged_once(watched: Path) -> None:
+    event_id = f"{1:032x}"
+    code, printed = by_hand("ack", event_id, "--lake", str(watched))
+    assert code == 0 and printed.startswith(f"{event_id}: acknowledged: X:Y is above 1")
+    assert f"{event_id}: acknowledged since 2" in by_hand("ack", event_id, "--lake", str(watched))[1]
+    rows = by_hand("list", "--lake", str(watched))[1].splitlines()
+    assert [row for row in rows if "acknowledged" in row] == [row for row in rows if event_id in row]

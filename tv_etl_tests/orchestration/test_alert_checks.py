@@ -53,7 +53,7 @@ def test_rules_that_nobody_judges_are_not_fresh(tmp_path: Path, store: AlertStor
     assert "never been judged" in str(checked(tmp_path)[FRESH].description)
     tick(store, time.time() - 7_200)
     found = checked(tmp_path)[FRESH]
-    assert not found.passed and "120 minutes" in str(found.description)
+    assert not found.passed and "2 hours" in str(found.description)
 
 
 def test_an_alert_that_was_given_up_is_told_with_the_way_out(tmp_path: Path, store: AlertStore) -> None:

@@ -1,10 +1,19 @@
 """Alerts as materializations of the external asset."""
 
+import json
 import multiprocessing
 import os
+import queue
+import random
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timezone
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import dagster as dg
@@ -13,14 +22,21 @@ import pytest
 
 from tv_etl.alerts.database import StoreBusy
 from tv_etl.alerts.dataset import AlertDataset
+from tv_etl.alerts.deliveries import DeliveryStats
 from tv_etl.alerts.fold import Alert
+from tv_etl.alerts.inputs import AlertInputs, Ask
+from tv_etl.alerts.rules import read_rule
 from tv_etl.alerts.state import AlertState
 from tv_etl.alerts.store import AlertStore
-from tv_etl.alerts.stored_events import KEPT, REPORTING, ids_of
+from tv_etl.alerts.stored_events import REPORTING, StoredEvent, ids_of
+from tv_etl.alerts.targets.target import ReadyTarget, Secrets
+from tv_etl.alerts.targets.webhook import WebhookTarget
+from tv_etl.alerts.tick import Wants, Wider, run_tick
 from tv_etl.lake.store import BarStore
 from tv_etl.orchestration.alert_events import EVENT_ID, build_alerts_asset, report_alerts
 from tv_etl.orchestration.resources import LakeResources
 from tv_etl.tradingview.bar_schema import table_of_bars
+from tv_etl.tradingview.models import HistoryRequest, SeriesHistory, SymbolInfo
 from tv_etl_tests.patience import HANG_S
 
 ASSET = dg.AssetKey("alerts")
@@ -147,30 +163,150 @@ def test_an_external_asset_stands_for_them() -> None:
     assert not definitions.resolve_asset_graph().get(spec.key).is_executable
 
 
-def _report_until_killed(home: str, place: str) -> None:
-    with dg.DagsterInstance.local_temp(home) as instance:
-        report_alerts(instance, AlertStore(place), ASSET, budget_s=HANG_S)
+# --- death
+
+CROSSINGS = 40
+MINUTE_S, DAY_S = 60, 86_400
+# What goes on when a process is killed, and how long after it has begun at most.
+PHASES = {"tick": 0.3, "delivery": 0.02, "dataset": 0.4, "materializations": 1.0}
+
+
+def _seesaw(now: float, asks: Mapping[str, Ask], wants: Wants) -> AlertInputs:
+    """A market in which every symbol rises over its level in every other minute, so many times."""
+    wanted = wants({}, now)
+
+    def history(symbol: str) -> SeriesHistory:
+        since = max(int(asks[symbol].since or 0), TOUCHED_AT - 10 * MINUTE_S)
+        rows = []
+        for time in range(since, int(now) // MINUTE_S * MINUTE_S, MINUTE_S):
+            number = (time - TOUCHED_AT) // MINUTE_S
+            price = 11.0 if number % 2 and 0 < number < 2 * CROSSINGS else 9.0
+            rows.append([time, price, price, price, price, 1.0])
+        info = SymbolInfo({"session": "24x7", "timezone": "Etc/UTC"})
+        request = HistoryRequest(symbol, "1m", bars_count=12)
+        return SeriesHistory(request, info, rows, "complete", None, "streaming", 1)
+
+    return AlertInputs(now, {}, {symbol: history(symbol) for symbol in asks if symbol in wanted})
+
+
+def _work(directory: str, url: str, count: int, begins: Connection) -> None:
+    """Tick after tick, as the sensor makes them, until everybody has been told of everything."""
+    home = Path(directory)
+    store, dataset = AlertStore(home / "alerts.sqlite"), AlertDataset(home / "lake")
+    symbols = [f"X:S{number}" for number in range(count)]
+    rules = [
+        read_rule({"name": symbol[2:].lower(), "symbol": symbol, "kind": "cross_up", "level": 10.0, "cooldown_s": 0})
+        for symbol in symbols
+    ]
+    spec = WebhookTarget(type="webhook", url_env="HOOK", allow_private=True)
+    hook = ReadyTarget(spec, Secrets({"HOOK": url}))
+
+    def keep(events: Sequence[StoredEvent]) -> None:
+        begins.send("dataset")
+        dataset.put(events)
+
+    with dg.DagsterInstance.local_temp(directory) as instance:
+        while True:
+            ticks = store.load().tick
+            now = TOUCHED_AT + 2.0 * MINUTE_S * ticks
+
+            def gather(asks: Mapping[str, Ask], wants: Wants, wider: Wider, now: float = now) -> AlertInputs:
+                begins.send("tick")
+                wider({}, now)
+                return _seesaw(now, asks, wants)
+
+            report = run_tick(rules, store, [hook], gather, partial(float, now), keep=keep)
+            assert not report.problems or not report.blind
+            begins.send("materializations")
+            report_alerts(instance, store, ASSET, budget_s=HANG_S)
+            is_over = ticks > CROSSINGS + 3 and not store.stats.pending
+            if is_over and not store.to_report(1) and not store.to_keep(1):
+                return
+
+
+class _Receiver(ThreadingHTTPServer):
+    """Takes alerts, one by one or many at once; puts a word on the queue before it answers."""
+
+    def __init__(self, begun: "queue.Queue[str]") -> None:
+        super().__init__(("127.0.0.1", 0), _Taker)
+        self.begun, self.keys, self.ids = begun, list[str](), list[str]()
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        pass  # who is killed hangs up
+
+
+class _Taker(BaseHTTPRequestHandler):
+    server: _Receiver
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.keys.append(self.headers["Idempotency-Key"])
+        self.server.ids += [each["event_id"] for each in body.get("alerts", [body])]
+        self.server.begun.put("delivery")
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def _start(directory: Path, url: str, symbols: int, begun: "queue.Queue[str]") -> BaseProcess:
+    spawn = multiprocessing.get_context("spawn")
+    ours, theirs = spawn.Pipe(duplex=False)
+    process = spawn.Process(target=_work, args=(str(directory), url, symbols, theirs))
+    process.start()
+    theirs.close()
+
+    def pump() -> None:
+        with ours, suppress(EOFError, OSError):
+            while True:
+                begun.put(ours.recv())
+
+    threading.Thread(target=pump, daemon=True).start()
+    return process
 
 
 @pytest.mark.slow
-def test_the_dataset_the_asset_and_the_store_agree_one_by_one_after_kills(tmp_path: Path) -> None:
-    store, home, count = AlertStore(tmp_path / "alerts.sqlite"), str(tmp_path), 1_000
-    ids = find(store, count)
-    spawn = multiprocessing.get_context("spawn")
-    with dg.DagsterInstance.local_temp(home) as instance:
-        for kill in range(5):
-            process = spawn.Process(target=_report_until_killed, args=(home, str(tmp_path / "alerts.sqlite")))
-            process.start()
-            while len(told_ids(instance)) < 90 * (kill + 1) and process.is_alive():
+def test_store_asset_dataset_and_receiver_agree_on_10_000_alerts_one_by_one_after_kills(tmp_path: Path) -> None:
+    """Processes are killed in the middle of ticks, deliveries, materializations and the writing of the dataset."""
+    assert prove(tmp_path, symbols=250, kills=16) == 10_000
+
+
+def prove(tmp_path: Path, symbols: int, kills: int) -> int:
+    """How many alerts there were, of which everybody knows each once."""
+    begun: queue.Queue[str] = queue.Queue()
+    rng = random.Random(7)
+    with _Receiver(begun) as receiver:
+        thread = threading.Thread(target=receiver.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        url = f"http://127.0.0.1:{receiver.server_port}/"
+        for kill in range(kills):
+            process = _start(tmp_path, url, symbols, begun)
+            phase = list(PHASES)[kill % len(PHASES)]
+            while begun.get(timeout=HANG_S) != phase:
                 pass
+            process.join(rng.uniform(0.0, PHASES[phase]))
             assert process.pid is not None
             os.kill(process.pid, signal.SIGKILL)
             process.join()
-        while report_alerts(instance, store, ASSET, budget_s=HANG_S):
-            pass
-        assert told_ids(instance) == ids
-    dataset = AlertDataset(tmp_path / "lake")
-    while events := store.to_keep(300):
-        dataset.put(events)
-        store.mark(KEPT, ids_of(events), TOUCHED_AT)
-    assert dataset.read().column("event_id").to_pylist() == ids
+            while not begun.empty():
+                begun.get()
+        last = _start(tmp_path, url, symbols, begun)
+        last.join()
+        receiver.shutdown()
+        thread.join()
+    assert last.exitcode == 0
+    store = AlertStore(tmp_path / "alerts.sqlite")
+    events = store.newest(symbols * CROSSINGS + 1)
+    ids = sorted(ids_of(events))
+    assert len(ids) == len(set(ids)) == symbols * CROSSINGS
+    assert {each.body["kind"] for each in events} == {"cross_up"}
+    assert store.stats == DeliveryStats(pending=0, delivered=len(ids), dead=0)
+    assert sorted(set(receiver.ids)) == ids
+    assert len(receiver.keys) - len(set(receiver.keys)) <= kills  # what was on its way, once a kill
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        assert sorted(told_ids(instance)) == ids
+    kept = AlertDataset(tmp_path / "lake").read()
+    assert sorted(kept.column("event_id").to_pylist()) == ids
+    assert {each["state"] for row in kept.column("deliveries").to_pylist() for each in row} == {"delivered"}
+    return len(ids)

@@ -47,9 +47,15 @@ class Receiver:
     def __init__(self) -> None:
         self.posted: list[dict[str, Any]] = []
         self.status = 204
+        self.pings: list[str] = []
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                receiver.pings.append(self.path)
+                self.send_response(receiver.status)
+                self.end_headers()
+
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 receiver.posted.append(json.loads(body))
@@ -82,13 +88,18 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 
 def tick(
-    instance: dg.DagsterInstance, lake: Path, url: str, rules: list[dict[str, Any]], cursor: str | None = None
+    instance: dg.DagsterInstance,
+    lake: Path,
+    url: str,
+    rules: list[dict[str, Any]],
+    cursor: str | None = None,
+    **more: Any,
 ) -> Any:
     """One evaluation of the sensor as the daemon would make it."""
     watchlist = Watchlist.model_validate(
         {
             "groups": [{"symbols": [SYMBOL], "intervals": ["1m"]}],
-            "alerts": {"rules": rules, "webhooks": [WEBHOOK]},
+            "alerts": {"rules": rules, "webhooks": [WEBHOOK], **more},
         }
     )
     definitions = build_definitions(watchlist, lake, ws_url=url)
@@ -122,6 +133,21 @@ def minutes(url: str, count: int) -> list[OHLCVBar]:
 
     with LoopThread() as loop:
         return loop.run(fetch())
+
+
+def test_the_dead_mans_switch_of_the_watchlist_is_called_after_a_good_tick(
+    instance: dg.DagsterInstance, tmp_path: Path, market_url: str, webhook: Receiver
+) -> None:
+    ping = {"url_env": "TV_ETL_TEST_WEBHOOK", "every": "0s", "allow_private": True}
+    found = tick(instance, tmp_path, market_url, [rule("above", 1e9)], ping=ping)
+    assert found.skip_message == "0 alerts found, 0 delivered"
+    webhook.status = 500
+    found = tick(instance, tmp_path, market_url, [rule("above", 1e9)], ping=ping)
+    assert found.skip_message == "0 alerts found, 0 delivered; the ping failed once: HTTP 500"
+    assert webhook.pings == ["/hook?token=SECRET"] * 2
+    with pytest.raises(BlindError):
+        tick(instance, tmp_path, f"ws://127.0.0.1:{free_port()}", [rule("above", 1e9)], ping=ping)
+    assert len(webhook.pings) == 2
 
 
 def test_a_threshold_that_is_already_passed_is_reported_once(

@@ -21,6 +21,7 @@ import httpx
 from tv_etl.alerts.targets.addresses import is_literal, refusal
 from tv_etl.alerts.targets.apprise import AppriseTarget
 from tv_etl.alerts.targets.email import Conversation, EmailTarget, tunnel
+from tv_etl.alerts.targets.ping import ReadyPing
 from tv_etl.alerts.targets.target import (
     Answer,
     Envelope,
@@ -31,6 +32,7 @@ from tv_etl.alerts.targets.target import (
     Secrets,
     Verdict,
     failed,
+    http_verdict,
 )
 from tv_etl.tradingview.tls import tls_context
 
@@ -38,6 +40,7 @@ CALL_DEADLINE_S = 5.0  # for one call as a whole, however slowly its bytes arriv
 CONNECT_TIMEOUT_S = 3.0
 MAX_RESPONSE_BYTES = 64 * 1024
 PROXY_VARIABLE = "TV_ETL_PROXY"
+Judge = Callable[[Answer], Verdict]
 LATE = failed("no answer in time")
 _DRAIN_TIMEOUT_S = 0.5
 _MAX_ADDRESSES = 3
@@ -100,7 +103,7 @@ async def call(
     if isinstance(found, str):
         verdict = Verdict(error=found, answer=found)
     elif isinstance(spec, HttpSpec):
-        verdict = await _post(client, spec, secrets, envelope, found, deadline_s)
+        verdict = await _send(client, spec.request(secrets, envelope), spec.judge, found, deadline_s)
     elif isinstance(spec, EmailTarget):
         verdict = await _mail(spec, secrets, envelope, found, deadline_s)
     elif isinstance(spec, AppriseTarget):
@@ -122,19 +125,29 @@ async def call_once(target: ReadyTarget, envelope: Envelope, deadline_s: float =
 # --- HTTP
 
 
-async def _post(
-    client: httpx.AsyncClient,
-    spec: HttpSpec,
-    secrets: Secrets,
-    envelope: Envelope,
-    addresses: Sequence[str],
-    deadline_s: float,
+async def ping(target: ReadyPing, deadline_s: float = CALL_DEADLINE_S) -> str:
+    """Call a dead man's switch once; empty if it took that, else why not, without its address."""
+    if target.mistake:
+        return target.mistake
+    try:
+        with quietly():
+            async with http_client(1) as client:
+                found = await in_thread(lambda: _resolve(target.place), min(deadline_s, CONNECT_TIMEOUT_S))
+                if found is None or isinstance(found, str):
+                    return found or "no address found in time"
+                request = Request(target.url, b"", method="GET")
+                verdict = await _send(client, request, http_verdict, found, deadline_s)
+    except ValueError as error:
+        return str(error)
+    return verdict.error if not verdict.is_sent else ""
+
+
+async def _send(
+    client: httpx.AsyncClient, request: Request, judge: Judge, addresses: Sequence[str], deadline_s: float
 ) -> Verdict:
     answers: list[Verdict] = []
     try:
-        await asyncio.wait_for(
-            _post_to_first(client, spec, spec.request(secrets, envelope), addresses, answers), deadline_s
-        )
+        await asyncio.wait_for(_send_to_first(client, request, judge, addresses, answers), deadline_s)
     except (asyncio.TimeoutError, httpx.TimeoutException):
         answers.append(LATE)
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as error:
@@ -142,23 +155,23 @@ async def _post(
     return answers[0]  # the status counts, whatever becomes of the rest
 
 
-async def _post_to_first(
-    client: httpx.AsyncClient, spec: HttpSpec, request: Request, addresses: Sequence[str], answers: list[Verdict]
+async def _send_to_first(
+    client: httpx.AsyncClient, request: Request, judge: Judge, addresses: Sequence[str], answers: list[Verdict]
 ) -> None:
     for address in addresses[:-1]:
         with suppress(httpx.ConnectError, httpx.ConnectTimeout):
-            return await _post_to(client, spec, request, address, answers)
-    await _post_to(client, spec, request, addresses[-1], answers)
+            return await _send_to(client, request, judge, address, answers)
+    await _send_to(client, request, judge, addresses[-1], answers)
 
 
-async def _post_to(
-    client: httpx.AsyncClient, spec: HttpSpec, request: Request, address: str, answers: list[Verdict]
+async def _send_to(
+    client: httpx.AsyncClient, request: Request, judge: Judge, address: str, answers: list[Verdict]
 ) -> None:
     url = httpx.URL(request.url)
     headers = {"User-Agent": "tv-etl", **request.headers}
     # The address that was checked is the one that is called: a second look-up could give another.
     built = client.build_request(
-        "POST",
+        request.method,
         url.copy_with(host=address),
         content=request.content,
         headers={**headers, "Host": url.netloc.decode("ascii"), "Accept-Encoding": "identity"},
@@ -168,12 +181,12 @@ async def _post_to(
     response = await client.send(built, stream=True)
     try:
         head = Answer(response.status_code, {name.lower(): value for name, value in response.headers.items()})
-        answers.append(spec.judge(head))
+        answers.append(judge(head))
         body = bytearray()
         # It may say why, and for how long; and a connection can be reused only after the end of an answer.
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(_read(response, body), _DRAIN_TIMEOUT_S)
-        answers[0] = spec.judge(replace(head, body=bytes(body)))
+        answers[0] = judge(replace(head, body=bytes(body)))
     finally:
         await response.aclose()
 

@@ -1,9 +1,9 @@
 """PagerDuty, by its Events API v2.
 
-developer.pagerduty.com/docs/send-alert-event has the event: trigger or resolve, a dedup_key of up to 255 characters
-that ties them together, a summary of up to 1,024, one of four severities; events-api-v2-overview the answers (202 where
-it was accepted) and the size, 512 KB; events-api-rate-limits the rate: 120 calls a minute, looked back on at each call.
-One call takes one event, so none are grouped here: PagerDuty groups them by its own settings.
+developer.pagerduty.com/docs/send-alert-event has the event: trigger, acknowledge or resolve, a dedup_key of up to 255
+characters that ties them together, a summary of up to 1,024, one of four severities; events-api-v2-overview the answers
+(202 where it was accepted) and the size, 512 KB; events-api-rate-limits the rate: 120 calls a minute, looked back on at
+each call. One call takes one event, so none are grouped here: PagerDuty groups them by its own settings.
 """
 
 import re
@@ -13,6 +13,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from tv_etl.alerts.events import Status
 from tv_etl.alerts.messages import dump, fitted, line
 from tv_etl.alerts.targets.target import (
     Answer,
@@ -30,6 +31,7 @@ MAX_SUMMARY = 1024
 PAGERDUTY = "https://events.pagerduty.com"
 
 _KEY = re.compile(r"[A-Za-z0-9]{32}")
+_ACTIONS: Mapping[Status, str] = {"firing": "trigger", "acknowledged": "acknowledge", "resolved": "resolve"}
 
 
 class PagerDutyTarget(HttpSpec):
@@ -40,6 +42,7 @@ class PagerDutyTarget(HttpSpec):
     url: ServiceUrl = Field(default=PAGERDUTY, description="Another address, e.g. https://events.eu.pagerduty.com.")
 
     kind: ClassVar[str] = "pagerduty"
+    takes_acks: ClassVar[bool] = True
     # Half a minute's share at once, so that no minute has more than 120.
     rate: ClassVar[Rate] = Rate(burst=60, every_s=0.5)
 
@@ -67,7 +70,7 @@ class PagerDutyTarget(HttpSpec):
         event = envelope.events[0]
         message = {
             "routing_key": secrets[self.key_env],
-            "event_action": "resolve" if event.status == "resolved" else "trigger",
+            "event_action": _ACTIONS[event.status],
             "dedup_key": event.incident,
             "client": "tv_etl",
             "payload": {

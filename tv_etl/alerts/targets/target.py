@@ -53,11 +53,12 @@ class Envelope(NamedTuple):
 
 @dataclass(frozen=True)
 class Request:
-    """An HTTP POST."""
+    """An HTTP request, a POST as a rule."""
 
     url: str = field(repr=False)
     content: bytes
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    method: str = "POST"
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,7 @@ class TargetSpec(BaseModel):
     kind: ClassVar[str]  # the first word of its key in the store
     group_above: ClassVar[int] = 1  # so many alerts are a message each, more of them one; never, if there is none
     rate: ClassVar[Rate | None] = None
+    takes_acks: ClassVar[bool] = False  # the service can be told that somebody has acknowledged an alert
 
     @property
     def called(self) -> str:
@@ -199,6 +201,8 @@ class TargetSpec(BaseModel):
 
     def wants(self, event: Event) -> bool:
         """True if the target gets this alert. One about the watch itself goes everywhere: nobody else would tell."""
+        if event.status == "acknowledged" and not self.takes_acks:
+            return False
         if event.is_of_watch:
             return True
         wanted = (
@@ -278,7 +282,7 @@ class UnusableTarget:
 
     def wants(self, event: Event) -> bool:
         """True if the target would get this alert."""
-        return self.spec is None or self.spec.wants(event)
+        return event.status != "acknowledged" if self.spec is None else self.spec.wants(event)
 
 
 def ready(spec: TargetSpec, environment: Mapping[str, str]) -> ReadyTarget | UnusableTarget:

@@ -213,13 +213,14 @@ class PagerDuty(Service):
     def __init__(self) -> None:
         super().__init__()
         self.open: dict[str, dict[str, Any]] = {}
+        self.acknowledged: set[str] = set()
 
     def answer(self, path: str, headers: Mapping[str, str], body: bytes) -> Reply:
         message = json.loads(body)
         payload, errors = message["payload"], []
         if message["routing_key"] != self.key:
             errors.append(f"Invalid routing key {message['routing_key']}")
-        if message["event_action"] not in ("trigger", "resolve"):
+        if message["event_action"] not in ("trigger", "acknowledge", "resolve"):
             errors.append("event_action")
         if not 0 < len(message["dedup_key"]) <= 255 or not 0 < len(payload["summary"]) <= 1024 or not payload["source"]:
             errors.append("length")
@@ -232,6 +233,8 @@ class PagerDuty(Service):
         self.taken.append(message)
         if message["event_action"] == "trigger":
             self.open[message["dedup_key"]] = message
+        elif message["event_action"] == "acknowledge":
+            self.acknowledged |= {message["dedup_key"]} & self.open.keys()
         else:
             self.open.pop(message["dedup_key"], None)
         return Reply(202, {"status": "success", "message": "Event processed", "dedup_key": message["dedup_key"]})
