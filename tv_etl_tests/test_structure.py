@@ -27,8 +27,9 @@ FOLDERS = {
     "alerts": {"tradingview"},
     "watchlist": {"tradingview", "alerts.rules", "alerts.targets"},
     "collect": {"lake", "tradingview"},
+    "imports": {"collect", "lake", "tradingview"},
     "orchestration": {"tradingview", "lake", "alerts", "watchlist", "collect"},
-    "cli": {"", "tradingview", "lake", "alerts", "watchlist", "collect", "orchestration"},
+    "cli": {"", "tradingview", "lake", "alerts", "watchlist", "collect", "imports", "orchestration"},
     # The two ends of the wire share how it is written, and nothing of what they make of it.
     "market_server": {f"tradingview.{name}" for name in ("errors", "frames", "intervals", "protocol", "symbols")},
     "definitions": {"watchlist", "orchestration"},
@@ -45,7 +46,7 @@ LIBRARIES = {
     "sqlalchemy": {"alerts.database", "alerts.deliveries", "alerts.store", "alerts.stored_events"},
     "pyarrow": {
         "alerts.dataset", "tradingview.bar_schema", "tradingview.columns", "tradingview.history", "lake", "collect",
-        "cli", "orchestration", "market_server.market.replay_files",
+        "imports", "cli", "orchestration", "market_server.market.replay_files",
     },
     "rich": {"cli"},
     "click": {"cli"},
