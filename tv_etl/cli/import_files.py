@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +18,32 @@ from tv_etl.imports.hours import Ask
 from tv_etl.imports.importing import files_in
 from tv_etl.lake.store import BarStore
 from tv_etl.tradingview.accounts import Account
+from tv_etl.tradingview.blocking import BlockingOHLCV
+from tv_etl.tradingview.errors import ConnectionFailedError, TradingViewError
+from tv_etl.tradingview.history import symbol_facts
 from tv_etl.tradingview.moments import utc
 from tv_etl.tradingview.printable import printable
+from tv_etl.tradingview.services import Limits
 
 
 @contextmanager
 def asking(ws_url: str | None, account: Account, proxy: str | None) -> Iterator[Ask]:
     """What asks a server for the facts of a symbol, over one connection, opened by the first question."""
-    from tv_etl.tradingview.blocking import BlockingOHLCV
-    from tv_etl.tradingview.history import symbol_facts
-    from tv_etl.tradingview.services import Limits
-
-    # A person waits, and can call again; after the first failure nothing is tried anew.
-    with BlockingOHLCV(ws_url, account=account, limits=Limits(retry_s=5.0), proxy=proxy) as client:
-        failed: list[OSError] = []
+    with ExitStack() as stack:
+        clients: list[BlockingOHLCV] = []
+        failed: list[TradingViewError] = []
 
         def ask(symbol: str) -> Mapping[str, str]:
-            if failed:
+            if failed:  # a person waits: who could not be reached once is not tried again
                 raise failed[0]
-            return symbol_facts(client.symbol_info(symbol), symbol)
+            if not clients:
+                limits = Limits(retry_s=5.0)
+                clients.append(stack.enter_context(BlockingOHLCV(ws_url, account=account, limits=limits, proxy=proxy)))
+            try:
+                return symbol_facts(clients[0].symbol_info(symbol), symbol)
+            except ConnectionFailedError as error:
+                failed.append(error)
+                raise
 
         yield ask
 

@@ -31,6 +31,7 @@ from tv_etl.imports.times import NO_DATE, Fail, Seconds, days, moments
 from tv_etl.lake.bars import Bars, joined
 from tv_etl.lake.errors import BarStoreError
 from tv_etl.lake.provenance import Imported
+from tv_etl.lake.record import Period
 from tv_etl.lake.store import BarStore
 from tv_etl.lake.upsert import Commit
 from tv_etl.tradingview.columns import column_of, numbers_of
@@ -38,6 +39,7 @@ from tv_etl.tradingview.errors import IntervalError, TradingViewError
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.moments import utc
 from tv_etl.tradingview.series import Series
+from tv_etl.tradingview.trading_hours import TradingHours
 
 _OUTSIDE = 0.5  # of the rows: more cannot lie outside the trading hours
 
@@ -376,6 +378,7 @@ def _opens(
     told = days(table.column("time"), options.zone, fail)
     by_date = told.dates != NO_DATE
     if not by_date.any():
+        _require_opens(part, told.moments, hours.stored(symbol, "regular"), fail)
         return told.moments, told.moments // 86_400 * 86_400, {}
     require_known_groups(interval)
     known = hours.of(symbol)
@@ -391,6 +394,19 @@ def _opens(
         raise fail(place, f"{day} is no trading day of {symbol} by its trading hours: remove the row, or say --hours")
     spaced = np.where(told.dates != NO_DATE, told.dates * 86_400, opens // 86_400 * 86_400)
     return opens, spaced, known.facts
+
+
+def _require_opens(part: _Part, times: Seconds, hours: TradingHours | None, fail: Fail) -> None:
+    """Moments of another zone than was said are no opens, where these are known without a question."""
+    interval, symbol = part.series.interval, part.series.symbol
+    if hours is None or not Period.can_be_judged(interval, hours) or not len(times):
+        return
+    expected = hours.expected_between(interval, int(times.min()), int(times.max()) + 1)
+    is_other = ~np.isin(times, expected)
+    if is_other.mean() > _OUTSIDE:
+        place = int(np.argmax(is_other))
+        share = f"{is_other.mean():.0%} of its rows are no opens of {interval} of {symbol} by its trading hours"
+        raise fail(place, f"{_minute(int(times[place]))}: {share}; are the times of another zone?")
 
 
 def _require_ascending(dates: Seconds, places: Seconds, fail: Fail) -> None:
@@ -416,7 +432,7 @@ def _require_in_hours(part: _Part, times: Seconds, hours: HoursBook, options: Im
         share = (
             f"{outside.mean():.0%} of its rows are outside the {options.session} trading hours of {part.series.symbol}"
         )
-        raise fail(int(np.argmax(outside)), f"{utc(int(times[np.argmax(outside)])):%Y-%m-%d %H:%M}Z: {share}{zone}")
+        raise fail(int(np.argmax(outside)), f"{_minute(int(times[np.argmax(outside)]))}: {share}{zone}")
 
 
 def _joined(read: Sequence[_Read], adjustment: str) -> tuple[Bars, tuple[Imported, ...]]:
@@ -458,7 +474,7 @@ def _refuse_two(ordered: Sequence[_Read], place: int, times: Seconds, values: Se
     closes = f"closes at {values[3, place]:.10g} here and at {values[3, place - 1]:.10g} in {one.part.path}"
     raise two.fail(
         at,
-        f"the bar of {utc(int(times[place])):%Y-%m-%d %H:%M}Z {closes}: files of one call are of one scale, and agree; "
+        f"the bar of {_minute(int(times[place]))} {closes}: files of one call are of one scale, and agree; "
         "import the older file first, in a call of its own, then the newer one, whose bars stand",
     )
 
@@ -469,6 +485,10 @@ def _leaves_newest(read: Sequence[_Read], bars: Bars, options: ImportOptions) ->
         return not options.closed
     newest = int(bars.times[-1])
     return any(each.part.form.may_form for each in read if int(each.bars.times[-1]) == newest)
+
+
+def _minute(second: int) -> str:
+    return f"{utc(second):%Y-%m-%d %H:%M}Z"
 
 
 def _provenance(part: _Part, adjustment: str) -> str:
