@@ -41,6 +41,7 @@ class Days(NamedTuple):
 
 def moments(column: pa.ChunkedArray, zone: ZoneInfo | None, fail: Fail) -> Seconds:
     """The moments of a column in UTC seconds. Raises what `fail` makes of the first row that is none."""
+    column = _typed(column)
     kind = column.type
     if _is_text(kind):
         return _days_of_texts(column, zone, fail, is_day=False).moments
@@ -55,6 +56,19 @@ def moments(column: pa.ChunkedArray, zone: ZoneInfo | None, fail: Fail) -> Secon
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
         return _of_numbers(column, fail)
     raise fail(0, f"the time is of type {kind}; {RIGHT}")
+
+
+def _typed(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Texts as times at once, where all are written alike."""
+    if not _is_text(column.type) or column.null_count or not len(column):
+        return column
+    first = column[0].as_py().strip()
+    if len(first) <= 10 or first[4:5] != "-":
+        return column
+    try:
+        return column.cast(pa.timestamp("us", "UTC") if _has_offset(first) else pa.timestamp("us"))
+    except pa.ArrowInvalid:
+        return column
 
 
 def days(column: pa.ChunkedArray, zone: ZoneInfo | None, fail: Fail) -> Days:
