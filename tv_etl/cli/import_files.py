@@ -49,11 +49,15 @@ def asking(ws_url: str | None, account: Account, proxy: str | None) -> Iterator[
 
 
 def run_import(store: BarStore, paths: Iterable[Path], options: ImportOptions, ask: Ask, *, as_json: bool) -> int:
-    """Import and report as it goes; return how many files were not stored. Raises OSError as `import_files` does."""
+    """Import and report as it goes; return how many files were refused, or some series of them.
+
+    Raises OSError as `import_files` does.
+    """
     started = time.monotonic()
     files = files_in(paths)
     console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
-    stored = refused = bars = added = series = 0
+    refused = set[Path]()
+    bars = added = series = 0
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[failed]}"))
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         opening = progress.add_task("files opened", total=len(files), failed="")
@@ -65,22 +69,21 @@ def run_import(store: BarStore, paths: Iterable[Path], options: ImportOptions, a
 
         for outcome in import_files(store, files, options, ask=ask, opened=opened):
             _report(outcome, console, as_json=as_json)
-            if isinstance(outcome, ImportedSeries):
-                series += outcome.commit is not None
-                progress.update(storing, advance=1)
-            if isinstance(outcome, ImportedSeries) and outcome.commit is not None:
-                stored += len(outcome.files)
-                bars += sum(outcome.files.values())
-                added += outcome.commit.added
+            if isinstance(outcome, RefusedFile):
+                refused.add(outcome.path)
             else:
-                refused += len(outcome.files) if isinstance(outcome, ImportedSeries) else 1
-            progress.update(storing, failed=f"{refused:,} files refused" if refused else "")
+                progress.update(storing, advance=1)
+                if outcome.commit is None:
+                    refused.update(outcome.files)
+                else:
+                    series, bars = series + 1, bars + sum(outcome.files.values())
+                    added += outcome.commit.added
+            progress.update(storing, failed=f"{len(refused):,} files refused" if refused else "")
     seconds = time.monotonic() - started
-    told = (
-        f"{stored:,} of {len(files):,} files, {series:,} series, {bars:,} bars, {added:,} of them new, {seconds:.1f} s"
-    )
-    console.print(told)
-    return refused
+    whole = len(files) - len(refused)
+    told = f"{series:,} series, {bars:,} bars, {added:,} of them new, {seconds:.1f} s"
+    console.print(f"{whole:,} of {len(files):,} files, {told}")
+    return len(refused)
 
 
 def _report(outcome: RefusedFile | ImportedSeries, console: Console, *, as_json: bool) -> None:

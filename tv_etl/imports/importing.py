@@ -100,17 +100,16 @@ def import_files(
     options = options or ImportOptions()
     with ExitStack() as stack:
         room = _Room(stack)
-        parts = dict[Series, list[_Part | FileImportError]]()
+        parts = dict[Series, list[_Part | FormError]]()
         for done, path in enumerate(files_in(map(Path, paths)), start=1):
             try:
                 for part in _parts_of(path, options, room):
                     parts.setdefault(part.series, []).append(part)
             except FileImportError as error:
-                series = error.series if isinstance(error, FormError) else None
-                if series is None:
-                    yield RefusedFile(path, error)
+                if isinstance(error, FormError) and error.series is not None:
+                    parts.setdefault(error.series, []).append(error)
                 else:
-                    parts.setdefault(series, []).append(error)
+                    yield RefusedFile(path, error)
             opened(done, len(parts))
         hours = HoursBook(store, options.hours, ask)
         while parts:
@@ -300,16 +299,15 @@ class _Read(NamedTuple):
 def _imported(
     store: BarStore,
     series: Series,
-    parts: Sequence["_Part | FileImportError"],
+    parts: Sequence["_Part | FormError"],
     options: ImportOptions,
     hours: HoursBook,
 ) -> ImportedSeries:
-    files = dict[Path, int]()
+    files = dict.fromkeys((part.path for part in parts), 0)
     try:
         for part in parts:
-            if isinstance(part, FileImportError):
+            if isinstance(part, FormError):
                 raise part
-            files[part.path] = 0
         whole = [part for part in parts if isinstance(part, _Part)]
         adjustment = _adjustment(whole, options)
         facts = {"adjustment": adjustment, "session": options.session}

@@ -35,6 +35,7 @@ _SAMPLE_BYTES = 1 << 18
 _SEPARATORS = ",;\t|"
 _NULLS = ["", "NaN", "nan", "NA", "N/A", "<NA>", "null", "None"]
 _NUMBER = re.compile(r"[-+]?[0-9]+(?:[.,][0-9]+)?(?:[eE][-+]?[0-9]+)?")
+_ISO = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]{5,}(?P<zone>Z|z|[-+][0-9]{2}:?[0-9]{2})?")
 _NUMBERS = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_null)
 _CODE = (".pkl", ".pickle")
 
@@ -141,7 +142,7 @@ class CsvSource:
         """Names and tickers where pandas wrote a frame whose columns have two levels."""
         if len(self._lines) < 3:
             return
-        levels = [self._cells(line) for line in range(3)]
+        levels = [self._cells(line) or [""] for line in range(3)]
         index, *rest = levels[2]
         if index.strip().lower() not in ("date", "datetime") or any(rest) or len(levels[1]) != len(levels[0]):
             return
@@ -206,10 +207,9 @@ class CsvSource:
             return self.options.decimal
         prices = [text for name in PRICES for text in self._samples(form.places[name])]
         commas = [text for text in prices if "," in text]
-        if not commas:
+        if not commas or any("." in text for text in prices):  # one that has both is told with its row
             return "."
-        points = any("." in text for text in prices)
-        if points or all(re.fullmatch(r"[-+]?[0-9]{1,3}(?:,[0-9]{3})+", text) for text in commas):
+        if all(re.fullmatch(r"[-+]?[0-9]{1,3}(?:,[0-9]{3})+", text) for text in commas):
             raise FormError(
                 self.path,
                 f"the comma in {commas[0]!r} may stand before decimals or between thousands: --decimal , says the "
@@ -430,13 +430,9 @@ def _fails(column: pa.ChunkedArray, kind: pa.DataType) -> bool:
 def _wrong_cell(name: str, text: str | None, kind: pa.DataType, decimal: str) -> str:
     shown = printable(text or "", 40)
     if name != "time":
-        comma = "; a comma before decimals needs --decimal ," if decimal == "." and "," in shown else ""
+        comma = "; if all decimals have a comma, --decimal , says so" if decimal == "." and "," in shown else ""
         return f"{name} {shown!r} is not a number; expected e.g. 101{decimal}25{comma}"
-    if pa.types.is_timestamp(kind):
-        is_mixed = (kind.tz is None) == (shown[-1:] in "Zz" or any(sign in shown[10:] for sign in "+-"))
-        if is_mixed and len(shown) > 10:
-            zones = ("has no zone, and", "have") if kind.tz else ("has a zone, and", "have none")
-            return (
-                f"the time {shown!r} {zones[0]} the rows before {zones[1]}{' one' if kind.tz else ''}: write all alike"
-            )
+    if pa.types.is_timestamp(kind) and (found := _ISO.fullmatch(shown)) and (kind.tz is None) == bool(found["zone"]):
+        others = "has no zone, and the rows before have one" if kind.tz else "has a zone, and the rows before have none"
+        return f"the time {shown!r} {others}: write all alike"
     return f"the time {shown!r} cannot be read; {RIGHT}"

@@ -13,7 +13,7 @@ from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.moments import utc
 
 _LEAST = 3  # rows, of which nothing can be told by their distances
-_MANY = 20  # distances, of which the greatest common divisor is no chance
+_MANY = 20  # distances: of a thin market, too, two rows in so many follow each other
 _CLOSER = 0.6  # of the distances: more than there are breaks in a day
 _ALIKE = 0.4
 _LARGEST_S = 253_402_300_799  # of the year 9999
@@ -65,17 +65,17 @@ def wrong_spacing(opens: Seconds, interval: Interval, *, is_sparse: bool) -> Spa
     closer = distances < width
     closest = int(distances.min())
     if closer.mean() > _CLOSER:
-        return Spacing(
-            int(np.argmax(closer)) + 1, f"most rows are {_told(_usual(distances))} apart, closer than {interval}"
-        )
+        usual = _told(_usual(distances))
+        return Spacing(int(np.argmax(closer)) + 1, f"most rows are {usual} apart, closer than {interval}")
     widest = interval.seconds if interval.unit != "mo" else interval.count * 31 * 86_400
-    if is_sparse or closest <= widest:
+    if is_sparse:
+        return None
+    if closest <= widest:
         divisor = int(np.gcd.reduce(distances))
-        is_wider = interval.is_intraday and not is_sparse and len(distances) >= _MANY and width % divisor
-        return (
-            Spacing(1, f"all rows are multiples of {_told(divisor)} apart, wider than {interval}") if is_wider else None
-        )
-    if (distances <= closest * 1.15).mean() < _ALIKE:
+        if interval.is_intraday and len(distances) >= _MANY and width % divisor:
+            return Spacing(1, f"all rows are multiples of {_told(divisor)} apart, of which {interval} is none")
+        return None
+    if len(distances) < _MANY and (distances <= closest * 1.15).mean() < _ALIKE:
         return None
     return Spacing(1, f"rows are {_told(_usual(distances))} apart, wider than {interval}")
 

@@ -34,7 +34,7 @@ def imported(store: BarStore, *paths: Path, **given: Any) -> tuple[list[Imported
 def reason(store: BarStore, *paths: Path, **given: Any) -> str:
     """Why nothing of some files was imported."""
     series, refused = imported(store, *paths, **given)
-    errors = [each.error for each in (*series, *refused)]
+    errors = [*(each.error for each in series), *(each.error for each in refused)]
     assert len(errors) == 1 and errors[0] is not None, errors
     assert store.series() == []
     return str(errors[0])
@@ -43,4 +43,4 @@ def reason(store: BarStore, *paths: Path, **given: Any) -> str:
 def stored(store: BarStore, symbol: str, interval: str) -> list[Bar]:
     """All bars of a series in a lake."""
     rows = store.read(symbol, interval).to_pylist()
-    return [(int(row["timestamp"].timestamp()), *list(row.values())[1:]) for row in rows]  # type: ignore[misc]
+    return [(int(row["timestamp"].timestamp()), *list(row.values())[1:]) for row in rows]

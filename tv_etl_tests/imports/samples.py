@@ -101,7 +101,7 @@ def moments(bars: list[Bar]) -> pd.DatetimeIndex:
 
 def two_tickers(path: Path) -> None:
     """What yfinance's download makes of two tickers."""
-    parts = {"AAPL": DAYS, "BRK-B": [(*bar[:5], 1000.0) for bar in DAYS]}
+    parts: dict[str, list[Bar]] = {"AAPL": DAYS, "JNJ": [(*bar[:5], 1000.0) for bar in DAYS]}
     columns = {
         (name, ticker): [bar[place] for bar in bars]
         for place, name in enumerate(("Open", "High", "Low", "Close", "Volume"), start=1)
@@ -180,7 +180,7 @@ OURS = [
     for form in ("csv", "json", "parquet")
 ]
 TVKIT = [
-    Sample("aapl.csv", lines("timestamp,open,high,low,close,volume", DAYS, UTC_TIMES), APPLE, BARE),
+    Sample("fetched.csv", lines("timestamp,open,high,low,close,volume", DAYS, UTC_TIMES), APPLE, BARE),
     Sample(
         "ohlcv_NASDAQ:AAPL_20240105-093000.csv",
         lines(
@@ -192,7 +192,7 @@ TVKIT = [
         APPLE,
     ),
     Sample(
-        "aapl.json",
+        "fetched.json",
         json.dumps(
             {
                 "data": [
@@ -213,7 +213,7 @@ TVKIT = [
         BARE,
     ),
     Sample(
-        "aapl.parquet",
+        "fetched.parquet",
         lambda path: pl.DataFrame(
             {
                 "timestamp": UTC_TIMES,
@@ -290,9 +290,9 @@ YFINANCE = [
     Sample(
         "two.csv",
         two_tickers,
-        {**APPLE, "NYSE:BRK.B 1d": [(*bar[:5], 1000.0) for bar in DAYS]},
+        {**APPLE, "NYSE:JNJ 1d": [(*bar[:5], 1000.0) for bar in DAYS]},
         {
-            "symbols": ["AAPL=NASDAQ:AAPL", "BRK-B=NYSE:BRK.B"],
+            "symbols": ["AAPL=NASDAQ:AAPL", "JNJ=NYSE:JNJ"],
             "interval": "1d",
             "adjustment": "splits",
             "hours": NEW_YORK,

@@ -1,5 +1,7 @@
 """What is said of files is read as a person types it, and checked before any file is."""
 
+from typing import Any
+
 import pytest
 
 from tv_etl.imports.options import ImportOptions, parse_hours
@@ -43,6 +45,6 @@ def test_hours_are_in_utc_unless_a_zone_is_named() -> None:
         ({"decimal": "'"}, "expected '.' or ','"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_meant_is_refused(given: dict[str, str], message: str) -> None:
+def test_what_cannot_be_meant_is_refused(given: dict[str, Any], message: str) -> None:
     with pytest.raises((ValueError, SymbolError, IntervalError, TradingHoursError), match=message):
-        ImportOptions.of_texts(**given)  # type: ignore[arg-type]
+        ImportOptions.of_texts(**given)
