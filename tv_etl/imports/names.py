@@ -53,17 +53,16 @@ def symbol_of(named: Named, exchange: str | None) -> str | None:
     name = named.name
     if is_symbol(name):
         return name
-    if exchange is not None:
-        parts = name.split("_")
-        ticker = "".join(parts[:2]) if len(parts) == 2 and not named.is_chart else name
-        symbol = f"{exchange}:{ticker}"
-        return symbol if "_" not in ticker and is_symbol(symbol) else None
-    if not named.is_chart:
+    if named.is_chart and "_" in name:
+        known = next((each for each in _UNDERSCORED if name.startswith(f"{each}_")), None)
+        first, _, ticker = (known, "", name[len(known) + 1 :]) if known else name.partition("_")
+    elif exchange is not None:
+        first, parts = exchange, name.split("_")
+        ticker = "".join(parts) if len(parts) == 2 else name
+    else:
         return None
-    known = next((each for each in _UNDERSCORED if name.startswith(f"{each}_")), None)
-    first, _, rest = (known, "", name[len(known) + 1 :]) if known else name.partition("_")
-    symbol = f"{first}:{rest}"
-    return symbol if "_" not in rest and is_symbol(symbol) else None
+    symbol = f"{first}:{ticker}"
+    return symbol if "_" not in ticker and is_symbol(symbol) else None
 
 
 def _interval(text: str) -> Interval | None:

@@ -34,6 +34,7 @@ def test_names_of_files_tell_symbol_and_interval(stem: str, symbol: str, interva
         ("BTC_USDT-1Mo", "BINANCE", "BINANCE:BTCUSDT", "1mo"),
         ("BTC_USDT-1M", "BINANCE", "BINANCE:BTCUSDT", "1mo"),
         ("AAPL", "NASDAQ", "NASDAQ:AAPL", None),
+        ("AAPL, 1D", "NASDAQ", "NASDAQ:AAPL", "1d"),
     ],
 )
 def test_an_exchange_that_is_said_goes_before_a_name(
@@ -48,6 +49,10 @@ def test_an_exchange_that_is_said_goes_before_a_name(
 @pytest.mark.parametrize("stem", ["NSE_M_M, 1D", "AAPL, 1D", "my bars", "BTC_USDT_USDT-1h-futures", "AAPL_daily"])
 def test_a_name_that_may_be_another_symbol_is_none(stem: str) -> None:
     assert symbol_of(named_after(stem), None) is None
+
+
+def test_the_exchange_in_the_name_of_a_chart_is_its_own() -> None:
+    assert symbol_of(named_after("NYSE_IBM, 1D"), "NASDAQ") == "NYSE:IBM"
 
 
 def test_what_is_not_an_interval_is_none() -> None:
