@@ -60,6 +60,7 @@ PURE = {
     "collect.ask",
     "collect.entry",
     "collect.join",
+    *(f"imports.{name}" for name in ("names", "options", "rows", "times")),
     "alerts.cap",
     "alerts.closes",
     "alerts.conditions",

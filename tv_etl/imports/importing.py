@@ -167,7 +167,7 @@ def _parts_of(path: Path, options: ImportOptions, room: _Room) -> Iterator[_Part
     except RowError as error:
         raise FormError(path, f"row {error.row:,}: {error.reason}", own) from error
     for form in forms:
-        if form.is_labelled:
+        if form.is_labelled or source.is_whole:
             yield from _labelled(source, form, named, options, room)
         else:
             name = Named(form.ticker) if form.ticker else named
@@ -177,6 +177,7 @@ def _parts_of(path: Path, options: ImportOptions, room: _Room) -> Iterator[_Part
                 return _Table(pa.concat_tables(source.batches(form, are_days=not series.interval.is_intraday)))
 
             yield _Part(series, source, form, read)
+    source.close()
 
 
 def _own_series(named: Named, options: ImportOptions) -> Series | None:
@@ -212,7 +213,7 @@ def _series(path: Path, named: Named, interval: Interval | None, options: Import
 
 
 def _labelled(source: Source, form: Form, named: Named, options: ImportOptions, room: _Room) -> Iterator[_Part]:
-    """The series of a file whose rows say of which they are; the rows wait in a file by series."""
+    """The series of a file whose rows say of which they are, or are read whole; the rows wait in a file by series."""
     waiting = room.file()
     pieces = dict[tuple[str | None, str | None], list[int]]()
     writer: pa.ipc.RecordBatchFileWriter | None = None

@@ -12,7 +12,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -48,7 +48,11 @@ class Source(Protocol):
 
     @property
     def digest(self) -> str:
-        """The SHA-256 of the file's bytes."""
+        """The SHA-256 of the file's bytes, once its rows are read."""
+
+    @property
+    def is_whole(self) -> bool:
+        """True where the rows are in memory until they are read."""
 
     @property
     def names(self) -> Sequence[str]: ...
@@ -64,6 +68,9 @@ class Source(Protocol):
 
     def row(self, place: int) -> int:
         """The row of a place among the rows, as people count it."""
+
+    def close(self) -> None:
+        """Let go of rows that are in memory: they have been read."""
 
 
 def open_source(path: Path, options: ImportOptions) -> Source:
@@ -106,20 +113,22 @@ class CsvSource:
     names: Sequence[str] = ()
     tickers: Sequence[str] = ()
     digest: str = ""
+    is_whole: bool = False
     _separator: str = ","
     _header_lines: int = 1
     _lines: Sequence[str] = field(default=(), repr=False)  # the first ones
 
     def __post_init__(self) -> None:
-        content = self._content
-        sample = bytes(content[:_SAMPLE_BYTES])
+        is_zipped = self.path.suffix.lower() == ".gz"
+        with gzip.open(self.path) if is_zipped else self.path.open("rb") as file:
+            sample = file.read(_SAMPLE_BYTES)
         if sample[:2] in (b"\xff\xfe", b"\xfe\xff"):
             raise FormError(self.path, "it is UTF-16: save it as UTF-8")
         if not sample.strip():
             raise FormError(self.path, "it is empty; expected a line with the names of columns, and rows")
         text = sample.decode("utf-8-sig", "replace")
         lines = text.splitlines()
-        self._lines = lines if len(content) <= _SAMPLE_BYTES else lines[:-1] or lines
+        self._lines = lines if len(sample) < _SAMPLE_BYTES else lines[:-1] or lines
         first = self._lines[0]
         self._separator = max(_SEPARATORS, key=first.count)
         self.names = self._cells(0)
@@ -129,9 +138,9 @@ class CsvSource:
             )
         self._read_levels()
 
-    @cached_property
     def _content(self) -> pa.Buffer:
-        raw = pa.memory_map(str(self.path)).read_buffer() if self.path.stat().st_size else pa.py_buffer(b"")
+        # Not kept: thousands of files may wait for their turn.
+        raw = _mapped(self.path)
         self.digest = hashlib.sha256(raw).hexdigest()
         return pa.py_buffer(gzip.decompress(raw)) if self.path.suffix.lower() == ".gz" else raw
 
@@ -152,7 +161,7 @@ class CsvSource:
         self._header_lines = 3
 
     def batches(self, form: Form, *, are_days: bool | None) -> Iterator[pa.Table]:
-        decimal = self._decimal(form)
+        decimal, content = self._decimal(form), self._content()
         types = {name: self._type(name, place, are_days) for name, place in form.places.items()}
         arguments: dict[str, Any] = {
             "parse_options": pa_csv.ParseOptions(delimiter=self._separator),
@@ -166,46 +175,47 @@ class CsvSource:
         }
         try:
             if form.is_labelled:
-                with pa_csv.open_csv(self._input(), read_options=self._read_options(), **arguments) as reader:
+                with pa_csv.open_csv(
+                    pa.BufferReader(content), read_options=self._read_options(), **arguments
+                ) as reader:
                     for batch in reader:
                         yield pa.Table.from_batches([batch]).rename_columns(list(form.places))
             else:
-                table = pa_csv.read_csv(self._input(), read_options=self._read_options(), **arguments)
+                table = pa_csv.read_csv(pa.BufferReader(content), read_options=self._read_options(), **arguments)
                 yield table.rename_columns(list(form.places))
         except pa.ArrowInvalid as error:
-            raise self._fault(form, types, decimal, error) from error
+            raise self._fault(content, form, types, decimal, error) from error
 
     def row(self, place: int) -> int:
         """The line, which of a file with empty lines is another one than the row's number says."""
         left = place
-        for line, text in enumerate(io.StringIO(self._text)):
+        for line, text in enumerate(io.StringIO(bytes(self._content()).decode("utf-8-sig", "replace"))):
             if line >= self._header_lines and text.strip("\r\n"):
                 if not left:
                     return line + 1
                 left -= 1
         return place + self._header_lines + 1
 
-    @cached_property
-    def _text(self) -> str:
-        return bytes(self._content).decode("utf-8-sig", "replace")
-
-    def _input(self) -> pa.BufferReader:
-        return pa.BufferReader(self._content)
+    def close(self) -> None:
+        pass
 
     def _read_options(self, *, use_threads: bool = True) -> pa_csv.ReadOptions:
         names = [str(place) for place in range(len(self.names))]
         return pa_csv.ReadOptions(column_names=names, skip_rows=self._header_lines, use_threads=use_threads)
 
-    def _samples(self, place: int) -> list[str]:
-        """The texts of a column in the first lines."""
-        rows = (self._cells(line) for line in range(self._header_lines, min(len(self._lines), 1_000)))
-        return [row[place].strip() for row in rows if len(row) > place]
+    def _samples(self, places: Sequence[int]) -> Iterator[str]:
+        """The texts of some columns in the first lines."""
+        for line in range(self._header_lines, min(len(self._lines), 1_000)):
+            row = self._cells(line)
+            yield from (row[place].strip() for place in places if len(row) > place)
 
     def _decimal(self, form: Form) -> str:
         """The sign before decimals. Raises FormError where a comma may as well part thousands."""
         if self.options.decimal is not None:
             return self.options.decimal
-        prices = [text for name in PRICES for text in self._samples(form.places[name])]
+        if self._separator == "," and not any('"' in line for line in self._lines):
+            return "."
+        prices = list(self._samples([form.places[name] for name in PRICES]))
         commas = [text for text in prices if "," in text]
         if not commas or any("." in text for text in prices):  # one that has both is told with its row
             return "."
@@ -222,7 +232,7 @@ class CsvSource:
             return pa.dictionary(pa.int32(), pa.string())
         if name != "time":
             return pa.float64()
-        first = next(iter(self._samples(place)), "")
+        first = next(self._samples([place]), "")
         if _NUMBER.fullmatch(first):
             return pa.float64() if "." in first else pa.int64()
         is_utc = first.endswith(("Z", "z", "+00:00", "+0000"))
@@ -231,7 +241,12 @@ class CsvSource:
         return pa.timestamp("us", "UTC") if is_utc or any(sign in first[10:] for sign in "+-") else pa.timestamp("us")
 
     def _fault(
-        self, form: Form, types: Mapping[str, pa.DataType], decimal: str, error: pa.ArrowInvalid
+        self,
+        content: pa.Buffer,
+        form: Form,
+        types: Mapping[str, pa.DataType],
+        decimal: str,
+        error: pa.ArrowInvalid,
     ) -> FileImportError:
         """What the file is to blame for: read again as text, in one thread, which counts its rows."""
         found: list[pa_csv.InvalidRow] = []
@@ -242,7 +257,7 @@ class CsvSource:
 
         try:
             texts = pa_csv.read_csv(
-                self._input(),
+                pa.BufferReader(content),
                 read_options=self._read_options(use_threads=False),
                 parse_options=pa_csv.ParseOptions(delimiter=self._separator, invalid_row_handler=note),
                 convert_options=pa_csv.ConvertOptions(
@@ -284,17 +299,15 @@ class ArrowSource:
     names: Sequence[str] = ()
     tickers: Sequence[str] = ()
     digest: str = ""
+    is_whole: bool = False
 
     def __post_init__(self) -> None:
-        raw = pa.memory_map(str(self.path)).read_buffer() if self.path.stat().st_size else pa.py_buffer(b"")
-        self.digest = hashlib.sha256(raw).hexdigest()
-        self._raw = raw
         self.names = self._opened(lambda file: file.schema_arrow if self.is_parquet else file.schema).names
 
     def _opened(self, read: Callable[[Any], Any]) -> Any:
         try:
             if self.is_parquet:
-                return read(pq.ParquetFile(pa.BufferReader(self._raw)))
+                return read(pq.ParquetFile(pa.BufferReader(_mapped(self.path))))
             return read(self._open_arrow())
         except (pa.ArrowException, OSError) as error:
             kind = "Parquet" if self.is_parquet else "Arrow"
@@ -302,13 +315,15 @@ class ArrowSource:
             raise FormError(self.path, told) from error
 
     def _open_arrow(self) -> Any:
+        raw = _mapped(self.path)
         try:
-            return pa.ipc.open_file(pa.BufferReader(self._raw))
+            return pa.ipc.open_file(pa.BufferReader(raw))
         except pa.ArrowInvalid:
-            return pa.ipc.open_stream(pa.BufferReader(self._raw))
+            return pa.ipc.open_stream(pa.BufferReader(raw))
 
     def batches(self, form: Form, *, are_days: bool | None) -> Iterator[pa.Table]:
         wanted = [self.names[place] for place in form.places.values()]
+        self.digest = hashlib.sha256(_mapped(self.path)).hexdigest()
         if self.is_parquet:
             if not form.is_labelled:
                 yield self._cast(form, self._opened(lambda file: file.read(columns=wanted)).select(wanted))
@@ -336,6 +351,9 @@ class ArrowSource:
     def row(self, place: int) -> int:
         return place + 1
 
+    def close(self) -> None:
+        pass
+
 
 @dataclass
 class JsonSource:
@@ -345,6 +363,7 @@ class JsonSource:
     names: Sequence[str] = ()
     tickers: Sequence[str] = ()
     digest: str = ""
+    is_whole: bool = True
     _rows: list[Any] = field(default_factory=list, repr=False)
 
     def __post_init__(self) -> None:
@@ -377,6 +396,9 @@ class JsonSource:
             columns[name] = self._column(name, cells)
         yield pa.table(columns)
 
+    def close(self) -> None:
+        self._rows = []
+
     def _column(self, name: str, cells: list[Any]) -> pa.Array:
         kinds: tuple[type, ...] = (str,) if name in ("symbol", "interval") else (int, float)
         if name == "time" and isinstance(cells[0], str):
@@ -393,6 +415,11 @@ class JsonSource:
 
     def row(self, place: int) -> int:
         return place + 1
+
+
+def _mapped(path: Path) -> pa.Buffer:
+    """The bytes of a file; it is open as long as these are held."""
+    return pa.memory_map(str(path)).read_buffer() if path.stat().st_size else pa.py_buffer(b"")
 
 
 def _row_group(file: pq.ParquetFile, *, group: int, columns: Sequence[str]) -> pa.Table:
