@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from tv_etl.cli.status import chronicle_table, status_table
-from tv_etl.lake import chronicle as known
+from tv_etl.lake.chronicle import KINDS, Chronicle, Entry
 from tv_etl.lake.status import SeriesStatus, lake_status
 from tv_etl.lake.store import BarStore
 from tv_etl.orchestration.resources import TradingViewResource
@@ -199,14 +199,12 @@ def test_what_cannot_be_renamed_is_named(tmp_path: Path) -> None:
 
 
 def test_all_that_is_known_of_a_series_can_be_shown() -> None:
-    kinds = [text for name, text in vars(known).items() if name.isupper() and name[0] != "_" and isinstance(text, str)]
-    assert known.IMPORTED in kinds and known.SEAM in kinds
     moment = datetime(2026, 11, 2, tzinfo=timezone.utc)
-    entries = [known.Entry(kind, moment, moment, None, "") for kind in kinds]
+    entries = [Entry(kind, moment, moment, None, "") for kind in KINDS]
     console = Console(file=io.StringIO(), width=120)
-    console.print(chronicle_table(known.Chronicle(SERIES, entries), 0))
+    console.print(chronicle_table(Chronicle(SERIES, entries), 0))
     assert isinstance(console.file, io.StringIO)
-    assert all(kind in console.file.getvalue() for kind in kinds)
+    assert all(kind in console.file.getvalue() for kind in KINDS)
 
 
 def test_an_empty_lake_has_no_rows(tmp_path: Path) -> None:
