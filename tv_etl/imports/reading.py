@@ -11,6 +11,7 @@ import io
 import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -77,7 +78,7 @@ def open_source(path: Path, options: ImportOptions) -> Source:
     """Open a file by its name. Raises FormError, also for what the system refuses."""
     suffixes = [each.lower() for each in path.suffixes]
     kind = suffixes[-2] if len(suffixes) > 1 and suffixes[-1] == ".gz" else (suffixes or [""])[-1]
-    try:
+    with _readable(path):
         if kind in (".csv", ".txt"):
             return CsvSource(path, options)
         if kind == ".json":
@@ -86,9 +87,6 @@ def open_source(path: Path, options: ImportOptions) -> Source:
             return ArrowSource(path, is_parquet=True)
         if kind in (".feather", ".arrow", ".ipc"):
             return ArrowSource(path, is_parquet=False)
-    except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise FormError(path, f"it cannot be read: {printable(reason)}") from error
     if kind in _CODE:
         raise FormError(
             path, "a pickle is a program that is run by reading it: write the frame with to_csv or to_parquet"
@@ -142,7 +140,8 @@ class CsvSource:
         # Not kept: thousands of files may wait for their turn.
         raw = _mapped(self.path)
         self.digest = hashlib.sha256(raw).hexdigest()
-        return pa.py_buffer(gzip.decompress(raw)) if self.path.suffix.lower() == ".gz" else raw
+        with _readable(self.path):
+            return pa.py_buffer(gzip.decompress(raw)) if self.path.suffix.lower() == ".gz" else raw
 
     def _cells(self, line: int) -> list[str]:
         return next(csv.reader([self._lines[line]], delimiter=self._separator), [""])
@@ -419,7 +418,18 @@ class JsonSource:
 
 def _mapped(path: Path) -> pa.Buffer:
     """The bytes of a file; it is open as long as these are held."""
-    return pa.memory_map(str(path)).read_buffer() if path.stat().st_size else pa.py_buffer(b"")
+    with _readable(path):
+        return pa.memory_map(str(path)).read_buffer() if path.stat().st_size else pa.py_buffer(b"")
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """What the system or a compression refuses is the file's fault."""
+    try:
+        yield
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise FormError(path, f"it cannot be read: {printable(reason)}") from error
 
 
 def _row_group(file: pq.ParquetFile, *, group: int, columns: Sequence[str]) -> pa.Table:

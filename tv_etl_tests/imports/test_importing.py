@@ -1,5 +1,6 @@
 """Files come into a lake whole, series by series: joined by proof, with their origin on record, or not at all."""
 
+import gzip
 import hashlib
 import json
 import signal
@@ -152,6 +153,24 @@ def test_a_truncated_parquet_file_is_refused(tmp_path: Path) -> None:
     path.write_bytes(whole[: len(whole) // 2])
     told = reason(BarStore(tmp_path / "lake"), path, symbol="NYSE:IBM", interval="5m")
     assert f"{path}: it cannot be read as Parquet; was it written to its end?" in told
+
+
+def test_a_truncated_archive_is_refused_whatever_its_length(tmp_path: Path) -> None:
+    rows = "".join(f"{1704205800 + 300 * row},1,2,1,{1 + row % 97 / 100},5\n" for row in range(40_000))
+    whole = gzip.compress(f"time,open,high,low,close,Volume\n{rows}".encode())
+    path = tmp_path / "NYSE_IBM, 5.csv.gz"
+    path.write_bytes(whole[: len(whole) * 9 // 10])
+    assert f"{path}: it cannot be read: " in reason(BarStore(tmp_path / "lake"), path)
+
+
+def test_a_file_that_vanishes_is_the_fault_of_its_series(tmp_path: Path) -> None:
+    paths = [chart(tmp_path, PLAIN[:9], f"NASDAQ_{name}, 1.csv") for name in "AB"]
+    store, taken = BarStore(tmp_path / "lake"), paths[0].unlink
+    outcomes = list(import_files(store, paths, opened=lambda done, series: taken() if done == 2 else None))
+    assert [None if each.error is None else str(each.error) for each in outcomes] == [
+        f"{paths[0]}: it cannot be read: No such file or directory",
+        None,
+    ]
 
 
 def test_text_in_place_of_numbers_is_refused(tmp_path: Path) -> None:
