@@ -27,8 +27,10 @@ from tv_etl.orchestration.component import TradingViewComponent
 from tv_etl.orchestration.resources import ScannerResource, TradingViewResource
 from tv_etl.tradingview.models import HistoryRequest
 from tv_etl.tradingview.scanner import ScanFilter, ScanRequest, ScanSort
+from tv_etl.tradingview.series import Series
 from tv_etl.watchlist.model import Alerts, Group, Watchlist
 from tv_etl.watchlist.notify import Notify
+from tv_etl_tests.imports.samples import SAMPLES
 from tv_etl_tests.market_server.talk import Talk, bars, only
 from tv_etl_tests.patience import HANG_S
 
@@ -61,12 +63,17 @@ def blocks(language: str, *pages: str) -> list[str]:
     return [block for page in pages or PAGES for block in fence.findall(PAGES[page])]
 
 
+IMPORTS = [line for block in blocks("console", "importing.md") for line in block.splitlines()]
+
+
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory, market_url: str) -> Path:
     """A working directory with a lake in it, as the README's reader has one."""
     path = tmp_path_factory.mktemp("reader")
     for request, table in TradingViewResource(ws_url=market_url).fetch([HistoryRequest("NASDAQ:AAPL", "1d")]):
         BarStore(path / "lake").upsert(request.symbol, request.interval, table)
+    for sample in SAMPLES:
+        sample.write(path)
     return path
 
 
@@ -261,6 +268,26 @@ def test_commands_that_end_by_themselves_run(line: str, directory: Path, market_
     )
     assert (done.returncode, " fetch " in line or done.stderr == "") == (0, True)
     assert "Error" not in done.stderr and (done.stdout or "--out" in line)
+
+
+@pytest.mark.parametrize("line", IMPORTS)
+def test_each_form_is_imported_by_its_command(line: str, tmp_path: Path, market_url: str) -> None:
+    for sample in SAMPLES:
+        sample.write(tmp_path)
+    command = line.replace(".venv/bin/", f"{Path(sys.executable).parent}/")
+    environment = {**os.environ, "TV_ETL_WS_URL": market_url}
+    done = subprocess.run(
+        command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=HANG_S
+    )
+    assert done.returncode == 0, done.stderr
+    assert " bars added" in done.stdout
+    assert all(summary.rows for summary in (BarStore(tmp_path / "lake").summary(*each) for each in series_in(tmp_path)))
+
+
+def series_in(directory: Path) -> list[Series]:
+    found = BarStore(directory / "lake").series()
+    assert found
+    return found
 
 
 def test_every_variable_and_file_that_is_named_exists() -> None:

@@ -27,8 +27,9 @@ FOLDERS = {
     "alerts": {"tradingview"},
     "watchlist": {"tradingview", "alerts.events", "alerts.rules", "alerts.targets", "alerts.troubles"},
     "collect": {"lake", "tradingview"},
+    "imports": {"collect", "lake", "tradingview"},
     "orchestration": {"tradingview", "lake", "alerts", "watchlist", "collect"},
-    "cli": {"", "tradingview", "lake", "alerts", "watchlist", "collect", "orchestration"},
+    "cli": {"", "tradingview", "lake", "alerts", "watchlist", "collect", "imports", "orchestration"},
     # The two ends of the wire share how it is written, and nothing of what they make of it.
     "market_server": {f"tradingview.{name}" for name in ("errors", "frames", "intervals", "protocol", "symbols")},
     "definitions": {"watchlist", "orchestration"},
@@ -48,7 +49,7 @@ LIBRARIES = {
     },
     "pyarrow": {
         "alerts.dataset", "tradingview.bar_schema", "tradingview.columns", "tradingview.history", "lake", "collect",
-        "cli", "orchestration", "market_server.market.replay_files",
+        "imports", "cli", "orchestration", "market_server.market.replay_files",
     },
     "rich": {"cli"},
     "click": {"cli"},
@@ -62,6 +63,7 @@ PURE = {
     "collect.ask",
     "collect.entry",
     "collect.join",
+    *(f"imports.{name}" for name in ("names", "options", "rows", "times")),
     "alerts.cap",
     "alerts.closes",
     "alerts.conditions",

@@ -9,6 +9,7 @@ from rich.text import Text
 from tv_etl.lake.chronicle import (
     ASKED,
     GAP,
+    IMPORTED,
     NO_CADENCE,
     QUARANTINED,
     READJUSTED,
@@ -40,6 +41,7 @@ _STYLES = {
     UNJUDGED: "red",
     NO_CADENCE: "",
     RENAMED: "cyan",
+    IMPORTED: "",
 }
 
 

@@ -52,6 +52,11 @@ def enter_table(store: BarStore, series: Series, bars: pa.Table, *, provenance: 
     if len(times):
         whole = Imported(int(times[0]), int(times[-1]) + 1, provenance)
         update = replace(update, imported=(whole,))
+    return enter_imported(store, series, update)
+
+
+def enter_imported(store: BarStore, series: Series, update: Update) -> Commit:
+    """Store an update that says where each of its bars came from, as `enter_table` does."""
     entered = store.commit(series, update, judge=lambda stored: fitted(stored, update))
     if isinstance(entered, NotJoinedError):
         raise entered

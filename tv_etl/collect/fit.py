@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from tv_etl.lake.bars import Bars
+from tv_etl.lake.bars import Bars, Mask
 from tv_etl.lake.crossing import reached_across
 from tv_etl.lake.errors import NotJoinedError
 from tv_etl.lake.provenance import are_imported
-from tv_etl.lake.readjustment import Readjustment, Unproven, find_readjustment
+from tv_etl.lake.readjustment import Readjustment, Unproven, find_readjustment, overlap
 from tv_etl.lake.snapshot import StoredSeries
 from tv_etl.lake.update import Update
 from tv_etl.tradingview.moments import utc
@@ -17,7 +17,8 @@ from tv_etl.tradingview.moments import utc
 def fitted(stored: StoredSeries, update: Update) -> Update | NotJoinedError:
     """What of an update may be merged: of the stored scale, and no bar in the place of one that the server sent.
 
-    The bars given are all of one scale. What they have in common with the stored ones proves it, or tells the ratio.
+    The bars given are all of one scale. What they have in common with the stored ones proves it, or tells the ratio. A
+    bar that is stored with the same values stays that of whoever brought it.
     """
     sound = update.closed.take(update.closed.is_consistent())
     if stored.first_s is None or stored.last_s is None or not len(sound):
@@ -31,9 +32,16 @@ def fitted(stored: StoredSeries, update: Update) -> Update | NotJoinedError:
     if found is not None:
         closed = found.rescale(closed)
         imported = tuple(replace(each, scaled=str(found)) for each in imported)
-    is_served = ~are_imported(beside.times, stored.record().imported)
-    stands = np.isin(closed.times, beside.times[is_served])
+    stays = ~are_imported(beside.times, stored.record().imported) | _is_the_same(beside, closed)
+    stands = np.isin(closed.times, beside.times[stays])
     return replace(update, closed=closed.take(~stands), imported=imported, is_fitted=True)
+
+
+def _is_the_same(stored: Bars, given: Bars) -> Mask:
+    """True for each stored bar that is given with the same values."""
+    old, new = overlap(stored, given)
+    equal = (old.values == new.values).all(axis=0) & (old.has_volume == new.has_volume)
+    return np.isin(stored.times, old.times[equal])
 
 
 def _scale(stored: StoredSeries, update: Update, sound: Bars, beside: Bars) -> Readjustment | Unproven | None:

@@ -77,6 +77,8 @@ class Bars:
 
     def take(self, index: "npt.NDArray[np.int64] | Mask | slice") -> "Bars":
         """The bars at ascending places, or where a mask is true."""
+        if not isinstance(index, slice) and index.dtype == np.bool_ and index.all():
+            return self
         return Bars(self.times[index], self.values[:, index], self.has_volume[index])
 
     def split(self, labels: npt.NDArray[np.str_]) -> Iterator[tuple[str, "Bars"]]:

@@ -20,6 +20,10 @@ ASKED, UNASKED, GAP = "asked", "never asked", "gap"
 REVISED, READJUSTED, QUARANTINED, SEAM, WITHDRAWN = "revised", "re-adjusted", "quarantined", "seam", "withdrawn"
 IMPORTED, UNJUDGED, NO_CADENCE, RENAMED = "imported", "not judged", "no cadence", "renamed"
 
+KINDS = (
+    ASKED, UNASKED, GAP, REVISED, READJUSTED, QUARANTINED, SEAM, WITHDRAWN, IMPORTED, UNJUDGED, NO_CADENCE, RENAMED
+)  # fmt: skip
+
 _FIELDS = (*PRICES, "volume")
 
 

@@ -41,18 +41,18 @@ def path_segment(symbol: str) -> str:
     return segment
 
 
-def period_labels(times: npt.NDArray[np.int64], interval: Interval) -> npt.NDArray[np.str_]:
-    """Return the period of each time (UTC seconds): `2026-11-22` below 1m, `2026-11` below 5m, `2026`, `all`."""
+def period_runs(times: npt.NDArray[np.int64], interval: Interval) -> list[tuple[str, int, int]]:
+    """Return the periods of ascending times (UTC seconds), and the half-open places of the times of each.
+
+    A period is `2026-11-22` below 1m, `2026-11` below 5m, `2026`, `all`.
+    """
     unit = _unit(interval)
-    if unit is None:
-        return np.full(len(times), _WHOLE)
+    if unit is None or not len(times):
+        return [(_WHOLE, 0, len(times))] if len(times) else []
     begins = times.astype("datetime64[s]").astype(f"datetime64[{unit}]")
-    # Nearly always all are of one period: a name is written once for a run, not for each time.
-    firsts = np.flatnonzero(begins[1:] != begins[:-1]) + 1
-    if not len(firsts):
-        return np.full(len(begins), np.datetime_as_string(begins[0]) if len(begins) else "")
-    bounds = np.concatenate([[0], firsts, [len(begins)]])
-    return np.repeat(np.datetime_as_string(begins[bounds[:-1]]), bounds[1:] - bounds[:-1])
+    firsts = [0, *(np.flatnonzero(begins[1:] != begins[:-1]) + 1).tolist()]
+    names = np.datetime_as_string(begins[firsts]).tolist()
+    return list(zip(names, firsts, [*firsts[1:], len(times)], strict=True))
 
 
 def periods_between(

@@ -45,10 +45,10 @@ def joined_provenance(
         return tuple(known)
     begins, ends = int(entering[0]), int(entering[-1]) + 1
     every = [*known, *given]
-    times = np.union1d(stored, entering)
-    fresh = _places(times, given)
-    is_entering = np.isin(times, entering)
-    places = np.where(is_entering, np.where(fresh == _SERVED, _SERVED, fresh + len(known)), _places(times, known))
+    times, is_entering = _together(stored, entering)
+    places = _places(times, known)
+    fresh = _places(entering, given)
+    places[is_entering] = np.where(fresh == _SERVED, _SERVED, fresh + len(known))
     # A span goes on up to the next bar that came from somewhere else.
     firsts = np.flatnonzero(np.r_[True, places[1:] != places[:-1]])
     bounds = [*times[firsts].tolist(), ends]
@@ -72,11 +72,24 @@ def clipped_provenance(imported: Sequence[Imported], start: int) -> tuple[Import
     )
 
 
+def _together(stored: Times, entering: Times) -> tuple[Times, Mask]:
+    """All times that either has, ascending as both do, and which of them are entering."""
+    if not len(stored):
+        return entering, np.ones(len(entering), np.bool_)
+    times = np.concatenate([stored, entering])
+    times.sort(kind="stable")  # two runs are merged in one pass
+    times = times[np.r_[True, times[1:] != times[:-1]]]
+    is_entering = np.zeros(len(times), np.bool_)
+    is_entering[np.searchsorted(times, entering)] = True
+    return times, is_entering
+
+
 def _places(times: Times, imported: Sequence[Imported]) -> npt.NDArray[np.int64]:
-    """For each time the place of the span that holds it."""
+    """For each of the times, which ascend, the place of the span that holds it."""
     places = np.full(len(times), _SERVED, np.int64)
     for place, each in enumerate(imported):
-        places[(times >= each.start) & (times < each.end)] = place
+        first, after = np.searchsorted(times, each.span)
+        places[first:after] = place
     return places
 
 

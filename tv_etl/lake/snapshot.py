@@ -11,7 +11,7 @@ from tv_etl.lake.arrivals import decode_arrivals
 from tv_etl.lake.bar_file import Footer, read_bars, read_footer
 from tv_etl.lake.bars import Bars, Times, joined
 from tv_etl.lake.errors import DamagedFileError
-from tv_etl.lake.layout import is_period, no_periods, period_labels, period_range, periods_between
+from tv_etl.lake.layout import is_period, no_periods, period_range, period_runs, periods_between
 from tv_etl.lake.logs import QUARANTINE_SCHEMA, READJUSTED_SCHEMA, REVISION_SCHEMA, read_log
 from tv_etl.lake.overlap import read_once
 from tv_etl.lake.place import SUFFIX, UNSPECIFIED, SeriesPlace
@@ -88,7 +88,7 @@ class StoredSeries:
 
     def periods_of(self, bars: Bars) -> list[str]:
         """The periods that hold some bars, oldest first."""
-        labels = set(period_labels(bars.times, self.series.interval).tolist())
+        labels = {name for name, _, _ in period_runs(bars.times, self.series.interval)}
         return [period for period in self.periods if period in labels]
 
     def newest_before(self, moment_s: float) -> int | None:

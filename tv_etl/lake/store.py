@@ -12,7 +12,7 @@ belong to. Only closed bars are kept. The watermark is in the files' footers.
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
@@ -28,6 +28,7 @@ from tv_etl.lake.bars import Bars
 from tv_etl.lake.errors import NoSeamError
 from tv_etl.lake.layout import path_segment
 from tv_etl.lake.place import SeriesPlace
+from tv_etl.lake.provenance import Imported
 from tv_etl.lake.record import Rename, SeriesRecord
 from tv_etl.lake.resolution import Resolution, resolve_seam
 from tv_etl.lake.scan import SCAN_SCHEMA, scanned
@@ -109,6 +110,12 @@ class BarStore:
     def update_of(self, series: Series, bars: pa.Table) -> Update:
         """What a table of bars brings into a series, forming bars left out. Raises BadBarsError."""
         return Update.of(bars, series.interval, self._clock())
+
+    def update_of_bars(
+        self, series: Series, bars: Bars, facts: Mapping[str, str], imported: tuple[Imported, ...] = ()
+    ) -> Update:
+        """The same of bars in columns, which nobody checks again; `imported` says what of them came from elsewhere."""
+        return Update.of_bars(bars, facts, series.interval, self._clock(), imported)
 
     def commit(
         self,

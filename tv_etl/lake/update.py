@@ -45,10 +45,20 @@ class Update:
     @classmethod
     def of(cls, bars: pa.Table, interval: Interval, now_s: float) -> "Update":
         """Check a table of bars. Raises BadBarsError."""
-        given = check_bars(bars)
-        facts = _facts_of(bars.schema)
+        return cls.of_bars(check_bars(bars), _facts_of(bars.schema), interval, now_s)
+
+    @classmethod
+    def of_bars(
+        cls,
+        given: Bars,
+        facts: Mapping[str, str],
+        interval: Interval,
+        now_s: float,
+        imported: tuple[Imported, ...] = (),
+    ) -> "Update":
+        """Bars that are checked, and what is said of them. Raises BadBarsError for a fact that is no number."""
         closed = given.between(None, _forming_from(facts, interval, now_s))
-        return cls(closed, len(given) - len(closed), facts, _asked_in(facts), _window_in(facts))
+        return cls(closed, len(given) - len(closed), facts, _asked_in(facts), _window_in(facts), imported)
 
     @classmethod
     def of_stored(cls, bars: Bars, kept_out: Bars, record: SeriesRecord) -> "Update":

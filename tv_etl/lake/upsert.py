@@ -49,7 +49,7 @@ from tv_etl.lake.bars import Bars, Mask, Times, joined, merge
 from tv_etl.lake.cadence import RHYTHM_POINTS, Rhythm, has_cadence
 from tv_etl.lake.crossing import Crossing, crossed, reached_across, taken_over
 from tv_etl.lake.errors import ReadjustedError
-from tv_etl.lake.layout import is_soon_over, period_labels, period_range
+from tv_etl.lake.layout import is_soon_over, period_range, period_runs
 from tv_etl.lake.logs import encode_log, quarantined, readjusted_rows, revision_rows
 from tv_etl.lake.periods import described_periods
 from tv_etl.lake.place import SeriesPlace
@@ -309,11 +309,11 @@ def _merged(
     now_s: float,
 ) -> _Merged:
     """Stage the data files that differ; the bars at the `leaving` times are in them no more."""
-    parts = dict(sound.split(period_labels(sound.times, place.interval)))
+    parts = {name: sound.take(slice(*run)) for name, *run in period_runs(sound.times, place.interval)}
     newest_period = max([*parts, *stored.periods], default="")
     growing = {newest_period} if is_soon_over(place.interval) else set()
     settled = {*stored.periods[-1:]} - {newest_period} if growing else set()  # what grew until now
-    left = set(period_labels(leaving, place.interval).tolist())
+    left = {name for name, _, _ in period_runs(leaving, place.interval)}
     merged = _Merged({}, {}, [], 0)
     for period in sorted({*parts, *stored.periods}):
         is_older = readjustment is not None and _is_before(period, place.interval, readjustment)

@@ -226,11 +226,15 @@ def _metadata(history: SeriesHistory, seconds: float, market: str) -> dict[str, 
     if settings.currency or info.currency:  # a description may leave it out
         facts["tv_etl.currency"] = settings.currency or info.currency
     if info.raw:  # else the server never described the symbol, and its hours are unknown
-        facts |= {"tv_etl.time_zone": info.time_zone, "tv_etl.trading_hours": _trading_hours(info)}
-        facts["tv_etl.resolved_as"] = info.name_of(request.symbol)
-        told = {"tv_etl.kind": info.kind, "tv_etl.data_frequency": info.data_frequency}
-        facts |= {name: text for name, text in told.items() if text}
+        facts |= {f"tv_etl.{name}": text for name, text in symbol_facts(info, request.symbol).items()}
     return facts
+
+
+def symbol_facts(info: SymbolInfo, asked: str) -> dict[str, str]:
+    """The facts of a series that are its symbol's, without their prefix; `asked` is the symbol that was asked for."""
+    facts = {"time_zone": info.time_zone, "trading_hours": _trading_hours(info), "resolved_as": info.name_of(asked)}
+    told = {"kind": info.kind, "data_frequency": info.data_frequency}
+    return {**facts, **{name: text for name, text in told.items() if text}}
 
 
 def _trading_hours(info: SymbolInfo) -> str:

@@ -2,14 +2,15 @@
 
 import io
 import json
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from rich.console import Console
 
-from tv_etl.cli.status import status_table
+from tv_etl.cli.status import chronicle_table, status_table
+from tv_etl.lake.chronicle import KINDS, Chronicle, Entry
 from tv_etl.lake.status import SeriesStatus, lake_status
 from tv_etl.lake.store import BarStore
 from tv_etl.orchestration.resources import TradingViewResource
@@ -195,6 +196,15 @@ def test_what_cannot_be_renamed_is_named(tmp_path: Path) -> None:
     ):
         refused = call("rename", *names, "--lake", str(tmp_path))
         assert refused.returncode == 1 and reason in refused.stderr
+
+
+def test_all_that_is_known_of_a_series_can_be_shown() -> None:
+    moment = datetime(2026, 11, 2, tzinfo=timezone.utc)
+    entries = [Entry(kind, moment, moment, None, "") for kind in KINDS]
+    console = Console(file=io.StringIO(), width=120)
+    console.print(chronicle_table(Chronicle(SERIES, entries), 0))
+    assert isinstance(console.file, io.StringIO)
+    assert all(kind in console.file.getvalue() for kind in KINDS)
 
 
 def test_an_empty_lake_has_no_rows(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tv_etl.lake.layout import MAX_SEGMENT_BYTES, is_period, is_soon_over, path_segment, period_labels, period_range
+from tv_etl.lake.layout import MAX_SEGMENT_BYTES, is_period, is_soon_over, path_segment, period_range, period_runs
 from tv_etl.tradingview.errors import SymbolError
 from tv_etl.tradingview.intervals import Interval
 
@@ -57,7 +57,7 @@ def test_the_documented_example_is_encoded_so() -> None:
 )  # fmt: skip
 def test_the_period_follows_the_width(interval: str, period: str) -> None:
     time = int(datetime(2026, 11, 22, 23, 59, 59, tzinfo=timezone.utc).timestamp())
-    assert list(period_labels(np.array([time]), Interval.parse(interval))) == [period]
+    assert period_runs(np.array([time]), Interval.parse(interval)) == [(period, 0, 1)]
 
 
 def test_only_days_and_months_are_soon_over() -> None:
@@ -68,14 +68,16 @@ def test_only_days_and_months_are_soon_over() -> None:
 @given(st.lists(TIMES, min_size=1, max_size=5), st.sampled_from(["1s", "1m", "5m", "1d"]))
 def test_a_time_lies_in_the_range_of_its_period_alone(times: list[int], token: str) -> None:
     interval = Interval.parse(token)
-    labels = period_labels(np.array(sorted(times)), interval)
-    assert list(labels) == sorted(labels), "periods sort as their names do"
+    runs = period_runs(np.array(sorted(times)), interval)
+    labels = [label for label, first, after in runs for _ in range(first, after)]
+    assert labels == sorted(labels), "periods sort as their names do"
+    assert len(runs) == len(set(labels))
     for time, label in zip(sorted(times), labels, strict=True):
         first, after = period_range(label, interval)
         assert is_period(label, interval)
         assert (first is None or first <= time) and (after is None or time < after)
         if after is not None:
-            assert list(period_labels(np.array([after]), interval)) != [label]
+            assert period_runs(np.array([after]), interval) != [(label, 0, 1)]
 
 
 @pytest.mark.parametrize(
