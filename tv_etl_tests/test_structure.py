@@ -39,7 +39,10 @@ LIBRARIES = {
     "dagster": {"orchestration", "definitions", "cli.demo"},
     "obstore": {"lake.storage.bucket"},
     "websockets": {"tradingview.websocket", "tradingview.wire_errors", "market_server.server"},
-    "httpx": {"tradingview.accounts", "tradingview.scanner", "tradingview.tls", "alerts.targets", "alerts.courier"},
+    "httpx": {
+        "tradingview.accounts", "tradingview.http_service", "tradingview.scanner", "tradingview.symbol_search",
+        "tradingview.tls", "alerts.targets", "alerts.courier",
+    },
     "apprise": {"alerts.targets.apprise_process"},
     "smtplib": {"alerts.targets.email"},
     "sqlalchemy": {"alerts.database", "alerts.deliveries", "alerts.store", "alerts.stored_events"},
