@@ -170,9 +170,9 @@ class _Contract(msgspec.Struct):
 
 class _Row(msgspec.Struct):
     symbol: str
-    description: str = ""
-    type: str = ""
-    exchange: str = ""
+    description: str | None = None
+    type: str | None = None
+    exchange: str | None = None
     prefix: str | None = None
     currency_code: str | None = None
     country: str | None = None
@@ -191,12 +191,12 @@ def _read_row(row: _Row, text: str) -> FoundSymbol | None:
     found = FoundSymbol(
         _name(row.prefix, row.exchange, row.symbol),
         _plain(row.description),
-        row.type,
-        row.exchange,
+        row.type or "",
+        row.exchange or "",
         row.typespecs or (),
         row.currency_code,
         row.country,
-        _plain(row.isin) if row.isin else None,
+        _plain(row.isin) or None,
     )
     if row.contracts:
         # The root of a future is nobody's symbol, and its contracts may have another prefix than it has itself.
@@ -215,10 +215,10 @@ def _contracts(row: _Row, root: FoundSymbol) -> Iterator[FoundSymbol]:
             yield replace(root, symbol=symbol, description=description, typespecs=each.typespecs or ())
 
 
-def _name(prefix: str | None, exchange: str, ticker: str) -> str:
+def _name(prefix: str | None, exchange: str | None, ticker: str) -> str:
     """EXCHANGE:TICKER: an exchange that has no prefix of its own is one itself."""
-    return f"{prefix or exchange.upper()}:{_plain(ticker)}"
+    return f"{prefix or (exchange or '').upper()}:{_plain(ticker)}"
 
 
-def _plain(text: str) -> str:
-    return _TAGS.sub("", text)
+def _plain(text: str | None) -> str:
+    return _TAGS.sub("", text or "")
