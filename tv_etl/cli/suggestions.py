@@ -7,8 +7,8 @@ import asyncio
 import os
 import socket
 import threading
-from collections.abc import Iterable, Sequence
-from concurrent.futures import Future
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from typing import Any
 
@@ -25,36 +25,52 @@ SHOWN = 3
 MOST_SEARCHES = 8
 _MOST_CHARACTERS = 60
 
-Suggestions = dict[str, Sequence[FoundSymbol]]
+_Found = Mapping[str, Sequence[FoundSymbol]]
+
+
+class Suggestions:
+    """What was found for symbols that are malformed, the likeliest first."""
+
+    def __init__(self, found: _Found) -> None:
+        self._found = found
+
+    def completed(self, message: str) -> str:
+        """The message of an error, with what was found for each symbol that it tells as malformed."""
+        for symbol, start, end in reversed(told_malformed(message)):
+            if symbol in self._found:
+                named = ", ".join(_named(each) for each in self._found[symbol])
+                message = f"{message[:start]}expected EXCHANGE:TICKER; did you mean {named}?{message[end:]}"
+        return message
 
 
 def completed(message: str, *, ws_url: str | None = None, proxy: str | None = None) -> str:
-    """The message of an error; with suggestions for each symbol that it tells as malformed, as far as they are found.
+    """The message of an error, with suggestions for each symbol that it tells as malformed, as far as any are found."""
+    return suggest((each for each, _, _ in told_malformed(message)), ws_url=ws_url, proxy=proxy).completed(message)
 
-    Whoever named a server of bars, but none to search at, is asked nothing of elsewhere.
+
+def suggest(
+    malformed: Iterable[str], *, ws_url: str | None = None, proxy: str | None = None, limit_s: float = SEARCH_S
+) -> Suggestions:
+    """Search for all of them at once.
+
+    Whoever named a server of bars, but none to search at, has nothing asked elsewhere.
     """
-    told = told_malformed(message)
+    texts = list(dict.fromkeys(malformed))[:MOST_SEARCHES]
     is_elsewhere = bool(ws_url or os.environ.get(WS_URL_VARIABLE)) and not os.environ.get(BASE_URL_VARIABLE)
-    if not told or is_elsewhere:
-        return message
-    found = search_each([symbol for symbol, _, _ in told], proxy=proxy)
-    for symbol, start, end in reversed(told):
-        if symbol in found:
-            message = f"{message[:start]}expected EXCHANGE:TICKER; {_did_you_mean(found[symbol])}{message[end:]}"
-    return message
-
-
-def search_each(wrong: Iterable[str], *, proxy: str | None = None, limit_s: float = SEARCH_S) -> Suggestions:
-    """What is found for each within the limit, the likeliest first; the others are left out."""
-    texts = list(dict.fromkeys(wrong))[:MOST_SEARCHES]
+    if not texts or is_elsewhere:
+        return Suggestions({})
     try:
         search = SymbolSearch(try_s=limit_s, retry_s=0.0, timeout_s=limit_s, proxy=proxy)
     except (SearchError, ValueError):
-        return {}
-    return _run(_search_each(search, texts, limit_s))
+        return Suggestions({})
+    return Suggestions(_run(_search_each(search, texts, limit_s)))
 
 
-async def _search_each(search: SymbolSearch, texts: Sequence[str], limit_s: float) -> Suggestions:
+def _named(found: FoundSymbol) -> str:
+    return f"{found.symbol} ({printable(found.description, _MOST_CHARACTERS)}, {found.type})"
+
+
+async def _search_each(search: SymbolSearch, texts: Sequence[str], limit_s: float) -> _Found:
     tasks = {text: asyncio.ensure_future(_search(search, text)) for text in texts}
     await asyncio.wait(tasks.values(), timeout=limit_s)
     for task in tasks.values():
@@ -74,36 +90,29 @@ async def _search(search: SymbolSearch, text: str) -> Sequence[FoundSymbol]:
     return ()
 
 
-def _did_you_mean(found: Sequence[FoundSymbol]) -> str:
-    named = [f"{each.symbol} ({printable(each.description, _MOST_CHARACTERS)}, {each.type})" for each in found]
-    return f"did you mean {', '.join(named)}?"
-
-
 # --- a loop that holds nobody up ------------------------------------------------------------------------------
 
 
 class _Loop(asyncio.SelectorEventLoop):
     """Looks names up in threads that nobody waits for: without a network that may take half a minute."""
 
-    async def getaddrinfo(self, host: Any, port: Any, **options: Any) -> Any:  # type: ignore[override]
+    async def getaddrinfo(self, host: Any, port: Any, **options: Any) -> Any:
         found: Future[Any] = Future()
 
         def look_up() -> None:
-            try:
-                answer = socket.getaddrinfo(host, port, **options)
-            except OSError as error:
-                answer = error
-            with suppress(Exception):  # nobody waits any more
-                found.set_exception(answer) if isinstance(answer, OSError) else found.set_result(answer)
+            with suppress(InvalidStateError):  # nobody waits any more
+                try:
+                    found.set_result(socket.getaddrinfo(host, port, **options))
+                except OSError as error:
+                    found.set_exception(error)
 
         threading.Thread(target=look_up, daemon=True).start()
         return await asyncio.wrap_future(found, loop=self)
 
 
-def _run(searching: Any) -> Suggestions:
+def _run(searching: Coroutine[Any, Any, _Found]) -> _Found:
     loop = _Loop()
     try:
-        found: Suggestions = loop.run_until_complete(searching)
-        return found
+        return loop.run_until_complete(searching)
     finally:
         loop.close()

@@ -4,7 +4,7 @@
         print(found.symbol, found.description)
 
 The search has no version beyond the path and promises nothing: the format is what its public clients use
-(TradingView-API, tradingview-sdk, tvdatafeed). Answers come in pages of 50.
+(@mathieuc/tradingview, tradingview-sdk). Answers come in pages of 50.
 """
 
 import os
@@ -75,8 +75,8 @@ class SymbolSearch:
 
     The address is `base_url`, else the environment's TV_ETL_SEARCH_URL, else TradingView's. Each attempt at a page ends
     after `try_s`; a failure worth it is tried again, until a page has cost `retry_s` of delays. A search ends after
-    `timeout_s`. All goes through `proxy`, by default that of TV_ETL_PROXY, none if it is empty. Raises SearchError for a
-    malformed address, ValueError for a malformed proxy.
+    `timeout_s`. All goes through `proxy`, by default that of TV_ETL_PROXY, none if it is empty. Raises SearchError for
+    a malformed address, ValueError for a malformed proxy.
     """
 
     def __init__(

@@ -31,9 +31,7 @@ _SYMBOL = re.compile(r"""[A-Z0-9_]+:[^\s|\[\],"'\\<>\x00-\x1f\x7f]+""")
 
 
 _RIGHT = "expected EXCHANGE:TICKER, the exchange in capitals, e.g. NASDAQ:AAPL"
-_TOLD = re.compile(
-    rf"""symbol (?P<symbol>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"): (?P<right>{re.escape(_RIGHT)})"""
-)
+_TOLD = re.compile(rf"""symbol (?P<symbol>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"): (?P<right>{re.escape(_RIGHT)})""")
 
 # Of an expression. In a ticker a sign may stand as well (`BTC-PERPETUAL`), but not before what it could be applied to.
 _EXCHANGE, _NUMBER = r"[A-Z0-9_]+:", r"[0-9]+(?:\.[0-9]+)?"
@@ -76,7 +74,7 @@ def check_symbols(symbols: Sequence[str]) -> Sequence[str]:
 
 
 def told_malformed(message: str) -> list[tuple[str, int, int]]:
-    """The symbols that a message, of whatever error, tells as malformed, each with where it says what would be right."""
+    """The symbols that an error's message tells as malformed, each with the span that says what would be right."""
     return [(ast.literal_eval(each["symbol"]), *each.span("right")) for each in _TOLD.finditer(message)]
 
 

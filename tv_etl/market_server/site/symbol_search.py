@@ -1,8 +1,8 @@
 """The symbol search: which listings a text finds, best first, in pages of 50.
 
-Speaks what `GET https://symbol-search.tradingview.com/symbol_search/v3/` does, as public clients have it (TradingView-API
-3.5.2, tradingview-sdk 0.5.0): no answer without an Origin, `<em>` around what was found if `hl` is 1, and a future as
-its root, with its contracts below it under a prefix of their own.
+Speaks what `GET https://symbol-search.tradingview.com/symbol_search/v3/` does, as public clients have it
+(@mathieuc/tradingview 3.5.2, tradingview-sdk 0.5.0): no answer without an Origin, `<em>` around what was found if `hl`
+is 1, and a future as its root, with its contracts below it under a prefix of their own.
 """
 
 import re
