@@ -58,7 +58,12 @@ def directory(tmp_path_factory: pytest.TempPathFactory, market_url: str) -> Path
 
 @pytest.mark.parametrize("code", [code for code in blocks("python") if not FILE_NAME.match(code)])
 def test_python_blocks_run(code: str, directory: Path, market_url: str, scanner_url: str) -> None:
-    environment = {**os.environ, "TV_ETL_WS_URL": market_url, "TV_ETL_SCANNER_URL": scanner_url}
+    environment = {
+        **os.environ,
+        "TV_ETL_WS_URL": market_url,
+        "TV_ETL_SCANNER_URL": scanner_url,
+        "TV_ETL_SEARCH_URL": scanner_url,
+    }
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         cwd=directory,

@@ -161,7 +161,7 @@ def fetch(
 
             store = BarStore(lake)
     except (TradingViewError, ValueError) as error:
-        raise click.UsageError(_suggesting(error, ws_url, proxy)) from None
+        raise click.UsageError(_shown(error) if dry_run else _suggesting(error, ws_url, proxy)) from None
     if dry_run:
         from tv_etl.cli.dry_run import show_plan
 

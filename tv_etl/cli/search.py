@@ -28,13 +28,14 @@ def print_found(found: Sequence[FoundSymbol], *, as_json: bool) -> None:
 
 
 def found_table(found: Sequence[FoundSymbol]) -> Table:
-    """One row per symbol; of a future one for all of its contracts."""
+    """One row per symbol; of a future one for all of its contracts, with their number."""
     table = Table(box=None, padding=(0, 1, 0, 0))
     for name in COLUMNS:
         table.add_column(name, overflow="fold", no_wrap=name == "symbol")
+    if any(each.contracts for each in found):
+        table.add_column("contracts", justify="right")
     for each in found:
-        more = f" (and {len(each.contracts) - 1} more contracts)" if len(each.contracts) > 1 else ""
-        description = f"{each.description}{more}"
-        texts = (each.symbol, description, each.type, each.exchange, each.currency or "", each.country or "")
-        table.add_row(*(Text(printable(text)) for text in texts))
+        texts = [getattr(each, name) or "" for name in COLUMNS]
+        count = str(len(each.contracts)) if each.contracts else ""
+        table.add_row(*(Text(printable(text)) for text in texts), *([count] if len(table.columns) > len(texts) else []))
     return table

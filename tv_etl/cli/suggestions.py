@@ -49,13 +49,13 @@ def completed(message: str, *, ws_url: str | None = None, proxy: str | None = No
 
 
 def suggest(
-    malformed: Iterable[str], *, ws_url: str | None = None, proxy: str | None = None, limit_s: float = SEARCH_S
+    malformed: Iterable[str], *, ws_url: str | None = None, proxy: str | None = None, limit_s: float | None = None
 ) -> Suggestions:
-    """Search for all of them at once.
+    """Search for all of them at once, for SEARCH_S if no other limit is given.
 
     Whoever named a server of bars, but none to search at, has nothing asked elsewhere.
     """
-    texts = list(dict.fromkeys(malformed))[:MOST_SEARCHES]
+    texts, limit_s = list(dict.fromkeys(malformed))[:MOST_SEARCHES], limit_s or SEARCH_S
     is_elsewhere = bool(ws_url or os.environ.get(WS_URL_VARIABLE)) and not os.environ.get(BASE_URL_VARIABLE)
     if not texts or is_elsewhere:
         return Suggestions({})
