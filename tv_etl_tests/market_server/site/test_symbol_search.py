@@ -113,7 +113,7 @@ def test_pages_go_on_where_the_last_ended(server: MarketServer) -> None:
 
 
 @pytest.mark.parametrize("query", [{"search_type": "moons"}, {"start": "-1"}, {"start": "x"}])
-def test_what_is_not_known_is_refused(server: MarketServer, query: dict[str, str]) -> None:
+def test_what_is_not_known_is_refused(server: MarketServer, query: dict[str, Any]) -> None:
     status, body = get(server, text="AAPL", **query)
     assert (status, list(json.loads(body))) == (400, ["error"])
 
