@@ -57,6 +57,7 @@ LIBRARIES = {
 PURE = {
     *(f"tradingview.{name}" for name in ("errors", "frames", "intervals", "models", "paging", "protocol", "symbols")),
     *(f"tradingview.{name}" for name in ("closed_bars", "damage", "estimate", "live_bars", "rhythm", "series")),
+    "tradingview.spellings",
     "tradingview.trading_hours",
     "collect.answer",
     "collect.ask",
@@ -91,6 +92,7 @@ PURE = {
     "lake.witness",
     "lake.spans",
     "orchestration.progress",
+    "watchlist.symbol_list",
 }
 IMPURE = {"asyncio", "logging", "os", "pathlib", "random", "socket", "sqlite3", "threading", "time"}
 

@@ -7,9 +7,10 @@ Nothing here decides which symbol is meant: that is for whoever reads what the s
 
 import re
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from tv_etl.tradingview.symbol_search import SearchType
+if TYPE_CHECKING:
+    from tv_etl.tradingview.symbol_search import SearchType
 
 
 class Query(NamedTuple):
@@ -17,7 +18,7 @@ class Query(NamedTuple):
 
     text: str
     exchange: str | None = None
-    type: SearchType | None = None
+    type: "SearchType | None" = None
 
 
 # What yfinance appends to a ticker, and TradingView's exchange.
