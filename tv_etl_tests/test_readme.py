@@ -79,7 +79,12 @@ def directory(tmp_path_factory: pytest.TempPathFactory, market_url: str) -> Path
 
 @pytest.mark.parametrize("code", [code for code in blocks("python") if not FILE_NAME.match(code)])
 def test_python_blocks_run(code: str, directory: Path, market_url: str, scanner_url: str) -> None:
-    environment = {**os.environ, "TV_ETL_WS_URL": market_url, "TV_ETL_SCANNER_URL": scanner_url}
+    environment = {
+        **os.environ,
+        "TV_ETL_WS_URL": market_url,
+        "TV_ETL_SCANNER_URL": scanner_url,
+        "TV_ETL_SEARCH_URL": scanner_url,
+    }
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         cwd=directory,
@@ -255,14 +260,15 @@ FETCHES = [
     line
     for block in blocks("console")
     for line in block.splitlines()
-    if " fetch " in line or (" watch " in line and ("|" in line or "--once" in line))
+    if " fetch " in line or " search " in line or (" watch " in line and ("|" in line or "--once" in line))
 ]
 
 
 @pytest.mark.parametrize("line", FETCHES)
-def test_commands_that_end_by_themselves_run(line: str, directory: Path, market_url: str) -> None:
+def test_commands_that_end_by_themselves_run(line: str, directory: Path, market_url: str, scanner_url: str) -> None:
+    (directory / "watchlist.txt").write_text("###TECH,NASDAQ:AAPL,###CRYPTO,BINANCE:BTCUSDT", encoding="utf-8")
     command = line.replace(".venv/bin/", f"{Path(sys.executable).parent}/")
-    environment = {**os.environ, "TV_ETL_WS_URL": market_url}
+    environment = {**os.environ, "TV_ETL_WS_URL": market_url, "TV_ETL_SEARCH_URL": scanner_url}
     done = subprocess.run(
         command, shell=True, cwd=directory, env=environment, capture_output=True, text=True, timeout=HANG_S
     )

@@ -40,7 +40,10 @@ LIBRARIES = {
     "dagster": {"orchestration", "definitions", "cli.demo"},
     "obstore": {"lake.storage.bucket"},
     "websockets": {"tradingview.websocket", "tradingview.wire_errors", "market_server.server"},
-    "httpx": {"tradingview.accounts", "tradingview.scanner", "tradingview.tls", "alerts.targets", "alerts.courier"},
+    "httpx": {
+        "tradingview.accounts", "tradingview.http_service", "tradingview.scanner", "tradingview.symbol_search",
+        "tradingview.tls", "alerts.targets", "alerts.courier",
+    },
     "apprise": {"alerts.targets.apprise_process"},
     "smtplib": {"alerts.targets.email"},
     "sqlalchemy": {
@@ -58,6 +61,7 @@ LIBRARIES = {
 PURE = {
     *(f"tradingview.{name}" for name in ("errors", "frames", "intervals", "models", "paging", "protocol", "symbols")),
     *(f"tradingview.{name}" for name in ("closed_bars", "damage", "estimate", "live_bars", "rhythm", "series")),
+    "tradingview.spellings",
     "tradingview.trading_hours",
     "collect.answer",
     "collect.ask",
@@ -100,6 +104,7 @@ PURE = {
     "lake.witness",
     "lake.spans",
     "orchestration.progress",
+    "watchlist.symbol_list",
 }
 IMPURE = {"asyncio", "logging", "os", "pathlib", "random", "socket", "sqlite3", "threading", "time"}
 

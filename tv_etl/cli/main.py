@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from tv_etl import __version__
+from tv_etl.cli.symbol_arguments import listed_symbols, symbol_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tv_etl.cli.files import FileFormat
     from tv_etl.lake.written import Writer
+    from tv_etl.tradingview.symbol_search import SearchType
     from tv_etl.tradingview.symbols import Adjustment, SessionKind
 
 # Dagster takes a second to import: each command imports what it needs.
@@ -43,7 +45,7 @@ def demo(directory: Path) -> None:
 
 
 @main.command(no_args_is_help=True)
-@click.argument("symbols", nargs=-1, required=True, metavar="SYMBOL...")
+@symbol_arguments
 @click.option(
     "--interval",
     "intervals",
@@ -107,6 +109,7 @@ def demo(directory: Path) -> None:
 )
 def fetch(
     symbols: tuple[str, ...],
+    lists: tuple[str, ...],
     intervals: tuple[str, ...],
     bars: int | None,
     days: float | None,
@@ -130,16 +133,18 @@ def fetch(
     A symbol that fails is named on stderr, the others are still written, and the exit code is 1. Files appear complete
     or not at all. TV_ETL_AUTH_TOKEN or TV_ETL_SESSION_ID selects an account; without either, access is anonymous.
     """
+    from dataclasses import replace
     from datetime import datetime, timezone
 
     from tv_etl.cli.fetch import FetchOptions, SeriesFetch, chosen_range, parse_time
     from tv_etl.cli.files import destination
     from tv_etl.cli.progress import show_progress
+    from tv_etl.cli.suggestions import suggest
     from tv_etl.tradingview.accounts import Account
     from tv_etl.tradingview.errors import TradingViewError
     from tv_etl.tradingview.intervals import Interval
     from tv_etl.tradingview.proxy import Proxy
-    from tv_etl.tradingview.symbols import SeriesSettings
+    from tv_etl.tradingview.symbols import SeriesSettings, is_symbol
 
     if out is None and lake is None:
         out = "-"
@@ -150,7 +155,8 @@ def fetch(
         widths = [Interval.parse(interval) for interval in intervals]
         Proxy.of(proxy)
         account = Account.from_environment()
-        fetching = SeriesFetch(symbols, widths, options, ws_url=ws_url, account=account, proxy=proxy)
+        wanted = listed_symbols(symbols, lists)
+        fetching = SeriesFetch(wanted, widths, options, ws_url=ws_url, account=account, proxy=proxy)
         target = destination(out, form)
         store = None
         if lake is not None:
@@ -158,15 +164,20 @@ def fetch(
 
             store = BarStore(lake, writer=_writer())
     except (TradingViewError, ValueError) as error:
-        raise click.UsageError(_shown(error)) from None
+        raise click.UsageError(_shown(error) if dry_run else _suggesting(error, ws_url, proxy)) from None
     if dry_run:
         from tv_etl.cli.dry_run import show_plan
 
         sys.exit(1 if show_plan(fetching, store, is_anonymous=account.is_anonymous) else 0)
+    suggestions = suggest((each for each in wanted if not is_symbol(each)), ws_url=ws_url, proxy=proxy)
     try:
         with target as put:
             has_bar = not (out == "-" and sys.stdout.isatty())
-            failed = show_progress(fetching.run(put, store), len(fetching), has_bar=has_bar, is_quiet=quiet)
+            outcomes = (
+                replace(each, error=suggestions.completed(each.error)) if each.error else each
+                for each in fetching.run(put, store)
+            )
+            failed = show_progress(outcomes, len(fetching), has_bar=has_bar, is_quiet=quiet)
     except BrokenPipeError:
         _exit_on_closed_pipe()
     except (TradingViewError, OSError) as error:
@@ -175,7 +186,7 @@ def fetch(
 
 
 @main.command(no_args_is_help=True)
-@click.argument("symbols", nargs=-1, required=True, metavar="SYMBOL...")
+@symbol_arguments
 @click.option("--once", is_flag=True, help="Print the current quotes and exit.")
 @click.option(
     "--json",
@@ -195,6 +206,7 @@ def fetch(
 )
 def watch(
     symbols: tuple[str, ...],
+    lists: tuple[str, ...],
     once: bool,
     as_json: bool,
     interval: str | None,
@@ -218,12 +230,9 @@ def watch(
     from tv_etl.tradingview.intervals import Interval
     from tv_etl.tradingview.ohlcv import signal_handler
     from tv_etl.tradingview.proxy import Proxy
-    from tv_etl.tradingview.symbols import check_symbol
 
-    symbols = tuple(dict.fromkeys(symbols))
     try:
-        for symbol in symbols:
-            check_symbol(symbol)
+        wanted = _checked(listed_symbols(symbols, lists))
         width = None if interval is None else Interval.parse(interval)
         account = Account.from_environment()
         Proxy.of(proxy)
@@ -233,7 +242,7 @@ def watch(
 
             store = BarStore(lake, writer=_writer())
     except (TradingViewError, ValueError) as error:
-        raise click.UsageError(_shown(error)) from None
+        raise click.UsageError(_suggesting(error, ws_url, proxy)) from None
     if width is None and lake is not None:
         raise click.UsageError("--lake takes bars: say of which width, e.g. --bars 1m")
     if width is not None and once:
@@ -243,9 +252,9 @@ def watch(
     # SIGTERM as well: the terminal must get its cursor back.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal_handler)
-    show = partial(print_once if once else watch_quotes, symbols)
+    show = partial(print_once if once else watch_quotes, wanted)
     if width is not None:
-        show = partial(watch_bars, symbols, width, store=store)
+        show = partial(watch_bars, wanted, width, store=store)
     try:
         succeeded = asyncio.run(show(as_json=as_json, ws_url=ws_url, account=account, proxy=proxy))
     except KeyboardInterrupt:
@@ -257,6 +266,57 @@ def watch(
     sys.exit(0 if succeeded else 1)
 
 
+@main.command(no_args_is_help=True)
+@click.argument("text")
+@click.option(
+    "--type", "kind", metavar="TYPE",
+    help="Only this type: stock, fund, futures, forex, crypto, index, bond, economic, option or cfd.",
+)  # fmt: skip
+@click.option("--exchange", metavar="NAME", help="Only this exchange, e.g. BINANCE.")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most so many.")
+@click.option("--json", "as_json", is_flag=True, help="Print an array of objects, of futures with all contracts.")
+@click.option(
+    "--search-url", metavar="URL", help="Address of the symbol search.  [default: $TV_ETL_SEARCH_URL or TradingView]"
+)
+@click.option(
+    "--proxy", metavar="URL", help="Go through this proxy, e.g. http://host:8080.  [default: $TV_ETL_PROXY or none]"
+)
+def search(
+    text: str,
+    kind: "SearchType | None",
+    exchange: str | None,
+    limit: int,
+    as_json: bool,
+    search_url: str | None,
+    proxy: str | None,
+) -> None:
+    """Find the symbols of TEXT, a ticker, a name or an ISIN: what the other commands and a watchlist take.
+
+    In a pipe it prints CSV. The exit code is 1 if nothing is found.
+    """
+    import asyncio
+
+    from tv_etl.cli.search import print_found
+    from tv_etl.tradingview.errors import SearchError
+    from tv_etl.tradingview.symbol_search import SymbolSearch
+
+    try:
+        service = SymbolSearch(search_url, retry_s=5.0, proxy=proxy)
+        found = asyncio.run(service.search(text, type=kind, exchange=exchange, limit=limit))
+    except SearchError as error:
+        raise click.ClickException(_shown(error)) from None
+    except ValueError as error:
+        raise click.UsageError(_shown(error)) from None
+    try:
+        print_found(found, as_json=as_json)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _exit_on_closed_pipe()
+    if not found:
+        click.echo("nothing was found", err=True)
+    sys.exit(0 if found else 1)
+
+
 def _writer() -> "Writer":
     """Who goes on record with what is changed in a lake: the command."""
     from tv_etl.lake.written import Writer
@@ -265,9 +325,36 @@ def _writer() -> "Writer":
 
 
 def _shown(error: Exception) -> str:
+    return _printable(str(error))
+
+
+def _printable(text: str) -> str:
     from tv_etl.tradingview.printable import printable
 
-    return "\n".join(printable(line, 2_000) for line in str(error).split("\n")[:50])
+    return "\n".join(printable(line, 2_000) for line in text.split("\n")[:50])
+
+
+def _suggesting(error: Exception, ws_url: str | None = None, proxy: str | None = None) -> str:
+    """An error as it is shown, with what symbols that it tells as malformed may be meant to be."""
+    from tv_etl.cli.suggestions import completed
+
+    return _printable(completed(str(error), ws_url=ws_url, proxy=proxy))
+
+
+def _checked(symbols: list[str]) -> list[str]:
+    """The symbols, unchanged. Raises ValueError, which names all that are malformed."""
+    from tv_etl.tradingview.errors import SymbolError
+    from tv_etl.tradingview.symbols import check_symbol
+
+    wrong = []
+    for each in symbols:
+        try:
+            check_symbol(each)
+        except SymbolError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise ValueError("\n".join(wrong))
+    return symbols
 
 
 def _exit_on_closed_pipe() -> NoReturn:
@@ -684,7 +771,9 @@ def send_test(target: str | None, watchlist: str, notify: bool) -> None:
             outcome = "delivered to" if tried.verdict.is_sent else "not delivered to"
             click.echo(f"{outcome} {tried.label}")
             is_sent = is_sent and tried.verdict.is_sent
-    except (WatchlistError, by_hand.AlertsError) as error:
+    except WatchlistError as error:
+        raise click.ClickException(_suggesting(error)) from None
+    except by_hand.AlertsError as error:
         raise click.ClickException(_shown(error)) from None
     sys.exit(0 if is_sent else 1)
 
@@ -743,7 +832,9 @@ def test_rules(
         click.echo(f"{len(replayed.alerts):,} alerts of {len(rules):,} rules")
         for path in write_pictures(pictures, rules, replayed.alerts, history) if pictures is not None else ():
             click.echo(str(path))
-    except (BarStoreError, MissingExtraError, OSError, RehearsalError, WatchlistError, ValueError) as error:
+    except WatchlistError as error:
+        raise click.ClickException(_suggesting(error)) from None
+    except (BarStoreError, MissingExtraError, OSError, RehearsalError, ValueError) as error:
         raise click.ClickException(_shown(error)) from None
 
 

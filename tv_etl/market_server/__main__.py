@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     where = parser.add_argument_group("where it listens")
     where.add_argument("--host", default=ServerOptions.host, help="address to listen on (%(default)s)")
     _add(where, "port", int, "port, 0 for a free one (%(default)s)")
-    _add(where, "http_port", int, "port of the screener and the pages, 0 for a free one (%(default)s)")
+    _add(where, "http_port", int, "port of the screener, the search and the pages, 0 for a free one (%(default)s)")
     where.add_argument("--tls", action="store_true", help="encrypt both, with a certificate made for this run")
     market = parser.add_argument_group("which market")
     market.add_argument("--seed", type=int, default=0, help="the same seed gives the same bars (0)")

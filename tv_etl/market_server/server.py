@@ -33,6 +33,8 @@ from tv_etl.market_server.sessions.world import AnyMarket, World
 from tv_etl.market_server.site.http import HttpServer, Route
 from tv_etl.market_server.site.pages import page_routes
 from tv_etl.market_server.site.screener import scan_route
+from tv_etl.market_server.site.symbol_search import PATH as SEARCH_PATH
+from tv_etl.market_server.site.symbol_search import search_route
 from tv_etl.tradingview.frames import MAX_MESSAGE_LENGTH
 from tv_etl.tradingview.protocol import MARKET_HEADER
 
@@ -247,7 +249,11 @@ class MarketServer:
 
 def _routes(world: World) -> list[Route]:
     """Every path that is answered over plain HTTP."""
-    return [Route("POST", "/(?P<market>[^/]+)/scan", scan_route(world)), *page_routes(world)]
+    return [
+        Route("POST", "/(?P<market>[^/]+)/scan", scan_route(world)),
+        Route("GET", SEARCH_PATH, search_route(world)),
+        *page_routes(world),
+    ]
 
 
 async def _is_set(event: asyncio.Event, limit_s: float) -> bool:

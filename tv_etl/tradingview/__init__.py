@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from tv_etl.tradingview.series import Series as Series
     from tv_etl.tradingview.services import ConnectionService as ConnectionService
     from tv_etl.tradingview.services import MessageService as MessageService
+    from tv_etl.tradingview.symbol_search import FoundSymbol as FoundSymbol
+    from tv_etl.tradingview.symbol_search import search_symbols as search_symbols
 
 _MODULES = {
     "blocking": ["BlockingOHLCV"],
@@ -36,6 +38,7 @@ _MODULES = {
     "scanner": ["ScannerService"],
     "series": ["Series"],
     "services": ["ConnectionService", "MessageService"],
+    "symbol_search": ["FoundSymbol", "search_symbols"],
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -11,6 +11,7 @@ from tv_etl.tradingview.ohlcv import OHLCV
 
 if TYPE_CHECKING:
     from tv_etl.tradingview.history import HistoryResult
+    from tv_etl.tradingview.symbol_search import FoundSymbol
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -87,3 +88,11 @@ def fetch_history(requests: Iterable[HistoryRequest], **options: Any) -> "Genera
 
     with LoopThread() as loop:
         yield from loop.iterate(history.fetch_history(requests, **options))
+
+
+def search_symbols(text: str, **options: Any) -> "list[FoundSymbol]":
+    """`symbol_search.search_symbols` that waits for its result."""
+    from tv_etl.tradingview import symbol_search
+
+    with LoopThread() as loop:
+        return loop.run(symbol_search.search_symbols(text, **options))

@@ -13,7 +13,9 @@
     ├── ConnectionFailedError (WebSocketException)   retryable
     ├── NoBarsError (RuntimeError)       nothing came before the deadline; retryable
     │   └── StaleStreamError             ... in a live series whose own hours and rhythm say that something should
-    ├── ScannerError                     the screener refused, or did not answer; `retryable` or not
+    ├── HttpError                        a server asked over HTTP refused, or did not answer; `retryable` or not
+    │   ├── ScannerError                 ... the screener
+    │   └── SearchError                  ... the symbol search
     ├── ExportError                      bars could not be written
     └── MissingExtraError (ImportError)  a library that tv_etl does not install by default
 
@@ -125,8 +127,8 @@ class StaleStreamError(NoBarsError):
         self.silence_s = silence_s
 
 
-class ScannerError(TradingViewError):
-    """The screener refused a scan, did not answer it in time, or answered something else.
+class HttpError(TradingViewError):
+    """A server that was asked over HTTP refused, did not answer in time, or answered something else.
 
     `status` is the HTTP status of a refusal; `retry_after_s` is how long the server asks to be left alone, None if it
     does not say.
@@ -139,6 +141,14 @@ class ScannerError(TradingViewError):
         self.status = status
         self.retryable = retryable
         self.retry_after_s = retry_after_s
+
+
+class ScannerError(HttpError):
+    """The screener did not answer a scan."""
+
+
+class SearchError(HttpError):
+    """The symbol search did not answer."""
 
 
 class ExportError(TradingViewError):

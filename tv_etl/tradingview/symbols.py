@@ -3,6 +3,7 @@
 Checks form only; whether a symbol exists is for the server to say.
 """
 
+import ast
 import json
 import re
 from collections.abc import Sequence
@@ -30,6 +31,7 @@ _SYMBOL = re.compile(r"""[A-Z0-9_]+:[^\s|\[\],"'\\<>\x00-\x1f\x7f]+""")
 
 
 _RIGHT = "expected EXCHANGE:TICKER, the exchange in capitals, e.g. NASDAQ:AAPL"
+_TOLD = re.compile(rf"""symbol (?P<symbol>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"): (?P<right>{re.escape(_RIGHT)})""")
 
 # Of an expression. In a ticker a sign may stand as well (`BTC-PERPETUAL`), but not before what it could be applied to.
 _EXCHANGE, _NUMBER = r"[A-Z0-9_]+:", r"[0-9]+(?:\.[0-9]+)?"
@@ -69,6 +71,11 @@ def check_symbols(symbols: Sequence[str]) -> Sequence[str]:
     for symbol in symbols:
         check_symbol(symbol)
     return symbols
+
+
+def told_malformed(message: str) -> list[tuple[str, int, int]]:
+    """The symbols that an error's message tells as malformed, each with the span that says what would be right."""
+    return [(ast.literal_eval(each["symbol"]), *each.span("right")) for each in _TOLD.finditer(message)]
 
 
 def is_symbol(text: str) -> bool:

@@ -166,8 +166,9 @@ class Group(_Model):
         list[Symbol], AfterValidator(_check_unrepeated), BeforeValidator(_read_listed_symbols), _SymbolsSchema
     ] = Field(
         description="A list such as [NASDAQ:AAPL]; or {file: symbols.txt}, relative to this file: one symbol per line, "
-        "or a .csv with a column named symbol; or {scanner: {...}, interval_s: 3600}: what the screener finds, asked "
-        "every interval_s seconds; a symbol found once is collected from then on."
+        "TradingView's export of a watchlist, or a CSV with a column Symbol, or Ticker and Exchange; or "
+        "{scanner: {...}, interval_s: 3600}: what the screener finds, asked every interval_s seconds; a symbol found "
+        "once is collected from then on."
     )
     scanner: SkipJsonSchema[ScanRequest | None] = Field(default=None, validation_alias=AliasPath("symbols", "scanner"))
     scan_interval_s: SkipJsonSchema[int] = Field(

@@ -1,66 +1,46 @@
-"""Symbols from a file: one per line, or the column `symbol` of a CSV file."""
+"""Symbols from a file or from stdin; `symbol_list` says how they may be written there."""
 
-import csv
-import re
-from collections.abc import Iterator
+import sys
 from pathlib import Path
 
-from tv_etl.tradingview.errors import SymbolError
-from tv_etl.tradingview.symbols import check_symbol
+from tv_etl.watchlist.symbol_list import read_symbol_list
 
-COLUMN = "symbol"
-
-_COMMENT = re.compile(r"(?:^|\s)#.*")  # a ticker may hold a `#`
+STDIN = "-"
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 class SymbolFileError(ValueError):
-    """The file cannot be read, or not all of it; the message names every wrong line."""
+    """The file cannot be read, or not all of it; each of the mistakes names the file, and its line and column."""
 
     def __init__(self, mistakes: list[str]) -> None:
-        super().__init__("; ".join(mistakes))
+        super().__init__("\n".join(mistakes))
         self.mistakes = mistakes
 
 
 def read_symbols(path: Path) -> list[str]:
-    """The symbols of a file, in its order. Raises SymbolFileError.
-
-    A name that ends in `.csv` is a table with a column `symbol`; in any other file each line is a symbol, and what
-    follows a `#` at its beginning or after a space is a comment.
-    """
+    """The symbols of a file, each once, in its order. Raises SymbolFileError, which names every mistake."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return read_symbol_bytes(path.read_bytes(), str(path))
     except OSError as error:
         raise SymbolFileError([f"{path}: {error.strerror}"]) from None
+
+
+def read_stdin_symbols() -> list[str]:
+    """The symbols that another program writes, or a person. Raises SymbolFileError."""
+    return read_symbol_bytes(sys.stdin.buffer.read(), "stdin")
+
+
+def read_symbol_bytes(content: bytes, name: str) -> list[str]:
+    """The symbols of a file's content. Raises SymbolFileError."""
+    # What a spreadsheet calls Unicode text.
+    encoding = "utf-16" if content.startswith(_UTF_16) else "utf-8-sig"
+    try:
+        text = content.decode(encoding)
     except UnicodeDecodeError as error:
-        raise SymbolFileError([f"{path}: not UTF-8 at byte {error.start}"]) from None
-    lines, mistakes = dict[str, int](), list[str]()
-    for number, symbol in _rows(path, text):
-        try:
-            check_symbol(symbol)
-        except SymbolError as error:
-            mistakes.append(f"{path}:{number}: {error}")
-            continue
-        if symbol in lines:
-            mistakes.append(f"{path}:{number}: {symbol} is already listed on line {lines[symbol]}")
-        lines.setdefault(symbol, number)
-    if not lines and not mistakes:
-        mistakes.append(f"{path}: no symbols; write one per line, e.g. NASDAQ:AAPL")
-    if mistakes:
-        raise SymbolFileError(mistakes)
-    return list(lines)
-
-
-def _rows(path: Path, text: str) -> Iterator[tuple[int, str]]:
-    """(line, symbol) of every line that has one."""
-    if path.suffix.lower() != ".csv":
-        for number, line in enumerate(text.splitlines(), start=1):
-            if symbol := _COMMENT.sub("", line).strip():
-                yield number, symbol
-        return
-    reader = csv.DictReader(text.splitlines())
-    if COLUMN not in (reader.fieldnames or []):
-        found = ", ".join(reader.fieldnames or []) or "none"
-        raise SymbolFileError([f"{path}:1: expected a column named {COLUMN}; the columns are: {found}"])
-    for row in reader:
-        if symbol := (row[COLUMN] or "").strip():
-            yield reader.line_num, symbol
+        line = content.count(b"\n", 0, error.start) + 1
+        right = f"{name}:{line}: not {encoding.upper().removesuffix('-SIG')} at byte {error.start}; save it as UTF-8"
+        raise SymbolFileError([right]) from None
+    found = read_symbol_list(text)
+    if found.mistakes:
+        raise SymbolFileError([f"{name}:{at.place.line}:{at.place.column}: {at.text}" for at in found.mistakes])
+    return found.symbols

@@ -1,4 +1,4 @@
-"""A screener on a real socket that answers whatever a test wants, byte by byte."""
+"""A screener, or a symbol search, on a real socket that answers whatever a test wants, byte by byte."""
 
 import asyncio
 import json
@@ -37,8 +37,9 @@ class Liar:
         self._tasks.add(task)
         try:
             head = await reader.readuntil(b"\r\n\r\n")
-            length = int(head.lower().split(b"content-length:")[1].split()[0])
-            self.ranges.append(json.loads(await reader.readexactly(length))["range"])
+            if b"content-length:" in head.lower():
+                length = int(head.lower().split(b"content-length:")[1].split()[0])
+                self.ranges.append(json.loads(await reader.readexactly(length))["range"])
             self.heads.append(head)
             answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
             if isinstance(answer, bytes):

@@ -20,7 +20,9 @@ TREE = {
     "ConnectionFailedError": ("TradingViewError", WebSocketException, True),
     "NoBarsError": ("TradingViewError", RuntimeError, True),
     "StaleStreamError": ("NoBarsError", RuntimeError, True),
-    "ScannerError": ("TradingViewError", None, False),
+    "HttpError": ("TradingViewError", None, False),
+    "ScannerError": ("HttpError", None, False),
+    "SearchError": ("HttpError", None, False),
     "ExportError": ("TradingViewError", None, False),
     "MissingExtraError": ("TradingViewError", ImportError, False),
 }

@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tv_etl.tradingview.errors import SymbolError
-from tv_etl.tradingview.symbols import SeriesSettings, check_symbol, decode_spec, encode_spec
+from tv_etl.tradingview.symbols import (
+    SeriesSettings,
+    check_symbol,
+    decode_spec,
+    encode_spec,
+    is_symbol,
+    told_malformed,
+)
 
 pytestmark = pytest.mark.pure
 
@@ -135,3 +142,16 @@ DEEP = ["=" + opening * 200_000 for opening in ("[", '{"symbol":')]
 def test_a_spec_without_symbol_is_refused(text: str) -> None:
     with pytest.raises(SymbolError):
         decode_spec(text)
+
+
+@given(st.lists(st.text(max_size=20).filter(lambda text: not is_symbol(text)), max_size=3))
+def test_a_message_tells_which_symbols_are_malformed(texts: list[str]) -> None:
+    messages = []
+    for text in texts:
+        with pytest.raises(SymbolError) as caught:
+            check_symbol(text)
+        messages.append(f"list.txt:1: {caught.value}")
+    message = "\n".join(messages)
+    told = told_malformed(message)
+    assert [symbol for symbol, _, _ in told] == texts
+    assert all(message[start:end].startswith("expected EXCHANGE:TICKER") for _, start, end in told)

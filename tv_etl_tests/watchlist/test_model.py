@@ -167,8 +167,8 @@ alert: {}
     for line, (place, words) in zip(
         lines,
         [
-            ("3:21", f"groups.0.symbols.file: {tmp_path}/symbols.txt:1: symbol 'aapl': expected EXCHANGE:TICKER"),
-            ("3:21", f"groups.0.symbols.file: {tmp_path}/symbols.txt:3: symbol 'b'"),
+            ("3:21", f"groups.0.symbols.file: {tmp_path}/symbols.txt:1:1: symbol 'aapl': expected EXCHANGE:TICKER"),
+            ("3:21", f"groups.0.symbols.file: {tmp_path}/symbols.txt:3:1: symbol 'b'"),
             ("4:21", "groups.0.intervals.1: interval '1x': expected e.g. 1m 5m"),
             ("8:11", "groups.1.schedules.1d: '61 * * * *': '61' is not a valid minute: expected 0 to 59"),
             ("10:5", "initial_bars: the key is already on line 9"),

@@ -1,10 +1,13 @@
-"""Symbols are read from lists and tables; every wrong line is named."""
+"""Symbols are read from files; what is wrong is named with the file, its line and column."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tv_etl.watchlist.symbol_file import SymbolFileError, read_symbols
+from tv_etl_tests.patience import HANG_S
 
 
 def write(tmp_path: Path, name: str, text: str | bytes) -> Path:
@@ -13,37 +16,45 @@ def write(tmp_path: Path, name: str, text: str | bytes) -> Path:
     return path
 
 
-def test_a_list_has_one_symbol_per_line_and_comments(tmp_path: Path) -> None:
-    path = write(tmp_path, "symbols.txt", "# mine\nNASDAQ:AAPL # Apple\n\n  COMEX:GC1!\r\nX:A#1\n")
-    assert read_symbols(path) == ["NASDAQ:AAPL", "COMEX:GC1!", "X:A#1"]
+def test_the_text_says_what_it_is_and_not_the_name(tmp_path: Path) -> None:
+    assert read_symbols(write(tmp_path, "list.csv", "NASDAQ:AAPL\nCOMEX:GC1!\n")) == ["NASDAQ:AAPL", "COMEX:GC1!"]
+    assert read_symbols(write(tmp_path, "table.txt", "\ufeffname,symbol\nApple,NASDAQ:AAPL\n")) == ["NASDAQ:AAPL"]
 
 
-def test_a_table_has_a_column_of_symbols(tmp_path: Path) -> None:
-    path = write(tmp_path, "list.CSV", '\ufeffname,symbol\n"Apple, Inc.",NASDAQ:AAPL\nnone,\nJ&J,NYSE:JNJ\n')
-    assert read_symbols(path) == ["NASDAQ:AAPL", "NYSE:JNJ"]
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_what_a_spreadsheet_saves_is_read(tmp_path: Path, encoding: str) -> None:
+    text = "Ticker\tExchange\r\nRÉMY\tEURONEXT\r\n"
+    assert read_symbols(write(tmp_path, "a.txt", text.encode(encoding))) == ["EURONEXT:RÉMY"]
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "mistakes"),
+    ("text", "mistakes"),
     [
         (
-            "a.txt",
-            "aapl\nA:B\nA:B\n",
-            [r"a\.txt:1: .*'aapl'.* expected EXCHANGE:TICKER.*", r"a\.txt:3: A:B is already listed on line 2"],
+            "aapl\nA:B\nC\n",
+            [r"a\.txt:1:1: symbol 'aapl': expected EXCHANGE:TICKER.*", r"a\.txt:3:1: symbol 'C': expected .*"],
         ),
-        ("a.txt", "# none\n", [r"a\.txt: no symbols"]),
-        ("a.txt", b"A:B\n\xff", [r"a\.txt: not UTF-8 at byte 4"]),
-        ("a.csv", "ticker,name\nA:B,x\n", [r"a\.csv:1: expected a column named symbol; the columns are: ticker, name"]),
-        ("a.csv", "", [r"a\.csv:1: .* the columns are: none"]),
-        ("a.csv", "symbol\nA:B\nb\n", [r"a\.csv:3: .*'b'"]),
+        ("# none\n", [r"a\.txt:1:1: no symbols"]),
+        (b"A:B\n\xff", [r"a\.txt:2: not UTF-8 at byte 4; save it as UTF-8"]),
+        (b"\xff\xfeA", [r"a\.txt:1: not UTF-16 at byte 2; save it as UTF-8"]),
     ],
 )
-def test_every_wrong_line_is_named(tmp_path: Path, name: str, text: str | bytes, mistakes: list[str]) -> None:
-    with pytest.raises(SymbolFileError, match="; .*".join(mistakes)) as caught:
-        read_symbols(write(tmp_path, name, text))
+def test_every_wrong_line_is_named(tmp_path: Path, text: str | bytes, mistakes: list[str]) -> None:
+    with pytest.raises(SymbolFileError, match="\n.*".join(mistakes)) as caught:
+        read_symbols(write(tmp_path, "a.txt", text))
     assert len(caught.value.mistakes) == len(mistakes)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(SymbolFileError, match=r"nowhere\.txt: No such file"):
         read_symbols(tmp_path / "nowhere.txt")
+
+
+def test_stdin_is_read_like_a_file() -> None:
+    code = "from tv_etl.watchlist.symbol_file import read_stdin_symbols as read; print(read())"
+
+    def read(content: bytes) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run([sys.executable, "-c", code], input=content, capture_output=True, timeout=HANG_S)
+
+    assert read(b"###S,NASDAQ:AAPL\n").stdout == b"['NASDAQ:AAPL']\n"
+    assert b"stdin:1:1: symbol 'x': expected" in read(b"x").stderr

@@ -1,1 +1,1 @@
-"""What answers plain HTTP: the pages of the site, its screener."""
+"""What answers plain HTTP: the pages of the site, its screener, its symbol search."""

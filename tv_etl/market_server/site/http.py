@@ -32,11 +32,12 @@ class HttpRequest:
 
 @dataclass(frozen=True)
 class HttpResponse:
-    """An answer; its length is added when it is sent."""
+    """An answer, sent after `delay_s`; its length is added then."""
 
     status: HTTPStatus
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=lambda: {"Content-Type": "application/json"})
+    delay_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ class HttpServer:
         else:
             is_last = received.headers.get("connection", "").lower() == "close"
             method, response = received.method, self._respond(received)
-        await asyncio.sleep(self._latency_s)
+        await asyncio.sleep(self._latency_s + response.delay_s)
         headers = {"Content-Length": str(len(response.body)), "Server": "tv", **response.headers}
         if is_last:
             headers["Connection"] = "close"

@@ -1,0 +1,34 @@
+"""Symbols as a command takes them: written out, and from lists in files or from another program."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def symbol_arguments(command: Command) -> Command:
+    """Give a command the arguments `symbols`, and `lists` for `listed_symbols`."""
+    lists = click.option(
+        "--symbols",
+        "lists",
+        multiple=True,
+        metavar="FILE|-",
+        help="Read symbols from a file, - for stdin: one a line, TradingView's export of a watchlist, or a CSV with a "
+        "column Symbol, or Ticker and Exchange; may be given several times.",
+    )
+    return click.argument("symbols", nargs=-1, metavar="[SYMBOL]...")(lists(command))
+
+
+def listed_symbols(symbols: Sequence[str], lists: Sequence[str]) -> list[str]:
+    """All symbols that were given, each once. Raises SymbolFileError, and UsageError if there are none."""
+    from tv_etl.watchlist.symbol_file import STDIN, read_stdin_symbols, read_symbols
+
+    found = list(symbols)
+    for each in lists:
+        found += read_stdin_symbols() if each == STDIN else read_symbols(Path(each))
+    if not found:
+        raise click.UsageError("no symbol: write e.g. NASDAQ:AAPL, or name a file of symbols with --symbols")
+    return list(dict.fromkeys(found))
