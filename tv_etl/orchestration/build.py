@@ -14,6 +14,7 @@ from tv_etl.orchestration.automation import build_automation_sensors
 from tv_etl.orchestration.bars import build_bars_asset
 from tv_etl.orchestration.derived_assets import build_derived_assets
 from tv_etl.orchestration.found_symbols import build_symbols_sensor
+from tv_etl.orchestration.lost_runs import build_lost_runs
 from tv_etl.orchestration.quote_alerts import build_quote_alerts
 from tv_etl.orchestration.resources import (
     BarStoreResource,
@@ -68,6 +69,7 @@ def build_definitions(
             *alert_parts.schedules,
         ],
         sensors=[
+            build_lost_runs(resources),
             *build_automation_sensors(watchlist.groups),
             *alert_parts.sensors,
             *(build_symbols_sensor(group, watchlist.groups, resources) for group in watchlist.groups if group.scanner),
