@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,7 @@ def test_a_run_that_is_slow_shows_that_it_lives(
     instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tv_etl.orchestration.lost_runs.BEAT_S", 0.01)
-    watcher, beats = Watcher(instance), 0
+    watcher = Watcher(instance)
 
     def is_heard(run_id: str, more_than: int) -> bool:
         found = instance.all_logs(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)
@@ -103,12 +104,10 @@ def test_a_run_that_is_slow_shows_that_it_lives(
 
     def looks_on() -> bool:
         """From the side of the market, while it keeps the run waiting."""
-        nonlocal beats
         [living] = instance.get_runs(filters=dg.RunsFilter(statuses=[STARTED]))
-        for _ in range(IDLE_LOOKS + 2):
+        for beats in range(IDLE_LOOKS + 2):
             watcher.look()
-            beats += 1
-            wait_until(lambda: is_heard(living.run_id, beats), "the run beats")
+            wait_until(partial(is_heard, living.run_id, beats), "the run beats")
         return status_of(instance, living) == STARTED
 
     class Slow(CountingMarket):
