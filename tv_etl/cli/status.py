@@ -95,7 +95,7 @@ def _hours_problems(statuses: Iterable[SeriesStatus]) -> Iterator[str]:
 def refusal_lines(statuses: Iterable[SeriesStatus]) -> list[str]:
     """A line for each refusal of the server, with the series that it concerns."""
     by_text: dict[str, list[str]] = {}
-    for status in statuses:
+    for status in sorted(statuses, key=lambda status: status.series.order):
         if status.record.refusal is not None:
             by_text.setdefault(str(status.record.refusal), []).append(str(status.series))
     return [printable(f"{', '.join(names)}: {text}", 1_000) for text, names in sorted(by_text.items())]
