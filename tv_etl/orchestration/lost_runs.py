@@ -11,6 +11,7 @@ jumps nor a machine that sleeps with all that is on it makes a run look dead, an
 
 import json
 import logging
+import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from contextlib import contextmanager
 import dagster as dg
 
 from tv_etl.orchestration.resources import LakeResources
+from tv_etl.tradingview.printable import described
 
 # The tag of a step that beats, and how often it does.
 BEATS_TAG = {"tv_etl/beats": "true"}
@@ -81,7 +83,7 @@ def build_lost_runs(lake: LakeResources | None = None) -> dg.SensorDefinition:
             newest = _newest_event(instance, run.run_id)
             event, silent = before.get(run.run_id, (newest, -1))
             silent = silent + 1 if event == newest else 0
-            if silent >= SILENT_LOOKS and silent >= _patience(instance, run):
+            if silent >= SILENT_LOOKS and silent >= _patience(context, run):
                 _give_up(instance, run.run_id, silent)
                 lost.append(run.run_id)
             else:
@@ -104,20 +106,24 @@ def _newest_event(instance: dg.DagsterInstance, run_id: str) -> str:
     return str(found[0].storage_id) if found else ""
 
 
-def _patience(instance: dg.DagsterInstance, run: dg.DagsterRun) -> float:
+def _patience(context: dg.SensorEvaluationContext, run: dg.DagsterRun) -> float:
     """How many silent looks prove that the run is lost; inf where a step of somebody else's may be silent and alive."""
-    snapshot_id = run.execution_plan_snapshot_id
+    instance, snapshot_id = context.instance, run.execution_plan_snapshot_id
     if snapshot_id is None:
-        return float("inf")
-    plan = instance.get_execution_plan_snapshot(snapshot_id)
+        return math.inf
+    try:
+        plan = instance.get_execution_plan_snapshot(snapshot_id)
+    except Exception as error:  # of whatever run of whatever version: the others are judged
+        context.log.warning(f"run {run.run_id} cannot be judged: {described(error)}")
+        return math.inf
     steps = {step.key for step in plan.steps if step.key in plan.step_keys_to_execute}
     beating_steps = {step.key for step in plan.steps if step.tags and BEATS_TAG.items() <= dict(step.tags).items()}
     stats = {each.step_key: each for each in instance.get_run_step_stats(run.run_id)}
     under_way = {key for key, each in stats.items() if each.start_time is not None and each.end_time is None}
     left = {key for key in steps if key not in stats or stats[key].end_time is None}
     if under_way:
-        return SILENT_LOOKS if under_way <= beating_steps else float("inf")
-    return IDLE_LOOKS if beating_steps & steps and left <= beating_steps else float("inf")
+        return SILENT_LOOKS if under_way <= beating_steps else math.inf
+    return IDLE_LOOKS if beating_steps & steps and left <= beating_steps else math.inf
 
 
 def _give_up(instance: dg.DagsterInstance, run_id: str, looks: int) -> None:
