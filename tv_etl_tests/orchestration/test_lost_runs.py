@@ -18,7 +18,7 @@ from tv_etl.market_server.market.bar_source import BarSource
 from tv_etl.market_server.options import ServerOptions
 from tv_etl.market_server.server import serve_in_thread
 from tv_etl.orchestration.build import build_definitions
-from tv_etl.orchestration.lost_runs import ALIVE, IDLE_LOOKS, SILENT_LOOKS, build_lost_runs
+from tv_etl.orchestration.lost_runs import ALIVE, BEATS_TAG, IDLE_LOOKS, SILENT_LOOKS, build_lost_runs
 from tv_etl.orchestration.schedules import partitions_under_way
 from tv_etl.watchlist.model import Group, Watchlist
 from tv_etl_tests.conftest import NOW
@@ -155,6 +155,16 @@ def test_a_step_of_somebody_else_may_be_silent_for_as_long_as_it_likes(instance:
     create_run_for_test(instance, job_name="bars_job", status=STARTED)
     watcher.look(2 * IDLE_LOOKS)
     assert len(instance.get_runs(filters=dg.RunsFilter(statuses=[STARTED]))) == 1, "nothing is known of its steps"
+
+
+def test_every_step_of_ours_beats(tmp_path: Path) -> None:
+    rule = {"name": "high", "symbol": "BINANCE:BTCUSDT", "kind": "above", "level": 1}
+    group = {"symbols": ["NASDAQ:AAPL"], "intervals": ["1d", "1m"], "panel": True, "daily_from": "1m"}
+    watchlist = Watchlist.model_validate({"groups": [group], "alerts": {"rules": [rule]}})
+    repository = build_definitions(watchlist, tmp_path).get_repository_def()
+    steps = {node.name: node.tags for job in repository.get_all_jobs() for node in job.nodes}
+    assert steps.keys() == {"bars", "bars_panel", "bars_daily_from_1m", "check_alerts"}
+    assert [name for name, tags in steps.items() if not BEATS_TAG.items() <= tags.items()] == []
 
 
 def test_a_run_that_was_never_launched_is_given_up_unless_dagster_does_it(
