@@ -1,6 +1,7 @@
 """Dagster as a person starts it, `dagster dev` in a process of its own, driven by its interface's GraphQL."""
 
 import os
+import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -27,6 +28,7 @@ REFUSED = {
 }
 INTERVALS = ["1d", "1h", "1m"]
 ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
+_REPOSITORY = {"repositoryLocationName": "tv_etl.definitions", "repositoryName": "__repository__"}
 QUIET_HOME = {"telemetry": {"enabled": False}, "nux": {"enabled": False}}
 
 
@@ -101,13 +103,25 @@ class CountingMarket(Market):
 class DagsterDev:
     """A running Dagster; its instance, watchlist and lake lie in `directory`."""
 
-    def __init__(self, directory: Path, url: str) -> None:
+    def __init__(self, directory: Path, url: str, group: int = 0) -> None:
         self.directory = directory
         self.url = url
+        self._group = group
         self._http = httpx.Client(base_url=url, timeout=HANG_S)
 
     def close(self) -> None:
         self._http.close()
+
+    def kill(self) -> None:
+        """Kill all of its processes at once, those of runs as well."""
+        os.killpg(self._group, signal.SIGKILL)
+
+    def start_schedule(self, name: str) -> None:
+        """Switch a schedule on, as the page does."""
+        text = """mutation($selector: ScheduleSelector!) { startSchedule(scheduleSelector: $selector) {
+            __typename ... on PythonError { message } } }"""
+        started = self.query(text, selector={**_REPOSITORY, "scheduleName": name})["startSchedule"]
+        assert started["__typename"] == "ScheduleStateResult", started
 
     @property
     def lake(self) -> Path:
@@ -163,11 +177,7 @@ class DagsterDev:
         """Start the job of the grid as its launchpad does; the id of the run."""
         text = """mutation($params: ExecutionParams!) { launchRun(executionParams: $params) {
             __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
-        selector = {
-            "repositoryLocationName": "tv_etl.definitions",
-            "repositoryName": "__repository__",
-            "jobName": "bars_job",
-        }
+        selector = {**_REPOSITORY, "jobName": "bars_job"}
         metadata = {"tags": [{"key": key, "value": value} for key, value in tags.items()]}
         params = {"selector": selector, "runConfigData": {}, "mode": "default", "executionMetadata": metadata}
         return str(self.query(text, params=params)["launchRun"]["run"]["runId"])
@@ -222,11 +232,18 @@ def prepare(directory: Path, ws_url: str, watchlist: Mapping[str, Any], home: Ma
 def dagster_dev(directory: Path, ws_url: str, watchlist: Mapping[str, Any]) -> Iterator[DagsterDev]:
     """`dagster dev` on a free port, ready to be used."""
     environment = prepare(directory, ws_url, watchlist, QUIET_HOME)
+    with started_dev(directory, environment) as dev:
+        yield dev
+
+
+@contextmanager
+def started_dev(directory: Path, environment: Mapping[str, str]) -> Iterator[DagsterDev]:
+    """`dagster dev` with what was prepared, or is left of an earlier one."""
     port = free_port()
     arguments = ["dagster", "dev", "-h", "127.0.0.1", "-p", str(port), "-m", "tv_etl.definitions"]
     with (
         module_process(arguments, directory, environment) as running,
-        closing(DagsterDev(directory, f"http://127.0.0.1:{port}")) as dev,
+        closing(DagsterDev(directory, f"http://127.0.0.1:{port}", running.pid)) as dev,
     ):
 
         def is_ready() -> bool:

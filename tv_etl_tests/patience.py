@@ -20,10 +20,14 @@ TEST_S = 900.0 * PATIENCE
 T = TypeVar("T")
 
 
-def wait_until(what: Callable[[], T], saying: str) -> T:
-    """The first answer that is true, asked for again and again until it takes too long."""
-    deadline = time.monotonic() + HANG_S
+def wait_until(what: Callable[[], T], saying: str, *, after_s: float = 0.0) -> T:
+    """The first answer that is true, asked for again and again until it takes too long.
+
+    It may take `after_s` seconds more where the product itself waits for so long.
+    """
+    limit_s = HANG_S + after_s
+    deadline = time.monotonic() + limit_s
     while not (answer := what()):
-        assert time.monotonic() < deadline, f"not within {HANG_S:.0f} s: {saying}; last was {answer!r}"
+        assert time.monotonic() < deadline, f"not within {limit_s:.0f} s: {saying}; last was {answer!r}"
         time.sleep(0.2)
     return answer

@@ -50,7 +50,7 @@ def test_definitions_load_without_what_only_runs_and_ticks_need(
     watchlist.write_text(EVERYTHING, encoding="utf-8")
     monkeypatch.setenv("TV_ETL_WATCHLIST", str(watchlist))
     heavy = ("numpy", "pyarrow", "httpx", "websockets", "msgspec", "obstore", "rich")
-    code = "import tv_etl.definitions as here; assert len(here.defs().get_repository_def().schedule_defs) == 6"
+    code = "import tv_etl.definitions as here; assert len(here.defs().get_repository_def().schedule_defs) == 8"
     assert loaded_by(code, *heavy) == []
 
 

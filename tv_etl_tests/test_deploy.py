@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import resources
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -210,7 +211,7 @@ def test_the_instance_does_what_the_comments_promise(tmp_path: Path) -> None:
         assert limits.run_queue_config.max_concurrent_runs == 4
         assert limits.run_queue_config.max_user_code_failure_retries > 0
         assert instance.run_monitoring_enabled
-        assert 0 < instance.run_monitoring_max_runtime_seconds <= 3600
+        assert 0 < instance.run_monitoring_max_runtime_seconds <= 86_400
         assert instance.run_monitoring_settings["free_slots_after_run_end_seconds"] > 0
         assert instance.run_retries_enabled
         assert not instance.run_retries_retry_on_asset_or_op_failure
@@ -218,6 +219,23 @@ def test_the_instance_does_what_the_comments_promise(tmp_path: Path) -> None:
         assert not instance.nux_enabled
         assert instance.get_settings("sensors")["use_threads"]
         assert instance.get_settings("schedules")["use_threads"]
+
+
+def test_one_machine_has_the_same_settings_where_nothing_is_its_own(tmp_path: Path) -> None:
+    """The instance of README's own set-up, and the one that the package writes."""
+    text = (ROOT / "dagster.yaml").read_text(encoding="utf-8")
+    assert (resources.files("tv_etl") / "templates" / "dagster.yaml").read_text(encoding="utf-8") == text
+    settings = yaml.safe_load(text)
+    assert {name: INSTANCE[name] for name in settings} == settings
+    # Where the data lie; and SQLite takes one writer at a time.
+    assert set(INSTANCE) - set(settings) == {
+        *("storage", "run_launcher", "compute_logs", "local_artifact_storage"),
+        *("sensors", "schedules"),
+    }
+    (tmp_path / "dagster.yaml").write_text(text, encoding="utf-8")
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        assert type(instance.run_launcher) is DefaultRunLauncher
+        assert instance.run_monitoring_enabled
 
 
 @pytest.mark.slow

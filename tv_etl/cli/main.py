@@ -465,7 +465,9 @@ def import_(
     help="With a SYMBOL: show so many entries of each series, the newest; 0 for all. JSON has all.",
 )  # fmt: skip
 def status(symbol: str | None, interval: str | None, lake: str, as_json: bool, limit: int) -> None:
-    """Show what the lake holds, lacks and is about to lose, the most urgent series first, and renamed symbols.
+    """Show what the lake holds, lacks and is about to lose, the most urgent series first.
+
+    And which symbols were renamed, and what the server refuses.
 
     With a SYMBOL, all that is known of it by time, at one INTERVAL or each: spans asked for, gaps, revisions,
     re-adjustments, bars in quarantine.
@@ -475,7 +477,7 @@ def status(symbol: str | None, interval: str | None, lake: str, as_json: bool, l
     from rich.console import Console
 
     from tv_etl.cli.plain import json_text
-    from tv_etl.cli.status import chronicle_table, rename_lines, status_table
+    from tv_etl.cli.status import chronicle_table, refusal_lines, rename_lines, status_table
     from tv_etl.lake.chronicle import chronicle
     from tv_etl.lake.errors import BarStoreError
     from tv_etl.lake.status import lake_status
@@ -498,6 +500,8 @@ def status(symbol: str | None, interval: str | None, lake: str, as_json: bool, l
         return
     console = Console()
     console.print(status_table(statuses, now, console.width))
+    for line in refusal_lines(statuses):
+        console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
     for line in rename_lines(statuses):
         console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
     for each in sorted(known, key=lambda each: each.series.order):

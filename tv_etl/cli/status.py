@@ -13,6 +13,7 @@ from tv_etl.lake.chronicle import (
     NO_CADENCE,
     QUARANTINED,
     READJUSTED,
+    REFUSED,
     RENAMED,
     REVISED,
     SEAM,
@@ -42,6 +43,7 @@ _STYLES = {
     NO_CADENCE: "",
     RENAMED: "cyan",
     IMPORTED: "",
+    REFUSED: "red",
 }
 
 
@@ -92,6 +94,15 @@ def _hours_problems(statuses: Iterable[SeriesStatus]) -> Iterator[str]:
         yield f"{names}{more}: no calendar, so gaps are not known: {printable(problem, 1_000)}"
 
 
+def refusal_lines(statuses: Iterable[SeriesStatus]) -> list[str]:
+    """A line for each refusal of the server, with the series that it concerns."""
+    by_text: dict[str, list[str]] = {}
+    for status in sorted(statuses, key=lambda status: status.series.order):
+        if status.record.refusal is not None:
+            by_text.setdefault(str(status.record.refusal), []).append(str(status.series))
+    return [printable(f"{', '.join(names)}: {text}", 1_000) for text, names in sorted(by_text.items())]
+
+
 def rename_lines(statuses: Iterable[SeriesStatus]) -> list[str]:
     """A line for each symbol whose instrument has another name now: what it is, and the command that moves it there."""
     names = {status.series.symbol: status.record.renamed_to for status in statuses if status.record.renamed_to}
@@ -128,6 +139,8 @@ def chronicle_table(known: Chronicle, limit: int) -> Table:
 def _complete_text(record: SeriesRecord) -> str | Text:
     if record.open_seam is not None:
         return Text("seam", style="bold red")
+    if record.refusal is not None:
+        return Text("refused", style="red")
     if record.hours_problem:
         return Text("no hours", style="red")
     if not record.has_cadence:

@@ -19,6 +19,7 @@ from tv_etl.tradingview.series import Series
 ASKED, UNASKED, GAP = "asked", "never asked", "gap"
 REVISED, READJUSTED, QUARANTINED, SEAM, WITHDRAWN = "revised", "re-adjusted", "quarantined", "seam", "withdrawn"
 IMPORTED, UNJUDGED, NO_CADENCE, RENAMED = "imported", "not judged", "no cadence", "renamed"
+REFUSED = "refused"
 
 KINDS = (
     ASKED, UNASKED, GAP, REVISED, READJUSTED, QUARANTINED, SEAM, WITHDRAWN, IMPORTED, UNJUDGED, NO_CADENCE, RENAMED
@@ -72,7 +73,7 @@ def chronicle(store: BarStore, series: Series, now: datetime) -> Chronicle:
 def _entries(stored: StoredSeries, now: datetime) -> list[Entry]:
     coverage = Coverage(stored.record(), now.timestamp())
     of_record = [*_spans(coverage), *_gaps(coverage, stored), *_readjusted(coverage), *_seams(coverage)]
-    of_record += [*_imported(coverage), *_renamed(coverage), *_unjudged(coverage)]
+    of_record += [*_imported(coverage), *_renamed(coverage), *_unjudged(coverage), *_refused(coverage)]
     found = [*of_record, *_revised(stored), *_withdrawn(stored), *_kept_out(stored)]
     return sorted(found, key=lambda each: (each.start, each.end, each.kind))
 
@@ -90,6 +91,12 @@ def _gaps(coverage: Coverage, stored: StoredSeries) -> Iterator[Entry]:
         days = f"{gap.sessions:,} whole trading days; " if gap.sessions else ""
         why = "the server had none" if gap.confirmed else "not wholly asked for"
         yield Entry(GAP, gap.first, utc(gap.last.timestamp() + width_s), gap.bars, f"{days}{why}")
+
+
+def _refused(coverage: Coverage) -> Iterator[Entry]:
+    refusal = coverage.record.refusal
+    if refusal is not None:
+        yield Entry(REFUSED, utc(refusal.since), utc(refusal.at), None, refusal.reason)
 
 
 def _unjudged(coverage: Coverage) -> Iterator[Entry]:

@@ -72,6 +72,21 @@ class Rename(NamedTuple):
         return f"{self.old} to {self.new}, {utc(self.at):%Y-%m-%d %H:%M}Z"
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """The server will not give the series, whoever asks again: its reason, since when, and when it last said so.
+
+    Both in UTC seconds. Any later answer lifts it.
+    """
+
+    reason: str
+    since: float
+    at: float
+
+    def __str__(self) -> str:
+        return f"refused by the server since {utc(self.since):%Y-%m-%d %H:%M}Z: {self.reason}"
+
+
 class Period(NamedTuple):
     """One period file: its bars, and how they compare with the trading hours between `start` and `end` (UTC seconds).
 
@@ -135,7 +150,8 @@ class SeriesRecord:
     moment before the next commit. At `audited_at` (UTC seconds) all was last compared that the server has. `renames`
     tell from which names bars came here, and to which they went. Of a series without a cadence `rhythm` is that of its
     points, None where they are too few, and `asked_at` is when it was asked for last; of others neither is kept.
-    `written` says when bars changed last, or how they join, and by whom; None before that was kept.
+    `written` says when bars changed last, or how they join, and by whom; None before that was kept. A `refusal` is the
+    server's last answer, if it was one.
     """
 
     series: Series
@@ -155,6 +171,7 @@ class SeriesRecord:
     rhythm: Rhythm | None = None
     asked_at: float = 0.0
     written: Written | None = None
+    refusal: Refusal | None = None
 
     @property
     def has_cadence(self) -> bool:
@@ -290,6 +307,7 @@ class SeriesRecord:
             **({"rhythm": asdict(self.rhythm)} if self.rhythm else {}),
             **({"asked_at": self.asked_at} if self.asked_at else {}),
             **({"written": [self.written.at, *self.written.by]} if self.written else {}),
+            **({"refusal": asdict(self.refusal)} if self.refusal else {}),
             "periods": dict(self.periods),
             **({} if self.logged_from == math.inf else {_LOGGED: _finite(self.logged_from)}),
         }
@@ -331,6 +349,7 @@ class SeriesRecord:
             rhythm=Rhythm(**fields["rhythm"]) if fields.get("rhythm") else None,
             asked_at=float(fields.get("asked_at", 0.0)),
             written=_written(*fields["written"]) if fields.get("written") else None,
+            refusal=_refusal(fields["refusal"]) if fields.get("refusal") else None,
             logged_from=_moment(fields[_LOGGED]) if _LOGGED in fields else math.inf,
         )
 
@@ -378,6 +397,10 @@ def _finite(moment: float) -> float | None:
 
 def _moment(field: float | None) -> float:
     return -math.inf if field is None else float(field)
+
+
+def _refusal(fields: Mapping[str, Any]) -> Refusal:
+    return Refusal(str(fields["reason"]), float(fields["since"]), float(fields["at"]))
 
 
 def _seam(record: Mapping[str, Any]) -> Seam:

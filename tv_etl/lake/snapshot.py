@@ -157,9 +157,13 @@ class StoredSeries:
         if not self.periods:
             # A record without files is of files that somebody took away, or that have another name now.
             written = self.decoded_record()
-            renames = () if written is None else written.renames
-            logged_from = math.inf if self.has_record else -math.inf
-            return SeriesRecord(self._place.series, logged_from=logged_from, renames=renames)
+            none = SeriesRecord(self._place.series, logged_from=math.inf if self.has_record else -math.inf)
+            if written is None:
+                return none
+            # What was only ever refused is as if it was never stored.
+            is_new = written.refusal is not None and not written.periods and not written.renames
+            logged_from = -math.inf if is_new else none.logged_from
+            return replace(none, logged_from=logged_from, renames=written.renames, refusal=written.refusal)
         if self._record_content is None:
             in_file = self.footer(self.periods[-1]).facts
             facts = {key: value for key, value in in_file.items() if value != UNSPECIFIED}

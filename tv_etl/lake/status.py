@@ -1,7 +1,7 @@
 """What the lake holds, lacks and is about to lose, series by series."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from tv_etl.lake.coverage import Coverage
@@ -12,10 +12,13 @@ from tv_etl.lake.store import BarStore
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.series import Series
 
+# What is on the watchlist is asked for again each day; of a series that nobody asks for any more nothing is told.
+REFUSED_LATELY = timedelta(days=3)
+
 
 @dataclass(frozen=True)
 class SeriesStatus:
-    """One stored series as its record has it; `error` says why there is none."""
+    """One series as its record has it, stored or refused by the server; `error` says why there is no record."""
 
     record: SeriesRecord
     loss_deadline: datetime | None
@@ -46,6 +49,7 @@ class SeriesStatus:
             "unreadable_hours": record.hours_problem or None,
             "renamed_to": record.renamed_to or None,
             "seam": None if record.open_seam is None else str(record.open_seam),
+            "refused": None if record.refusal is None else str(record.refusal),
             "loss_deadline": _iso(self.loss_deadline),
             "error": self.error or None,
         }
@@ -56,10 +60,11 @@ def lake_status(
 ) -> list[SeriesStatus]:
     """The status of every stored series, or of those of a symbol, or of an interval.
 
+    And of those of which nothing is stored, since the server refuses them, in answer to somebody who asked lately.
     Damaged ones come first, then the soonest loss deadline. Raises StoreReadError, and where a symbol is named
     NoSeriesError if it is not stored, ValueError if it is at other intervals.
     """
-    stored = store.series()
+    stored = [*store.series(), *_refused_lately(store, now)]
     mine = [each for each in stored if symbol in (None, each.symbol)]
     wanted = [each for each in mine if interval in (None, each.interval)]
     if symbol is not None and not wanted:
@@ -70,6 +75,12 @@ def lake_status(
         raise ValueError(f"{symbol!r} is not stored at {interval}, but at {tokens}")
     found = overlapped(lambda each: _status(store, each, now), wanted, at_once=LOOKS_AT_ONCE)
     return sorted(found, key=_urgency)
+
+
+def _refused_lately(store: BarStore, now: datetime) -> list[Series]:
+    refused = ((series, store.record(*series).refusal) for series in store.refused())
+    since = (now - REFUSED_LATELY).timestamp()
+    return [series for series, refusal in refused if refusal is not None and refusal.at > since]
 
 
 def _status(store: BarStore, series: Series, now: datetime) -> SeriesStatus:

@@ -13,7 +13,7 @@ belong to. Only closed bars are kept. The watermark is in the files' footers.
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from operator import attrgetter
@@ -29,7 +29,7 @@ from tv_etl.lake.errors import NoSeamError
 from tv_etl.lake.layout import path_segment
 from tv_etl.lake.place import SeriesPlace
 from tv_etl.lake.provenance import Imported
-from tv_etl.lake.record import Rename, SeriesRecord
+from tv_etl.lake.record import Refusal, Rename, SeriesRecord
 from tv_etl.lake.resolution import Resolution, resolve_seam
 from tv_etl.lake.scan import SCAN_SCHEMA, scanned
 from tv_etl.lake.snapshot import StoredSeries
@@ -213,6 +213,37 @@ class BarStore:
         """
         return self.look(Series.of(symbol, interval), StoredSeries.withdrawn)
 
+    def refuse(self, symbol: str, interval: str | Interval, reason: str, at: float) -> None:
+        """Put on record that the server refused the series at a moment (UTC seconds), until it gives an answer.
+
+        Not of stored bars without a record, which the next commit writes. Raises as `upsert` does.
+        """
+        place = self._place(Series.of(symbol, interval))
+
+        def write(transaction: Transaction) -> None:
+            stored = StoredSeries(place, transaction)
+            known = stored.record() if stored.periods else stored.decoded_record() or stored.record()
+            if stored.periods and not stored.has_record:
+                return
+            since = at if known.refusal is None else known.refusal.since
+            refused = replace(known, refusal=Refusal(reason, since, at))
+            transaction.stage(place.record_name, refused.encode())
+            transaction.publish()
+
+        self._write(place, write, None)
+
+    def refused(self) -> list[Series]:
+        """Return every series that the server refused and of which nothing is stored. Raises as `read` does."""
+        stored = set(self.series())
+        known = {
+            Series(symbol, interval)
+            for token in self._storage.own_tokens()
+            if (interval := _interval_named(token)) is not None
+            for segment in self._storage.own_segments(token)
+            if _is_ours(symbol := unquote(segment), segment)
+        }
+        return sorted((each for each in known - stored if self.record(*each).refusal is not None), key=_ORDER)
+
     def resolve_seam(self, symbol: str, interval: str | Interval, resolution: Resolution) -> SeriesRecord:
         """Resolve the newest open seam of the series; return what is known of it then.
 
@@ -381,13 +412,8 @@ class BarStore:
             return place.files.writing(begun)
 
     def _stored_intervals(self) -> list[Interval]:
-        found = []
-        for token in self._storage.interval_tokens():
-            with suppress(IntervalError):  # somebody else's directory
-                interval = Interval.parse(token)
-                if token == interval.token and interval.is_time_based:
-                    found.append(interval)
-        return found
+        found = map(_interval_named, self._storage.interval_tokens())
+        return [interval for interval in found if interval is not None]
 
     def _stored_symbols(self, interval: Interval) -> list[str]:
         segments = self._storage.stored_segments(interval.token)
@@ -405,6 +431,15 @@ def _open_storage(base: str | Path, timeout_s: float) -> Storage:
             raise
         raise MissingExtraError("a lake in an object store needs obstore: pip install 'tv-etl[s3]'") from error
     return ObjectStorage(str(base), timeout_s=timeout_s)
+
+
+def _interval_named(token: str) -> Interval | None:
+    """None for somebody else's directory."""
+    try:
+        interval = Interval.parse(token)
+    except IntervalError:
+        return None
+    return interval if token == interval.token and interval.is_time_based else None
 
 
 def _is_ours(symbol: str, segment: str) -> bool:

@@ -393,6 +393,8 @@ def _next_record(
         logged_from=now_s if known.logged_from == math.inf else known.logged_from,
         audited_at=now_s if is_audit or not known.audited_at else known.audited_at,
         renames=tuple(dict.fromkeys([*known.renames, *given.renames])),
+        # What others have says nothing of the server.
+        refusal=known.refusal if given.is_fitted or given.imported else None,
     )
 
 

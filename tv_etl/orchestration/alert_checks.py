@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from tv_etl.orchestration.lost_runs import BEATS_TAG, beating
 from tv_etl.orchestration.resources import LakeResources
 from tv_etl.orchestration.schedules import schedule_status
 from tv_etl.tradingview.printable import printable
@@ -40,16 +41,21 @@ def build_alert_checks(
     ]
 
     @dg.multi_asset_check(
-        name=lake.key("check_alerts"), specs=specs, can_subset=True, required_resource_keys=lake.keys("notifier")
+        name=lake.key("check_alerts"),
+        specs=specs,
+        can_subset=True,
+        required_resource_keys=lake.keys("notifier"),
+        op_tags=BEATS_TAG,
     )
     def check_alerts(context: dg.AssetCheckExecutionContext) -> Any:
-        store, now = lake.notifier(context).store(), time.time()
-        memory = store.load()
-        results = {
-            FRESH: _is_fresh(memory, now, late_s),
-            DELIVERED: _is_delivered(store),
-            HEARD: _is_heard(memory),
-        }
+        with beating(context):
+            store, now = lake.notifier(context).store(), time.time()
+            memory = store.load()
+            results = {
+                FRESH: _is_fresh(memory, now, late_s),
+                DELIVERED: _is_delivered(store),
+                HEARD: _is_heard(memory),
+            }
         for key in context.selected_asset_check_keys:
             passed, text, metadata = results[key.name]
             yield dg.AssetCheckResult(

@@ -11,6 +11,7 @@ from tv_etl.orchestration.automation import automation_condition
 from tv_etl.orchestration.bars_config import CONFIG_SCHEMA, MAX_RETRIES, BarsConfig
 from tv_etl.orchestration.check_specs import check_specs
 from tv_etl.orchestration.check_targets import Report, attach_targets, check_outputs
+from tv_etl.orchestration.lost_runs import BEATS_TAG, beating
 from tv_etl.orchestration.partitions import series_partitions
 from tv_etl.orchestration.resources import LakeResources
 from tv_etl.watchlist.model import Group
@@ -65,6 +66,7 @@ def build_bars_asset(
             can_subset=True,
             backfill_policy=dg.BackfillPolicy.single_run(),
             pool=POOL,
+            op_tags=BEATS_TAG,
             config_schema=CONFIG_SCHEMA,
             required_resource_keys=lake.keys("tradingview", "bar_store"),
             retry_policy=RETRY_POLICY,
@@ -78,8 +80,9 @@ def build_bars_asset(
             store = lake.bar_store(context).store(run=context.run.run_id, asset=group.name)
             run = BarsRun(context, config, group, store)
             reports = run.fetch_all(lake.tradingview(context)) if context.selected_asset_keys else run.check_all()
-            yield from attach_targets(context, dg.AssetKey(group.name), reports)
-            yield from check_outputs(context)
+            with beating(context):
+                yield from attach_targets(context, dg.AssetKey(group.name), reports)
+                yield from check_outputs(context)
 
     return bars
 

@@ -12,6 +12,7 @@ import dagster as dg
 from tv_etl.collect.answer import facts_of
 from tv_etl.collect.ask import Ask, Want, backfill, increment, refetch, refetch_stored, unless_stored
 from tv_etl.collect.collection import AskedAgain, Failed, Resolved, SetAside, Stored, Unchanged, carry_out, plan
+from tv_etl.collect.refusal import record_refusal
 from tv_etl.lake.bars import Bars
 from tv_etl.lake.errors import BarStoreError, DamagedFileError
 from tv_etl.lake.picture import SHOWN_BARS
@@ -122,14 +123,35 @@ class BarsRun:
         if self._failed:
             if self._unchanged:
                 yield nothing_new(self._asset_key, self._unchanged)
-            raise self._failure()
+            failure = self._failure()
+            if not failure.allow_retries:
+                yield from self._judge_failed()
+            raise failure
 
     def check_all(self) -> Iterator[Report]:
         """Check what is stored of each series, and fetch nothing."""
         for key in self._keys:
-            last = LastCommit.reported(self._context.instance, self._asset_key, key)
-            found = evaluate_stored(self._store, self._group, series_of(key), now=self._now, last=last)
-            yield from (each for each in found if each.check_name in self._checks)
+            yield from (each for each in self._evaluate_stored(key) if each.check_name in self._checks)
+
+    def _judge_failed(self) -> Iterator[Report]:
+        """What is stored of the series that failed is judged as well: a planned check that nobody evaluates has failed.
+
+        Nothing more is asked of them, and where the server refuses one, the verdict on its page says so.
+        """
+        for key in self._failed:
+            try:
+                record = self._store.record(*series_of(key))
+                verdicts = evaluate(self._store, self._group, record, now=self._now, last=self._last(key))
+            except Exception:  # whatever it is, the verdicts say it
+                verdicts = self._evaluate_stored(key)
+            told = [each for each in verdicts if each.check_name in self._checks or each.check_name != REVISIONS]
+            yield from self._standing.news(told, self._checks, is_materialized=False)
+
+    def _evaluate_stored(self, key: str) -> list[dg.AssetCheckEvaluation]:
+        return evaluate_stored(self._store, self._group, series_of(key), now=self._now, last=self._last(key))
+
+    def _last(self, key: str) -> LastCommit:
+        return LastCommit.reported(self._context.instance, self._asset_key, key)
 
     def _wants(self) -> Iterator[tuple[Series, Want]]:
         for key in self._keys:
@@ -153,6 +175,7 @@ class BarsRun:
             elif isinstance(outcome, Stored):
                 reports = self._report_stored(outcome)
             else:
+                record_refusal(self._store, outcome.series, outcome.error, self._now)
                 reports = self._fail(key, outcome.error)
         except Exception as error:  # whatever it is, it is this series' alone
             reports = self._fail(key, error)

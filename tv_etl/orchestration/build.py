@@ -16,6 +16,7 @@ from tv_etl.orchestration.derived_assets import build_derived_assets, build_deri
 from tv_etl.orchestration.expectations import tell_what_starts
 from tv_etl.orchestration.found_symbols import build_symbols_sensor
 from tv_etl.orchestration.lake_changes import build_lake_changes
+from tv_etl.orchestration.lost_runs import build_lost_runs
 from tv_etl.orchestration.notifications import build_notifications
 from tv_etl.orchestration.quote_alerts import build_quote_alerts
 from tv_etl.orchestration.resources import (
@@ -72,6 +73,7 @@ def build_definitions(
     ]
     sensors = [
         build_lake_changes(watchlist, resources, str(lake)),
+        build_lost_runs(resources),
         *build_automation_sensors(watchlist.groups),
         *build_derived_sensors(watchlist.groups, resources),
         *alert_parts.sensors,

@@ -30,8 +30,9 @@ _DESCRIPTIONS = {
     "fresh": (
         "The newest bar that has closed, by the trading hours and the feed's delay, is stored, give or take one "
         "interval of the schedule. WARN: check that the schedule is on and its runs succeed, then run an increment. Or "
-        "the instrument has another name now, under which alone the server may go on: `tv-etl rename OLD NEW`. A "
-        "series without a cadence, such as economic data, is judged by how far apart its own points are."
+        "the server refuses the series, such as a delisted symbol. Or the instrument has another name now, under which "
+        "alone the server may go on: `tv-etl rename OLD NEW`. A series without a cadence, such as economic data, is "
+        "judged by how far apart its own points are."
     ),
     "loss_deadline": (
         "No bar slides out of the server's window within a day. WARN: less than a day is left; run an increment now. "

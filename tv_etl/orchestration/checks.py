@@ -263,6 +263,12 @@ def _why_unjudged(series: _Judged) -> str:
 
 def _fresh(series: _Judged) -> dg.AssetCheckEvaluation:
     name, record, hours = "fresh", series.record, series.record.hours
+    if record.refusal is not None:
+        stored = "nothing is stored" if record.last is None else f"the newest bar is of {_format_time(_last(record))}"
+        description = (
+            f"{stored}; {record.refusal}. It is asked for once a day; take it off the watchlist if that is how it stays"
+        )
+        return series.verdict(name, description, dg.AssetCheckSeverity.WARN, series.run_config())
     if record.last is None:
         return series.verdict(name, "nothing is stored yet", dg.AssetCheckSeverity.WARN, series.run_config())
     since = _tick_before_last(series.group.cron(series.interval.token), int(series.now), series.interval.seconds)

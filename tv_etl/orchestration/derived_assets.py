@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 import dagster as dg
 
 from tv_etl.orchestration.check_targets import Report, attach_targets, check_outputs
+from tv_etl.orchestration.lost_runs import BEATS_TAG, beating
 from tv_etl.orchestration.partitions import INTERVAL, SYMBOL, found_symbols
 from tv_etl.orchestration.resources import LakeResources
 from tv_etl.watchlist.model import Group
@@ -74,6 +75,7 @@ def _build_panel(group: Group, lake: LakeResources) -> dg.AssetsDefinition:
             backfill_policy=dg.BackfillPolicy.single_run(),
             output_required=False,
             required_resource_keys=lake.keys("bar_store"),
+            op_tags=BEATS_TAG,
             kinds={"parquet"},
             description=(
                 "The symbols of the group side by side, for questions across them: every series that the lake has of "
@@ -86,7 +88,8 @@ def _build_panel(group: Group, lake: LakeResources) -> dg.AssetsDefinition:
             # The lake is a run's alone: definitions load without pyarrow and numpy.
             from tv_etl.orchestration.derived import panel_reports
 
-            yield from panel_reports(context, group, lake)
+            with beating(context):
+                yield from panel_reports(context, group, lake)
 
     return panel
 
@@ -150,12 +153,14 @@ def _build_daily(group: Group, interval: str, lake: LakeResources) -> dg.AssetsD
             can_subset=True,
             backfill_policy=dg.BackfillPolicy.single_run(),
             required_resource_keys=lake.keys("bar_store"),
+            op_tags=BEATS_TAG,
         )
         def daily(context: dg.AssetExecutionContext) -> Iterator[Report | dg.Output[None]]:
             # As for a panel.
             from tv_etl.orchestration.derived import daily_reports
 
-            yield from attach_targets(context, dg.AssetKey(name), daily_reports(context, group, interval, lake))
-            yield from check_outputs(context)
+            with beating(context):
+                yield from attach_targets(context, dg.AssetKey(name), daily_reports(context, group, interval, lake))
+                yield from check_outputs(context)
 
     return daily

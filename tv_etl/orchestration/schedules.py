@@ -1,8 +1,10 @@
 """One schedule per interval of a group: it fetches, in one run, what has closed since it was last asked for.
 
 A tick looks at what the lake knows of each series. Where no market of the group has closed a bar since, it asks for
-nothing and says when the next one closes. One more schedule checks all that is stored, whether it was fetched or not:
-where fetching stands still, nothing else would say so.
+nothing and says when the next one closes. What the server has refused for good (an unknown symbol, a delisted one) is
+left out: a schedule of its own asks for that once a day, in one run for all intervals, so that what fails is told once
+a day by name, and the runs of the others succeed. One more schedule checks all that is stored, whether it was fetched
+or not: where fetching stands still, nothing else would say so.
 """
 
 import re
@@ -32,6 +34,9 @@ UNFINISHED = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
+# Before the checks, which then judge by its answers.
+_REFUSED_CRON = "20 5 * * *"
+_LONGEST_REFUSED_S = 2 * 86_400
 _RANGE_START, _RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 _PARTITION = "dagster/partition"
 
@@ -93,7 +98,61 @@ def build_schedules(group: Group, resources: LakeResources | None = None) -> lis
     lake = resources or LakeResources()
     crons = {interval: group.cron(interval) for interval in group.intervals}
     increments = [_build_schedule(group, interval, cron, lake) for interval, cron in crons.items() if cron is not None]
-    return [*increments, *([_build_check_schedule(group, group.check_schedule)] if group.check_schedule else [])]
+    refused = [_build_refused_schedule(group, lake)] if increments else []
+    return [
+        *increments,
+        *refused,
+        *([_build_check_schedule(group, group.check_schedule)] if group.check_schedule else []),
+    ]
+
+
+def _build_refused_schedule(group: Group, lake: LakeResources) -> dg.ScheduleDefinition:
+    @dg.schedule(
+        name=_refused_name(group),
+        cron_schedule=_REFUSED_CRON,
+        job_name=job_name(group),
+        execution_timezone="UTC",
+        required_resource_keys=lake.keys("bar_store"),
+        description=(
+            f"Asks once a day for the series of {group.name} that the server refuses, such as unknown or delisted "
+            "symbols, in a run of their own: the other schedules leave them out."
+        ),
+    )
+    def refused(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        symbols = symbols_of(group, context.instance)
+        series = [Series.of(symbol, interval) for interval in group.intervals for symbol in symbols]
+        now = context.scheduled_execution_time.timestamp()
+        known = _read_coverage(context, lake.bar_store(context).store(), series, now)
+        keys = [
+            partition_key(each)
+            for each, found in known.items()
+            if found is not None and found.record.refusal is not None
+        ]
+        if not keys:
+            return dg.SkipReason(f"the server refuses no series of {group.name}")
+        busy = partitions_under_way(group, context.instance)
+        wanted = [key for key in keys if key not in busy]
+        if not wanted:
+            return dg.SkipReason(f"the server refuses {len(keys)} series, and runs under way are asking for them all")
+        return dg.RunRequest(run_config=_config_for(group, wanted))
+
+    return refused
+
+
+def _refused_name(group: Group) -> str:
+    return f"{group.name}_refused"
+
+
+def _is_left(group: Group, coverage: "Coverage") -> bool:
+    """True if the server refused the series lately: its next chance is the daily run.
+
+    Where that does not run, or bars would be lost before, the schedule of the interval asks as well.
+    """
+    refusal = coverage.record.refusal
+    if refusal is None:
+        return False
+    pause_s = group.longest_pause_s(coverage.record.series.interval.token)
+    return coverage.now - refusal.at < (_LONGEST_REFUSED_S if pause_s is None else pause_s / 2)
 
 
 def _build_check_schedule(group: Group, cron: str) -> dg.ScheduleDefinition:
@@ -147,9 +206,10 @@ def _build_schedule(group: Group, interval: str, cron: str, lake: LakeResources)
         known = _read_coverage(
             context, lake.bar_store(context).store(), [Series(symbol, width) for symbol in symbols], now
         )
-        due = [series for series, found in known.items() if found is None or found.is_due]
+        refused = {series for series, found in known.items() if found is not None and _is_left(group, found)}
+        due = [series for series, found in known.items() if found is None or (found.is_due and series not in refused)]
         if not due:
-            return dg.SkipReason(_skip_reason(group, width, known.values()))
+            return dg.SkipReason(_skip_reason(group, width, known, refused))
         busy = partitions_under_way(group, context.instance)
         wanted = [series.symbol for series in due if partition_key(series) not in busy]
         if not wanted:
@@ -228,15 +288,21 @@ def _read_coverage(
     return found
 
 
-def _skip_reason(group: Group, width: Interval, known: "Collection[Coverage | None]") -> str:
-    closings = [each.closing() for each in known if each is not None]
+def _skip_reason(
+    group: Group, width: Interval, known: "Mapping[Series, Coverage | None]", refused: Collection[Series]
+) -> str:
+    left = [found for series, found in known.items() if series not in refused]
+    asks = f"{len(refused)} that the server refuses are asked for once a day, by {_refused_name(group)}"
+    if not left:
+        return f"no series of {group.name} at {width} is left to ask for: {asks}"
+    closings = [each.closing() for each in left if each is not None]
     closes = [each.next_close for each in closings if each.next_close is not None]
     next_close = (
         f"at {datetime.fromtimestamp(min(closes), tz=timezone.utc):%Y-%m-%d %H:%M:%S}Z" if closes else "unknown"
     )
     return (
-        f"all {len(known)} series of {group.name} at {width} are complete: no bar has closed since they were asked "
-        f"for; next close {next_close}"
+        f"all {len(left)} series of {group.name} at {width} are complete: no bar has closed since they were asked "
+        f"for; next close {next_close}" + f"; {asks}" * bool(refused)
     )
 
 
@@ -249,4 +315,8 @@ def _request(
         return dg.RunRequest(tags=range_tags(keys))
     # Partitions that are no range would be a run each, at a cost of seconds. And Dagster stores an event for each that
     # it plans, whether anything comes of it or not: worth it for a first fetch, which people like to watch.
-    return dg.RunRequest(run_config={"ops": {group.name: {"config": {"only": keys}}}})
+    return dg.RunRequest(run_config=_config_for(group, keys))
+
+
+def _config_for(group: Group, keys: Sequence[str]) -> dict[str, Any]:
+    return {"ops": {group.name: {"config": {"only": list(keys)}}}}

@@ -207,6 +207,16 @@ def test_all_that_is_known_of_a_series_can_be_shown() -> None:
     assert all(kind in console.file.getvalue() for kind in KINDS)
 
 
+def test_what_the_server_refuses_is_told_with_its_reason(tmp_path: Path) -> None:
+    store, now = BarStore(tmp_path), datetime.now(timezone.utc)
+    for interval in ("1d", "1h"):
+        store.refuse("NASDAQ:NOPE", interval, "SymbolError: symbol 'NASDAQ:NOPE': invalid symbol", now.timestamp())
+    lines = [" ".join(line.split()) for line in call("status", "--lake", str(tmp_path)).stdout.splitlines()]
+    assert "NASDAQ:NOPE 1d 0 refused never" in lines
+    reason = "SymbolError: symbol 'NASDAQ:NOPE': invalid symbol"
+    assert f"NASDAQ:NOPE 1h, NASDAQ:NOPE 1d: refused by the server since {now:%Y-%m-%d %H:%M}Z: {reason}" in lines
+
+
 def test_an_empty_lake_has_no_rows(tmp_path: Path) -> None:
     assert lake_status(BarStore(tmp_path), NOW) == []
 

@@ -93,3 +93,11 @@ def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
     files_of(store).write(".tv_etl/1m/NASDAQ%3ASPLT/revisions.parquet", b"?")
     assert chronicle(store, SERIES, NOW).error.startswith("DamagedFileError: ")
     assert chronicle(store, Series.of("X:Y", "1m"), NOW).entries == []
+
+
+def test_a_refusal_is_told_from_the_first_to_the_last_of_its_kind(tmp_path: Path) -> None:
+    store = BarStore(tmp_path)
+    for moment in (at(0), at(60)):
+        store.refuse(*SERIES, "SymbolError: unknown", moment.timestamp())
+    [told] = chronicle(store, SERIES, NOW).entries
+    assert (told.kind, told.start, told.end, told.text) == ("refused", at(0), at(60), "SymbolError: unknown")

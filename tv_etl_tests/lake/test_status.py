@@ -51,6 +51,24 @@ def test_machines_get_the_same_as_json(tmp_path: Path) -> None:
         "unreadable_hours": None,
         "renamed_to": None,
         "seam": None,
+        "refused": None,
         "loss_deadline": datetime(2026, 11, 20, 17, 2, tzinfo=timezone.utc).isoformat(),
         "error": None,
     }
+
+
+def test_what_the_server_refused_lately_is_told_though_nothing_is_stored(tmp_path: Path) -> None:
+    store = BarStore(tmp_path)
+    stored(store, "X:Y", [NOW], NOW + timedelta(minutes=1))
+    store.refuse("X:Y", "1m", "SymbolError: delisted", (NOW - timedelta(days=40)).timestamp())
+    store.refuse("X:GONE", "1m", "SymbolError: unknown", (NOW - timedelta(days=4)).timestamp())
+    store.refuse("X:NOPE", "1m", "SymbolError: unknown", (NOW - timedelta(days=2)).timestamp())
+    assert [each.symbol for each in store.refused()] == ["X:GONE", "X:NOPE"]
+    told = {each.series.symbol: each.to_dict()["refused"] for each in lake_status(store, NOW)}
+    # What nobody asks for any more, as nothing does that has left the watchlist, is not told; what is stored is.
+    assert told == {
+        "X:NOPE": "refused by the server since 2026-11-16 15:00Z: SymbolError: unknown",
+        "X:Y": "refused by the server since 2026-10-09 15:00Z: SymbolError: delisted",
+    }
+    [refused] = lake_status(store, NOW, "X:NOPE")
+    assert refused.record.rows == 0 and not refused.error

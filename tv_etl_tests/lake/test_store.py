@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ from tv_etl.lake.errors import (
     StoreWriteError,
 )
 from tv_etl.lake.overlap import LOOKS_AT_ONCE
-from tv_etl.lake.record import Window
+from tv_etl.lake.record import Refusal, Window
 from tv_etl.lake.resolution import Resolution
 from tv_etl.lake.scan import SCAN_SCHEMA
 from tv_etl.lake.sealed import encode_sealed
@@ -291,6 +292,33 @@ def test_data_removed_by_hand_leave_no_settings_behind(store: BarStore) -> None:
     assert store.series() == []
     store.upsert(AAPL, "1m", bars(MIDNIGHT, facts={"adjustment": "dividends"}))
     assert store.facts(AAPL, "1m") == {"adjustment": "dividends"}
+
+
+def test_a_refusal_stands_until_the_server_gives_an_answer(store: BarStore) -> None:
+    store.refuse(AAPL, "1m", "SymbolError: unknown", 100.5)
+    store.refuse(AAPL, "1m", "SymbolError: still unknown", 200.0)
+    assert store.record(AAPL, "1m").refusal == Refusal("SymbolError: still unknown", since=100.5, at=200.0)
+    assert (store.series(), [each.symbol for each in store.refused()]) == ([], [AAPL])
+    store.upsert(AAPL, "1m", bars(MIDNIGHT))
+    before = store.record(AAPL, "1m")
+    assert before.refusal is None
+    assert ([each.symbol for each in store.series()], store.refused()) == ([AAPL], [])
+    # As if it had never been refused: it is known what came when.
+    assert store.read(AAPL, "1m", as_of=MIDNIGHT).num_rows == 0
+    store.refuse(AAPL, "1m", "EntitlementError: not yours", 300.0)
+    assert replace(store.record(AAPL, "1m"), refusal=None) == before
+    assert store.read(AAPL, "1m").num_rows == 3
+    assert not any(each.findings for each in verify(store))
+    # An answer that brings nothing new lifts it as well.
+    assert store.upsert(AAPL, "1m", bars(MIDNIGHT)).record == before == store.record(AAPL, "1m")
+
+
+def test_a_refusal_gives_bars_without_a_record_none(store: BarStore) -> None:
+    store.upsert(AAPL, "1m", bars(MIDNIGHT))
+    files_of(store).remove(RECORD)
+    store.refuse(AAPL, "1m", "SymbolError: unknown", 100.0)
+    assert store.record(AAPL, "1m").refusal is None
+    assert RECORD not in tree(store)
 
 
 @pytest.mark.parametrize("symbol", ["", "..", "A\x00B", "A\nB", "X:" + "A" * 300])

@@ -94,8 +94,11 @@ def test_a_failed_partition_says_why(show: Show) -> None:
     page.get_by_text(REFUSED[BAD.split("|")[1]]).first.wait_for()
 
 
-def test_the_checks_are_there(show: Show) -> None:
-    show("/assets/bars?view=checks", "ohlc_consistent")
+def test_a_series_that_fails_leaves_the_verdicts_on_the_others(show: Show) -> None:
+    page = show("/assets/bars?view=checks", "ohlc_consistent")
+    page.get_by_text("Succeeded").first.wait_for()
+    assert page.get_by_text("Succeeded").count() == 6
+    assert page.get_by_text("Execution failed").count() == 0
 
 
 def test_the_schedules_and_the_sensor_are_there(show: Show) -> None:

@@ -22,8 +22,9 @@ def test_everything_in_the_default_watchlist_is_defined(tmp_path: Path) -> None:
         "bars_1h",
         "bars_1m",
         "bars_checks",
+        "bars_refused",
     }
-    assert {each.name for each in repository.sensor_defs} == {"quote_alerts", "lake_changes"}
+    assert {each.name for each in repository.sensor_defs} == {"lost_runs", "quote_alerts", "lake_changes"}
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_the_attributes_of_a_watchlist_give_its_definitions(project: DefsFolderS
     plain = names(build_definitions(load_watchlist(DEFAULT)))
     with project.build_all_defs() as definitions:
         found = names(definitions)
-        assert found["sensors"] == {"my_lake_quote_alerts", "my_lake_lake_changes"}
+        assert found["sensors"] == {f"my_lake_{name}" for name in ("lost_runs", "quote_alerts", "lake_changes")}
         # The alerts of several lakes are told apart by the name of the component.
         assert {kind: {each.replace("my_lake_", "") for each in each_of} for kind, each_of in found.items()} == plain
         asset = definitions.get_assets_def("bars")
@@ -89,7 +89,7 @@ def test_a_watchlist_file_beside_it_gives_the_same(project: DefsFolderSandbox) -
     path = write(project, "my_lake", "watchlist: list.yaml\n")
     (path / "list.yaml").write_text(DEFAULT.read_text(encoding="utf-8"), encoding="utf-8")
     with project.build_all_defs() as definitions:
-        schedules = {"bars_1d", "bars_1h", "bars_1m", "bars_checks", "my_lake_alerts_checks"}
+        schedules = {"bars_1d", "bars_1h", "bars_1m", "bars_checks", "bars_refused", "my_lake_alerts_checks"}
         assert names(definitions)["schedules"] == schedules
 
 
@@ -98,9 +98,9 @@ def test_a_bare_number_is_an_interval_and_symbols_may_be_in_a_file(project: Defs
     (path / "us.txt").write_text("NASDAQ:AAPL\nNYSE:JNJ\n", encoding="utf-8")
     with project.load_component_and_build_defs(path) as (component, definitions):
         assert isinstance(component, TradingViewComponent)
-        [schedule] = [each for each in definitions.get_repository_def().schedule_defs if each.name != "bars_checks"]
+        schedule = definitions.get_repository_def().get_schedule_def("bars_1h")
     assert (component.groups[0].symbols, component.groups[0].intervals) == (["NASDAQ:AAPL", "NYSE:JNJ"], ["1h"])
-    assert (schedule.name, schedule.cron_schedule) == ("bars_1h", "7 * * * *")
+    assert schedule.cron_schedule == "7 * * * *"
 
 
 def test_templates_may_stand_for_any_value(project: DefsFolderSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +148,7 @@ def test_alerts_of_two_lakes_have_stores_and_sensors_of_their_own(project: DefsF
     for name in ("one", "two"):
         write(project, name, f"groups:\n- {{name: {name}, symbols: [A:{name.upper()}], intervals: [1d]}}\n{alerts}")
     with project.build_all_defs() as definitions:
-        sensors = ("quote_alerts", "lake_changes")
+        sensors = ("lost_runs", "quote_alerts", "lake_changes")
         assert names(definitions)["sensors"] == {f"{lake}_{name}" for lake in ("one", "two") for name in sensors}
         notifiers = [each for each in (definitions.resources or {}).values() if isinstance(each, NotifierResource)]
     assert len({each.store_path for each in notifiers}) == 2

@@ -178,5 +178,5 @@ def test_definitions_load_without_a_screener_and_validate(tmp_path: Path) -> Non
     definitions = build_definitions(Watchlist(groups=groups), tmp_path, scanner_url="http://127.0.0.1:1")
     dg.Definitions.validate_loadable(definitions)
     repository = definitions.get_repository_def()
-    assert {each.name for each in repository.sensor_defs} == {"crypto_symbols", "lake_changes"}
+    assert {each.name for each in repository.sensor_defs} == {"crypto_symbols", "lake_changes", "lost_runs"}
     assert found_symbols(groups[0]).name == "crypto_symbols"

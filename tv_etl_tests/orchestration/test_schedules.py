@@ -76,11 +76,14 @@ def test_there_is_a_schedule_for_each_interval_that_wants_one() -> None:
     assert [(each.name, each.cron_schedule) for each in schedules] == [
         ("bars_1d", "20,50 * * * *"),
         ("bars_1m", "1-59/5 * * * *"),
+        ("bars_refused", "20 5 * * *"),
         ("bars_checks", "40 5 * * *"),
     ]
-    assert [each.job_name for each in schedules] == [job_name(GROUP), job_name(GROUP), "bars_checks_job"]
+    assert [each.job_name for each in schedules] == [*[job_name(GROUP)] * 3, "bars_checks_job"]
     silent = GROUP.model_copy(update={"check_schedule": None})
-    assert [each.name for each in build_schedules(silent)] == ["bars_1d", "bars_1m"]
+    assert [each.name for each in build_schedules(silent)] == ["bars_1d", "bars_1m", "bars_refused"]
+    without = GROUP.model_copy(update={"schedules": dict.fromkeys(GROUP.intervals)})
+    assert [each.name for each in build_schedules(without)] == ["bars_checks"]
 
 
 def test_what_was_never_stored_is_asked_for_in_one_range(instance: dg.DagsterInstance, tmp_path: Path) -> None:

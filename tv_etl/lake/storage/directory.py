@@ -58,6 +58,12 @@ class DirectoryStorage:
         found = _listed(self._root / DATASET / f"interval={token}", "symbol=")
         return [segment for segment in found if self.files(token, segment).is_stored]
 
+    def own_tokens(self) -> list[str]:
+        return _listed_directories(self._root / BESIDE)
+
+    def own_segments(self, token: str) -> list[str]:
+        return _listed_directories(self._root / BESIDE / token)
+
     def twins(self, token: str, segment: str) -> list[str]:
         found = {*_listed(self._root / DATASET / f"interval={token}", "symbol="), *_listed(self._root / BESIDE / token)}
         twins = [other for other in found if other != segment and _folded(other) == _folded(segment)]
@@ -151,6 +157,10 @@ def _folded(segment: str) -> str:
     """The same for segments that a file system which folds case takes for one."""
     # Nearly all are ASCII but for the escaped colon, and of a thousand others only one may be a twin.
     return unquote(segment).casefold() if _BEYOND_ASCII.search(segment) else segment.lower().replace("%3a", ":")
+
+
+def _listed_directories(directory: Path) -> list[str]:
+    return [name for name in _listed(directory) if (directory / name).is_dir()]
 
 
 def _listed(directory: Path | str, prefix: str = "") -> list[str]:

@@ -117,6 +117,12 @@ class Storage(Protocol):
     def stored_segments(self, token: str) -> list[str]:
         """The symbols' path segments of the series that are stored at an interval. Raises StoreReadError."""
 
+    def own_tokens(self) -> list[str]:
+        """The names of the directories beside the dataset, among which are intervals. Raises StoreReadError."""
+
+    def own_segments(self, token: str) -> list[str]:
+        """The path segments of symbols of which anything is known at an interval. Raises StoreReadError."""
+
     def twins(self, token: str, segment: str) -> list[str]:
         """Other stored segments that a file system which folds case takes for this one.
 

@@ -93,6 +93,14 @@ class ObjectStorage:
         unfinished = {path[0] for path in staged if len(path) == 2 and _STAGED.fullmatch(path[1])} - found
         return sorted(found | {segment for segment in unfinished if self.files(token, segment).is_stored})
 
+    def own_tokens(self) -> list[str]:
+        return self._bucket.directories(BESIDE)
+
+    def own_segments(self, token: str) -> list[str]:
+        own = f"{BESIDE}/{token}/"
+        paths = (name.removeprefix(own).split("/") for name in self._bucket.sizes(f"{BESIDE}/{token}"))
+        return sorted({path[0] for path in paths if len(path) > 1})
+
     def twins(self, token: str, segment: str) -> list[str]:
         return []
 
