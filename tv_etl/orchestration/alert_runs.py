@@ -64,7 +64,7 @@ def build_alert_runs(
 
     names = sorted({_job_name(rule, lake) for rule in rules.values()})
     sensor = dg.SensorDefinition(
-        name=lake.key("alert_runs"),
+        name=lake.only("alert_runs"),
         evaluation_fn=alert_runs,
         job_name=names[0],
         minimum_interval_seconds=alerts.interval_s,
@@ -88,7 +88,7 @@ def _job_name(rule: AlertRule, lake: LakeResources) -> str:
     name = "_".join(re.sub(r"[^A-Za-z0-9_]", "_", key) for key in assets)
     # Other assets may read alike: what the name does not tell, the digest does.
     told = name if assets == [name] else f"{name}_{digest(assets, size=4)}"
-    return lake.key(f"alert_run_{told}")
+    return lake.only(f"alert_run_{told}")
 
 
 def _request(

@@ -4,7 +4,8 @@ The target of an asset check's evaluation ties what is judged after a run to the
 public `AssetCheckEvaluation` has a field for it, but no public type. The ticks of a cron string, backwards, are what
 Dagster's own freshness checks count. A run that is not launched for partitions has planned none, and Dagster takes a
 partition for failed only if it was planned by a run that failed. A sensor may start several jobs, but takes the name
-of one only.
+of one only. What fills in the fields of a component, and what `translation` is made of, Dagster's own integrations take
+from where it is defined.
 """
 
 from collections.abc import Sequence
@@ -15,12 +16,14 @@ from dagster._core.definitions.target import AutomationTarget
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition as AssetJob
 from dagster._core.events import AssetMaterializationPlannedData, DagsterEvent
 from dagster._utils.schedules import reverse_cron_string_iterator
+from dagster.components.resolved.base import resolve_fields
 
 __all__ = [
     "DAGSTER_VERSION",
     "AssetCheckEvaluationTargetMaterializationData",
     "AssetJob",
     "report_planned",
+    "resolve_fields",
     "reverse_cron_string_iterator",
     "target_jobs",
 ]

@@ -29,7 +29,7 @@ def build_symbols_sensor(
     rivals = [each for each in groups if each.name != group.name and set(each.intervals) & set(group.intervals)]
 
     @dg.sensor(
-        name=f"{group.name}_symbols",
+        name=f"{group.qualified_name}_symbols",
         job_name=job_name(group),
         minimum_interval_seconds=group.scan_interval_s,
         description=f"Asks the screener of {request.market} for the symbols of {group.name}; fetches the new ones.",

@@ -37,7 +37,7 @@ _PARTITION = "dagster/partition"
 
 def job_name(group: Group) -> str:
     """The name of the job that the schedules of a group launch."""
-    return f"{group.name}_job"
+    return f"{group.qualified_name}_job"
 
 
 def build_jobs(group: Group) -> list[Any]:  # Dagster does not export the type of what define_asset_job makes
@@ -46,7 +46,7 @@ def build_jobs(group: Group) -> list[Any]:  # Dagster does not export the type o
 
 
 def _build_job(group: Group) -> Any:
-    bars = dg.AssetSelection.assets(group.name)
+    bars = dg.AssetSelection.assets(dg.AssetKey(group.asset_path))
     return dg.define_asset_job(
         job_name(group),
         selection=bars if group.check_each_run else bars.without_checks(),
@@ -61,14 +61,14 @@ def _build_job(group: Group) -> Any:
 def _build_check_job(group: Group) -> Any:
     return dg.define_asset_job(
         _check_job_name(group),
-        selection=dg.AssetSelection.checks(*(dg.AssetCheckKey(dg.AssetKey(group.name), name) for name in CHECKS)),
+        selection=dg.AssetSelection.checks(*(dg.AssetCheckKey(dg.AssetKey(group.asset_path), name) for name in CHECKS)),
         description=f"Checks what is stored of {group.name}, bar by bar, without asking the server for anything.",
         executor_def=dg.in_process_executor,
     )
 
 
 def _check_job_name(group: Group) -> str:
-    return f"{group.name}_checks_job"
+    return f"{group.qualified_name}_checks_job"
 
 
 def build_schedules(group: Group, resources: LakeResources | None = None) -> list[dg.ScheduleDefinition]:
@@ -81,7 +81,7 @@ def build_schedules(group: Group, resources: LakeResources | None = None) -> lis
 
 def _build_check_schedule(group: Group, cron: str) -> dg.ScheduleDefinition:
     @dg.schedule(
-        name=f"{group.name}_checks",
+        name=f"{group.qualified_name}_checks",
         cron_schedule=cron,
         job_name=_check_job_name(group),
         execution_timezone="UTC",
@@ -99,12 +99,12 @@ def _build_check_schedule(group: Group, cron: str) -> dg.ScheduleDefinition:
 
 
 def _no_symbols(group: Group) -> dg.SkipReason:
-    return dg.SkipReason(f"no symbols yet: the sensor {group.name}_symbols has found none")
+    return dg.SkipReason(f"no symbols yet: the sensor {group.qualified_name}_symbols has found none")
 
 
 def _build_schedule(group: Group, interval: str, cron: str, lake: LakeResources) -> dg.ScheduleDefinition:
     count = f"{len(group.symbols)} " if group.symbols else ""
-    name = re.sub(r"[^A-Za-z0-9_]", "_", f"{group.name}_{interval}")
+    name = re.sub(r"[^A-Za-z0-9_]", "_", f"{group.qualified_name}_{interval}")
     pause = group.longest_pause_s(interval)
     warning = "" if pause is None else f" A pause of more than {pause / 3600:.1f} hours loses bars."
 
@@ -143,7 +143,7 @@ def _build_schedule(group: Group, interval: str, cron: str, lake: LakeResources)
 
 def partitions_under_way(group: Group, instance: dg.DagsterInstance) -> set[str]:
     """Partitions of the group whose newest bars a queued or running run is going to fetch."""
-    asset_key = dg.AssetKey(group.name)
+    asset_key = dg.AssetKey(group.asset_path)
     found: set[str] = set()
     for run in instance.get_runs(filters=dg.RunsFilter(statuses=_UNFINISHED)):
         is_ours = run.job_name == job_name(group) if not run.asset_selection else asset_key in run.asset_selection
@@ -156,7 +156,7 @@ def partitions_under_way(group: Group, instance: dg.DagsterInstance) -> set[str]
 
 def _config_of(run: dg.DagsterRun, group: Group) -> Mapping[str, Any]:
     ops: Any = run.run_config.get("ops") or {}
-    config = (ops.get(group.name) or {}).get("config")
+    config = (ops.get(group.qualified_name) or {}).get("config")
     return config if isinstance(config, Mapping) else {}
 
 
@@ -221,4 +221,4 @@ def _request(
         return dg.RunRequest(tags=range_tags(keys))
     # Partitions that are no range would be a run each, at a cost of seconds. And Dagster stores an event for each that
     # it plans, whether anything comes of it or not: worth it for a first fetch, which people like to watch.
-    return dg.RunRequest(run_config={"ops": {group.name: {"config": {"only": keys}}}})
+    return dg.RunRequest(run_config={"ops": {group.qualified_name: {"config": {"only": keys}}}})

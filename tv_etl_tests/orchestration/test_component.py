@@ -159,7 +159,7 @@ def test_a_group_of_another_component_is_named_with_both_places(project: DefsFol
     (path / "list.yaml").write_text(f"groups:\n{GROUP.format(name='bars')}", encoding="utf-8")
     assert mistakes(project) == [
         "defs/a/defs.yaml:7:11: groups.1.name: bars is also a group of defs/b/defs.yaml; "
-        "an asset has one owner: give this group another name"
+        "an asset has one owner: give this group another name, or the component a key_prefix"
     ]
 
 
@@ -169,7 +169,8 @@ def test_every_mistake_is_named_with_its_line_in_defs_yaml(project: DefsFolderSa
     assert mistakes(project) == [
         "defs/us/defs.yaml:10:9: lake: Input should be a valid string, not 5",
         "defs/us/defs.yaml:11:3: lakes: is not a known key; did you mean lake? known keys: "
-        "groups, alerts, lake, state, ws_url, scanner_url, proxy, watchlist",
+        "groups, alerts, lake, state, ws_url, scanner_url, proxy, account, pool, watchlist, key_prefix, group_name, "
+        "owners, tags, kinds, translation",
         "defs/us/defs.yaml:13:16: groups.0.symbols.0: symbol 'aapl': expected EXCHANGE:TICKER, the exchange in "
         "capitals, e.g. NASDAQ:AAPL",
     ]
@@ -205,7 +206,7 @@ def test_the_scaffolder_writes_python_that_loads(project: DefsFolderSandbox) -> 
 
 
 def test_the_json_schema_is_that_of_the_attributes() -> None:
-    schema = TradingViewComponent.get_model_cls().model_json_schema()
+    schema = TradingViewComponent.model().model_json_schema()
     validator = Draft202012Validator(schema)
     assert list(validator.iter_errors(yaml.safe_load(DEFAULT.read_text(encoding="utf-8")))) == []
     assert set(schema["properties"]) >= {"groups", "alerts", "lake", "ws_url", "watchlist"}
