@@ -16,6 +16,7 @@ from tv_etl.orchestration.automation import build_automation_sensors
 from tv_etl.orchestration.bars import POOL, Execute, bars_spec, build_bars_asset
 from tv_etl.orchestration.derived_assets import build_derived_assets
 from tv_etl.orchestration.found_symbols import build_symbols_sensor
+from tv_etl.orchestration.loaded_watchlist import build_mistake_sensor
 from tv_etl.orchestration.quote_alerts import build_quote_alerts
 from tv_etl.orchestration.resources import (
     AccountVariables,
@@ -44,6 +45,7 @@ def build_definitions(
     pool: str = POOL,
     get_asset_spec: GetAssetSpec | None = None,
     execute: Execute | None = None,
+    mistake: str = "",
 ) -> dg.Definitions:
     """Assets, jobs, schedules, sensors and resources for a watchlist and a lake (a directory or an address).
 
@@ -57,7 +59,8 @@ def build_definitions(
     the groups of two lakes may have one name.
 
     `account` names the variables of an account of the lake's own, `pool` the one that its runs of bars share.
-    `get_asset_spec` may change each asset, `execute` is what runs of bars do in place of `run_bars`.
+    `get_asset_spec` may change each asset, `execute` is what runs of bars do in place of `run_bars`. `mistake` says why
+    the watchlist is not what the file `source` holds: a sensor then fails until it is mended.
     Raises ValueError for an address that is not a lake's, and where `get_asset_spec` changes partitions.
     """
     prefix = (key_prefix,) if isinstance(key_prefix, str) and key_prefix else tuple(key_prefix)
@@ -91,6 +94,7 @@ def build_definitions(
         ],
         sensors=[
             *build_automation_sensors(groups, resources),
+            *([build_mistake_sensor(source, mistake, resources)] if mistake else []),
             *alert_parts.sensors,
             *(build_symbols_sensor(group, groups, resources) for group in groups if group.scanner),
         ],

@@ -23,13 +23,13 @@ from tv_etl.orchestration.bars import POOL, run_bars
 from tv_etl.orchestration.build import build_definitions
 from tv_etl.orchestration.check_targets import Report
 from tv_etl.orchestration.dagster_internals import resolve_fields
+from tv_etl.orchestration.loaded_watchlist import LoadedWatchlist, load_for_process
 from tv_etl.orchestration.resources import AccountVariables, BarStoreResource, LakeResources, TradingViewResource
 from tv_etl.watchlist.model import (
     Alerts,
     Group,
     Watchlist,
     WatchlistError,
-    load_watchlist,
     read_documents,
     read_watchlist,
 )
@@ -256,10 +256,10 @@ class TradingViewComponent(dg.Component, dg.Resolvable, Watchlist):
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """The definitions of `build_definitions`, such that they can be merged with those of other components."""
-        watchlist = self._load_watchlist(_folder(context))
-        self._check_names(watchlist, context)
+        loaded = self._load_watchlist(_folder(context))
+        self._check_names(loaded.watchlist, context)
         return build_definitions(
-            watchlist,
+            loaded.watchlist,
             _resolve_path(context, self.lake),
             state=_resolve_path(context, self.state) if self.state else "",
             ws_url=self.ws_url,
@@ -273,6 +273,7 @@ class TradingViewComponent(dg.Component, dg.Resolvable, Watchlist):
             pool=self.pool,
             get_asset_spec=self.get_asset_spec,
             execute=self.execute,
+            mistake=loaded.mistake,
         )
 
     def get_asset_spec(self, data: AssetData) -> dg.AssetSpec:
@@ -295,8 +296,8 @@ class TradingViewComponent(dg.Component, dg.Resolvable, Watchlist):
         """What a run of bars does: fetch, store and check the selected series; a subclass may do more around it."""
         yield from run_bars(context, tradingview, bar_store, group)
 
-    def _load_watchlist(self, folder: Path) -> Watchlist:
-        return self if self.watchlist is None else load_watchlist(folder / self.watchlist)
+    def _load_watchlist(self, folder: Path) -> LoadedWatchlist:
+        return LoadedWatchlist(self) if self.watchlist is None else load_for_process(folder / self.watchlist)
 
     def _names(self, watchlist: Watchlist) -> Iterator[tuple[str, int, str]]:
         """What no other component may have: a name, the group that it is of, and the key that is to be changed."""
@@ -312,7 +313,10 @@ class TradingViewComponent(dg.Component, dg.Resolvable, Watchlist):
         """Raise WatchlistError if another component of the project has a name that this one has as well."""
         # Without a source it was made by Python code, and Dagster itself reports that the asset is defined twice.
         others = [
-            (each._source.file, {name for name, _, _ in each._names(each._load_watchlist(each._source.file.parent))})
+            (
+                each._source.file,
+                {name for name, _, _ in each._names(each._load_watchlist(each._source.file.parent).watchlist)},
+            )
             for each in context.component_tree.get_all_components(TradingViewComponent)
             if each is not self and each._source is not None
         ]

@@ -5,10 +5,16 @@ public `AssetCheckEvaluation` has a field for it, but no public type. The ticks 
 Dagster's own freshness checks count. A run that is not launched for partitions has planned none, and Dagster takes a
 partition for failed only if it was planned by a run that failed. A sensor may start several jobs, but takes the name
 of one only. What fills in the fields of a component, and what `translation` is made of, Dagster's own integrations take
-from where it is defined.
+from where it is defined. A code server is a process `dagster api grpc`, whether `dagster dev` or `dagster code-server`
+starts it; a run is one that it forks off, or another `dagster api`. Validation, which may start such a server as well,
+says so in the environment.
 """
 
+import multiprocessing
+import os
+import sys
 from collections.abc import Sequence
+from enum import Enum
 
 import dagster as dg
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
@@ -22,6 +28,8 @@ __all__ = [
     "DAGSTER_VERSION",
     "AssetCheckEvaluationTargetMaterializationData",
     "AssetJob",
+    "ProcessRole",
+    "process_role",
     "report_planned",
     "resolve_fields",
     "reverse_cron_string_iterator",
@@ -29,6 +37,23 @@ __all__ = [
 ]
 
 DAGSTER_VERSION = "1.13.27"
+
+
+class ProcessRole(Enum):
+    """What this process loads definitions for."""
+
+    SERVER = "server"
+    RUN = "run"
+    OTHER = "other"
+
+
+def process_role() -> ProcessRole:
+    """What Dagster has started this process for; OTHER if somebody else has, or to see whether definitions load."""
+    if sys.argv[1:2] != ["api"] or os.environ.get("DAGSTER_IS_DEFS_VALIDATION_CLI"):
+        return ProcessRole.OTHER
+    # A process that Python's multiprocessing starts has the arguments of its parent.
+    is_server = sys.argv[2:3] == ["grpc"] and multiprocessing.parent_process() is None
+    return ProcessRole.SERVER if is_server else ProcessRole.RUN
 
 
 def report_planned(context: dg.AssetExecutionContext, asset_key: dg.AssetKey, partition: str) -> None:

@@ -66,7 +66,14 @@ class WatchlistError(ValueError):
     def of(cls, file: str | Path, mistakes: Sequence[Mistake]) -> "WatchlistError":
         count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
         lines = [f"{file}:{each.place.line}:{each.place.column}: {each.text}" for each in mistakes]
-        return cls("\n".join([f"{file}: {count}", *lines]))
+        error = cls("\n".join([f"{file}: {count}", *lines]))
+        error.lines = tuple(lines)
+        return error
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        # One for each mistake: file:line:column: text.
+        self.lines: tuple[str, ...] = (message,)
 
 
 def _raise_mistakes(found: Iterable[tuple[Location, str]]) -> None:
@@ -412,10 +419,16 @@ def read_watchlist(
 def load_watchlist(path: str | Path) -> Watchlist:
     """Read a watchlist file. Raises WatchlistError."""
     file = Path(path)
+    document = read_document(file)
+    return read_watchlist(Watchlist, document.content, file, document)
+
+
+def read_document(file: Path) -> YamlDocument:
+    """The one YAML document of a file. Raises WatchlistError."""
     documents = read_documents(file)
     if len(documents) > 1:
         raise WatchlistError.of(file, [Mistake(documents[1].place, "a second document; expected one")])
-    return read_watchlist(Watchlist, documents[0].content, file, documents[0])
+    return documents[0]
 
 
 def read_documents(file: Path) -> list[YamlDocument]:
