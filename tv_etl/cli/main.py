@@ -39,6 +39,38 @@ def demo(directory: Path) -> None:
         raise click.ClickException(_shown(error)) from None
 
 
+@main.command()
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False), default=Path(), metavar="[DIR]")
+def init(directory: Path) -> None:
+    """Write a watchlist to fill in, and what Dagster needs, into DIR; nothing is overwritten."""
+    from tv_etl.cli.init import AlreadyThereError, next_commands, write_files
+
+    try:
+        for path in write_files(directory):
+            click.echo(f"wrote {path}")
+    except (AlreadyThereError, OSError) as error:
+        raise click.ClickException(_shown(error)) from None
+    click.echo("\nNext, after an edit of the watchlist:\n")
+    for command in next_commands(directory):
+        click.echo(f"  {command}")
+    click.echo("\nthen open http://127.0.0.1:3000, materialize bars, and switch on the schedules.")
+
+
+@main.command(no_args_is_help=True)
+@click.argument("watchlist", type=click.Path(path_type=Path))
+def check(watchlist: Path) -> None:
+    """Name every mistake in WATCHLIST, as file:line:column: message, or say what it holds: series, requests, schedules.
+
+    Exits 1 if there is a mistake. Nothing is asked of the server: whether it knows a symbol, only a fetch shows.
+    """
+    from tv_etl.cli.check import checked
+
+    is_right, lines = checked(watchlist)
+    for line in lines:
+        click.echo(line)
+    sys.exit(0 if is_right else 1)
+
+
 @main.command(no_args_is_help=True)
 @click.argument("symbols", nargs=-1, required=True, metavar="SYMBOL...")
 @click.option(

@@ -1,9 +1,9 @@
 """The watchlist of a code location: that of its file, or where the file has a mistake, the last good one.
 
-Whoever starts Dagster wants to hear of a mistake before anything runs. But where a server reads the file again, after an
-edit or because Dagster starts its process anew, a slip of the pen must not stop what is collected: it goes on with what
-it had. The processes of its runs load what the server has loaded, whatever the file holds by now, so that a run never
-lacks the partition that it was launched for.
+Whoever starts Dagster wants to hear of a mistake before anything runs. But where a server reads the file again, because
+somebody has reloaded it or Dagster starts its process anew, a slip of the pen must not stop what is collected: it goes
+on with what it had. The processes of its runs load what the server has loaded, whatever the file holds by now, so that
+a run never lacks the partition that it was launched for.
 
 What is kept is in TV_ETL_STATE, else in DAGSTER_HOME; without either, a mistake is an error as it is elsewhere. Loading
 definitions never touches the lake, whose directory may not be mounted.
