@@ -30,7 +30,8 @@ def _held(watchlist: Watchlist) -> Iterator[str]:
     rules, targets = watchlist.alerts.rules, watchlist.alerts.all_targets
     if rules:
         names = ", ".join(target.called for target in targets) or "nobody"
-        yield f"alerts: {len(rules):,} rule{'s' * (len(rules) > 1)}, judged every {watchlist.alerts.interval_s} s, told to {names}"
+        count = "1 rule" if len(rules) == 1 else f"{len(rules):,} rules"
+        yield f"alerts: {count}, judged every {watchlist.alerts.interval_s} s, told to {names}"
 
 
 def _held_by(group: Group) -> Iterator[str]:

@@ -11,7 +11,16 @@ from dagster.components import Scaffolder, ScaffoldRequest
 from dagster.components.core.context import ComponentDeclLoadContext
 from dagster.components.resolved.form_config import UNSET_DEFAULT_SENTINEL
 from dagster.components.utils.translation import TranslationFn, TranslationFnResolver
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, PrivateAttr, TypeAdapter, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    PrivateAttr,
+    TypeAdapter,
+    model_validator,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 from typing_extensions import Self, TypeAliasType
@@ -134,6 +143,9 @@ class AccountNames(BaseModel):
 _Groups = TypeAliasType("_Groups", list[Group])
 _Alerts = TypeAliasType("_Alerts", Alerts)
 _Account = TypeAliasType("_Account", AccountNames)
+_KeyPrefix = TypeAliasType(
+    "_KeyPrefix", Annotated[list[_KeyPart], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
+)
 
 
 @dg.scaffold_with(TradingViewScaffolder)
@@ -188,7 +200,7 @@ class TradingViewComponent(dg.Component, dg.Resolvable, Watchlist):
     watchlist: Annotated[str | None, _filled_in(str | None)] = Field(
         default=None, description="A watchlist file, relative to this one, instead of groups and alerts."
     )
-    key_prefix: Annotated[_KeyPart | list[_KeyPart], _filled_in(_KeyPart | list[_KeyPart])] = Field(
+    key_prefix: Annotated[_KeyPrefix, _filled_in(_KeyPart | list[_KeyPart])] = Field(
         default_factory=list,
         description="What the keys of all assets, and the names of their jobs, schedules, sensors and partitions, "
         "begin with: us or [us, raw]; nothing by default.",
@@ -301,7 +313,7 @@ class TradingViewComponent(dg.Component, dg.Resolvable, Watchlist):
 
     def _names(self, watchlist: Watchlist) -> Iterator[tuple[str, int, str]]:
         """What no other component may have: a name, the group that it is of, and the key that is to be changed."""
-        lake = LakeResources("", (self.key_prefix,) if isinstance(self.key_prefix, str) else tuple(self.key_prefix))
+        lake = LakeResources("", tuple(self.key_prefix))
         for number, group in enumerate(watchlist.groups):
             yield lake.name(group.name), number, "name"
         for number, group in enumerate(watchlist.groups):
