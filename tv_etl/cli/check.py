@@ -36,7 +36,8 @@ def _held(watchlist: Watchlist) -> Iterator[str]:
 
 def _held_by(group: Group) -> Iterator[str]:
     width = max(map(len, [*group.intervals, "checks"]))
-    count, symbols = len(group.symbols), f"{len(group.symbols):,} symbols"
+    count = len(group.symbols)
+    symbols = "1 symbol" if count == 1 else f"{count:,} symbols"
     if group.scanner is not None:
         limit = group.scanner.limit
         count, symbols = limit or 0, f"up to {limit:,} symbols found at a time" if limit else "all symbols found"
