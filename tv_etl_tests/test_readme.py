@@ -22,7 +22,7 @@ from tv_etl.lake.store import BarStore
 from tv_etl.market_server.accounts.plans import PLANS
 from tv_etl.market_server.sessions import faults
 from tv_etl.market_server.sessions.faults import FAULTS
-from tv_etl.orchestration.component import TradingViewComponent
+from tv_etl.orchestration.component import AccountNames, TradingViewComponent
 from tv_etl.orchestration.resources import ScannerResource, TradingViewResource
 from tv_etl.tradingview.models import HistoryRequest
 from tv_etl.tradingview.scanner import ScanFilter, ScanRequest, ScanSort
@@ -38,7 +38,18 @@ PAGES = {
     if name not in ("CHANGELOG.md", "reading.md")  # test_reading.py runs the latter, and compares what its blocks find
 }
 ON_GITHUB = re.compile(r"https://github\.com/tv-etl/tv_etl/(?:blob|tree)/main/([\w./-]+)")
-REFERENCE = [TradingViewComponent, Group, ScanRequest, ScanFilter, ScanSort, Alerts, AlertRule, Active, *TARGETS]
+REFERENCE = [
+    TradingViewComponent,
+    AccountNames,
+    Group,
+    ScanRequest,
+    ScanFilter,
+    ScanSort,
+    Alerts,
+    AlertRule,
+    Active,
+    *TARGETS,
+]
 FILE_NAME = re.compile(r"# (\w+\.py)\n")  # the first line of a block that is a file
 
 

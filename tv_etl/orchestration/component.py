@@ -19,6 +19,7 @@ from pydantic import (
     GetJsonSchemaHandler,
     PrivateAttr,
     TypeAdapter,
+    WithJsonSchema,
     model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
@@ -143,6 +144,7 @@ class AccountNames(BaseModel):
 _Groups = TypeAliasType("_Groups", list[Group])
 _Alerts = TypeAliasType("_Alerts", Alerts)
 _Account = TypeAliasType("_Account", AccountNames)
+_Translation = TypeAliasType("_Translation", Annotated[TranslationFn[AssetData] | None, WithJsonSchema({})])
 _KeyPrefix = TypeAliasType(
     "_KeyPrefix", Annotated[list[_KeyPart], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
 )
@@ -218,7 +220,7 @@ class TradingViewComponent(dg.Component, dg.Resolvable, Watchlist):
         default=None, description="Kinds of the assets, in place of parquet and tradingview."
     )
     translation: Annotated[
-        TranslationFn[AssetData] | None,
+        _Translation,
         TranslationFnResolver[AssetData](lambda data: {"data": data, "group": data.group}),
     ] = Field(
         default=None,
