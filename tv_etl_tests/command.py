@@ -34,6 +34,13 @@ def call(*arguments: str, url: str = "", cwd: Path | None = None) -> subprocess.
     )
 
 
+def told(done: subprocess.CompletedProcess[str]) -> list[str]:
+    """What a fetch said on stderr, but for the summary, which is its last line."""
+    *lines, summary = done.stderr.splitlines()
+    assert re.fullmatch(r"wrote [\d,]+ bars of [\d,]+( of [\d,]+)? series in [\d.]+ s", summary), done.stderr
+    return lines
+
+
 class Terminal:
     """What a command shows on a terminal of 120 columns, and its process."""
 

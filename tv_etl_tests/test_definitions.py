@@ -52,3 +52,33 @@ def test_definitions_load_without_what_only_runs_and_ticks_need(
     heavy = ("numpy", "pyarrow", "httpx", "websockets", "msgspec", "obstore", "rich")
     code = "import tv_etl.definitions as here; assert len(here.defs().get_repository_def().schedule_defs) == 6"
     assert loaded_by(code, *heavy) == []
+
+
+ALERTS = """
+alerts:
+  rules: [{name: high, symbol: BINANCE:BTCUSDT, kind: cross_up, level: 100000}]
+  targets: [{type: slack, url_env: TV_ETL_SLACK_URL}]
+"""
+OF_ALERTS = (
+    "tv_etl.alerts.conditions",
+    "tv_etl.alerts.rules",
+    "tv_etl.alerts.targets.slack",
+    "tv_etl.alerts.targets.email",
+)
+
+
+@pytest.mark.parametrize(("alerts", "loaded"), [("", []), (ALERTS, [*OF_ALERTS])])
+def test_kinds_of_rules_and_targets_load_where_there_are_any(
+    alerts: str, loaded: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watchlist = tmp_path / "list.yaml"
+    watchlist.write_text(f"groups: [{{name: few, symbols: ['NASDAQ:AAPL'], intervals: [1d]}}]{alerts}", "utf-8")
+    monkeypatch.setenv("TV_ETL_WATCHLIST", str(watchlist))
+    importing = "import tv_etl.definitions as here"
+    assert loaded_by(importing, *OF_ALERTS) == []
+    assert loaded_by(f"{importing}; here.defs().get_repository_def()", *OF_ALERTS) == loaded
+
+
+def test_the_collector_leaves_alone_what_is_loaded() -> None:
+    code = "import gc; import tv_etl.definitions; assert gc.isenabled(); assert gc.get_freeze_count() > 10_000"
+    assert loaded_by(code, "dagster") == ["dagster"]

@@ -4,17 +4,19 @@ Closed bars only, unless a file is to include the forming one; the lake never do
 the others continue.
 """
 
+import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tv_etl.cli.files import Put
-from tv_etl.collect.answer import answers, facts_of, require_bars
+from tv_etl.collect.answer import answers, facts_of, newest_closed, require_bars
 from tv_etl.lake.errors import BarStoreError
 from tv_etl.tradingview.accounts import Account
 from tv_etl.tradingview.blocking import fetch_history
@@ -35,18 +37,45 @@ if TYPE_CHECKING:
     from tv_etl.tradingview.history import HistoryResult
 
 DEFAULT_BARS = 300
+_PARTIAL_DATE = re.compile(r"^(\d{4})(?:-(\d\d))?$")
 # A person waits, and can call again.
 LIMITS = Limits(retry_s=5.0)
 
 
 def parse_time(name: str, text: str | None) -> datetime | None:
-    """Read an ISO 8601 time, in UTC unless an offset is given. Raises ValueError, whose message begins with `name`."""
+    """Read an ISO 8601 time, in UTC unless an offset is given; a year or a month is its beginning.
+
+    Raises ValueError, whose message begins with `name`.
+    """
     if text is None:
         return None
     try:
-        return parse_moment(text, timezone.utc)
+        return parse_moment(_PARTIAL_DATE.sub(_completed, text), timezone.utc)
     except ValueError as error:
         raise ValueError(f"{name} {error}") from None
+
+
+def _completed(date: "re.Match[str]") -> str:
+    return f"{date[1]}-{date[2] or '01'}-01"
+
+
+def chosen_range(
+    bars: int | None, days: float | None, start: datetime | None, is_all: bool, now: datetime
+) -> tuple[int | None, datetime | None]:
+    """How many bars, or since when, as the options of the command line say it; neither for all that there is.
+
+    Raises ValueError if they say it twice.
+    """
+    given = {"--bars": bars is not None, "--days": days is not None, "--start": start is not None, "--all": is_all}
+    names = [name for name, is_given in given.items() if is_given]
+    if len(names) > 1:
+        raise ValueError(f"{' and '.join(names)} both say how much: give one of them")
+    if days is not None:
+        try:
+            return None, now - timedelta(days=days)
+        except OverflowError:
+            raise ValueError(f"--days {days:g} reaches back before the year 1; for all there is write --all") from None
+    return (bars if names else DEFAULT_BARS), start
 
 
 @dataclass(frozen=True)
@@ -63,8 +92,6 @@ class FetchOptions:
     settings: SeriesSettings = field(default_factory=SeriesSettings)
 
     def __post_init__(self) -> None:
-        if self.bars is not None and self.start is not None:
-            raise ValueError("give --start or --bars, not both")
         if self.start is not None and self.end is not None and self.start >= self.end:
             raise ValueError(f"--start {self.start.isoformat()} is not before --end {self.end.isoformat()}")
 
@@ -153,7 +180,8 @@ class SeriesFetch:
                 asks.append(planned)
             elif isinstance(planned, Failed):
                 yield Outcome(planned.series, error=reason_of(planned.error))
-        for outcome in carry_out(lake, asks, self._fetch):
+        new = {each.request for each in asks if each.seen.last is None}
+        for outcome in carry_out(lake, asks, partial(self._fetch_for_lake, new)):
             if isinstance(outcome, Stored):
                 yield self._with_notes(self._written(outcome.series, outcome.answer, put), outcome.commit)
             elif isinstance(outcome, Failed) and outcome.answer is None:
@@ -179,6 +207,14 @@ class SeriesFetch:
             self._told_hours.add(told)
             notes.append(f"gaps are not known, since trading hours cannot be read: {printable(told[1], 1_000)}")
         return replace(outcome, note="; ".join(notes))
+
+    def _fetch_for_lake(
+        self, new: set[HistoryRequest], requests: "Iterable[HistoryRequest]"
+    ) -> "Iterator[HistoryResult]":
+        """The answers; those for new series without the bar more that is asked for in case that one is forming."""
+        for request, result in self._fetch(requests):
+            is_new = request in new and isinstance(result, pa.Table)
+            yield request, newest_closed(result, self.options.bars) if is_new and self.options.bars else result
 
     def _fetch(self, requests: "Iterable[HistoryRequest]") -> "Iterator[HistoryResult]":
         return fetch_history(requests, **self._server)

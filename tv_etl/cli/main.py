@@ -81,11 +81,16 @@ def check(watchlist: Path) -> None:
     show_default=True,
     help="Width of the bars: 1m 5m 1h 4h 1d 1w 1mo ...; may be given several times.",
 )
-@click.option("--bars", type=click.IntRange(min=1), help="Number of newest bars.  [default: 300 without --start]")
+@click.option("--bars", type=click.IntRange(min=1), help="Number of newest bars.  [default: 300]")
+@click.option("--days", type=click.FloatRange(min=0, min_open=True), help="The bars of so many days up to now.")
 @click.option(
-    "--start", metavar="TIME", help="Bars that open at or after this ISO 8601 time; UTC unless an offset is given."
+    "--start",
+    "--since",
+    metavar="TIME",
+    help="Bars that open at or after this ISO 8601 time, e.g. 2024-01; UTC unless an offset is given.",
 )
-@click.option("--end", metavar="TIME", help="Bars that open before this time.")
+@click.option("--all", "is_all", is_flag=True, help="All bars that the server has.")
+@click.option("--end", "--until", metavar="TIME", help="Bars that open before this time.")
 @click.option(
     "--adjustment",
     type=click.Choice(["splits", "dividends"]),
@@ -103,6 +108,9 @@ def check(watchlist: Path) -> None:
 @click.option("--currency", metavar="CODE", help="Convert prices to this currency, e.g. EUR.")
 @click.option(
     "--dry-run", is_flag=True, help="Only show what would be asked for: pages, bars, bytes and time. Sends nothing."
+)
+@click.option(
+    "--quiet", "-q", is_flag=True, help="No progress and no summary; what fails or falls short is still told."
 )
 @click.option("--forming", is_flag=True, help="Include the newest bar even if it has not closed yet.")
 @click.option(
@@ -130,12 +138,15 @@ def fetch(
     symbols: tuple[str, ...],
     intervals: tuple[str, ...],
     bars: int | None,
+    days: float | None,
     start: str | None,
+    is_all: bool,
     end: str | None,
     adjustment: "Adjustment",
     session: "SessionKind",
     currency: str | None,
     dry_run: bool,
+    quiet: bool,
     forming: bool,
     form: "FileFormat | None",
     out: str | None,
@@ -148,7 +159,9 @@ def fetch(
     A symbol that fails is named on stderr, the others are still written, and the exit code is 1. Files appear complete
     or not at all. TV_ETL_AUTH_TOKEN or TV_ETL_SESSION_ID selects an account; without either, access is anonymous.
     """
-    from tv_etl.cli.fetch import DEFAULT_BARS, FetchOptions, SeriesFetch, parse_time
+    from datetime import datetime, timezone
+
+    from tv_etl.cli.fetch import FetchOptions, SeriesFetch, chosen_range, parse_time
     from tv_etl.cli.files import destination
     from tv_etl.cli.progress import show_progress
     from tv_etl.tradingview.accounts import Account
@@ -157,13 +170,12 @@ def fetch(
     from tv_etl.tradingview.proxy import Proxy
     from tv_etl.tradingview.symbols import SeriesSettings
 
-    if bars is None and start is None:
-        bars = DEFAULT_BARS
     if out is None and lake is None:
         out = "-"
     try:
         settings = SeriesSettings(adjustment, session, currency)
-        options = FetchOptions(bars, parse_time("--start", start), parse_time("--end", end), forming, settings)
+        count, since = chosen_range(bars, days, parse_time("--start", start), is_all, datetime.now(timezone.utc))
+        options = FetchOptions(count, since, parse_time("--end", end), forming, settings)
         widths = [Interval.parse(interval) for interval in intervals]
         Proxy.of(proxy)
         account = Account.from_environment()
@@ -183,7 +195,7 @@ def fetch(
     try:
         with target as put:
             has_bar = not (out == "-" and sys.stdout.isatty())
-            failed = show_progress(fetching.run(put, store), len(fetching), has_bar=has_bar)
+            failed = show_progress(fetching.run(put, store), len(fetching), has_bar=has_bar, is_quiet=quiet)
     except BrokenPipeError:
         _exit_on_closed_pipe()
     except (TradingViewError, OSError) as error:

@@ -13,10 +13,11 @@ from tv_etl.tradingview.printable import printable
 SHOWN_NAMES = 100
 
 
-def show_progress(outcomes: Iterable[Outcome], series: int, *, has_bar: bool = True) -> int:
-    """Show each outcome as it arrives; return the number of series that failed.
+def show_progress(outcomes: Iterable[Outcome], series: int, *, has_bar: bool = True, is_quiet: bool = False) -> int:
+    """Show each outcome as it arrives, and a summary; return the number of series that failed.
 
-    There is no progress bar unless stderr is a terminal, nor without `has_bar`: for when the data go to that terminal.
+    There is no progress bar unless stderr is a terminal. Without `has_bar`, for when the data go to that terminal,
+    there is no summary either; nor where it `is_quiet`.
     """
     console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
     started = time.monotonic()
@@ -29,7 +30,9 @@ def show_progress(outcomes: Iterable[Outcome], series: int, *, has_bar: bool = T
         TextColumn("series{task.fields[failed]}, {task.fields[rate]:.1f}/s"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True, disable=not (has_bar and console.is_terminal)) as progress:
+    with Progress(
+        *columns, console=console, transient=True, disable=not has_bar or is_quiet or not console.is_terminal
+    ) as progress:
         task = progress.add_task("", total=series, failed="", rate=0.0)
         for done, outcome in enumerate(outcomes, start=1):
             name = printable(str(outcome.series))
@@ -45,7 +48,7 @@ def show_progress(outcomes: Iterable[Outcome], series: int, *, has_bar: bool = T
         # What ended the connection failed all of its series: said once.
         more = f" and {len(names) - SHOWN_NAMES:,} more" if len(names) > SHOWN_NAMES else ""
         console.print(Text(f"Error: {', '.join(names[:SHOWN_NAMES])}{more}: {printable(reason, 1_000)}"))
-    if has_bar and console.is_terminal:
-        seconds = time.monotonic() - started
-        console.print(f"{done - failed:,} of {series:,} series, {bars:,} bars, {seconds:.1f} s", markup=False)
+    if has_bar and not is_quiet:
+        of_all = f"{series:,}" if done - failed == series else f"{done - failed:,} of {series:,}"
+        console.print(f"wrote {bars:,} bars of {of_all} series in {time.monotonic() - started:.1f} s")
     return failed

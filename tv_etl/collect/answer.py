@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 
+import numpy as np
 import pyarrow as pa
 
 from tv_etl.tradingview.errors import DamagedAnswerError
@@ -35,3 +36,17 @@ def require_bars(series: Series, answer: pa.Table) -> None:
     if facts["fetch.rejected"] != "0":
         where = facts.get("fetch.rejected_where", "")
         raise DamagedAnswerError(series.symbol, str(series.interval), int(facts["fetch.rejected"]), where)
+
+
+def newest_closed(answer: pa.Table, count: int) -> pa.Table:
+    """The answer without what is older than its newest so many closed bars; its facts are of what is left."""
+    times = answer["timestamp"].cast("int64").to_numpy() // 1_000_000
+    facts = facts_of(answer)
+    closed = (
+        int(np.searchsorted(times, int(facts["tv_etl.forming_from"]))) if facts["tv_etl.forming_from"] else len(times)
+    )
+    if closed <= count:
+        return answer
+    if "tv_etl.asked_from" in facts:
+        facts["tv_etl.asked_from"] = str(times[closed - count])
+    return answer.slice(closed - count).replace_schema_metadata(facts)

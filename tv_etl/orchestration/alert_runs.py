@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, get_args
 
 import dagster as dg
 
-from tv_etl.alerts.rules import AlertRule, Kind, digest
 from tv_etl.orchestration.dagster_internals import AssetJob, target_jobs
 from tv_etl.orchestration.partitions import partition_key
 from tv_etl.orchestration.resources import LakeResources
@@ -20,11 +19,10 @@ from tv_etl.tradingview.series import Series
 from tv_etl.watchlist.model import Alerts
 
 if TYPE_CHECKING:
+    from tv_etl.alerts.rules import AlertRule
     from tv_etl.alerts.stored_events import StoredEvent
 
 MINUTES = "1m"
-# What else is told, of a symbol or that something is over, starts nothing.
-_CROSSINGS = frozenset(get_args(Kind))
 # Requested in one evaluation; what is left follows in the next.
 MOST_RUNS = 100
 # Without a cursor, and without knowing since when it runs, a sensor looks so far back.
@@ -75,12 +73,14 @@ def build_alert_runs(
     return [sensor], list(jobs.values())
 
 
-def _assets(rule: AlertRule) -> tuple[str, ...]:
+def _assets(rule: "AlertRule") -> tuple[str, ...]:
     return tuple(rule.run.assets) if rule.run is not None else ()
 
 
-def _job_name(rule: AlertRule, lake: LakeResources) -> str:
+def _job_name(rule: "AlertRule", lake: LakeResources) -> str:
     """The job that a rule names, or the one that is made for its assets."""
+    from tv_etl.alerts.rules import digest
+
     assert rule.run is not None
     if rule.run.job is not None:
         return rule.run.job
@@ -92,12 +92,15 @@ def _job_name(rule: AlertRule, lake: LakeResources) -> str:
 
 
 def _request(
-    context: dg.SensorEvaluationContext, event: "StoredEvent", rules: Mapping[str, AlertRule], lake: LakeResources
+    context: dg.SensorEvaluationContext, event: "StoredEvent", rules: "Mapping[str, AlertRule]", lake: LakeResources
 ) -> dg.RunRequest | None:
     """The run of an event; none for one that starts nothing, or whose partition the job does not have."""
+    from tv_etl.alerts.rules import Kind
+
     rule = rules.get(str(event.body.get("rule")))
     symbol, kind = str(event.body.get("symbol", "")), event.body.get("kind")
-    if rule is None or not symbol or event.body.get("is_muted") or kind not in _CROSSINGS:
+    # What else is told, of a symbol or that something is over, starts nothing.
+    if rule is None or not symbol or event.body.get("is_muted") or kind not in get_args(Kind):
         return None
     assert context.repository_def is not None
     name = _job_name(rule, lake)

@@ -6,8 +6,9 @@ its line and column and what would be right, all of them at once.
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -18,6 +19,7 @@ from pydantic import (
     Field,
     GetJsonSchemaHandler,
     PrivateAttr,
+    TypeAdapter,
     ValidationError,
     ValidationInfo,
     WithJsonSchema,
@@ -26,20 +28,22 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue, SkipJsonSchema
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 
-from tv_etl.alerts.rules import AnyRule
-from tv_etl.alerts.targets.configured import AnyTarget
-from tv_etl.alerts.targets.slack import SlackTarget
 from tv_etl.alerts.targets.target import TargetSpec, VariableName
-from tv_etl.alerts.targets.webhook import WebhookTarget
 from tv_etl.tradingview.currencies import check_currency
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.scan_request import ScanRequest
 from tv_etl.tradingview.series import ASSUMED_WINDOW_BARS
 from tv_etl.tradingview.symbols import Adjustment, SeriesSettings, SessionKind, check_symbol
 from tv_etl.watchlist.cron import check_cron
+from tv_etl.watchlist.deferred import Deferred
 from tv_etl.watchlist.mistakes import find_mistakes
 from tv_etl.watchlist.symbol_file import SymbolFileError, read_symbols
 from tv_etl.watchlist.yaml_places import Location, Mistake, YamlDocument, YamlMistake, read_yaml
+
+if TYPE_CHECKING:
+    from tv_etl.alerts.rules import AlertRule
+    from tv_etl.alerts.targets.slack import SlackTarget
+    from tv_etl.alerts.targets.webhook import WebhookTarget
 
 # A tick costs little where nothing has closed, so ticks come soon after the times at which sessions, bars and feeds
 # delayed by a quarter of an hour close: the full, half and quarter hours.
@@ -300,6 +304,30 @@ def _default_cron(width: Interval) -> tuple[str, int]:
     return _CRON_OF_HOURS if width.unit == "m" and width.count >= 60 else _CRON_BY_UNIT[width.unit]
 
 
+@cache
+def _load_rules() -> "TypeAdapter[AlertRule]":
+    from tv_etl.alerts.rules import AnyRule
+
+    return TypeAdapter(AnyRule)
+
+
+@cache
+def _load_targets() -> TypeAdapter[TargetSpec]:
+    from tv_etl.alerts.targets.configured import AnyTarget
+
+    return TypeAdapter(AnyTarget)
+
+
+if TYPE_CHECKING:
+    _Rule = AlertRule
+    _Target = TargetSpec
+else:
+    # Every run, tick and code server reads a watchlist. All kinds of rules and targets are some 40 models, half of
+    # what that costs, and are loaded only where there is a rule or a target.
+    _Rule = Annotated[Any, Deferred(_load_rules)]
+    _Target = Annotated[Any, Deferred(_load_targets)]
+
+
 class Webhook(_Model):
     """An earlier form of a target: its address is in the environment variable `url_env`."""
 
@@ -308,8 +336,11 @@ class Webhook(_Model):
     allow_private: bool = Field(default=False, description="Allow addresses of private networks and of this host.")
 
     @property
-    def target(self) -> WebhookTarget | SlackTarget:
+    def target(self) -> "WebhookTarget | SlackTarget":
         """The same as a target."""
+        from tv_etl.alerts.targets.slack import SlackTarget
+        from tv_etl.alerts.targets.webhook import WebhookTarget
+
         if self.kind == "slack":
             return SlackTarget(type="slack", url_env=self.url_env, allow_private=self.allow_private)
         return WebhookTarget(type="webhook", url_env=self.url_env, allow_private=self.allow_private)
@@ -318,8 +349,8 @@ class Webhook(_Model):
 class Alerts(_Model):
     """Rules on prices, and where an alert is delivered."""
 
-    rules: list[AnyRule] = Field(default_factory=list, description="What to watch for, see AlertRule.")
-    targets: list[AnyTarget] = Field(
+    rules: list[_Rule] = Field(default_factory=list, description="What to watch for, see AlertRule.")
+    targets: list[_Target] = Field(
         default_factory=list,
         description="Where alerts are sent: by `type`, a WebhookTarget, SlackTarget, DiscordTarget, TelegramTarget, "
         "NtfyTarget, PagerDutyTarget, EmailTarget or AppriseTarget.",

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import time
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from statistics import median
 
@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tv_etl.cli.fetch import FetchOptions, SeriesFetch, parse_time
+from tv_etl.cli.fetch import DEFAULT_BARS, FetchOptions, SeriesFetch, chosen_range, parse_time
 from tv_etl.lake.store import BarStore
 from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.market.market import Market
@@ -22,7 +22,7 @@ from tv_etl.market_server.options import ServerOptions
 from tv_etl.market_server.server import serve_in_thread
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.series import Series
-from tv_etl_tests.command import TV_ETL, call, on_terminal
+from tv_etl_tests.command import TV_ETL, call, on_terminal, told
 from tv_etl_tests.conftest import NOW
 from tv_etl_tests.lake_runs import FIRST, UNSEEN, UNSEEN_PROBLEM, market_of_unseen_hours, minute_rows, replay
 from tv_etl_tests.patience import HANG_S
@@ -40,7 +40,7 @@ def test_bars_of_several_series_come_as_csv_with_their_names(market_url: str) ->
     done = call(
         "fetch", "NASDAQ:AAPL", "NASDAQ:NDX", "--interval", "1d", "--interval", "60", "--bars", "3", url=market_url
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, told(done)) == (0, [])
     rows = rows_of(done.stdout)
     series = {(row["symbol"], row["interval"]) for row in rows}
     assert series == {(symbol, interval) for symbol in ("NASDAQ:AAPL", "NASDAQ:NDX") for interval in ("1d", "1h")}
@@ -64,6 +64,44 @@ def test_a_range_is_half_open_and_in_utc_unless_an_offset_is_given(market_url: s
     assert zoned.stdout == plain.stdout
 
 
+def test_ranges_are_read_as_people_say_them(market_url: str) -> None:
+    def first_and_count(*arguments: str) -> tuple[str, int]:
+        rows = rows_of(call("fetch", "BINANCE:BTCUSDT", *arguments, "-q", url=market_url).stdout)
+        return rows[0]["timestamp"][:10], len(rows)
+
+    assert first_and_count("--since", "2026-10") == ("2026-10-01", 48)
+    assert first_and_count("--since", "2025", "--until", "2025-02") == ("2025-01-01", 31)
+    everything = rows_of(call("fetch", "BINANCE:BTCUSDT", "--all", url=market_url).stdout)
+    assert everything[0]["timestamp"][:10] < "2020" and everything[-1]["timestamp"][:10] == "2026-11-17"
+
+
+def test_days_count_back_from_now() -> None:
+    assert chosen_range(None, 30, None, False, NOW) == (None, NOW - timedelta(days=30))
+    assert chosen_range(None, 0.5, None, False, NOW) == (None, NOW - timedelta(hours=12))
+    assert chosen_range(None, None, None, True, NOW) == (None, None)
+    assert chosen_range(None, None, None, False, NOW) == (DEFAULT_BARS, None)
+
+
+def test_a_summary_is_told_in_pipes_as_well_unless_nobody_wants_it(market_url: str, tmp_path: Path) -> None:
+    arguments = ("fetch", "NASDAQ:AAPL", "NASDAQ:NOPE", "NYSE:JNJ", "--bars", "700", "--out", str(tmp_path / "a.csv"))
+    done = call(*arguments, url=market_url)
+    assert done.stderr.splitlines()[-1].startswith("wrote 1,400 bars of 2 of 3 series in ")
+    assert call(*arguments, "--quiet", url=market_url).stderr.startswith("Error: NASDAQ:NOPE")
+
+
+@pytest.mark.parametrize("symbol", ["NASDAQ:AAPL", "BINANCE:BTCUSDT"])
+def test_an_empty_series_stores_as_many_bars_as_are_asked_for(symbol: str, tmp_path: Path) -> None:
+    """On a Saturday, when one market forms a bar and the other does not."""
+    clock = MarketClock(datetime(2026, 11, 21, 15, 30, tzinfo=timezone.utc).timestamp(), speed=0)
+    with serve_in_thread(Market(7), ServerOptions(clock=clock)) as server:
+        done = call("fetch", symbol, "--interval", "1h", "--bars", "50", "--lake", "lake", url=server.url, cwd=tmp_path)
+    assert (done.returncode, told(done)) == (0, [])
+    store = BarStore(tmp_path / "lake")
+    bars, record = store.read(symbol, "1h"), store.record(symbol, "1h")
+    assert len(bars) == 50
+    assert record.first == bars["timestamp"][0].as_py() and record.gaps == 0
+
+
 def test_a_bad_symbol_fails_alone_and_by_name(market_url: str, tmp_path: Path) -> None:
     symbols = ("NASDAQ:AAPL", "NASDAQ:NOPE", "no symbol", "FAULT:SERIES_ERROR", "FAULT:STRING_BARS")
     done = call("fetch", *symbols, "--bars", "5", "--out", "bars.parquet", url=market_url, cwd=tmp_path)
@@ -85,7 +123,7 @@ def test_bars_that_are_not_as_bars_should_be_are_written_with_a_word(
     rows = rows_of(done.stdout)
     assert (done.returncode, len(rows)) == (0, 18)
     assert sum(float(row["high"]) < float(row["low"]) for row in rows) == 3
-    assert done.stderr.splitlines() == [
+    assert told(done) == [
         "FAULT:INVERTED 1m: 3 bars have a low and high that do not enclose open and close, "
         "the first at 2026-11-18T14:53:00+00:00",
         "FAULT:OUTSIDE 1m: 1 bars of the future are left out",
@@ -107,7 +145,11 @@ def test_where_every_series_fails_no_file_is_made(market_url: str, tmp_path: Pat
     [
         (("--interval", "7q"), "interval '7q': expected e.g. 1m"),
         (("--start", "yesterday"), "--start 'yesterday' is not a time; write e.g. 2026-11-02"),
-        (("--start", "2026-11-02", "--bars", "3"), "--start or --bars, not both"),
+        (("--start", "2026-11-02", "--bars", "3"), "--bars and --start both say how much: give one of them"),
+        (("--days", "3", "--all"), "--days and --all both say how much: give one of them"),
+        (("--days", "1e7"), "--days 1e+07 reaches back before the year 1; for all there is write --all"),
+        (("--days", "0"), "'--days'"),
+        (("--since", "2024-13"), "--start '2024-13-01' is not a time"),
         (("--start", "2026-11-02", "--end", "2026-11-02"), "is not before --end"),
         (("--out", "bars.xlsx"), "'bars.xlsx' does not end with .parquet or .csv or .json: choose a --format"),
         (("--lake", "ftp://host/lake"), "ftp://host/lake"),
@@ -123,10 +165,10 @@ def test_nonsense_is_refused_before_anything_is_asked(arguments: tuple[str, ...]
 def test_what_the_server_lacks_is_reported(market_url: str) -> None:
     weekend = call("fetch", "NASDAQ:AAPL", "--start", "2026-11-14", "--end", "2026-11-15", url=market_url)
     assert (weekend.returncode, rows_of(weekend.stdout)) == (0, [])
-    assert weekend.stderr == "NASDAQ:AAPL 1d: the server has no bars in the requested range\n"
+    assert told(weekend) == ["NASDAQ:AAPL 1d: the server has no bars in the requested range"]
     deep = call("fetch", "NASDAQ:AAPL", "--interval", "1m", "--bars", "9000", url=market_url)
     assert len(rows_of(deep.stdout)) == 4_999
-    assert deep.stderr == "NASDAQ:AAPL 1m: 4,999 of 9,000 bars: the server has no more for this account\n"
+    assert told(deep) == ["NASDAQ:AAPL 1m: 4,999 of 9,000 bars: the server has no more for this account"]
     early = call("fetch", "NASDAQ:AAPL", "--interval", "1m", "--start", "2026-01-01", url=market_url)
     assert "the server's bars for this account begin at 2026-10-30" in early.stderr
 
@@ -137,7 +179,7 @@ EXPRESSIONS = ("1/BINANCE:BTCUSDT", "(NASDAQ:AAPL+NASDAQ:MSFT)/2", "NASDAQ:AAPL-
 def test_expressions_are_stored_and_read_as_any_symbol(tmp_path: Path, market_url: str) -> None:
     lake = tmp_path / "lake"
     done = call("fetch", *EXPRESSIONS, "--bars", "30", "--lake", str(lake), url=market_url)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, told(done)) == (0, [])
     folders = {path.parent.name for path in lake.glob("ohlcv/*/*/*.parquet")}
     assert folders == {
         "symbol=1%2FBINANCE%3ABTCUSDT", "symbol=%28NASDAQ%3AAAPL%2BNASDAQ%3AMSFT%29%2F2",
@@ -178,14 +220,14 @@ def test_a_lake_gets_the_bars_and_a_whole_readjusted_history(tmp_path: Path) -> 
     arguments = ("fetch", "NASDAQ:SPLT", "--interval", "1m", "--bars")
     with serve_in_thread(replay(tmp_path / "before", minute_rows(300), "1"), ServerOptions(clock=clock)) as server:
         done = call(*arguments, "200", "--lake", "lake", url=server.url, cwd=tmp_path)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (done.returncode, done.stdout, told(done)) == (0, "", [])
     store = BarStore(tmp_path / "lake")
     before = store.read("NASDAQ:SPLT", "1m")
     assert before.num_rows >= 200
     halved = minute_rows(300, ratio=0.5, until=300)
     with serve_in_thread(replay(tmp_path / "after", halved, "1"), ServerOptions(clock=clock)) as server:
         done = call(*arguments, "10", "--lake", "lake", "--out", "new.json", url=server.url, cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, told(done)) == (0, [])
     after = store.read("NASDAQ:SPLT", "1m")
     assert after["close"].to_pylist()[-200:] == [close / 2 for close in before["close"].to_pylist()[-200:]]
     assert len(json.loads((tmp_path / "new.json").read_text())) == 10
@@ -200,7 +242,7 @@ def test_a_lake_gets_all_that_was_fetched_of_a_readjusted_history(tmp_path: Path
     split = minute_rows(6_000, ratio=0.25, until=6_000)
     with serve_in_thread(replay(tmp_path / "after", split, "1"), ServerOptions(clock=clock)) as server:
         done = call(*arguments, *how_much, "--out", "new.parquet", url=server.url, cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, told(done)) == (0, [])
     stored = BarStore(tmp_path / "lake").read("NASDAQ:SPLT", "1m")
     written = pq.read_table(tmp_path / "new.parquet").select(stored.column_names)
     assert written.num_rows > 1_000
@@ -213,7 +255,7 @@ def test_a_file_gets_only_the_range_even_where_a_lake_takes_more(tmp_path: Path,
     assert call(*arguments, "--bars", "5", url=market_url, cwd=tmp_path).returncode == 0
     span = ("--start", "2026-11-16", "--end", "2026-11-16T03:00")
     done = call(*arguments, *span, "--out", "new.csv", url=market_url, cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, told(done)) == (0, [])
     rows = rows_of((tmp_path / "new.csv").read_text(encoding="utf-8"))
     assert [row["timestamp"][11:13] for row in rows] == ["00", "01", "02"]
     assert BarStore(tmp_path / "lake").record("BINANCE:BTCUSDT", "1h").gaps == 0
@@ -244,7 +286,7 @@ def test_bars_of_an_unknown_market_are_adopted_once_with_a_word(tmp_path: Path, 
     adopted = call(*arguments, url=market_url)
     assert (adopted.returncode, adopted.stdout) == (0, "")
     assert "older bars in the lake name no market: taken to be of this one, 'synthetic, seed 7'" in adopted.stderr
-    assert call(*arguments, url=market_url).stderr == ""
+    assert told(call(*arguments, url=market_url)) == []
 
 
 def test_trading_hours_that_cannot_be_read_are_told_once_of_a_symbol(tmp_path: Path) -> None:
@@ -269,7 +311,7 @@ def test_a_server_that_is_not_there_is_reported_once_for_all_series() -> None:
     done = call("fetch", "NASDAQ:AAPL", "NYSE:JNJ", url="ws://127.0.0.1:1/")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("Error: NASDAQ:AAPL 1d, NYSE:JNJ 1d: 127.0.0.1:1: ")
-    assert done.stderr.count("\n") == 1
+    assert len(told(done)) == 1
 
 
 def test_a_closed_pipe_gives_no_traceback(market_url: str) -> None:

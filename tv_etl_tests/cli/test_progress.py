@@ -18,7 +18,7 @@ def test_the_bar_moves_and_a_summary_remains(market_url: str, tmp_path: Path) ->
         assert terminal.wait() == 1
     lines = terminal.text.replace("\r", "").splitlines()
     assert "Error: NASDAQ:NOPE 1d: symbol 'NASDAQ:NOPE': invalid symbol" in lines[-2]
-    assert lines[-1].startswith("2 of 3 series, 14 bars, ")
+    assert lines[-1].startswith("wrote 14 bars of 2 of 3 series in ")
 
 
 def test_bars_on_the_same_terminal_are_not_torn(market_url: str) -> None:
@@ -36,9 +36,10 @@ def test_a_reason_is_one_bounded_line_and_no_command(capfd: pytest.CaptureFixtur
         *(Outcome(Series(f"X:S{number}", day), error="the same") for number in range(150)),
     ]
     assert show_progress(outcomes, len(outcomes)) == 151
-    note, first, second = capfd.readouterr().err.splitlines()
+    note, first, second, summary = capfd.readouterr().err.splitlines()
     assert note == "X:B 1d: \ufffd[31m:smile:"
     assert (
         first.startswith("Error: X:[red]A[/red] 1d: \ufffd]0;owned\ufffd[bold]no[/bold] very ") and len(first) < 1_200
     )
     assert "X:S99 1d and 50 more: the same" in second
+    assert summary.startswith("wrote 0 bars of 1 of 152 series in ")
