@@ -1,32 +1,27 @@
 """The `dg` component: a watchlist as the attributes of a defs.yaml."""
 
 import re
-from collections.abc import Iterator, Mapping
-from functools import cache
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import dagster as dg
 from dagster.components import Scaffolder, ScaffoldRequest
 from dagster.components.core.context import ComponentDeclLoadContext
-from dagster.components.resolved.form_config import UNSET_DEFAULT_SENTINEL
 from dagster.components.utils.translation import TranslationFn, TranslationFnResolver
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
-    GetJsonSchemaHandler,
     PrivateAttr,
-    TypeAdapter,
     WithJsonSchema,
     model_validator,
 )
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
 from typing_extensions import Self, TypeAliasType
 
 from tv_etl.alerts.targets.target import VariableName
+from tv_etl.orchestration.as_written import as_written, filled_in
 from tv_etl.orchestration.asset_data import AssetData
 from tv_etl.orchestration.automation import SENSOR
 from tv_etl.orchestration.bars import POOL, run_bars
@@ -88,36 +83,8 @@ class TradingViewScaffolder(Scaffolder):
             (request.target_path / "defs.yaml").write_text(text, encoding="utf-8")
 
 
-# What a template may be a part of; text without one stays text, also where it reads like a number.
-_TEMPLATE = {"type": "string", "pattern": r"\{[{%]"}
-
-
-def _fill_in(resolution: dg.ResolutionContext, value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _fill_in(resolution.at_path(key), each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_fill_in(resolution.at_path(number), each) for number, each in enumerate(value)]
-    return resolution.resolve_value(value) if isinstance(value, str) and ("{{" in value or "{%" in value) else value
-
-
-class _AsWritten:
-    """A value of some type as it stands in the file: described as that type, and judged once it is filled in."""
-
-    def __init__(self, kind: Any) -> None:
-        self._kind = kind
-
-    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return _or_template(handler(TypeAdapter(self._kind).core_schema))
-
-
-def _filled_in(kind: Any, **described: Any) -> dg.Resolver:
-    """Resolves a field of that type, in any part of which a template may stand."""
-    as_written: Any = Annotated[Any, _AsWritten(kind)]
-    return dg.Resolver(_fill_in, model_field_type=as_written, inject_before_resolve=False, **described)
-
-
 _KeyPart = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
-_Text = Annotated[str, _filled_in(str)]
+_Text = Annotated[str, filled_in(str)]
 
 
 class AccountNames(BaseModel):
@@ -165,9 +132,9 @@ class TradingViewComponent(dg.Component, dg.Resolvable, Watchlist):
 
     groups: Annotated[
         _Groups,
-        _filled_in(list[Group], examples=[[{"name": "bars", "symbols": ["NASDAQ:AAPL"], "intervals": ["1d", "1h"]}]]),
+        filled_in(list[Group], examples=[[{"name": "bars", "symbols": ["NASDAQ:AAPL"], "intervals": ["1d", "1h"]}]]),
     ] = Field(default_factory=list, description="What to collect, see Group.")
-    alerts: Annotated[_Alerts, _filled_in(Alerts)] = Field(
+    alerts: Annotated[_Alerts, filled_in(Alerts)] = Field(
         default_factory=Alerts, description="What to watch, see Alerts."
     )
     lake: _Text = Field(
@@ -190,7 +157,7 @@ class TradingViewComponent(dg.Component, dg.Resolvable, Watchlist):
         description="What everything goes through, e.g. http://user:password@host:8080 or socks5h://host:1080; by "
         "default TV_ETL_PROXY, or nothing.",
     )
-    account: Annotated[_Account | None, _filled_in(AccountNames | None)] = Field(
+    account: Annotated[_Account | None, filled_in(AccountNames | None)] = Field(
         default=None,
         description="An account of this lake's own: the names of the variables that hold it, see AccountNames; by "
         "default that of TV_ETL_AUTH_TOKEN or TV_ETL_SESSION_ID.",
@@ -199,24 +166,24 @@ class TradingViewComponent(dg.Component, dg.Resolvable, Watchlist):
         default=POOL,
         description="Concurrency pool of the runs that fetch; lakes with different accounts may have different ones.",
     )
-    watchlist: Annotated[str | None, _filled_in(str | None)] = Field(
+    watchlist: Annotated[str | None, filled_in(str | None)] = Field(
         default=None, description="A watchlist file, relative to this one, instead of groups and alerts."
     )
-    key_prefix: Annotated[_KeyPrefix, _filled_in(_KeyPart | list[_KeyPart])] = Field(
+    key_prefix: Annotated[_KeyPrefix, filled_in(_KeyPart | list[_KeyPart])] = Field(
         default_factory=list,
         description="What the keys of all assets, and the names of their jobs, schedules, sensors and partitions, "
         "begin with: us or [us, raw]; nothing by default.",
     )
-    group_name: Annotated[str | None, _filled_in(str | None)] = Field(
+    group_name: Annotated[str | None, filled_in(str | None)] = Field(
         default=None, description="Dagster's group of the assets."
     )
-    owners: Annotated[list[str] | None, _filled_in(list[str] | None)] = Field(
+    owners: Annotated[list[str] | None, filled_in(list[str] | None)] = Field(
         default=None, description="Owners of the assets, e.g. [team:quants, me@example.com]."
     )
-    tags: Annotated[dict[str, str], _filled_in(dict[str, str])] = Field(
+    tags: Annotated[dict[str, str], filled_in(dict[str, str])] = Field(
         default_factory=dict, description="More tags of the assets."
     )
-    kinds: Annotated[list[str] | None, _filled_in(list[str] | None)] = Field(
+    kinds: Annotated[list[str] | None, filled_in(list[str] | None)] = Field(
         default=None, description="Kinds of the assets, in place of parquet and tradingview."
     )
     translation: Annotated[
@@ -246,7 +213,7 @@ class TradingViewComponent(dg.Component, dg.Resolvable, Watchlist):
 
     @classmethod
     def model(cls) -> type[BaseModel]:
-        return _as_written(super().model(), cls)
+        return as_written(super().model(), cls)
 
     @classmethod
     def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> Self:
@@ -358,62 +325,6 @@ class _Source(NamedTuple):
 
     file: Path
     document: YamlDocument
-
-
-@cache
-def _as_written(derived: type[BaseModel], component: type[BaseModel]) -> type[BaseModel]:
-    """The attributes as they stand in the file: `resolve_from_model` tells what is wrong, since only it knows lines."""
-
-    class Attributes(derived):  # type: ignore[misc, valid-type]
-        model_config = ConfigDict(extra="allow")
-
-        @classmethod
-        def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-            # In place, where a reference would do: whoever reads it looks for the properties.
-            schema = handler.resolve_ref_schema(handler(core))
-            schema["additionalProperties"] = False
-            for name, field in component.model_fields.items():
-                # Dagster keeps those of resolvers only.
-                schema["properties"][name] |= {"description": field.description} if field.description else {}
-            _allow_templates(schema, handler, set())
-            return schema
-
-    return Attributes
-
-
-def _allow_templates(schema: JsonSchemaValue, handler: GetJsonSchemaHandler, seen: set[int]) -> None:
-    """Let a template stand for any value below; what is none is judged as before, with the place of each mistake."""
-    if "$ref" in schema:
-        schema = handler.resolve_ref_schema(schema)
-    if id(schema) in seen:
-        return
-    seen.add(id(schema))
-    if "oneOf" in schema:
-        # The word that chooses may be a template.
-        schema["anyOf"] = schema.pop("oneOf")
-    for alternative in (*schema.get("anyOf", ()), *([schema["else"]] if "else" in schema else [])):
-        _allow_templates(alternative, handler, seen)
-    properties = schema.get("properties", {})
-    places = [*((properties, name) for name in properties), (schema, "items"), (schema, "additionalProperties")]
-    for container, name in places:
-        each = container.get(name)
-        if isinstance(each, dict):
-            _allow_templates(each, handler, seen)
-            container[name] = _or_template(each)
-
-
-def _or_template(schema: JsonSchemaValue) -> JsonSchemaValue:
-    described = {name: schema[name] for name in ("title", "description", "default", "examples") if name in schema}
-    rest = {name: value for name, value in schema.items() if name not in described}
-    if described.get("default") == UNSET_DEFAULT_SENTINEL:
-        del described["default"]
-    alternatives = rest.get("anyOf", [rest])
-    known = [each for each in alternatives if each.get("if") == _TEMPLATE]
-    if known:
-        rest = known[0]  # without the text that Dagster itself allows in place of any value
-    elif rest and {"type": "string"} not in alternatives:
-        rest = {"if": _TEMPLATE, "else": rest}
-    return described | rest
 
 
 def _document_at(documents: list[YamlDocument], line: int) -> YamlDocument:
