@@ -10,7 +10,7 @@ from tv_etl.orchestration.as_written import as_written, filled_in
 
 class Part(dg.Model):
     count: int = 1
-    words: list[str] = []
+    words: tuple[str, ...] = ()
 
 
 class Whole(dg.Resolvable, dg.Model):
@@ -47,4 +47,4 @@ def test_text_stays_text_and_templates_are_filled_in() -> None:
     context = dg.ResolutionContext.default().with_scope(n=7)
     raw = Whole.model().model_validate({"part": {"count": "{{ n }}", "words": ["60", "{{ n }}s"]}, "text": "60"})
     whole = Whole.resolve_from_model(context, raw)
-    assert whole == Whole(part=Part(count=7, words=["60", "7s"]), text="60")
+    assert whole == Whole(part=Part(count=7, words=("60", "7s")), text="60")
