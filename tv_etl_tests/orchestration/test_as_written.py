@@ -4,13 +4,14 @@ from typing import Annotated
 
 import dagster as dg
 from jsonschema import Draft202012Validator
+from pydantic import Field
 
 from tv_etl.orchestration.as_written import as_written, filled_in
 
 
 class Part(dg.Model):
     count: int = 1
-    words: tuple[str, ...] = ()
+    words: list[str] = Field(default_factory=list)
 
 
 class Whole(dg.Resolvable, dg.Model):
@@ -47,4 +48,4 @@ def test_text_stays_text_and_templates_are_filled_in() -> None:
     context = dg.ResolutionContext.default().with_scope(n=7)
     raw = Whole.model().model_validate({"part": {"count": "{{ n }}", "words": ["60", "{{ n }}s"]}, "text": "60"})
     whole = Whole.resolve_from_model(context, raw)
-    assert whole == Whole(part=Part(count=7, words=("60", "7s")), text="60")
+    assert whole == Whole(part=Part(count=7, words=["60", "7s"]), text="60")
