@@ -13,7 +13,8 @@ import os
 import dagster as dg
 
 from tv_etl.orchestration.build import build_definitions
-from tv_etl.watchlist.model import load_watchlist
+from tv_etl.orchestration.loaded_watchlist import load_for_process
+from tv_etl.watchlist.model import Watchlist
 
 # Dagster's modules stay for as long as the process. The collector need not look through them again and again, nor once
 # more as the process ends, which takes a quarter of the CPU of a short run or tick.
@@ -23,9 +24,14 @@ gc.freeze()
 @dg.definitions
 def defs() -> dg.Definitions:
     path = os.environ.get("TV_ETL_WATCHLIST") or "watchlist.yaml"
-    return build_definitions(
-        load_watchlist(path),
-        os.environ.get("TV_ETL_LAKE") or "lake",
-        state=os.environ.get("TV_ETL_STATE", ""),
-        source=path,
-    )
+
+    def build(watchlist: Watchlist, mistake: str = "") -> dg.Definitions:
+        return build_definitions(
+            watchlist,
+            os.environ.get("TV_ETL_LAKE") or "lake",
+            state=os.environ.get("TV_ETL_STATE", ""),
+            source=path,
+            mistake=mistake,
+        )
+
+    return build(*load_for_process(path, lambda watchlist: dg.Definitions.validate_loadable(build(watchlist))))

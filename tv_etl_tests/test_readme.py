@@ -23,7 +23,7 @@ from tv_etl.lake.store import BarStore
 from tv_etl.market_server.accounts.plans import PLANS
 from tv_etl.market_server.sessions import faults
 from tv_etl.market_server.sessions.faults import FAULTS
-from tv_etl.orchestration.component import TradingViewComponent
+from tv_etl.orchestration.component import AccountNames, TradingViewComponent
 from tv_etl.orchestration.resources import ScannerResource, TradingViewResource
 from tv_etl.tradingview.models import HistoryRequest
 from tv_etl.tradingview.scanner import ScanFilter, ScanRequest, ScanSort
@@ -44,6 +44,7 @@ PAGES = {
 ON_GITHUB = re.compile(r"https://github\.com/tv-etl/tv_etl/(?:blob|tree)/main/([\w./-]+)")
 REFERENCE = [
     TradingViewComponent,
+    AccountNames,
     Group,
     ScanRequest,
     ScanFilter,

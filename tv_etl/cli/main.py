@@ -44,6 +44,46 @@ def demo(directory: Path) -> None:
         raise click.ClickException(_shown(error)) from None
 
 
+@main.command()
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False), default=Path(), metavar="[DIR]")
+def init(directory: Path) -> None:
+    """Write a watchlist to fill in, and what Dagster needs, into DIR; nothing is overwritten."""
+    from tv_etl.cli.init import AlreadyThereError, next_commands, write_files
+
+    try:
+        for path in write_files(directory):
+            click.echo(f"wrote {path}")
+    except (AlreadyThereError, OSError) as error:
+        raise click.ClickException(_shown(error)) from None
+    click.echo("\nNext, after an edit of the watchlist:\n")
+    for command in next_commands(directory):
+        click.echo(f"  {command}")
+    click.echo(
+        "\nthen open http://127.0.0.1:3000: the schedules fetch by themselves; materialize bars to begin at once."
+    )
+
+
+@main.command(no_args_is_help=True)
+@click.argument("watchlist", type=click.Path(path_type=Path))
+def check(watchlist: Path) -> None:
+    """Name every mistake in WATCHLIST, as file:line:column: message, or say what it holds: series, requests, schedules.
+
+    Exits 1 if there is a mistake. What a malformed symbol may be meant to be is asked of the symbol search; whether the
+    server knows one that is well formed, only a fetch shows.
+    """
+    from tv_etl.cli.check import checked
+
+    is_right, lines = checked(watchlist)
+    if is_right:
+        text = "\n".join(lines)
+    else:
+        from tv_etl.cli.suggestions import completed
+
+        text = completed("\n".join(lines))
+    click.echo(text)
+    sys.exit(0 if is_right else 1)
+
+
 @main.command(no_args_is_help=True)
 @symbol_arguments
 @click.option(

@@ -27,10 +27,9 @@ _HEARD = frozenset({"ok", "late"})
 
 
 def build_alert_checks(
-    alerts: Alerts, lake: LakeResources
+    alerts: Alerts, lake: LakeResources, asset_key: dg.AssetKey
 ) -> tuple[dg.AssetChecksDefinition, Any, dg.ScheduleDefinition]:
     """The checks of the asset `alerts`, the job that runs them and its schedule."""
-    asset_key = dg.AssetKey(lake.key("alerts"))
     late_s = max(alerts.silence_s, _MISSED_TICKS * alerts.interval_s)
     specs = [
         dg.AssetCheckSpec(FRESH, asset=asset_key, description=f"The rules were judged within the last {late_s:g} s."),
@@ -41,7 +40,7 @@ def build_alert_checks(
     ]
 
     @dg.multi_asset_check(
-        name=lake.key("check_alerts"),
+        name=lake.only("check_alerts"),
         specs=specs,
         can_subset=True,
         required_resource_keys=lake.keys("notifier"),
@@ -68,13 +67,13 @@ def build_alert_checks(
             )
 
     job = dg.define_asset_job(
-        lake.key("alerts_check_job"),
+        lake.only("alerts_check_job"),
         selection=dg.AssetSelection.checks(*(dg.AssetCheckKey(asset_key, each.name) for each in specs)),
         description="Checks that the rules are judged, the alerts delivered and the symbols heard of.",
         executor_def=dg.in_process_executor,
     )
     schedule = dg.ScheduleDefinition(
-        name=lake.key("alerts_checks"),
+        name=lake.only("alerts_checks"),
         job=job,
         cron_schedule=CRON,
         default_status=schedule_status(alerts),

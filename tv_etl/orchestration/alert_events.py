@@ -31,7 +31,7 @@ _SHOWN_TEXT = 1_000
 def build_alerts_asset(resources: LakeResources) -> dg.AssetSpec:
     """The asset that stands for the alerts: nothing makes it, the sensor reports what it found."""
     return dg.AssetSpec(
-        resources.key("alerts"),
+        resources.alerts_key,
         group_name="alerts",
         kinds={"parquet"},
         description=(

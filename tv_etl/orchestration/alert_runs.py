@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, get_args
 
 import dagster as dg
 
-from tv_etl.orchestration.dagster_internals import AssetJob, target_jobs
+from tv_etl.orchestration.dagster_internals import AssetJob, JobsSensor
 from tv_etl.orchestration.partitions import partition_key
 from tv_etl.orchestration.resources import LakeResources
 from tv_etl.orchestration.schedules import sensor_status
@@ -62,16 +62,15 @@ def build_alert_runs(
         return dg.SensorResult(run_requests=requests, cursor=str(events[-1].tick if events else seen))
 
     names = sorted({_job_name(rule, lake) for rule in rules.values()})
-    sensor = dg.SensorDefinition(
-        name=lake.key("alert_runs"),
+    sensor = JobsSensor(
+        name=lake.only("alert_runs"),
         evaluation_fn=alert_runs,
-        job_name=names[0],
+        jobs=names,
         minimum_interval_seconds=alerts.interval_s,
         default_status=sensor_status(alerts),
         description=f"Starts what {len(rules)} alert rules name, once for each event: {', '.join(names)}.",
         required_resource_keys=lake.keys("notifier"),
     )
-    target_jobs(sensor, [jobs.get(name, name) for name in names])
     return [sensor], list(jobs.values())
 
 
@@ -90,7 +89,7 @@ def _job_name(rule: "AlertRule", lake: LakeResources) -> str:
     name = "_".join(re.sub(r"[^A-Za-z0-9_]", "_", key) for key in assets)
     # Other assets may read alike: what the name does not tell, the digest does.
     told = name if assets == [name] else f"{name}_{digest(assets, size=4)}"
-    return lake.key(f"alert_run_{told}")
+    return lake.only(f"alert_run_{told}")
 
 
 def _request(

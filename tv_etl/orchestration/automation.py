@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 
+from tv_etl.orchestration.resources import LakeResources
 from tv_etl.watchlist.model import Group
 
 SENSOR = "new_series"
@@ -26,16 +27,18 @@ def automation_condition(group: Group) -> dg.AutomationCondition[Any] | None:
     return (wanted & ~condition.in_progress()).with_label("listed and never stored")
 
 
-def build_automation_sensors(groups: Sequence[Group]) -> list[dg.AutomationConditionSensorDefinition]:
+def build_automation_sensors(
+    groups: Sequence[Group], resources: LakeResources | None = None
+) -> list[dg.AutomationConditionSensorDefinition]:
     """The sensor that evaluates the conditions, if any group has one; Dagster's own would be off by default."""
-    names = [group.name for group in groups if group.automation]
-    if not names:
+    wanted = [group for group in groups if group.automation]
+    if not wanted:
         return []
     sensor = dg.AutomationConditionSensorDefinition(
-        SENSOR,
-        target=dg.AssetSelection.assets(*names),
+        (resources or LakeResources()).name(SENSOR),
+        target=dg.AssetSelection.assets(*(dg.AssetKey(group.asset_path) for group in wanted)),
         minimum_interval_seconds=_INTERVAL_S,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=f"Fetches series of {', '.join(names)} that are listed but were never stored.",
+        description=f"Fetches series of {', '.join(each.name for each in wanted)} that are listed and not stored.",
     )
     return [sensor]

@@ -2,7 +2,7 @@
 
 import inspect
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -13,13 +13,18 @@ from tv_etl.orchestration.check_specs import check_specs
 from tv_etl.orchestration.check_targets import Report, attach_targets, check_outputs
 from tv_etl.orchestration.lost_runs import BEATS_TAG, beating
 from tv_etl.orchestration.partitions import series_partitions
-from tv_etl.orchestration.resources import LakeResources
+from tv_etl.orchestration.resources import BarStoreResource, LakeResources, TradingViewResource
 from tv_etl.watchlist.model import Group
 
 # Through this pool all runs on all hosts together respect the server's limits.
 POOL = "tradingview"
 # For what may succeed when asked again; what is refused for good is not retried (see `BarsRun`).
 RETRY_POLICY = dg.RetryPolicy(max_retries=MAX_RETRIES, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.FULL)
+
+# What a run of bars executes, given the group and where its bars come from and go to.
+Execute = Callable[
+    [dg.AssetExecutionContext, TradingViewResource, BarStoreResource, Group], Iterator[Report | dg.Output[None]]
+]
 
 _COLUMNS = dg.TableSchema(
     columns=[
@@ -33,13 +38,10 @@ _COLUMNS = dg.TableSchema(
 )
 
 
-def build_bars_asset(
-    group: Group, resources: LakeResources | None = None, *, source: str | Path = ""
-) -> dg.AssetsDefinition:
-    """The asset of one group; `source` is the file that defines the group, if any."""
-    lake = resources or LakeResources()
-    spec = dg.AssetSpec(
-        group.name,
+def bars_spec(group: Group, *, source: str | Path = "") -> dg.AssetSpec:
+    """The asset of one group as it is by default; `source` is the file that defines the group, if any."""
+    return dg.AssetSpec(
+        dg.AssetKey(group.asset_path),
         partitions_def=series_partitions(group),
         skippable=True,
         automation_condition=automation_condition(group),
@@ -54,44 +56,65 @@ def build_bars_asset(
         ),
     )
 
+
+def build_bars_asset(
+    group: Group,
+    resources: LakeResources | None = None,
+    *,
+    spec: dg.AssetSpec | None = None,
+    pool: str = POOL,
+    execute: Execute | None = None,
+) -> dg.AssetsDefinition:
+    """The asset of one group, by default as `bars_spec` has it; its runs do what `execute` does, or `run_bars`."""
+    lake, run = resources or LakeResources(), execute or run_bars
+
     with warnings.catch_warnings():
         # Beta in Dagster 1.13, and the only way to give one run many partitions.
         warnings.filterwarnings("ignore", "Parameter `backfill_policy`", dg.BetaWarning)
 
         # A multi_asset of one: only that makes its checks optional, as they must be where a partition may fail.
         @dg.multi_asset(
-            name=group.name,
-            specs=[spec],
+            name=group.qualified_name,
+            specs=[spec or bars_spec(group)],
             check_specs=check_specs(group),
             can_subset=True,
             backfill_policy=dg.BackfillPolicy.single_run(),
-            pool=POOL,
+            pool=pool,
             op_tags=BEATS_TAG,
             config_schema=CONFIG_SCHEMA,
             required_resource_keys=lake.keys("tradingview", "bar_store"),
             retry_policy=RETRY_POLICY,
         )
         def bars(context: dg.AssetExecutionContext) -> Iterator[Report | dg.Output[None]]:
-            # The lake and the client are a run's alone: definitions load without pyarrow, numpy and httpx.
-            from tv_etl.orchestration.bars_run import BarsRun
-
-            # Yielded one by one, each is durable at once; an output at the end would claim the failed partitions too.
-            config = BarsConfig(**context.op_execution_context.op_config)
-            store = lake.bar_store(context).store(run=context.run.run_id, asset=group.name)
-            run = BarsRun(context, config, group, store)
-            reports = run.fetch_all(lake.tradingview(context)) if context.selected_asset_keys else run.check_all()
             with beating(context):
-                yield from attach_targets(context, dg.AssetKey(group.name), reports)
-                yield from check_outputs(context)
+                yield from run(context, lake.tradingview(context), lake.bar_store(context), group)
 
     return bars
+
+
+def run_bars(
+    context: dg.AssetExecutionContext, tradingview: TradingViewResource, bar_store: BarStoreResource, group: Group
+) -> Iterator[Report | dg.Output[None]]:
+    """Fetch and store the selected series, or check them if only checks are selected, and yield what came of each.
+
+    Raises dagster.Failure at the end, which names the series that failed.
+    """
+    # The lake and the client are a run's alone: definitions load without pyarrow, numpy and httpx.
+    from tv_etl.orchestration.bars_run import BarsRun
+
+    # Yielded one by one, each is durable at once; an output at the end would claim the failed partitions too.
+    config = BarsConfig(**context.op_execution_context.op_config)
+    run = BarsRun(context, config, group, bar_store.store(run=context.run.run_id, asset=group.name))
+    reports = run.fetch_all(tradingview) if context.selected_asset_keys else run.check_all()
+    yield from attach_targets(context, dg.AssetKey(group.asset_path), reports)
+    yield from check_outputs(context)
 
 
 def _code_references(source: str | Path) -> dg.CodeReferencesMetadataValue:
     with warnings.catch_warnings():
         # Beta in Dagster 1.13; without them nobody finds the way from an asset to the file that defines it.
         warnings.filterwarnings("ignore", "Class `(LocalFile|)CodeReference", dg.BetaWarning)
-        _, line = inspect.getsourcelines(build_bars_asset)
+        _, line = inspect.getsourcelines(run_bars)
         code = dg.LocalFileCodeReference(file_path=__file__, line_number=line, label="how it is fetched")
         references: list[dg.LocalFileCodeReference | dg.UrlCodeReference] = [code]
         if source:

@@ -60,7 +60,7 @@ class BarsRun:
     def __init__(self, context: dg.AssetExecutionContext, config: BarsConfig, group: Group, store: BarStore) -> None:
         self._context = context
         self._group = group
-        self._asset_key = dg.AssetKey(group.name)
+        self._asset_key = dg.AssetKey(group.asset_path)
         self._store = store
         self._want = _want(config, group)
         self._mends = config.refetch

@@ -1,5 +1,6 @@
 """The definitions of a watchlist and a lake: assets, checks, jobs, schedules, sensors, resources."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,16 +11,19 @@ from tv_etl.lake.storage.directory import local_directory
 from tv_etl.orchestration.alert_checks import build_alert_checks
 from tv_etl.orchestration.alert_events import build_alerts_asset
 from tv_etl.orchestration.alert_runs import build_alert_runs
+from tv_etl.orchestration.asset_data import AssetData, GetAssetSpec, asset_spec
 from tv_etl.orchestration.automation import build_automation_sensors
-from tv_etl.orchestration.bars import build_bars_asset
+from tv_etl.orchestration.bars import POOL, Execute, bars_spec, build_bars_asset
 from tv_etl.orchestration.derived_assets import build_derived_assets, build_derived_sensors
 from tv_etl.orchestration.expectations import tell_what_starts
 from tv_etl.orchestration.found_symbols import build_symbols_sensor
 from tv_etl.orchestration.lake_changes import build_lake_changes
+from tv_etl.orchestration.loaded_watchlist import build_mistake_sensor
 from tv_etl.orchestration.lost_runs import build_lost_runs
 from tv_etl.orchestration.notifications import build_notifications
 from tv_etl.orchestration.quote_alerts import build_quote_alerts
 from tv_etl.orchestration.resources import (
+    AccountVariables,
     BarStoreResource,
     LakeResources,
     NotifierResource,
@@ -28,7 +32,7 @@ from tv_etl.orchestration.resources import (
 )
 from tv_etl.orchestration.schedules import build_jobs, build_schedules
 from tv_etl.orchestration.watched import Watched
-from tv_etl.watchlist.model import Watchlist
+from tv_etl.watchlist.model import Group, Watchlist
 
 
 def build_definitions(
@@ -41,49 +45,66 @@ def build_definitions(
     proxy: str = "",
     source: str | Path = "",
     scope: str = "",
+    key_prefix: str | Sequence[str] = (),
+    account: AccountVariables | None = None,
+    pool: str = POOL,
+    get_asset_spec: GetAssetSpec | None = None,
+    execute: Execute | None = None,
+    mistake: str = "",
 ) -> dg.Definitions:
     """Assets, jobs, schedules, sensors and resources for a watchlist and a lake (a directory or an address).
 
     `state` is the local directory for the store of alerts. `ws_url` and `scanner_url` replace the servers of the
     environment, or TradingView's, `proxy` that of TV_ETL_PROXY. `source` is the file that the watchlist was read from,
-    shown with its assets. With a `scope` the definitions can be merged with those of other lakes: it precedes the keys
-    of the resources and the names of the sensors `quote_alerts` and `notifications`, the executor is left to the code
-    location, and no two groups may share a name.
-    Raises ValueError for an address that is not a lake's.
+    shown with its assets.
+
+    With a `scope` the definitions can be merged with those of a project or of other lakes: it precedes the keys of the
+    resources and the names of what the alerts have, and the executor is left to the project. With a `key_prefix`,
+    which is the scope unless there is another, all is named so: assets, jobs, schedules, sensors, partitions; then even
+    the groups of two lakes may have one name.
+
+    `account` names the variables of an account of the lake's own, `pool` the one that its runs of bars share.
+    `get_asset_spec` may change each asset, `execute` is what runs of bars do in place of `run_bars`. `mistake` says why
+    the watchlist is not what the file `source` holds: a sensor then fails until it is mended.
+    Raises ValueError for an address that is not a lake's, and where `get_asset_spec` changes partitions.
     """
-    resources = LakeResources(scope)
+    prefix = (key_prefix,) if isinstance(key_prefix, str) and key_prefix else tuple(key_prefix)
+    resources = LakeResources(scope or re.sub(r"\W", "_", "_".join(prefix)), prefix)
+    specs = [_bars_spec(group, resources, get_asset_spec, source) for group in watchlist.groups]
+    groups = [
+        group.placed(spec.key.path, resources.name(group.name))
+        for group, spec in zip(watchlist.groups, specs, strict=True)
+    ]
     directory = Path(state) if state else _state_directory(lake)
-    alert_parts = _alert_parts(watchlist, resources) if watchlist.alerts.rules else _AlertParts()
+    alert_parts = _alert_parts(watchlist, groups, resources, get_asset_spec)
     tell_what_starts(watchlist)
+    bars = [
+        build_bars_asset(group, resources, spec=spec, pool=pool, execute=execute)
+        for group, spec in zip(groups, specs, strict=True)
+    ]
+    derived = [build_derived_assets(group, resources, get_asset_spec) for group in groups]
+    running = [asset for group, built in zip(groups, derived, strict=True) if group.running for asset in built]
     assets: list[dg.AssetsDefinition | dg.AssetSpec] = [
-        *(
-            asset
-            for group in watchlist.groups
-            for asset in (
-                build_bars_asset(group, resources, source=source),
-                *build_derived_assets(group, resources),
-            )
-        ),
+        *(asset for one, others in zip(bars, derived, strict=True) for asset in (one, *others)),
         *alert_parts.assets,
     ]
-    jobs = [*(job for group in watchlist.groups for job in build_jobs(group)), *alert_parts.jobs]
+    jobs = [*(job for group in groups for job in build_jobs(group)), *alert_parts.jobs]
     schedules = [
-        *(schedule for group in watchlist.groups for schedule in build_schedules(group, resources)),
+        *(schedule for group in groups for schedule in build_schedules(group, resources)),
         *alert_parts.schedules,
     ]
     sensors = [
-        build_lake_changes(watchlist, resources, str(lake)),
+        build_lake_changes(watchlist, groups, resources, str(lake)),
         build_lost_runs(resources),
-        *build_automation_sensors(watchlist.groups),
-        *build_derived_sensors(watchlist.groups, resources),
+        *build_automation_sensors(groups, resources),
+        *build_derived_sensors(running, resources),
+        *([build_mistake_sensor(source, mistake, resources)] if mistake else []),
         *alert_parts.sensors,
-        *(build_symbols_sensor(group, watchlist.groups, resources) for group in watchlist.groups if group.scanner),
+        *(build_symbols_sensor(group, groups, resources) for group in groups if group.scanner),
     ]
     if watchlist.notify is not None:
-        if not alert_parts.assets:
-            assets.append(build_alerts_asset(resources))
-        watched = Watched.of(watchlist.groups, [*assets, *alert_parts.checks], jobs, schedules, sensors)
-        sensors.append(build_notifications(watchlist, watched, resources))
+        watched = Watched.of(groups, [*assets, *alert_parts.checks], jobs, schedules, sensors)
+        sensors.append(build_notifications(watchlist, watched, resources, alert_parts.assets[0].key))
     return dg.Definitions(
         assets=assets,
         asset_checks=alert_parts.checks,
@@ -91,9 +112,9 @@ def build_definitions(
         schedules=schedules,
         sensors=sensors,
         # A process per step would triple the seconds that every run costs.
-        executor=None if scope else dg.in_process_executor,
+        executor=None if resources.scope else dg.in_process_executor,
         resources={
-            resources.key("tradingview"): TradingViewResource(ws_url=ws_url, proxy=proxy),
+            resources.key("tradingview"): TradingViewResource(ws_url=ws_url, proxy=proxy, account=account),
             resources.key("scanner"): ScannerResource(base_url=scanner_url, proxy=proxy),
             resources.key("bar_store"): BarStoreResource(base=str(lake)),
             resources.key("notifier"): NotifierResource(
@@ -109,7 +130,7 @@ def build_definitions(
 
 
 class _AlertParts(NamedTuple):
-    """What the rules of a watchlist define."""
+    """What the rules of a watchlist define, and of `notify` the asset."""
 
     assets: Sequence[dg.AssetSpec] = ()
     checks: Sequence[dg.AssetChecksDefinition] = ()
@@ -118,13 +139,26 @@ class _AlertParts(NamedTuple):
     sensors: Sequence[dg.SensorDefinition] = ()
 
 
-def _alert_parts(watchlist: Watchlist, resources: LakeResources) -> _AlertParts:
+def _bars_spec(
+    group: Group, resources: LakeResources, get_asset_spec: GetAssetSpec | None, source: str | Path
+) -> dg.AssetSpec:
+    """The asset of a group, with the key that it has in the code location."""
+    prefixed = group.placed(resources.asset_key(group.name).path, resources.name(group.name))
+    return asset_spec(AssetData("bars", bars_spec(prefixed, source=source), prefixed), get_asset_spec)
+
+
+def _alert_parts(
+    watchlist: Watchlist, groups: Sequence[Group], resources: LakeResources, get_asset_spec: GetAssetSpec | None
+) -> _AlertParts:
+    if not watchlist.alerts.rules and watchlist.notify is None:
+        return _AlertParts()
+    asset = asset_spec(AssetData("alerts", build_alerts_asset(resources)), get_asset_spec)
+    if not watchlist.alerts.rules:
+        return _AlertParts([asset])
     run_sensors, run_jobs = build_alert_runs(watchlist.alerts, resources)
-    checks, check_job, schedule = build_alert_checks(watchlist.alerts, resources)
-    sensor = build_quote_alerts(watchlist.alerts, resources, watchlist.groups)
-    return _AlertParts(
-        [build_alerts_asset(resources)], [checks], [check_job, *run_jobs], [schedule], [sensor, *run_sensors]
-    )
+    checks, check_job, schedule = build_alert_checks(watchlist.alerts, resources, asset.key)
+    sensor = build_quote_alerts(watchlist.alerts, resources, groups, asset_key=asset.key)
+    return _AlertParts([asset], [checks], [check_job, *run_jobs], [schedule], [sensor, *run_sensors])
 
 
 def _state_directory(lake: str | Path) -> Path:

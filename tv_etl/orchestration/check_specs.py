@@ -60,10 +60,8 @@ def check_specs(group: Group) -> list[dg.AssetCheckSpec]:
     """The checks on every partition of a group's asset."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Specifying a partitions_def on an AssetCheckSpec", dg.PreviewWarning)
-        partitions = series_partitions(group)
+        key, partitions = dg.AssetKey(group.asset_path), series_partitions(group)
         return [
-            dg.AssetCheckSpec(
-                name, asset=group.name, partitions_def=partitions, description=f"{description} {_SILENCE}"
-            )
+            dg.AssetCheckSpec(name, asset=key, partitions_def=partitions, description=f"{description} {_SILENCE}")
             for name, description in _DESCRIPTIONS.items()
         ]

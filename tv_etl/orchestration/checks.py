@@ -140,7 +140,7 @@ class _Judged:
     ) -> dg.AssetCheckEvaluation:
         """Passed unless there is a severity."""
         return dg.AssetCheckEvaluation(
-            asset_key=dg.AssetKey(self.group.name),
+            asset_key=dg.AssetKey(self.group.asset_path),
             check_name=check,
             partition=self.key,
             passed=severity is None,
@@ -162,7 +162,7 @@ class _Judged:
             config["refetch"] = True
         if seam:
             config["seam"] = seam
-        text = yaml.safe_dump({"ops": {self.group.name: {"config": config}}}, sort_keys=False)
+        text = yaml.safe_dump({"ops": {self.group.qualified_name: {"config": config}}}, sort_keys=False)
         return {"run config": dg.MetadataValue.md(f"```yaml\n{text}```")}
 
 

@@ -1,18 +1,44 @@
 """The `dg` component: a watchlist as the attributes of a defs.yaml."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import dagster as dg
 from dagster.components import Scaffolder, ScaffoldRequest
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, PrivateAttr, model_validator
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from dagster.components.core.context import ComponentDeclLoadContext
+from dagster.components.utils.translation import TranslationFn, TranslationFnResolver
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    WithJsonSchema,
+    model_validator,
+)
+from typing_extensions import Self, TypeAliasType
 
+from tv_etl.alerts.targets.target import VariableName
+from tv_etl.orchestration.as_written import as_written, filled_in
+from tv_etl.orchestration.asset_data import AssetData
+from tv_etl.orchestration.automation import SENSOR
+from tv_etl.orchestration.bars import POOL, run_bars
 from tv_etl.orchestration.build import build_definitions
-from tv_etl.watchlist.model import Group, Watchlist, WatchlistError, load_watchlist, read_documents, read_watchlist
+from tv_etl.orchestration.check_targets import Report
+from tv_etl.orchestration.dagster_internals import resolve_fields
+from tv_etl.orchestration.loaded_watchlist import LoadedWatchlist, load_for_process
+from tv_etl.orchestration.resources import AccountVariables, BarStoreResource, LakeResources, TradingViewResource
+from tv_etl.watchlist.model import (
+    Alerts,
+    Group,
+    Watchlist,
+    WatchlistError,
+    read_documents,
+    read_watchlist,
+)
+from tv_etl.watchlist.notify import Notify, read_notify
 from tv_etl.watchlist.yaml_places import Mistake, YamlDocument
 
 _YAML = """\
@@ -58,42 +84,122 @@ class TradingViewScaffolder(Scaffolder):
             (request.target_path / "defs.yaml").write_text(text, encoding="utf-8")
 
 
+_KeyPart = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
+_Text = Annotated[str, filled_in(str)]
+
+
+class AccountNames(BaseModel):
+    """The environment variables that hold an account: a token, or the cookies of a session."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    auth_token_env: VariableName | None = Field(default=None, description="Name of the variable with the token.")
+    session_id_env: VariableName | None = Field(
+        default=None, description="Name of the variable with the cookie sessionid, in place of a token."
+    )
+    session_id_sign_env: VariableName | None = Field(
+        default=None, description="Name of the variable with the cookie sessionid_sign."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> "AccountNames":
+        if self.auth_token_env is None and self.session_id_env is None:
+            raise ValueError("name a variable: auth_token_env, or session_id_env and session_id_sign_env")
+        return self
+
+
+# Dagster looks into models for what it can fill in, and refuses those whose fields have validators: not into aliases.
+_Groups = TypeAliasType("_Groups", list[Group])
+_Alerts = TypeAliasType("_Alerts", Alerts)
+_Notify = TypeAliasType("_Notify", Annotated[Notify | None, BeforeValidator(read_notify)])
+_Account = TypeAliasType("_Account", AccountNames)
+_Translation = TypeAliasType("_Translation", Annotated[TranslationFn[AssetData] | None, WithJsonSchema({})])
+_KeyPrefix = TypeAliasType(
+    "_KeyPrefix", Annotated[list[_KeyPart], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
+)
+
+
 @dg.scaffold_with(TradingViewScaffolder)
-class TradingViewComponent(dg.Component, Watchlist):
+class TradingViewComponent(dg.Component, dg.Resolvable, Watchlist):
     """A lake of TradingView bars: an asset for each group of symbols, partitioned by symbol × interval.
 
-    The attributes are those of a watchlist, and where the lake is. Each group becomes an asset with its checks, a job
-    and a schedule for each interval; alert rules become a sensor. Any value may be a template such as
-    `{{ env.LAKE }}`. A project may have several components: no two of their groups may share a name.
+    The attributes are those of a watchlist, where the lake is, and how its assets appear. Each group becomes an asset
+    with its checks, a job and a schedule for each interval; alert rules become a sensor. Any value may be a template
+    such as `{{ env.LAKE }}`. A project may have several components: with a `key_prefix` each, even their groups may be
+    equal. A subclass may add attributes, and override `get_asset_spec` and `execute`.
     """
 
     # Dagster looks through the class while it loads one, which must not be the moment at which it is built.
     model_config = ConfigDict(defer_build=False)
 
-    lake: str = Field(
+    groups: Annotated[
+        _Groups,
+        filled_in(list[Group], examples=[[{"name": "bars", "symbols": ["NASDAQ:AAPL"], "intervals": ["1d", "1h"]}]]),
+    ] = Field(default_factory=list, description="What to collect, see Group.")
+    alerts: Annotated[_Alerts, filled_in(Alerts)] = Field(
+        default_factory=Alerts, description="What to watch, see Alerts."
+    )
+    notify: Annotated[_Notify | None, filled_in(Notify | bool | None)] = Field(
+        default=None,
+        description="Tell on the targets of alerts when collecting fails: true for all of it, or see Notify.",
+    )
+    lake: _Text = Field(
         default="lake",
         description="Directory of the lake, relative to the project, or its address: s3://bucket/prefix.",
     )
-    state: str = Field(
+    state: _Text = Field(
         default="",
         description="Local directory for the store of alerts; by default in the lake, or `tv_etl_state` if that is an "
         "address.",
     )
-    ws_url: str = Field(
+    ws_url: _Text = Field(
         default="", description="WebSocket address of the server; by default TV_ETL_WS_URL, or TradingView's."
     )
-    scanner_url: str = Field(
+    scanner_url: _Text = Field(
         default="", description="Address of the screener; by default TV_ETL_SCANNER_URL, or TradingView's."
     )
-    proxy: str = Field(
+    proxy: _Text = Field(
         default="",
         description="What everything goes through, e.g. http://user:password@host:8080 or socks5h://host:1080; by "
         "default TV_ETL_PROXY, or nothing.",
     )
-    watchlist: str | None = Field(
+    account: Annotated[_Account | None, filled_in(AccountNames | None)] = Field(
+        default=None,
+        description="An account of this lake's own: the names of the variables that hold it, see AccountNames; by "
+        "default that of TV_ETL_AUTH_TOKEN or TV_ETL_SESSION_ID.",
+    )
+    pool: _Text = Field(
+        default=POOL,
+        description="Concurrency pool of the runs that fetch; lakes with different accounts may have different ones.",
+    )
+    watchlist: Annotated[str | None, filled_in(str | None)] = Field(
         default=None, description="A watchlist file, relative to this one, instead of groups and alerts."
     )
-    groups: list[Group] = Field(default_factory=list, description="What to collect, see Group.")
+    key_prefix: Annotated[_KeyPrefix, filled_in(_KeyPart | list[_KeyPart])] = Field(
+        default_factory=list,
+        description="What the keys of all assets, and the names of their jobs, schedules, sensors and partitions, "
+        "begin with: us or [us, raw]; nothing by default.",
+    )
+    group_name: Annotated[str | None, filled_in(str | None)] = Field(
+        default=None, description="Dagster's group of the assets."
+    )
+    owners: Annotated[list[str] | None, filled_in(list[str] | None)] = Field(
+        default=None, description="Owners of the assets, e.g. [team:quants, me@example.com]."
+    )
+    tags: Annotated[dict[str, str], filled_in(dict[str, str])] = Field(
+        default_factory=dict, description="More tags of the assets."
+    )
+    kinds: Annotated[list[str] | None, filled_in(list[str] | None)] = Field(
+        default=None, description="Kinds of the assets, in place of parquet and tradingview."
+    )
+    translation: Annotated[
+        _Translation,
+        TranslationFnResolver[AssetData](lambda data: {"data": data, "group": data.group}),
+    ] = Field(
+        default=None,
+        description="What else is changed of each asset, as in Dagster's own components; {{ spec }} is the asset, "
+        "{{ data.kind }} one of bars, panel, daily and alerts, {{ group }} its Group.",
+    )
     _source: "_Source | None" = PrivateAttr(default=None)
 
     @model_validator(mode="after")
@@ -112,30 +218,35 @@ class TradingViewComponent(dg.Component, Watchlist):
         )
 
     @classmethod
-    def get_model_cls(cls) -> type[BaseModel]:
-        return _Attributes
+    def model(cls) -> type[BaseModel]:
+        return as_written(super().model(), cls)
 
     @classmethod
-    def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> "TradingViewComponent":
+    def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> Self:
         """Raises WatchlistError with the line and column of every mistake in defs.yaml."""
-        content = _render(
-            context.resolution_context.at_path("attributes"), {} if attributes is None else attributes.model_dump()
-        )
-        tree = context.resolution_context.source_position_tree
+        return super().load(cls.model()() if attributes is None else attributes, context)
+
+    @classmethod
+    def resolve_from_model(cls, context: dg.ResolutionContext, model: BaseModel) -> Self:
+        """Raises WatchlistError with the line and column of every mistake."""
+        content = {**(model.model_extra or {}), **resolve_fields(model, cls, context)}
+        schema = super().model().model_json_schema()
+        tree = context.source_position_tree
         if tree is None:
-            return read_watchlist(cls, content, _folder(context) / "attributes")
+            folder = _folder(ComponentDeclLoadContext.from_resolution_context(context))
+            return read_watchlist(cls, content, folder / "attributes", schema=schema)
         file = Path(tree.position.filename)
         document = _document_at(read_documents(file), tree.position.start.line)
-        component = read_watchlist(cls, content, file, document, ["attributes"])
+        component = read_watchlist(cls, content, file, document, ["attributes"], schema)
         component._source = _Source(file, document)
         return component
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """The definitions of `build_definitions`, such that they can be merged with those of other components."""
-        watchlist = self._load_watchlist(_folder(context))
-        self._check_names(watchlist, context)
+        loaded = self._load_watchlist(_folder(context))
+        self._check_names(loaded.watchlist, context)
         return build_definitions(
-            watchlist,
+            loaded.watchlist,
             _resolve_path(context, self.lake),
             state=_resolve_path(context, self.state) if self.state else "",
             ws_url=self.ws_url,
@@ -144,30 +255,75 @@ class TradingViewComponent(dg.Component, Watchlist):
             # Dagster itself shows where an asset of a defs.yaml is defined.
             source="" if self.watchlist is None else _folder(context) / self.watchlist,
             scope=_scope(context),
+            key_prefix=self.key_prefix,
+            account=None if self.account is None else AccountVariables(*(name or "" for _, name in self.account)),
+            pool=self.pool,
+            get_asset_spec=self.get_asset_spec,
+            execute=self.execute,
+            mistake=loaded.mistake,
         )
 
-    def _load_watchlist(self, folder: Path) -> Watchlist:
-        return self if self.watchlist is None else load_watchlist(folder / self.watchlist)
+    def get_asset_spec(self, data: AssetData) -> dg.AssetSpec:
+        """The asset that is defined; a subclass may change it further. Its partitions are the stored series, and stay.
+
+        By default `data.spec`, with what `group_name`, `owners`, `tags`, `kinds` and `translation` say.
+        """
+        given = {"group_name": self.group_name, "owners": self.owners, "kinds": self.kinds and {*self.kinds}}
+        changed: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        spec = data.spec.replace_attributes(**changed).merge_attributes(tags=self.tags)
+        return spec if self.translation is None else self.translation(spec, data)
+
+    def execute(
+        self,
+        context: dg.AssetExecutionContext,
+        tradingview: TradingViewResource,
+        bar_store: BarStoreResource,
+        group: Group,
+    ) -> Iterator[Report | dg.Output[None]]:
+        """What a run of bars does: fetch, store and check the selected series; a subclass may do more around it."""
+        yield from run_bars(context, tradingview, bar_store, group)
+
+    def _load_watchlist(self, folder: Path) -> LoadedWatchlist:
+        return LoadedWatchlist(self) if self.watchlist is None else load_for_process(folder / self.watchlist)
+
+    def _names(self, watchlist: Watchlist) -> Iterator[tuple[str, int, str]]:
+        """What no other component may have: a name, the group that it is of, and the key that is to be changed."""
+        lake = LakeResources("", tuple(self.key_prefix))
+        for number, group in enumerate(watchlist.groups):
+            yield lake.name(group.name), number, "name"
+        for number, group in enumerate(watchlist.groups):
+            if group.automation:
+                yield lake.name(SENSOR), number, "automation"
+                break
 
     def _check_names(self, watchlist: Watchlist, context: dg.ComponentLoadContext) -> None:
-        """Raise WatchlistError if another component of the project has a group of the same name."""
+        """Raise WatchlistError if another component of the project has a name that this one has as well."""
         # Without a source it was made by Python code, and Dagster itself reports that the asset is defined twice.
         others = [
-            (each._source.file, {group.name for group in each._load_watchlist(each._source.file.parent).groups})
+            (
+                each._source.file,
+                {name for name, _, _ in each._names(each._load_watchlist(each._source.file.parent).watchlist)},
+            )
             for each in context.component_tree.get_all_components(TradingViewComponent)
             if each is not self and each._source is not None
         ]
         clashes = [
-            (number, f"{group.name} is also a group of {file}; an asset has one owner: give this group another name")
-            for number, group in enumerate(watchlist.groups)
+            (number, key, f"{name} is also {'a group' if key == 'name' else 'the sensor'} of {file}; {_ADVICE[key]}")
+            for name, number, key in self._names(watchlist)
             for file, names in others
-            if group.name in names
+            if name in names
         ]
         if clashes and self._source is not None:
             file, document = self._source
-            places = [document.find(["attributes", "groups", number, "name"]) for number, _ in clashes]
-            texts = [f"groups.{number}.name: {text}" for number, text in clashes]
+            places = [document.find(["attributes", "groups", number, key]) for number, key, _ in clashes]
+            texts = [f"groups.{number}.{key}: {text}" for number, key, text in clashes]
             raise WatchlistError.of(file, [Mistake(*each) for each in zip(places, texts, strict=True)])
+
+
+_ADVICE = {
+    "name": "an asset has one owner: give this group another name, or the component a key_prefix",
+    "automation": "give the component a key_prefix",
+}
 
 
 class _Source(NamedTuple):
@@ -177,31 +333,11 @@ class _Source(NamedTuple):
     document: YamlDocument
 
 
-class _Attributes(BaseModel):
-    """Attributes as written in the file: `load` validates them, since only it knows their lines."""
-
-    model_config = ConfigDict(extra="allow")
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        # In place, where a reference would do: whoever reads it looks for the properties.
-        return handler.resolve_ref_schema(handler(TradingViewComponent.__pydantic_core_schema__))
-
-
-def _render(resolution: dg.ResolutionContext, value: Any) -> Any:
-    """The value with its templates filled in; plain text stays text, also where it reads like a number."""
-    if isinstance(value, Mapping):
-        return {key: _render(resolution.at_path(key), each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_render(resolution.at_path(number), each) for number, each in enumerate(value)]
-    return resolution.resolve_value(value) if isinstance(value, str) and "{{" in value else value
-
-
 def _document_at(documents: list[YamlDocument], line: int) -> YamlDocument:
     return min(documents, key=lambda document: abs(document.place.line - line))
 
 
-def _folder(context: dg.ComponentLoadContext) -> Path:
+def _folder(context: dg.ComponentLoadContext | ComponentDeclLoadContext) -> Path:
     """Where the file that defines the component is."""
     return context.path if context.path.is_dir() else context.path.parent
 

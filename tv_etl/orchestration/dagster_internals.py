@@ -6,10 +6,18 @@ Dagster's own freshness checks count. A run that is not launched for partitions 
 partition for failed only if it was planned by a run that failed. A sensor may start several jobs, but takes the name of
 one only. Code servers load definitions, and so does every run, which is told apart. Whether a schedule is on is kept by
 the instance, and where nobody has switched it, by what the code says. The evaluations of a check on one partition are
-asked for with a filter that has no public name.
+asked for with a filter that has no public name. What fills in the fields of a component, and what `translation` is made
+of, Dagster's own integrations take from where it is defined. A code server is a process `dagster api grpc`, whether
+`dagster dev` or `dagster code-server` starts it; a run is one that it forks off, or another `dagster api`. Validation,
+which may start such a server as well, says so in the environment.
 """
 
+import multiprocessing
+import os
+import sys
 from collections.abc import Mapping, Sequence
+from enum import Enum
+from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
@@ -20,20 +28,41 @@ from dagster._core.event_api import PartitionKeyFilter
 from dagster._core.events import AssetMaterializationPlannedData, DagsterEvent
 from dagster._core.scheduler.instigation import InstigatorStatus, InstigatorType
 from dagster._utils.schedules import reverse_cron_string_iterator
+from dagster.components.resolved.base import resolve_fields
 
 __all__ = [
     "DAGSTER_VERSION",
     "AssetCheckEvaluationTargetMaterializationData",
     "AssetJob",
+    "JobsSensor",
+    "ProcessRole",
     "is_first_load",
     "partition_filter",
+    "process_role",
     "report_planned",
+    "resolve_fields",
     "reverse_cron_string_iterator",
     "running_schedules",
-    "target_jobs",
 ]
 
 DAGSTER_VERSION = "1.13.27"
+
+
+class ProcessRole(Enum):
+    """What this process loads definitions for."""
+
+    SERVER = "server"
+    RUN = "run"
+    OTHER = "other"
+
+
+def process_role() -> ProcessRole:
+    """What Dagster has started this process for; OTHER if somebody else has, or to see whether definitions load."""
+    if sys.argv[1:2] != ["api"] or os.environ.get("DAGSTER_IS_DEFS_VALIDATION_CLI"):
+        return ProcessRole.OTHER
+    # A process that Python's multiprocessing starts has the arguments of its parent.
+    is_server = sys.argv[2:3] == ["grpc"] and multiprocessing.parent_process() is None
+    return ProcessRole.SERVER if is_server else ProcessRole.RUN
 
 
 def is_first_load() -> bool:
@@ -56,9 +85,26 @@ def report_planned(context: dg.AssetExecutionContext, asset_key: dg.AssetKey, pa
     context.instance.report_dagster_event(event, run_id=context.run.run_id, log_level="DEBUG")
 
 
-def target_jobs(sensor: dg.SensorDefinition, jobs: Sequence[str | AssetJob]) -> None:
-    """Let a sensor start these jobs, some of which are known by name alone."""
-    sensor._targets = [AutomationTarget(resolvable_to_job=each) for each in jobs]
+class JobsSensor(dg.SensorDefinition):
+    """A sensor that may start several jobs, all known by name; the copies that components make keep them."""
+
+    def __init__(self, *, jobs: Sequence[str], **rest: Any) -> None:
+        super().__init__(job_name=jobs[0], **rest)
+        self._targets = [AutomationTarget(resolvable_to_job=each) for each in jobs]
+
+    def with_attributes(self, *, jobs: object = None, metadata: Mapping[str, Any] | None = None) -> "JobsSensor":
+        return JobsSensor(
+            jobs=[each.job_name for each in self._targets],
+            name=self.name,
+            evaluation_fn=self._raw_fn,
+            minimum_interval_seconds=self.minimum_interval_seconds,
+            description=self.description,
+            default_status=self.default_status,
+            required_resource_keys=self._raw_required_resource_keys,
+            tags=self._tags,
+            metadata=self._metadata if metadata is None else metadata,
+            owners=self._owners,
+        )
 
 
 def running_schedules(context: dg.SensorEvaluationContext, defaults: Mapping[str, bool]) -> dict[str, bool]:

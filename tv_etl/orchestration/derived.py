@@ -17,7 +17,7 @@ from tv_etl.lake.record import HOURS_NOT_TOLD
 from tv_etl.lake.snapshot import StoredSeries
 from tv_etl.lake.store import BarStore
 from tv_etl.orchestration.check_targets import Report
-from tv_etl.orchestration.derived_assets import MATCHES_TRADINGVIEW, NO_EMPTY_DAY, daily_name
+from tv_etl.orchestration.derived_assets import MATCHES_TRADINGVIEW, NO_EMPTY_DAY
 from tv_etl.orchestration.partitions import symbols_of
 from tv_etl.orchestration.resources import LakeResources
 from tv_etl.tradingview.columns import numbers_of
@@ -85,16 +85,14 @@ def _panel_report(
 
 
 def daily_reports(
-    context: dg.AssetExecutionContext, group: Group, interval: str, lake: LakeResources
+    context: dg.AssetExecutionContext, group: Group, interval: str, lake: LakeResources, key: dg.AssetKey
 ) -> Iterator[Report]:
-    """Build the days of each selected symbol; raise Failure naming those that failed."""
+    """Build the days of each selected symbol for the asset of that key; raise Failure naming those that failed."""
     store, failed = lake.bar_store(context).store(), {}
     selected = context.has_partition_key or context.has_partition_key_range
     for symbol in context.partition_keys if selected else symbols_of(group, context.instance):
         try:
-            reports = list(
-                _reports_of_symbol(context, dg.AssetKey(daily_name(group, interval)), store, symbol, interval)
-            )
+            reports = list(_reports_of_symbol(context, key, store, symbol, interval))
         except Exception as error:  # whatever it is, it is this symbol's alone
             failed[symbol] = f"{type(error).__name__}: {printable(str(error), 1_000)}"
         else:

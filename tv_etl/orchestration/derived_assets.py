@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
+from tv_etl.orchestration.asset_data import AssetData, GetAssetSpec, asset_spec
 from tv_etl.orchestration.check_targets import Report, attach_targets, check_outputs
 from tv_etl.orchestration.lost_runs import BEATS_TAG, beating
 from tv_etl.orchestration.partitions import INTERVAL, SYMBOL, found_symbols
@@ -28,61 +29,65 @@ NO_EMPTY_DAY = "no_empty_day"
 _CRON = "15 */6 * * *"
 
 
-def build_derived_assets(group: Group, resources: LakeResources | None = None) -> list[dg.AssetsDefinition]:
+def build_derived_assets(
+    group: Group, resources: LakeResources | None = None, get_asset_spec: GetAssetSpec | None = None
+) -> list[dg.AssetsDefinition]:
     """The derived assets that the group has switched on."""
     lake = resources or LakeResources()
-    panel = [_build_panel(group, lake)] if group.panel else []
-    return [*panel, *([_build_daily(group, group.daily_from, lake)] if group.daily_from else [])]
+    panel = [_build_panel(group, lake, get_asset_spec)] if group.panel else []
+    daily = [_build_daily(group, group.daily_from, lake, get_asset_spec)] if group.daily_from else []
+    return [*panel, *daily]
 
 
 def build_derived_sensors(
-    groups: Sequence[Group], resources: LakeResources | None = None
+    derived: Sequence[dg.AssetsDefinition], resources: LakeResources | None = None
 ) -> list[dg.AutomationConditionSensorDefinition]:
     """The sensor that builds what is derived from the groups that are running; Dagster's own would be off."""
-    names = [name for group in groups if group.running for name in _derived_names(group)]
-    if not names:
+    if not derived:
         return []
+    names = [each.key.to_user_string() for each in derived]
     sensor = dg.AutomationConditionSensorDefinition(
-        (resources or LakeResources()).key("derived"),
-        target=dg.AssetSelection.assets(*names),
+        (resources or LakeResources()).only("derived"),
+        target=dg.AssetSelection.assets(*derived),
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=f"Builds {', '.join(names)} four times a day, once the bars that they are made of are there.",
     )
     return [sensor]
 
 
-def _derived_names(group: Group) -> list[str]:
-    panel = [f"{group.name}_panel"] if group.panel else []
-    return [*panel, *([daily_name(group, group.daily_from)] if group.daily_from else [])]
-
-
 def _bars_of(group: Group, dimension: str) -> dg.AssetDep:
     """The bars of a group at one interval, or of one symbol."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Class `MultiToSingleDimensionPartitionMapping`", dg.BetaWarning)
-        return dg.AssetDep(group.name, partition_mapping=dg.MultiToSingleDimensionPartitionMapping(dimension))
+        return dg.AssetDep(
+            dg.AssetKey(group.asset_path), partition_mapping=dg.MultiToSingleDimensionPartitionMapping(dimension)
+        )
 
 
-def _build_panel(group: Group, lake: LakeResources) -> dg.AssetsDefinition:
+def _build_panel(group: Group, lake: LakeResources, get_asset_spec: GetAssetSpec | None) -> dg.AssetsDefinition:
+    spec = dg.AssetSpec(
+        lake.asset_key(f"{group.name}_panel"),
+        partitions_def=dg.StaticPartitionsDefinition(group.intervals),
+        deps=[_bars_of(group, INTERVAL)],
+        automation_condition=dg.AutomationCondition.on_cron(_CRON),
+        skippable=True,
+        kinds={"parquet"},
+        description=(
+            "The symbols of the group side by side, for questions across them: every series that the lake has of "
+            "them at an interval, sorted by day, then by symbol, with the trading day of each bar. Only months "
+            "whose bars or days have changed are written again. An interval of which nothing is stored fails. For "
+            "a lake in a directory only."
+        ),
+    )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Parameter `backfill_policy`", dg.BetaWarning)
 
-        @dg.asset(
-            name=f"{group.name}_panel",
-            partitions_def=dg.StaticPartitionsDefinition(group.intervals),
-            deps=[_bars_of(group, INTERVAL)],
-            automation_condition=dg.AutomationCondition.on_cron(_CRON),
+        @dg.multi_asset(
+            name=f"{group.qualified_name}_panel",
+            specs=[asset_spec(AssetData("panel", spec, group), get_asset_spec)],
             backfill_policy=dg.BackfillPolicy.single_run(),
-            output_required=False,
             required_resource_keys=lake.keys("bar_store"),
             op_tags=BEATS_TAG,
-            kinds={"parquet"},
-            description=(
-                "The symbols of the group side by side, for questions across them: every series that the lake has of "
-                "them at an interval, sorted by day, then by symbol, with the trading day of each bar. Only months "
-                "whose bars or days have changed are written again. An interval of which nothing is stored fails. For "
-                "a lake in a directory only."
-            ),
         )
         def panel(context: dg.AssetExecutionContext) -> Iterator[dg.AssetMaterialization]:
             # The lake is a run's alone: definitions load without pyarrow and numpy.
@@ -94,16 +99,17 @@ def _build_panel(group: Group, lake: LakeResources) -> dg.AssetsDefinition:
     return panel
 
 
-def daily_name(group: Group, interval: str) -> str:
-    """The name of the asset of the daily bars built from an interval."""
-    return f"{group.name}_daily_from_{interval}"
+def daily_name(group: str, interval: str) -> str:
+    """The name of the asset of the daily bars built from an interval of a group."""
+    return f"{group}_daily_from_{interval}"
 
 
-def _build_daily(group: Group, interval: str, lake: LakeResources) -> dg.AssetsDefinition:
-    name = daily_name(group, interval)
+def _build_daily(
+    group: Group, interval: str, lake: LakeResources, get_asset_spec: GetAssetSpec | None
+) -> dg.AssetsDefinition:
     partitions = found_symbols(group) if group.scanner else dg.StaticPartitionsDefinition(group.symbols)
-    spec = dg.AssetSpec(
-        name,
+    default = dg.AssetSpec(
+        lake.asset_key(daily_name(group.name, interval)),
         partitions_def=partitions,
         deps=[_bars_of(group, SYMBOL)],
         automation_condition=dg.AutomationCondition.on_cron(_CRON),
@@ -117,12 +123,13 @@ def _build_daily(group: Group, interval: str, lake: LakeResources) -> dg.AssetsD
             f"is stored fails the check `{NO_EMPTY_DAY}`."
         ),
     )
+    spec = asset_spec(AssetData("daily", default, group), get_asset_spec)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Parameter `backfill_policy`", dg.BetaWarning)
         warnings.filterwarnings("ignore", "Specifying a partitions_def on an AssetCheckSpec", dg.PreviewWarning)
         empty = dg.AssetCheckSpec(
             NO_EMPTY_DAY,
-            asset=name,
+            asset=spec.key,
             partitions_def=partitions,
             description=(
                 f"Every trading day from the first stored {interval} bar to the day before yesterday has {interval} "
@@ -134,7 +141,7 @@ def _build_daily(group: Group, interval: str, lake: LakeResources) -> dg.AssetsD
         )
         check = dg.AssetCheckSpec(
             MATCHES_TRADINGVIEW,
-            asset=name,
+            asset=spec.key,
             partitions_def=partitions,
             description=(
                 f"A day built from {interval} bars equals TradingView's own stored bar of that day. It only warns, as "
@@ -147,7 +154,7 @@ def _build_daily(group: Group, interval: str, lake: LakeResources) -> dg.AssetsD
         )
 
         @dg.multi_asset(
-            name=name,
+            name=daily_name(group.qualified_name, interval),
             specs=[spec],
             check_specs=[empty, check] if "1d" in group.intervals else [empty],
             can_subset=True,
@@ -160,7 +167,7 @@ def _build_daily(group: Group, interval: str, lake: LakeResources) -> dg.AssetsD
             from tv_etl.orchestration.derived import daily_reports
 
             with beating(context):
-                yield from attach_targets(context, dg.AssetKey(name), daily_reports(context, group, interval, lake))
+                yield from attach_targets(context, spec.key, daily_reports(context, group, interval, lake, spec.key))
                 yield from check_outputs(context)
 
     return daily

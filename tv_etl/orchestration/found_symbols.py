@@ -29,7 +29,7 @@ def build_symbols_sensor(
     rivals = [each for each in groups if each.name != group.name and set(each.intervals) & set(group.intervals)]
 
     @dg.sensor(
-        name=f"{group.name}_symbols",
+        name=f"{group.qualified_name}_symbols",
         job_name=job_name(group),
         minimum_interval_seconds=group.scan_interval_s,
         default_status=sensor_status(group),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import dagster as dg
 
 from tv_etl.lake.storage.directory import local_directory
-from tv_etl.orchestration.dagster_internals import running_schedules, target_jobs
+from tv_etl.orchestration.dagster_internals import JobsSensor, running_schedules
 from tv_etl.orchestration.expectations import what_starts
 from tv_etl.orchestration.partitions import found_symbols, partition_key, series_of, symbols_of
 from tv_etl.orchestration.resources import LakeResources
@@ -44,12 +44,15 @@ _SHOWN_TEXT = 4_000  # characters
 
 
 def build_lake_changes(
-    watchlist: Watchlist, resources: LakeResources | None = None, base: str = ""
+    watchlist: Watchlist, groups: Sequence[Group], resources: LakeResources | None = None, base: str = ""
 ) -> dg.SensorDefinition:
-    """The sensor for the groups of the lake at `base`; it runs by itself where one of them does."""
-    lake, groups = resources or LakeResources(), watchlist.groups
+    """The sensor for the watchlist's `groups` as they are defined, of the lake at `base`.
+
+    It runs by itself where one of them does.
+    """
+    lake = resources or LakeResources()
     is_bucket = "://" in base and local_directory(base) is None
-    names = ", ".join(group.name for group in groups)
+    names, by_name = ", ".join(group.name for group in groups), {group.name: group for group in groups}
     defaults = {
         schedule_name(group, interval): group.running
         for group in groups
@@ -57,17 +60,6 @@ def build_lake_changes(
         if group.cron(interval) is not None
     }
 
-    @dg.sensor(
-        name=lake.key(SENSOR),
-        minimum_interval_seconds=BUCKET_INTERVAL_S if is_bucket else INTERVAL_S,
-        default_status=sensor_status(next((group for group in groups if group.running), groups[0])),
-        description=(
-            f"Reports what something else than this Dagster has stored of {names}: tv-etl fetch and rename, a restored "
-            "lake, another host. Each becomes a materialization without a run. Tells of bars that will be lost within "
-            "a day because nothing fetches them, as a failed loss_deadline. Asks the server for nothing."
-        ),
-        required_resource_keys=lake.keys("bar_store"),
-    )
     def lake_changes(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         tick = _Tick(context, lake.bar_store(context).store(), groups)
         if tick.is_first:
@@ -79,7 +71,7 @@ def build_lake_changes(
         for each in unfetched:
             context.log.warning(printable(str(each), _SHOWN_TEXT))
         reasons = [tick.summary(told), *map(str, unfetched)]
-        requests = [*tick.checks_of_bad(told), *map(_check_request, unfetched)]
+        requests = [*tick.checks_of_bad(told), *(_check_request(by_name[each.group], each) for each in unfetched)]
         return dg.SensorResult(
             # One that is made again, of the same state or on the same day, Dagster knows by its key.
             run_requests=requests,
@@ -87,21 +79,32 @@ def build_lake_changes(
             cursor=tick.next_cursor(told).text,
         )
 
-    target_jobs(lake_changes, [checks_job_name(group) for group in groups])
-    return lake_changes
+    return JobsSensor(
+        evaluation_fn=lake_changes,
+        jobs=[checks_job_name(group) for group in groups],
+        name=lake.only(SENSOR),
+        minimum_interval_seconds=BUCKET_INTERVAL_S if is_bucket else INTERVAL_S,
+        default_status=sensor_status(next((group for group in groups if group.running), groups[0])),
+        description=(
+            f"Reports what something else than this Dagster has stored of {names}: tv-etl fetch and rename, a restored "
+            "lake, another host. Each becomes a materialization without a run. Tells of bars that will be lost within "
+            "a day because nothing fetches them, as a failed loss_deadline. Asks the server for nothing."
+        ),
+        required_resource_keys=lake.keys("bar_store"),
+    )
 
 
-def _check_request(unfetched: "Unfetched") -> dg.RunRequest:
+def _check_request(group: Group, unfetched: "Unfetched") -> dg.RunRequest:
     """A run that puts it onto the pages of the partitions, once a day."""
     name, day = f"{unfetched.group}_{unfetched.interval}", f"{unfetched.lost_from:%Y-%m-%d}"
-    return _checks(unfetched.group, unfetched.partitions, f"unfetched {name} {day}")
+    return _checks(group, unfetched.partitions, f"unfetched {name} {day}")
 
 
-def _checks(group: str, partitions: Sequence[str], run_key: str) -> dg.RunRequest:
+def _checks(group: Group, partitions: Sequence[str], run_key: str) -> dg.RunRequest:
     return dg.RunRequest(
         run_key=run_key,
-        job_name=f"{group}_checks_job",
-        run_config={"ops": {group: {"config": {"only": list(partitions)}}}},
+        job_name=checks_job_name(group),
+        run_config={"ops": {group.qualified_name: {"config": {"only": list(partitions)}}}},
     )
 
 
@@ -163,7 +166,7 @@ class _Tick:
             stored = [each for each in self._store.series() if each.interval.token in group.intervals]
             records = look(self._store, group, [each for each in stored if each not in listed], self._until).records
             theirs = [key for key, each in records.items() if each.written and each.written.by.asset == group.name]
-            known = known_states(self._instance, dg.AssetKey(group.name), theirs)
+            known = known_states(self._instance, dg.AssetKey(group.asset_path), theirs)
             found = list(dict.fromkeys(series_of(key).symbol for key in theirs if key not in known))
             if found:
                 self._instance.add_dynamic_partitions(f"{found_symbols(group).name}", found)
@@ -193,7 +196,7 @@ class _Tick:
             if each.bad:
                 states = ((key, str(seen.records[key].written)) for key in each.bad)
                 run_key = f"found {seen.group.name} {_digest({key: state for key, state in states})}"
-                yield _checks(seen.group.name, each.bad, run_key)
+                yield _checks(seen.group, each.bad, run_key)
 
     def find_unfetched(self, on: Mapping[str, bool]) -> "list[Unfetched]":
         """What will be lost within a day, and nothing fetches."""

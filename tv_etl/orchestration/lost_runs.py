@@ -66,7 +66,7 @@ def build_lost_runs(lake: LakeResources | None = None) -> dg.SensorDefinition:
     """The sensor, which runs from the start: nobody who needs it would look for it."""
 
     @dg.sensor(
-        name=(lake or LakeResources()).key("lost_runs"),
+        name=(lake or LakeResources()).only("lost_runs"),
         minimum_interval_seconds=LOOK_S,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(

@@ -32,8 +32,10 @@ LOOK_EVERY_S = 300.0
 _LEAST_REPORT_S = 2.0
 
 
-def build_notifications(watchlist: Watchlist, watched: Watched, resources: LakeResources) -> dg.SensorDefinition:
-    """The sensor, for what was defined of a watchlist that has `notify`."""
+def build_notifications(
+    watchlist: Watchlist, watched: Watched, resources: LakeResources, asset_key: dg.AssetKey | None = None
+) -> dg.SensorDefinition:
+    """The sensor, for what was defined of a watchlist that has `notify`; `asset_key` is that of the asset `alerts`."""
     notify, lake = watchlist.notify, resources
     assert notify is not None
     rules_are_judged = bool(watchlist.alerts.rules)
@@ -41,7 +43,7 @@ def build_notifications(watchlist: Watchlist, watched: Watched, resources: LakeR
     runs_by_itself = watchlist.alerts.running or any(group.running for group in watchlist.groups)
 
     @dg.sensor(
-        name=lake.key(NAME),
+        name=lake.only(NAME),
         minimum_interval_seconds=notify.interval_s,
         default_status=dg.DefaultSensorStatus.RUNNING if runs_by_itself else dg.DefaultSensorStatus.STOPPED,
         description=f"Tells the targets of alerts when collecting fails, and when it works again: {topics}.",
@@ -56,7 +58,7 @@ def build_notifications(watchlist: Watchlist, watched: Watched, resources: LakeR
         here = replace(
             watched,
             # That it erred itself it tells once it works again.
-            sensors=watched.sensors | {lake.key(NAME)},
+            sensors=watched.sensors | {lake.only(NAME)},
             repository=context.repository_name or "",
             location=_location_of(context.code_location_origin),
         )
@@ -83,7 +85,7 @@ def build_notifications(watchlist: Watchlist, watched: Watched, resources: LakeR
             report_alerts(
                 context.instance,
                 store,
-                dg.AssetKey(lake.key("alerts")),
+                asset_key or lake.alerts_key,
                 bars,
                 budget_s=max(_LEAST_REPORT_S, REPORT_UNTIL_S - (time.monotonic() - started)),
             )

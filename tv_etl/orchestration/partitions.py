@@ -26,7 +26,7 @@ def series_partitions(group: Group) -> dg.MultiPartitionsDefinition:
 
 def found_symbols(group: Group) -> dg.DynamicPartitionsDefinition:
     """The symbols that a scanner has found for the group, the newest last."""
-    return dg.DynamicPartitionsDefinition(name=f"{group.name}_symbols")
+    return dg.DynamicPartitionsDefinition(name=f"{group.qualified_name}_symbols")
 
 
 def symbols_of(group: Group, instance: dg.DagsterInstance) -> list[str]:

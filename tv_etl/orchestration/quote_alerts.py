@@ -38,16 +38,24 @@ class BlindError(Exception):
 
 
 def build_quote_alerts(
-    alerts: Alerts, resources: LakeResources | None = None, groups: Sequence[Group] = ()
+    alerts: Alerts,
+    resources: LakeResources | None = None,
+    groups: Sequence[Group] = (),
+    *,
+    asset_key: dg.AssetKey | None = None,
 ) -> dg.SensorDefinition:
-    """The sensor for all rules of a watchlist; those for a group watch what it collects at the time."""
+    """The sensor for all rules of a watchlist; those for a group watch what it collects at the time.
+
+    What is found is told of the asset with this key, by default `alerts`.
+    """
     lake = resources or LakeResources()
+    alerts_key = asset_key or lake.alerts_key
     named = {rule.group for rule in alerts.rules}
     watched = [group for group in groups if group.name in named]
     converted = [group for group in groups if group.currency is not None]
 
     @dg.sensor(
-        name=lake.key("quote_alerts"),
+        name=lake.only("quote_alerts"),
         minimum_interval_seconds=alerts.interval_s,
         default_status=sensor_status(alerts),
         description=f"Evaluates {len(alerts.rules)} price rules on quotes and one-minute bars; delivers to targets.",
@@ -86,7 +94,7 @@ def build_quote_alerts(
             report_alerts(
                 context.instance,
                 store,
-                dg.AssetKey(lake.key("alerts")),
+                alerts_key,
                 bars,
                 budget_s=max(_LEAST_REPORT_S, REPORT_UNTIL_S - (time.monotonic() - started)),
             )

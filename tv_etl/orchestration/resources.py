@@ -10,11 +10,14 @@ used: pyarrow, numpy, websockets and httpx take as long as half of Dagster.
 """
 
 import os
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+
+import dagster as dg
 
 from tv_etl.watchlist.model import Alerts
 
@@ -38,23 +41,38 @@ ALERTS_URL_VARIABLE = "TV_ETL_ALERTS_URL"
 SCAN_LIMIT_S = 30.0
 
 
+class AccountVariables(NamedTuple):
+    """Names of the environment variables that hold an account: its token, or the cookies of a session; empty for none.
+
+    Each is what the variable TV_ETL_AUTH_TOKEN, TV_ETL_SESSION_ID or TV_ETL_SESSION_ID_SIGN is by default. Raises
+    AuthError where it is used, if one that is named is not set.
+    """
+
+    auth_token: str = ""
+    session_id: str = ""
+    session_id_sign: str = ""
+
+
 @dataclass(frozen=True)
 class TradingViewResource:
     """TradingView's chart server, or anything that speaks its protocol.
 
     `ws_url` is the address of the WebSocket; empty means the environment's TV_ETL_WS_URL, else TradingView. The account
-    is that of the environment: see `Account.from_environment`. `proxy` is what everything goes through; empty means the
-    environment's TV_ETL_PROXY, else none.
+    is that of the environment, in the variables that `account` names: see `Account.from_environment`. `proxy` is what
+    everything goes through; empty means the environment's TV_ETL_PROXY, else none.
     """
 
     ws_url: str = field(default="", repr=False)
     proxy: str = field(default="", repr=False)
+    account: "AccountVariables | None" = None
 
     def fetch(self, requests: "Iterable[HistoryRequest]") -> "Iterator[HistoryResult]":
         """Fetch many series over one connection; yields `(request, table or error)` as each one finishes."""
         from tv_etl.tradingview.blocking import fetch_history
 
-        return fetch_history(requests, ws_url=self.ws_url or None, account=_account(), proxy=self.proxy or None)
+        return fetch_history(
+            requests, ws_url=self.ws_url or None, account=_account(self.account), proxy=self.proxy or None
+        )
 
     def alert_inputs(
         self,
@@ -73,7 +91,7 @@ class TradingViewResource:
         from tv_etl.tradingview.loop_thread import LoopThread
         from tv_etl.tradingview.ohlcv import OHLCV
 
-        address, account, proxy = self.ws_url or None, _account(), self.proxy or None
+        address, account, proxy = self.ws_url or None, _account(self.account), self.proxy or None
         with LoopThread() as loop:
             return loop.run(
                 gather(lambda limits: OHLCV(address, account=account, limits=limits, proxy=proxy), asks, wants, wider)
@@ -82,9 +100,29 @@ class TradingViewResource:
 
 @dataclass(frozen=True)
 class LakeResources:
-    """The keys of a lake's resources in its code location; where there are several lakes, each has its own scope."""
+    """The keys of a lake's resources in its code location; where there are several lakes, each has its own scope.
+
+    With a `key_prefix` all else that is defined has names of its own as well, so that two lakes may have equal groups.
+    """
 
     scope: str = ""
+    key_prefix: tuple[str, ...] = ()
+
+    def asset_key(self, name: str) -> dg.AssetKey:
+        return dg.AssetKey([*self.key_prefix, name])
+
+    def name(self, name: str) -> str:
+        """The name of a job, schedule, sensor or dimension of partitions."""
+        return re.sub(r"[^A-Za-z0-9_]", "_", "_".join([*self.key_prefix, name]))
+
+    def only(self, name: str) -> str:
+        """As `name`, of what a lake has once, whatever its groups are."""
+        return self.name(name) if self.key_prefix else self.key(name)
+
+    @property
+    def alerts_key(self) -> dg.AssetKey:
+        """The key of the asset `alerts`."""
+        return self.asset_key("alerts") if self.key_prefix else dg.AssetKey(self.key("alerts"))
 
     def key(self, name: str) -> str:
         return f"{self.scope}_{name}" if self.scope else name
@@ -193,11 +231,19 @@ class NotifierResource:
         return None if self.ping is None else ready_ping(self.ping, os.environ)
 
 
-def _account() -> "Account":
+def _account(named: AccountVariables | None = None) -> "Account":
     from tv_etl.tradingview.accounts import SESSION_SIGN_VARIABLE, SESSION_VARIABLE, TOKEN_VARIABLE
+    from tv_etl.tradingview.errors import AuthError
 
     variables = (TOKEN_VARIABLE, SESSION_VARIABLE, SESSION_SIGN_VARIABLE)
-    return _account_of(tuple((name, os.environ.get(name, "")) for name in variables))
+    if named is None:
+        return _account_of(tuple((name, os.environ.get(name, "")) for name in variables))
+    # Never anonymous where an account is meant.
+    if missing := [name for name in named if name and not os.environ.get(name)]:
+        raise AuthError(f"the account is to be read from {', '.join(missing)}, which the environment does not have")
+    return _account_of(
+        tuple((name, os.environ[own] if own else "") for name, own in zip(variables, named, strict=True))
+    )
 
 
 @lru_cache(maxsize=4)

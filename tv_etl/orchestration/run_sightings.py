@@ -127,7 +127,7 @@ class _Ended:
         """All that the run was for is well."""
         found = [self._well(subject) for subject in self._subjects()]
         for group, keys in self._groups():
-            found += [self._well(Subject("runs", group.name, key)) for key in keys]
+            found += [self._well(Subject("runs", group.asset_name, key)) for key in keys]
         return found
 
     def failure(self) -> list[Sighting]:
@@ -135,19 +135,24 @@ class _Ended:
         failed_step, reason = self._reason()
         found: list[Sighting] = []
         for group, _ in self._groups():
-            outcomes = run_outcomes(self.instance, self.run.run_id, dg.AssetKey(group.name))
+            outcomes = run_outcomes(self.instance, self.run.run_id, dg.AssetKey(group.asset_path))
             good = outcomes.stored | outcomes.unchanged
             bad = {key: each for key, each in outcomes.failed.items() if key not in good}
-            found += [self._well(Subject("runs", group.name, key)) for key in sorted(good)]
+            found += [self._well(Subject("runs", group.asset_name, key)) for key in sorted(good)]
             found += [
                 Sighting(
-                    Subject("runs", group.name, key), True, self.number, each.reason, page=self.page, group=group.name
+                    Subject("runs", group.asset_name, key),
+                    True,
+                    self.number,
+                    each.reason,
+                    page=self.page,
+                    group=group.name,
                 )
                 for key, each in sorted(bad.items())
             ]
-            if bad and failed_step == dg.AssetKey(group.name).to_python_identifier():
+            if bad and failed_step == group.qualified_name:
                 # It came to its end, and has said by name what failed.
-                return [*found, self._well(Subject("runs", group.name))]
+                return [*found, self._well(Subject("runs", group.asset_name))]
         subject = Subject("runs", self._scope(failed_step), self._partition)
         return [*found, Sighting(subject, True, self.number, reason, page=self.page, group=self._group_of(subject))]
 
@@ -165,7 +170,8 @@ class _Ended:
         """What a failure is of: the asset whose step failed, else that of the run, else its job."""
         assets = self._assets()
         known = sorted(self.watched.assets) if assets or self._events(_OF_ASSETS, limit=1) else []
-        named = next((key for key in (*assets, *known) if key.to_python_identifier() == failed_step), None)
+        by_name = {key.to_python_identifier(): key for key in (*known, *assets)} | dict(self.watched.steps)
+        named = by_name.get(failed_step)
         if named is None and len(assets) == 1:
             named = assets[0]
         return self._job if named is None else named.to_user_string()
@@ -184,7 +190,7 @@ class _Ended:
         """The assets that the run was started for, as far as it says so itself."""
         if self.run.asset_selection:
             return sorted(self.run.asset_selection)
-        return [dg.AssetKey(group.name) for group, _ in self._groups()]
+        return [dg.AssetKey(group.asset_path) for group, _ in self._groups()]
 
     @property
     def _partition(self) -> str:
@@ -204,8 +210,7 @@ class _Ended:
         return self.instance.get_records_for_run(self.run.run_id, of_type=of_type, limit=limit).records
 
     def _group_of(self, subject: Subject) -> str:
-        names = [group.name for group in self.watched.groups]
-        return subject.scope if subject.scope in names else ""
+        return next((group.name for group in self.watched.groups if group.asset_name == subject.scope), "")
 
     def _reason(self) -> tuple[str, str]:
         """The step that failed first, if one did, and why: in the words of its Failure, or by the type of its error."""

@@ -43,7 +43,7 @@ _PARTITION = "dagster/partition"
 
 def schedule_name(group: Group, interval: str) -> str:
     """The name of the schedule that fetches a group at an interval."""
-    return re.sub(r"[^A-Za-z0-9_]", "_", f"{group.name}_{interval}")
+    return re.sub(r"[^A-Za-z0-9_]", "_", f"{group.qualified_name}_{interval}")
 
 
 def schedule_status(group: Group | Alerts) -> dg.DefaultScheduleStatus:
@@ -58,12 +58,12 @@ def sensor_status(group: Group | Alerts) -> dg.DefaultSensorStatus:
 
 def job_name(group: Group) -> str:
     """The name of the job that the schedules of a group launch."""
-    return f"{group.name}_job"
+    return f"{group.qualified_name}_job"
 
 
 def checks_job_name(group: Group) -> str:
     """The name of the job that checks what is stored of a group."""
-    return f"{group.name}_checks_job"
+    return f"{group.qualified_name}_checks_job"
 
 
 def build_jobs(group: Group) -> list[Any]:  # Dagster does not export the type of what define_asset_job makes
@@ -72,7 +72,7 @@ def build_jobs(group: Group) -> list[Any]:  # Dagster does not export the type o
 
 
 def _build_job(group: Group) -> Any:
-    bars = dg.AssetSelection.assets(group.name)
+    bars = dg.AssetSelection.assets(dg.AssetKey(group.asset_path))
     return dg.define_asset_job(
         job_name(group),
         selection=bars if group.check_each_run else bars.without_checks(),
@@ -87,7 +87,7 @@ def _build_job(group: Group) -> Any:
 def _build_check_job(group: Group) -> Any:
     return dg.define_asset_job(
         checks_job_name(group),
-        selection=dg.AssetSelection.checks(*(dg.AssetCheckKey(dg.AssetKey(group.name), name) for name in CHECKS)),
+        selection=dg.AssetSelection.checks(*(dg.AssetCheckKey(dg.AssetKey(group.asset_path), name) for name in CHECKS)),
         description=f"Checks what is stored of {group.name}, bar by bar, without asking the server for anything.",
         executor_def=dg.in_process_executor,
     )
@@ -109,6 +109,7 @@ def build_schedules(group: Group, resources: LakeResources | None = None) -> lis
 def _build_refused_schedule(group: Group, lake: LakeResources) -> dg.ScheduleDefinition:
     @dg.schedule(
         name=_refused_name(group),
+        default_status=schedule_status(group),
         cron_schedule=_REFUSED_CRON,
         job_name=job_name(group),
         execution_timezone="UTC",
@@ -140,7 +141,7 @@ def _build_refused_schedule(group: Group, lake: LakeResources) -> dg.ScheduleDef
 
 
 def _refused_name(group: Group) -> str:
-    return f"{group.name}_refused"
+    return f"{group.qualified_name}_refused"
 
 
 def _is_left(group: Group, coverage: "Coverage") -> bool:
@@ -157,7 +158,7 @@ def _is_left(group: Group, coverage: "Coverage") -> bool:
 
 def _build_check_schedule(group: Group, cron: str) -> dg.ScheduleDefinition:
     @dg.schedule(
-        name=f"{group.name}_checks",
+        name=f"{group.qualified_name}_checks",
         default_status=schedule_status(group),
         cron_schedule=cron,
         job_name=checks_job_name(group),
@@ -176,7 +177,7 @@ def _build_check_schedule(group: Group, cron: str) -> dg.ScheduleDefinition:
 
 
 def _no_symbols(group: Group) -> dg.SkipReason:
-    return dg.SkipReason(f"no symbols yet: the sensor {group.name}_symbols has found none")
+    return dg.SkipReason(f"no symbols yet: the sensor {group.qualified_name}_symbols has found none")
 
 
 def _build_schedule(group: Group, interval: str, cron: str, lake: LakeResources) -> dg.ScheduleDefinition:
@@ -222,7 +223,7 @@ def _build_schedule(group: Group, interval: str, cron: str, lake: LakeResources)
 
 def partitions_under_way(group: Group, instance: dg.DagsterInstance) -> set[str]:
     """Partitions of the group whose newest bars a queued or running run is going to fetch."""
-    asset_key = dg.AssetKey(group.name)
+    asset_key = dg.AssetKey(group.asset_path)
     found: set[str] = set()
     for run in instance.get_runs(filters=dg.RunsFilter(statuses=UNFINISHED)):
         is_ours = run.job_name == job_name(group) if not run.asset_selection else asset_key in run.asset_selection
@@ -235,7 +236,7 @@ def partitions_under_way(group: Group, instance: dg.DagsterInstance) -> set[str]
 
 def fetched_partitions(run: dg.DagsterRun, group: Group, instance: dg.DagsterInstance) -> Sequence[str] | None:
     """The partitions of the group that a run fetches; None for one that fetches nothing of it."""
-    asset_key = dg.AssetKey(group.name)
+    asset_key = dg.AssetKey(group.asset_path)
     is_ours = asset_key in run.asset_selection if run.asset_selection else run.job_name == job_name(group)
     if not is_ours or (run.asset_check_selection and not run.asset_selection):
         return None
@@ -244,7 +245,7 @@ def fetched_partitions(run: dg.DagsterRun, group: Group, instance: dg.DagsterIns
 
 def _config_of(run: dg.DagsterRun, group: Group) -> Mapping[str, Any]:
     ops: Any = run.run_config.get("ops") or {}
-    config = (ops.get(group.name) or {}).get("config")
+    config = (ops.get(group.qualified_name) or {}).get("config")
     return config if isinstance(config, Mapping) else {}
 
 
@@ -319,4 +320,4 @@ def _request(
 
 
 def _config_for(group: Group, keys: Sequence[str]) -> dict[str, Any]:
-    return {"ops": {group.name: {"config": {"only": list(keys)}}}}
+    return {"ops": {group.qualified_name: {"config": {"only": list(keys)}}}}

@@ -218,8 +218,8 @@ def _seam_sighting(group: Group, record: "SeriesRecord", now: float) -> Sighting
 
 def _of_series(group: Group, record: "SeriesRecord", topic: Topic, now: float, reason: str, sign: str) -> Sighting:
     key = partition_key(record.series)
-    page = f"assets/{group.name}?view=partitions&partition={quote(key, safe='')}"
-    return Sighting(Subject(topic, group.name, key), bool(reason), now, reason, sign, page, group.name)
+    page = f"assets/{group.asset_name}?view=partitions&partition={quote(key, safe='')}"
+    return Sighting(Subject(topic, group.asset_name, key), bool(reason), now, reason, sign, page, group.name)
 
 
 def _records(
@@ -248,7 +248,7 @@ def _records(
 def departed(watched: Watched, instance: dg.DagsterInstance, open_now: Mapping[Subject, Trouble]) -> list[Sighting]:
     """The end of troubles of which nothing more is heard: what they are of is not collected or defined any more."""
     keys = {
-        group.name: {
+        group.asset_name: {
             partition_key(Series.of(symbol, interval))
             for symbol in symbols_of(group, instance)
             for interval in group.intervals

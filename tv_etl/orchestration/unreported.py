@@ -114,7 +114,7 @@ def report(
     """
     if not candidates:
         return Told()
-    group, asset_key = seen.group, dg.AssetKey(seen.group.name)
+    group, asset_key = seen.group, dg.AssetKey(seen.group.asset_path)
     # In this order: what a run that has ended before wrote is among the materializations.
     unfinished = {run.run_id for run in instance.get_runs(filters=dg.RunsFilter(statuses=UNFINISHED))}
     busy = partitions_under_way(group, instance) if unfinished else set[str]()

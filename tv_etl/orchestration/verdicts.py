@@ -56,14 +56,14 @@ class Standing:
 
     @cached_property
     def _materialized(self) -> frozenset[str]:
-        key, partitions = dg.AssetKey(self._group.name), series_partitions(self._group)
+        key, partitions = dg.AssetKey(self._group.asset_path), series_partitions(self._group)
         statuses = self._instance.get_status_by_partition(key, self._keys, partitions) or {}
         return frozenset(key for key, each in statuses.items() if each is not None and each.value == _MATERIALIZED)
 
     @cached_property
     def _verdicts(self) -> dict[tuple[str, str], tuple[str, bool]]:
         """By check and partition: the latest status, and whether it is of the latest materialization."""
-        checks = [dg.AssetCheckKey(dg.AssetKey(self._group.name), name) for name in CHECKS]
+        checks = [dg.AssetCheckKey(dg.AssetKey(self._group.asset_path), name) for name in CHECKS]
         found = self._instance.event_log_storage.get_asset_check_partition_info(checks, partition_keys=self._keys)
         return {
             (each.check_key.name, each.partition_key or ""): (each.latest_execution_status.value, each.is_current)

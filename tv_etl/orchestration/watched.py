@@ -1,7 +1,7 @@
 """What of a code location the notifications of a watchlist are about: all that was defined from it."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
@@ -22,6 +22,7 @@ class Watched:
     checks: frozenset[dg.AssetCheckKey] = frozenset()
     sensors: frozenset[str] = frozenset()
     schedules: frozenset[str] = frozenset()
+    steps: Mapping[str, dg.AssetKey] = field(default_factory=dict)  # which asset a step makes
     repository: str = ""
     location: str = ""
 
@@ -37,7 +38,10 @@ class Watched:
         """All of what was defined."""
         keys: set[dg.AssetKey] = set()
         checks: set[dg.AssetCheckKey] = set()
+        steps: dict[str, dg.AssetKey] = {}
         for each in assets:
+            if isinstance(each, dg.AssetsDefinition) and len(list(each.keys)) == 1:
+                steps[each.op.name] = each.key
             keys |= {each.key} if isinstance(each, dg.AssetSpec) else set(each.keys)
             checks |= set() if isinstance(each, dg.AssetSpec) else set(each.check_keys)
         return cls(
@@ -47,6 +51,7 @@ class Watched:
             frozenset(checks),
             frozenset(each.name for each in sensors),
             frozenset(each.name for each in schedules),
+            steps,
         )
 
     def has_run(self, run: dg.DagsterRun) -> bool:

@@ -46,6 +46,19 @@ def check_cron(text: str) -> str:
     return text
 
 
+def most_ticks_a_day(text: str) -> int:
+    """How many ticks the expression has on a day that has most. Raises CronError."""
+    check_cron(text)
+    fields = text.split()
+    if len(fields) != len(_FIELDS):
+        return 24 if text.strip().lower() == "@hourly" else 1
+    minutes, hours = (
+        {tick for part in field.lower().split(",") for tick in _parse_part(text, part, *meaning)}
+        for field, meaning in zip(fields[:2], _FIELDS[:2], strict=True)
+    )
+    return len(minutes) * len(hours)
+
+
 def _parse_part(text: str, part: str, field: str, lowest: int, highest: int, names: dict[str, int]) -> range:
     match = _PART.fullmatch(part)
     if match is None:

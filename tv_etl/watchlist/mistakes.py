@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from tv_etl.watchlist.yaml_places import Location, Mistake, YamlDocument
@@ -13,10 +13,9 @@ _MAX_SHOWN = 60  # characters of a wrong value
 
 
 def find_mistakes(
-    model: type[BaseModel], error: ValidationError, document: YamlDocument | None, at: Location = ()
+    schema: Mapping[str, Any], error: ValidationError, document: YamlDocument | None, at: Location = ()
 ) -> list[Mistake]:
-    """Each mistake with its place, in the order of the text; `at` is where the model begins in the document."""
-    schema = model.model_json_schema()
+    """Each mistake with its place, in the order of the text; `at` is where a model with the schema begins in it."""
     document = document or YamlDocument(None, None)
     found = []
     for details in error.errors():
@@ -106,6 +105,8 @@ def _alternatives(
 ) -> Iterator[Mapping[str, Any]]:
     if "$ref" in node:
         yield from _alternatives(schema, schema["$defs"][str(node["$ref"]).rpartition("/")[2]], into_models=into_models)
+    elif "else" in node:  # a template, or this
+        yield from _alternatives(schema, node["else"], into_models=into_models)
     elif "anyOf" in node or ("oneOf" in node and into_models):
         for each in node.get("anyOf", node.get("oneOf", ())):
             yield from _alternatives(schema, each, into_models=into_models)

@@ -5,7 +5,7 @@ its line and column and what would be right, all of them at once.
 """
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
@@ -18,6 +18,7 @@ from pydantic import (
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
+    PrivateAttr,
     TypeAdapter,
     ValidationError,
     ValidationInfo,
@@ -71,7 +72,14 @@ class WatchlistError(ValueError):
     def of(cls, file: str | Path, mistakes: Sequence[Mistake]) -> "WatchlistError":
         count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
         lines = [f"{file}:{each.place.line}:{each.place.column}: {each.text}" for each in mistakes]
-        return cls("\n".join([f"{file}: {count}", *lines]))
+        error = cls("\n".join([f"{file}: {count}", *lines]))
+        error.lines = tuple(lines)
+        return error
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        # One for each mistake: file:line:column: text.
+        self.lines: tuple[str, ...] = (message,)
 
 
 def _raise_mistakes(found: Iterable[tuple[Location, str]]) -> None:
@@ -232,6 +240,9 @@ class Group(_Model):
     daily_from: IntervalToken | None = Field(
         default=None, description="Also build daily bars from the bars of this interval, e.g. 1m."
     )
+    # Where it stands in a code location that has several lakes: see `placed`.
+    _asset_path: tuple[str, ...] = PrivateAttr(default=())
+    _qualified_name: str = PrivateAttr(default="")
 
     @model_validator(mode="after")
     def _check(self) -> "Group":
@@ -258,6 +269,27 @@ class Group(_Model):
                     stacklevel=2,
                 )
         return self
+
+    def placed(self, asset_path: Sequence[str], qualified_name: str) -> "Group":
+        """The same group where its asset has this key, and all else that is named after it begins with this name."""
+        copy = self.model_copy()
+        copy._asset_path, copy._qualified_name = tuple(asset_path), qualified_name
+        return copy
+
+    @property
+    def asset_path(self) -> tuple[str, ...]:
+        """The key of the group's asset."""
+        return self._asset_path or (self.name,)
+
+    @property
+    def asset_name(self) -> str:
+        """The same in a line, as Dagster shows it."""
+        return "/".join(self.asset_path)
+
+    @property
+    def qualified_name(self) -> str:
+        """What the names of the group's jobs, schedules, sensors and partitions begin with."""
+        return self._qualified_name or self.name
 
     @property
     def settings(self) -> SeriesSettings:
@@ -448,15 +480,16 @@ def read_watchlist(
     file: Path,
     document: YamlDocument | None = None,
     at: Location = (),
+    schema: Mapping[str, Any] | None = None,
 ) -> AnyWatchlist:
     """Validate the content found at a location of a file's document. Raises WatchlistError.
 
-    Symbol files are relative to the file.
+    Symbol files are relative to the file. The `schema` names the keys that are known, by default those of the model.
     """
     try:
         watchlist = model.model_validate(content, context={"folder": file.parent})
     except ValidationError as error:
-        raise WatchlistError.of(file, find_mistakes(model, error, document, at)) from None
+        raise WatchlistError.of(file, find_mistakes(schema or model.model_json_schema(), error, document, at)) from None
     if document is not None and (repeated := list(document.repeated_keys())):
         raise WatchlistError.of(file, repeated)
     return watchlist
@@ -465,10 +498,16 @@ def read_watchlist(
 def load_watchlist(path: str | Path) -> Watchlist:
     """Read a watchlist file. Raises WatchlistError."""
     file = Path(path)
+    document = read_document(file)
+    return read_watchlist(Watchlist, document.content, file, document)
+
+
+def read_document(file: Path) -> YamlDocument:
+    """The one YAML document of a file. Raises WatchlistError."""
     documents = read_documents(file)
     if len(documents) > 1:
         raise WatchlistError.of(file, [Mistake(documents[1].place, "a second document; expected one")])
-    return read_watchlist(Watchlist, documents[0].content, file, documents[0])
+    return documents[0]
 
 
 def read_documents(file: Path) -> list[YamlDocument]:

@@ -173,6 +173,11 @@ def test_the_symbols_that_a_scanner_had_found_are_those_of_a_new_instance_too(
 
 
 def test_a_bucket_is_looked_at_less_often() -> None:
-    assert build_lake_changes(WATCHLIST, base="lake").minimum_interval_seconds == INTERVAL_S
-    assert build_lake_changes(WATCHLIST, base="file:///srv/lake").minimum_interval_seconds == INTERVAL_S
-    assert build_lake_changes(WATCHLIST, base="s3://lakes/mine").minimum_interval_seconds == BUCKET_INTERVAL_S
+    assert build_lake_changes(WATCHLIST, WATCHLIST.groups, base="lake").minimum_interval_seconds == INTERVAL_S
+    assert (
+        build_lake_changes(WATCHLIST, WATCHLIST.groups, base="file:///srv/lake").minimum_interval_seconds == INTERVAL_S
+    )
+    assert (
+        build_lake_changes(WATCHLIST, WATCHLIST.groups, base="s3://lakes/mine").minimum_interval_seconds
+        == BUCKET_INTERVAL_S
+    )

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 
 from tv_etl.alerts.inputs import Ask
-from tv_etl.orchestration.resources import BarStoreResource, TradingViewResource, _account
-from tv_etl.tradingview.errors import SymbolError
+from tv_etl.orchestration.resources import AccountVariables, BarStoreResource, TradingViewResource, _account
+from tv_etl.tradingview.errors import AuthError, SymbolError
 from tv_etl.tradingview.models import HistoryRequest, QuoteSymbolData, SeriesHistory
 from tv_etl_tests.conftest import NOW
 
@@ -62,3 +62,14 @@ def test_an_asset_of_ones_own_takes_a_resource_as_an_argument(tmp_path: Path) ->
         assert bar_store.store().series() == []
 
     assert dg.materialize([mine], resources={"bar_store": BarStoreResource(base=str(tmp_path))}).success
+
+
+def test_an_account_of_ones_own_is_that_account_or_an_error(monkeypatch: pytest.MonkeyPatch, market_url: str) -> None:
+    monkeypatch.setenv("TV_ETL_AUTH_TOKEN", "everybodys")
+    monkeypatch.setenv("US_SESSION", "ours")
+    monkeypatch.delenv("US_SIGN", raising=False)
+    assert _account(AccountVariables(session_id="US_SESSION")) is not _account()
+    assert _account(AccountVariables(session_id="US_SESSION")) is _account(AccountVariables(session_id="US_SESSION"))
+    resource = TradingViewResource(ws_url=market_url, account=AccountVariables("", "US_SESSION", "US_SIGN"))
+    with pytest.raises(AuthError, match="read from US_SIGN, which the environment does not have"):
+        list(resource.fetch(REQUESTS))

@@ -25,7 +25,7 @@ def test_it_is_all_that_was_defined_of_a_watchlist() -> None:
     names = {f"{key.asset_key.to_user_string()}:{key.name}" for key in watched.checks}
     assert names >= {*(f"bars:{name}" for name in CHECKS), "alerts:alerts_fresh", "bars_daily_from_1m:no_empty_day"}
     assert watched.jobs >= {"bars_job", "bars_checks_job", "alerts_check_job"}
-    assert watched.sensors == {"quote_alerts"}
+    assert watched.sensors == {"quote_alerts", "lake_changes", "lost_runs"}
     assert watched.schedules >= {"bars_1d", "bars_1m", "bars_checks", "alerts_checks"}
 
 

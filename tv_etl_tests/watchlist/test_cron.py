@@ -5,7 +5,7 @@ from dagster._utils.schedules import is_valid_cron_string
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tv_etl.watchlist.cron import CronError, check_cron
+from tv_etl.watchlist.cron import CronError, check_cron, most_ticks_a_day
 
 numbers = st.integers(0, 62).map(str)
 names = st.sampled_from(["mon", "Fri", "jan", "DEC", "x", "", "-1"])
@@ -66,3 +66,18 @@ def test_usual_expressions_are_accepted(text: str) -> None:
 def test_what_is_wrong_is_named(text: str, words: str) -> None:
     with pytest.raises(CronError, match=words.replace("*", r"\*")):
         check_cron(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "ticks"),
+    [
+        ("20,50 * * * *", 48),
+        ("1-59/5 * * * *", 288),
+        ("*/10,0,30 9-16 * * mon-fri", 48),
+        ("40 */6 1 * *", 4),
+        ("@hourly", 24),
+        ("@weekly", 1),
+    ],
+)
+def test_ticks_of_a_day_are_counted(text: str, ticks: int) -> None:
+    assert most_ticks_a_day(text) == ticks

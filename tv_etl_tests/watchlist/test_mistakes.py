@@ -23,7 +23,7 @@ def texts(text: str) -> list[str]:
     document = read_yaml(text)[0]
     with pytest.raises(ValidationError) as caught:
         Tree.model_validate(document.content)
-    found = find_mistakes(Tree, caught.value, document)
+    found = find_mistakes(Tree.model_json_schema(), caught.value, document)
     return [f"{each.place.line}:{each.place.column} {each.text}" for each in found]
 
 
