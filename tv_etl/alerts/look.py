@@ -8,7 +8,8 @@ from itertools import pairwise
 
 from tv_etl.alerts import health
 from tv_etl.alerts.fold import DEFAULT_GRACE_S, MinuteBar, QuoteNow, Reach, first_minute
-from tv_etl.alerts.inputs import DAY_S, AlertInputs, Ask, Minutes, Quote, delay_s, is_empty, trade_time
+from tv_etl.alerts.inputs import DAY_S, AlertInputs, Ask, Quote, delay_s, trade_time
+from tv_etl.alerts.passes import Minutes, is_empty
 from tv_etl.alerts.state import AlertState, Registered, SymbolState
 from tv_etl.tradingview.damage import dropped
 from tv_etl.tradingview.errors import SeriesError, SymbolError

@@ -78,8 +78,8 @@ class AlertStore(StoredEvents):
         flags: Mapping[str, str],
         told_targets: Mapping[str, TargetHealth],
         mutes: Mapping[str, Mute] | None = None,
-    ) -> int:
-        """Write a tick, whole, and return its number.
+    ) -> Memory:
+        """Write what was judged, whole, under the next number; return what is known then, but for the targets.
 
         Each alert waits for every target but the one that it is about; one that is muted waits for none.
         """
@@ -90,11 +90,11 @@ class AlertStore(StoredEvents):
             _replace_changed(db, SYMBOL, before.state.symbols, state.symbols, _symbol_row)
             _replace_changed(db, TARGET, before.targets, told_targets, target_row, keeps=True)
             _replace_changed(db, MUTE, before.mutes, mutes or {}, _mute_row)
-            new_flags = {"tick": str(tick), "generation": str(registry.last), **flags}
+            new_flags = {**before.flags, "tick": str(tick), "generation": str(registry.last), **flags}
             _replace_changed(db, META, before.flags, new_flags, lambda name, value: (name, value), keeps=True)
             self._note_told(db, before.untold)
             self._add(db, alerts, targets, tick)
-        return tick
+        return Memory(tick, registry, state, new_flags, {}, {}, mutes or {})
 
     def _write_registry(
         self, db: sa.Connection, before: Registry, after: Registry, rules: Mapping[str, AlertRule], now: float

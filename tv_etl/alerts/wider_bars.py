@@ -6,16 +6,16 @@ from dataclasses import dataclass, field
 from tv_etl.alerts import health
 from tv_etl.alerts.closes import BarsNeeded, closed_bars, is_up_to_date, needs_bars
 from tv_etl.alerts.fold import DEFAULT_GRACE_S
-from tv_etl.alerts.inputs import AlertInputs, Minutes, Quote, delay_s, trade_time
+from tv_etl.alerts.inputs import AlertInputs, Quote, delay_s, trade_time
 from tv_etl.alerts.levels import ClosedBars
 from tv_etl.alerts.look import hours_of
+from tv_etl.alerts.passes import Minutes, SeriesKey
 from tv_etl.alerts.state import AlertState, Registered
 from tv_etl.tradingview.models import HistoryRequest, SeriesHistory, row_volume
 from tv_etl.tradingview.printable import described, printable
 
 # The newest bars of a symbol at an interval that the lake holds, so many: [time, open, high, low, close, volume].
 LakeBars = Callable[[str, str, int], Sequence[Sequence[float | None]]]
-SeriesKey = tuple[str, str]
 
 
 @dataclass
@@ -30,12 +30,12 @@ class WiderBars:
     closed: dict[str, dict[str, ClosedBars]] = field(default_factory=dict)
     hours: dict[str, str] = field(default_factory=dict)
 
-    def requests(self, quotes: Mapping[str, Quote], now: float) -> dict[SeriesKey, HistoryRequest]:
-        """What is to be asked for, in the light of the quotes: what the lake does not have."""
+    def requests(self, quotes: Mapping[str, Quote | None], now: float) -> dict[SeriesKey, HistoryRequest]:
+        """What is to be asked for of these symbols, in the light of their quotes: what the lake does not have."""
         found: dict[SeriesKey, HistoryRequest] = {}
-        for symbol, mine in self.by_symbol.items():
+        for symbol, quote in quotes.items():
             try:
-                found |= self._requests_of(symbol, mine, quotes.get(symbol), now)
+                found |= self._requests_of(symbol, self.by_symbol[symbol], quote, now)
             except Exception as error:  # whatever it is, it is this symbol's alone
                 self.problems.append(f"{symbol}: {described(error)}")
         return found

@@ -10,7 +10,7 @@ used: pyarrow, numpy, websockets and httpx take as long as half of Dagster.
 """
 
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from tv_etl.watchlist.model import Alerts
 
 if TYPE_CHECKING:
-    from tv_etl.alerts.inputs import AlertInputs, Ask, Quote
+    from tv_etl.alerts.inputs import AlertInputs, Ask, Wants, Wider
     from tv_etl.alerts.store import AlertStore
     from tv_etl.alerts.targets.target import ReadyTarget, UnusableTarget
     from tv_etl.lake.store import BarStore
@@ -56,14 +56,11 @@ class TradingViewResource:
         return fetch_history(requests, ws_url=self.ws_url or None, account=_account(), proxy=self.proxy or None)
 
     def alert_inputs(
-        self,
-        asks: "Mapping[str, Ask]",
-        wants: "Callable[[Mapping[str, Quote], float], Collection[str]] | None" = None,
-        wider: "Callable[[Mapping[str, Quote], float], Mapping[tuple[str, str], HistoryRequest]] | None" = None,
-    ) -> "AlertInputs":
+        self, asks: "Mapping[str, Ask]", wants: "Wants | None" = None, wider: "Wider | None" = None
+    ) -> "Generator[AlertInputs, None, None]":
         """The quote of each symbol now, and the one-minute bars of those that are wanted then (None: all), within 35 s.
 
-        With them come the bars of other intervals that `wider` asks for.
+        With them come the bars of other intervals that `wider` asks for. It comes in rounds, as it is answered.
 
         A symbol that fails has its error in place of what it failed to give. Raises TradingViewError if no connection
         can be opened.
@@ -74,7 +71,7 @@ class TradingViewResource:
 
         address, account, proxy = self.ws_url or None, _account(), self.proxy or None
         with LoopThread() as loop:
-            return loop.run(
+            yield from loop.iterate(
                 gather(lambda limits: OHLCV(address, account=account, limits=limits, proxy=proxy), asks, wants, wider)
             )
 

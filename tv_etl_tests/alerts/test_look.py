@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from tv_etl.alerts.inputs import AlertInputs, Ask, Fault, Minutes, Quote
+from tv_etl.alerts.inputs import AlertInputs, Ask, Fault, Quote
 from tv_etl.alerts.look import FIRST_RETRY_S, LAST_RETRY_S, Look, ask_of, reach_of, tries_minutes
+from tv_etl.alerts.passes import Minutes
 from tv_etl.alerts.state import AlertState, Close, Registered, RuleState, SymbolState
 from tv_etl.tradingview.errors import NoBarsError, SeriesError, SymbolError, TradingViewError
 from tv_etl.tradingview.models import HistoryRequest, QuoteSymbolData, SeriesHistory, SymbolInfo

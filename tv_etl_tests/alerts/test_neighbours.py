@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tv_etl.alerts.inputs import Ask
+from tv_etl.alerts.inputs import AlertInputs, Ask
 from tv_etl.alerts.rules import CrossRule
 from tv_etl.alerts.store import AlertStore
 from tv_etl.alerts.tick import run_tick
@@ -37,7 +37,8 @@ class Told(NamedTuple):
 
 def levels_near(market: RunningMarket) -> dict[str, float]:
     """Levels that the next minutes are likely to cross, some of them again and again."""
-    quotes = TradingViewResource(ws_url=market.url).alert_inputs(dict.fromkeys(GOOD, Ask()), lambda *_: set()).quotes
+    rounds = TradingViewResource(ws_url=market.url).alert_inputs(dict.fromkeys(GOOD, Ask()), lambda *_: set())
+    quotes = AlertInputs.joined(rounds).quotes
     prices = {name: each.current_price for name, each in quotes.items() if isinstance(each, QuoteSymbolData)}
     return {name: price * 1.0002 for name, price in prices.items() if price is not None}
 

@@ -62,7 +62,7 @@ def prove(place: Path | str) -> None:
     [registered] = registry.registered(rules)
     symbols = {"X:Y": SymbolState(60, (Close(60, 2.0),), Health("late", 1.0, "x"), 5.0, hours="{}")}
     state = AlertState({registered.key: RuleState(60, 0, True, True, True, 120)}, symbols)
-    assert one.commit(memory, rules, registry, state, make_alerts(7), [HERE, THERE], 5.0, {"a": "b"}, {}) == 1
+    assert one.commit(memory, rules, registry, state, make_alerts(7), [HERE, THERE], 5.0, {"a": "b"}, {}).tick == 1
     known = AlertStore(place).load()
     assert (known.registry, known.state, known.flags["a"]) == (registry, state, "b")
     with one.exclusive(), pytest.raises(StoreBusy), AlertStore(place).exclusive():
@@ -76,7 +76,7 @@ def prove(place: Path | str) -> None:
     assert one.load().untold == {THERE: (7, "HTTP 410")}
     assert one.resend() == 7 and one.stats == DeliveryStats(7, 7, 0)
     one.mark_sent(one.pending(60.0), 60.0)
-    assert one.commit(one.load(), [], registry.register([], 70.0), AlertState(), [], [], 70.0, {}, {}) == 2
+    assert one.commit(one.load(), [], registry.register([], 70.0), AlertState(), [], [], 70.0, {}, {}).tick == 2
     assert one.load().state == AlertState()
     assert one.prune(40 * 86_400.0) == 7
 

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,13 +14,13 @@ import pytest
 from tv_etl.alerts.deliveries import DeliveryStats
 from tv_etl.alerts.fold import MinuteBar
 from tv_etl.alerts.former import FormerState, former_key
-from tv_etl.alerts.inputs import AlertInputs, Ask, Quote
+from tv_etl.alerts.inputs import AlertInputs, Ask, Quote, Wants, Wider
 from tv_etl.alerts.rules import AlertRule, read_rule
 from tv_etl.alerts.state import RuleState
 from tv_etl.alerts.store import AlertStore
 from tv_etl.alerts.targets.target import ReadyTarget, Secrets, UnusableTarget
 from tv_etl.alerts.targets.webhook import WebhookTarget
-from tv_etl.alerts.tick import PRUNE_EVERY, TickReport, Wants, Wider, run_tick
+from tv_etl.alerts.tick import PRUNE_EVERY, TickReport, run_tick
 from tv_etl.alerts.watch import Target
 from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.market.market import Market
@@ -63,7 +63,7 @@ class Desk:
     wide: dict[tuple[str, str], SeriesHistory] = field(default_factory=dict)
     asked_wider: set[tuple[str, str]] = field(default_factory=set)
 
-    def gather(self, asks: Mapping[str, Ask], wants: Wants, wider: Wider) -> AlertInputs:
+    def gather(self, asks: Mapping[str, Ask], wants: Wants, wider: Wider) -> Generator[AlertInputs, None, None]:
         if self.is_down:
             raise ConnectionFailedError("127.0.0.1: no connection")
         for symbol, price in self.prices.items():
@@ -75,12 +75,13 @@ class Desk:
             if symbol in asks:
                 fields = {"lp": price, "lp_time": traded_at, "update_mode": "streaming", **self.quote_fields}
                 quotes[symbol] = self.quote_errors.get(symbol) or QuoteSymbolData.from_fields(symbol, fields)
-        requests = wider(quotes, self.now)
-        self.asks, self.asked = dict(asks), set(wants(quotes, self.now))
+        known = {symbol: quotes.get(symbol) for symbol in asks}
+        requests = wider(known, self.now)
+        self.asks, self.asked = dict(asks), set(wants(known, self.now))
         minutes = {symbol: self.errors.get(symbol) or self.history(symbol, asks[symbol]) for symbol in self.asked}
         series = {key: self.wide[key] for key in requests if key in self.wide}
         self.asked_wider = set(requests)
-        return AlertInputs(self.now, quotes, minutes, series=series)  # type: ignore[arg-type]
+        yield AlertInputs(self.now, quotes, minutes, series=series)  # type: ignore[arg-type]
 
     def history(self, symbol: str, ask: Ask) -> SeriesHistory:
         known = self.bars.get(symbol) or sorted(self.past[symbol].items())
@@ -193,8 +194,8 @@ def test_a_quote_that_does_not_come_costs_nobody_else_a_tick(desk: Desk) -> None
 
 
 def test_a_tick_that_nothing_was_answered_in_is_blind_with_the_first_reason(desk: Desk) -> None:
-    def nothing(asks: Mapping[str, Ask], wants: Wants, wider: Wider) -> AlertInputs:
-        return AlertInputs(desk.now)
+    def nothing(asks: Mapping[str, Ask], wants: Wants, wider: Wider) -> Generator[AlertInputs, None, None]:
+        yield AlertInputs(desk.now)
 
     assert run_tick([rule()], desk.store, [], nothing, lambda: desk.now).blind == "nothing was answered"
     desk.quote_errors["X:A"] = desk.errors["X:A"] = NoBarsError("X:A: nothing")
@@ -322,7 +323,7 @@ def test_a_symbol_of_daily_bars_fires_by_its_quotes_and_rearms_by_its_daily_clos
             alert.kind for alert in run_tick([rule("cross_up", 11.0)], desk.store, [], by_day, lambda: desk.now).found
         ]
 
-    def by_day(asks: Mapping[str, Ask], wants: Wants, wider: Wider) -> AlertInputs:
+    def by_day(asks: Mapping[str, Ask], wants: Wants, wider: Wider) -> Generator[AlertInputs, None, None]:
         # As `gather` does where there are no minutes.
         daily = {symbol: Ask(ask.since, "1d") for symbol, ask in asks.items()}
         return desk.gather(daily, wants, wider)
