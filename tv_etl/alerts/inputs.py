@@ -22,6 +22,7 @@ from tv_etl.alerts.passes import (
     expected,
     is_empty,
     is_lost,
+    wait,
 )
 from tv_etl.tradingview.errors import PaceError, SeriesError, SymbolError, TradingViewError
 from tv_etl.tradingview.models import HistoryRequest, QuoteSymbolData, feed_delay_s
@@ -141,7 +142,7 @@ async def gather(
             while (inputs := await asking.rounds.get()) is not None:
                 yield inputs
     finally:
-        await end(tasks, 0.0)
+        await end(tasks)
 
 
 class _Asking:
@@ -217,8 +218,9 @@ class _Asking:
                 tasks.add(asyncio.ensure_future(self._ask_bars(quotes, start)))
                 left.difference_update(batch)
                 lull_s *= 2
+            await wait(tasks, self._ends_at)
         finally:
-            await end(tasks, self._ends_at - loop_time())
+            await end(tasks)
 
     async def _ask_bars(self, quotes: Mapping[str, Quote | None], start: AlertInputs) -> None:
         """Ask for the bars of the symbols that these are the quotes of, and hand over who is answered."""
@@ -245,8 +247,9 @@ class _Asking:
                     self.rounds.put_nowait(_round({name: quotes[name] for name in ready}, answers.found, start))
                 owed = {name: keys for name, keys in owed.items() if name not in ready}
                 wait_s *= 2
+            await wait({asking}, self._ends_at)
         finally:
-            await end({asking}, self._ends_at - loop_time())
+            await end({asking})
 
     async def _ask_all(self, answers: Answers, failed: Collection[str]) -> None:
         """Those that failed before alone, and those that are new apart from those that have answered before."""
@@ -257,10 +260,11 @@ class _Asking:
         groups = [[key for key in others if (self._asks[key[0]].since is None) is is_new] for is_new in (False, True)]
         tasks = [asyncio.ensure_future(ask_bars(self._open_client, answers, keys, self._ends_at)) for keys in groups]
         try:
-            await end(tasks, self._ends_at - loop_time())
-        finally:
+            await wait(tasks, self._ends_at)
             # Beside the others, who are not to wait for it once they are done.
-            await end([asking_alone], min(began + FAILED_BEFORE_S, self._ends_at) - loop_time())
+            await wait([asking_alone], min(began + FAILED_BEFORE_S, self._ends_at))
+        finally:
+            await end([*tasks, asking_alone])
 
 
 def _round(quotes: Mapping[str, Quote | None], found: Mapping[SeriesKey, Minutes], start: AlertInputs) -> AlertInputs:
@@ -332,7 +336,11 @@ async def _ask_failed_quotes(open_client: ClientFactory, due: Mapping[str, Ask],
 
     groups = (late, *([name] for name in due if name not in late))
     tasks = [asyncio.ensure_future(ask_for(names)) for names in groups if names]
-    await end(tasks, FAILED_BEFORE_S + LULL_S)  # a connection that cannot be opened is no reason to wait for longer
+    try:
+        # A connection that cannot be opened is no reason to wait for longer.
+        await wait(tasks, loop_time() + FAILED_BEFORE_S + LULL_S)
+    finally:
+        await end(tasks)
 
 
 # --- minutes

@@ -6,6 +6,7 @@ waits for it.
 """
 
 import asyncio
+import math
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -85,7 +86,11 @@ async def ask_alone(open_client: ClientFactory, answers: Answers, keys: Sequence
 
 
 async def _decide(open_client: ClientFactory, answers: Answers, suspects: Sequence[SeriesKey]) -> None:
-    await asyncio.gather(*(answers.ask_alone(open_client, key) for key in suspects))
+    tasks = [asyncio.ensure_future(answers.ask_alone(open_client, key)) for key in suspects]
+    try:
+        await wait(tasks, math.inf)
+    finally:
+        await end(tasks)  # not before each has noted how it ended
 
 
 async def ask_bars(open_client: ClientFactory, answers: Answers, keys: Iterable[SeriesKey], ends_at: float) -> None:
@@ -98,8 +103,9 @@ async def ask_bars(open_client: ClientFactory, answers: Answers, keys: Iterable[
             tasks.add(asyncio.ensure_future(one.run(open_client)))
             # Beside the next pass: that may need all the time that there is, and is not to be broken again next time.
             tasks.add(asyncio.ensure_future(_decide(open_client, answers, await one.suspects)))
+        await wait(tasks, ends_at)
     finally:
-        await end(tasks, ends_at - loop_time())
+        await end(tasks)
 
 
 class _Pass:
@@ -185,11 +191,14 @@ class _Pass:
                 worker.cancel()
 
 
-async def end(tasks: "Collection[asyncio.Future[None]]", timeout_s: float) -> None:
-    """Wait for tasks as long as there is time; raise what one of them did."""
-    if not tasks:
-        return
-    await asyncio.wait(tasks, timeout=max(timeout_s, 0.0))
+async def wait(tasks: "Collection[asyncio.Future[None]]", until: float) -> None:
+    """Wait for tasks as long as there is time."""
+    if tasks:
+        await asyncio.wait(tasks, timeout=None if until == math.inf else max(until - loop_time(), 0.0))
+
+
+async def end(tasks: "Collection[asyncio.Future[None]]") -> None:
+    """Cancel what is not done; raise what one of them did."""
     for task in tasks:
         task.cancel()
     for outcome in await asyncio.gather(*tasks, return_exceptions=True):

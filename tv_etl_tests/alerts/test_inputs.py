@@ -131,8 +131,8 @@ def quoting(
 ) -> Answer:
     """A server whose symbols stand at 10.
 
-    Some are never answered, of some no minutes are; where one is asked for by the method `at`, it hangs up; with a `rate`, it takes so many
-    chart sessions in a second of a connection.
+    Some are never answered, of some no minutes are; where one is asked for by the method `at`, it hangs up; with a
+    `rate`, it takes so many chart sessions in a second of a connection.
     """
     clock = {"t": int(time.time()), "t_ms": int(time.time() * 1000)}
     symbols: dict[str, str] = {}
