@@ -71,6 +71,7 @@ PURE = {
     "alerts.options",
     "alerts.replay",
     "alerts.truth_table",
+    "alerts.rounds",
     "alerts.routes",
     "alerts.rules",
     "alerts.state",

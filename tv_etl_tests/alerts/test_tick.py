@@ -2,7 +2,8 @@
 
 import json
 import threading
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -61,6 +62,8 @@ class Desk:
     asked: set[str] = field(default_factory=set)
     asks: dict[str, Ask] = field(default_factory=dict)
     wide: dict[tuple[str, str], SeriesHistory] = field(default_factory=dict)
+    rounds: Sequence[Collection[str]] = ()  # which symbols come first, and which then; the rest comes last
+    after_round: Callable[[int], None] = lambda number: None
     asked_wider: set[tuple[str, str]] = field(default_factory=set)
 
     def gather(self, asks: Mapping[str, Ask], wants: Wants, wider: Wider) -> Generator[AlertInputs, None, None]:
@@ -81,7 +84,12 @@ class Desk:
         minutes = {symbol: self.errors.get(symbol) or self.history(symbol, asks[symbol]) for symbol in self.asked}
         series = {key: self.wide[key] for key in requests if key in self.wide}
         self.asked_wider = set(requests)
-        yield AlertInputs(self.now, quotes, minutes, series=series)  # type: ignore[arg-type]
+        inputs, left = AlertInputs(self.now, quotes, minutes, series=series), set(asks)  # type: ignore[arg-type]
+        for number, symbols in enumerate(self.rounds):
+            yield inputs.only(symbols)
+            left -= set(symbols)
+            self.after_round(number)
+        yield inputs.only(left)
 
     def history(self, symbol: str, ask: Ask) -> SeriesHistory:
         known = self.bars.get(symbol) or sorted(self.past[symbol].items())
@@ -581,6 +589,104 @@ def test_a_real_server_is_asked_and_judged(desk: Desk) -> None:
     assert told(again) == []
     kept = desk.store.load().state.symbol("NASDAQ:AAPL")
     assert kept.watermark and "America/New_York" in kept.hours
+
+
+# --- rounds
+
+
+class Killed(BaseException):
+    """What ends a process at once."""
+
+
+def test_what_has_answered_is_delivered_before_the_rest_has(desk: Desk, hooks: Hooks) -> None:
+    desk.prices = {"X:A": 10.0, "X:B": 10.0}
+    desk.rounds = [["X:A"]]
+    delivered: list[list[str]] = []
+    desk.after_round = lambda number: delivered.append([body["symbol"] for _, body in hooks.posted])
+    report = desk.tick([rule(name="a"), rule(name="b", symbol="X:B")], [hooks.target("ONE")])
+    assert delivered == [["X:A"]]
+    assert [body["symbol"] for _, body in hooks.posted] == ["X:A", "X:B"]
+    assert (told(report), report.sent, report.tick) == ([("above", "a"), ("above", "b")], 2, 2)
+
+
+def test_a_tick_that_is_killed_between_two_rounds_loses_and_doubles_nothing(desk: Desk, hooks: Hooks) -> None:
+    desk.prices = {"X:A": 10.0, "X:B": 10.0, "X:C": 10.0}
+    desk.rounds = [["X:A"], ["X:B"]]
+    rules, target = [rule(name=name.lower(), symbol=f"X:{name}") for name in "ABC"], hooks.target("ONE")
+
+    def die_after(fatal: int) -> Callable[[int], None]:
+        def die(number: int) -> None:
+            if number == fatal:
+                raise Killed
+
+        return die
+
+    for fatal in (0, 1, 2):
+        desk.after_round = die_after(fatal)
+        with suppress(Killed):
+            desk.tick(rules, [target])
+        desk.now += 30
+    assert [body["symbol"] for _, body in hooks.posted] == ["X:A", "X:B", "X:C"]
+    assert len({body["event_id"] for _, body in hooks.posted}) == 3
+    assert desk.store.stats == DeliveryStats(pending=0, delivered=3, dead=0)
+
+
+def test_new_rules_are_told_of_a_symbol_that_is_dead_although_a_tick_was_killed_before(desk: Desk) -> None:
+    """The round before has registered them."""
+    desk.prices = {"X:A": 10.0, "X:B": 10.0}
+    desk.quote_errors["X:B"] = desk.errors["X:B"] = SymbolError("X:B", "no such symbol")
+    rules = [rule(name="a"), rule(name="b", symbol="X:B")]
+    assert told(desk.tick(rules)) == [("above", "a"), ("dead", "b")]
+
+    def die(number: int) -> None:
+        raise Killed
+
+    desk.rounds, desk.after_round = [["X:A"]], die
+    rules.append(rule(name="c", symbol="X:B"))
+    with pytest.raises(Killed):
+        desk.tick(rules)
+    desk.rounds = []
+    assert told(desk.tick(rules)) == [("dead", "c")]
+    assert told(desk.tick(rules)) == []
+
+
+def test_the_cap_of_a_rule_counts_over_rounds(desk: Desk) -> None:
+    desk.prices = {f"X:S{number}": 10.0 for number in range(20)}
+    names = list(desk.prices)
+    desk.rounds = [names[:8], names[8:14]]
+    report = desk.tick([many(symbols=names)])
+    assert [alert.is_muted for alert in report.found if alert.kind == "above"] == [False] * 15 + [True] * 5
+    assert [alert.kind for alert in report.found].count("muted") == 1
+
+
+def test_a_symbol_of_which_nothing_was_heard_is_judged_once_others_were(desk: Desk) -> None:
+    desk.prices = {"X:A": 10.0, "X:B": 10.0}
+    desk.quote_errors["X:B"] = desk.errors["X:B"] = NoBarsError("X:B: nothing")
+    rules = [rule(name="a"), rule(name="b", symbol="X:B")]
+    desk.rounds = [["X:B"]]
+    for _ in range(21):
+        report = desk.tick(rules)
+        assert not report.blind and report.problems[:1] == ("X:B: X:B: nothing",)
+        desk.now += 30
+    assert desk.state("X:B") == "no_data" and desk.state() == "ok"
+
+
+def test_inputs_that_end_early_with_an_error_are_judged_as_far_as_they_came(desk: Desk) -> None:
+    def ends(number: int) -> None:
+        raise ConnectionFailedError("127.0.0.1: gone")
+
+    desk.prices = {"X:A": 10.0, "X:B": 10.0}
+    desk.rounds, desk.after_round = [["X:A"]], ends
+    report = desk.tick([rule(name="a"), rule(name="b", symbol="X:B")])
+    assert (told(report), report.problems, report.blind) == ([("above", "a")], ("127.0.0.1: gone",), "")
+
+
+def test_a_target_is_told_of_once_a_tick_however_many_rounds_it_has(desk: Desk, hooks: Hooks) -> None:
+    desk.prices = {"X:A": 10.0, "X:B": 10.0}
+    desk.rounds = [["X:A"]]
+    targets: list[Target] = [hooks.target("ONE"), UnusableTarget("two", "TWO", "is not set")]
+    desk.tick([rule(name="a"), rule(name="b", symbol="X:B")], targets)
+    assert hooks.kinds("ONE").count("target") == 1 and len(hooks.posted) == 3
 
 
 # --- rules for many symbols
