@@ -17,7 +17,7 @@ from tv_etl.market_server.options import ServerOptions
 from tv_etl.market_server.server import MarketServer, serve_in_thread
 from tv_etl.tradingview.errors import ConnectionFailedError, SymbolError, TradingViewError
 from tv_etl.tradingview.loop_thread import LoopThread
-from tv_etl.tradingview.models import QuoteSymbolData, SeriesHistory
+from tv_etl.tradingview.models import HistoryRequest, QuoteSymbolData, SeriesHistory
 from tv_etl.tradingview.ohlcv import OHLCV
 from tv_etl_tests import own_clock
 from tv_etl_tests.conftest import NOW
@@ -215,6 +215,27 @@ def test_whoever_recovers_has_a_turn_although_many_others_do_not(monkeypatch: py
         return turns
 
     assert own_clock.run(main()) == [set(silent[:8]), set(silent[8:]), {"X:WELL"}]
+
+
+def test_bars_of_another_interval_that_break_the_connection_are_found_and_asked_alone() -> None:
+    names = [f"X:S{number}" for number in range(7)]
+
+    def hours(quotes: Mapping[str, Quote | None], now: float) -> dict[tuple[str, str], HistoryRequest]:
+        return {(name, "1h"): HistoryRequest(name, "1h", bars_count=5) for name in quotes}
+
+    async def main(asks: Mapping[str, Ask]) -> AlertInputs:
+        async with scripted_server(quoting(breaks="X:BAD")) as server:
+            rounds = gather(lambda limits: OHLCV(server.url, limits=limits), asks, no_minutes, hours)
+            return AlertInputs.joined([each async for each in rounds])
+
+    asks = dict.fromkeys([*names[:3], "X:BAD", *names[3:]], Ask())
+    for _ in range(2):
+        inputs = own_clock.run(main(asks))
+        assert {symbol for (symbol, _), each in inputs.series.items() if isinstance(each, SeriesHistory)} == set(names)
+        assert inputs.faults == {"X:BAD": "minutes"}
+        asks = next_asks(asks, inputs)
+    resting = asks | {"X:BAD": Ask(minutes_failed=True, is_due=False)}
+    assert own_clock.run(main(resting)).faults == {}
 
 
 def test_quotes_are_asked_for_a_hundred_at_a_time() -> None:
