@@ -503,13 +503,13 @@ def test_dead_letters_are_told_on_every_other_target_and_sent_again_on_request(d
         hooks.posted[-1][1]["text"]
         == "1 alerts for the target ONE (127.0.0.1) were given up: ONE (127.0.0.1): HTTP 410"
     )
-    [letter] = desk.store.dead_letters()
+    [letter] = desk.store.dead_letters(10)
     assert (letter.rule, letter.target) == ("r", "json ONE")
     del hooks.status["ONE"]
     assert desk.store.resend([letter.event_id]) == 1
     desk.tick([rule()], [one, two])
     assert hooks.kinds("ONE") == ["above", "above"]
-    assert desk.store.dead_letters() == []
+    assert desk.store.dead_letters(10) == []
 
 
 def test_a_target_without_an_address_stops_itself_alone(desk: Desk, hooks: Hooks) -> None:
@@ -543,7 +543,7 @@ def test_alerts_for_a_target_without_an_address_are_given_up_after_a_day(desk: D
     desk.tick([rule()], [one])
     desk.now += 86_400
     assert desk.tick([rule()], [one]).dead == 1
-    assert desk.store.dead_letters()[0].error == "ONE: environment variable ONE is not set"
+    assert desk.store.dead_letters(10)[0].error == "ONE: environment variable ONE is not set"
 
 
 def test_what_was_delivered_is_forgotten_after_a_month_and_nothing_else(desk: Desk, hooks: Hooks) -> None:
