@@ -353,6 +353,7 @@ def test_a_clock_far_from_this_hosts_is_believed_if_trades_are_as_far() -> None:
     for day in (86_400.0, -86_400.0):
         assert believe(2 * year + day, 2 * year, []) == (2 * year + day, "")
         assert believe(2 * year + day * 1.001, 2 * year, [])[0] == 2 * year
+    assert believe(4 * year, 2 * year, [quote(lp_time=3 * year)])[0] == 2 * year  # as far from the one as the other
     host, doubt = believe(3 * year, 2 * year, [quote(lp_time=2 * year - 5)])
     assert host == 2 * year
     assert doubt == "the server's clock is 365 days ahead of this host's, which is used instead"
