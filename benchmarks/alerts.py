@@ -14,17 +14,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from itertools import islice
 from pathlib import Path
 
-from tv_etl.alerts.inputs import AlertInputs, Ask, Quote
+from tv_etl.alerts.inputs import AlertInputs, Ask, Wants, Wider
 from tv_etl.alerts.rules import AlertRule, read_rule
 from tv_etl.alerts.store import AlertStore
-from tv_etl.alerts.tick import Wider, run_tick
+from tv_etl.alerts.tick import run_tick
 from tv_etl.market_server.market.listing_rules import rule_symbols
 from tv_etl.orchestration.resources import TradingViewResource
 from tv_etl.tradingview.models import QuoteSymbolData, SeriesHistory
@@ -35,8 +35,6 @@ SESSION_RATE = 10
 MOST_TICKS = 10
 NOW = datetime(2026, 11, 20, 15, 0, 30, tzinfo=timezone.utc)  # New York has been open for half an hour
 MOMENTS = {"first": timedelta(), "next": timedelta(minutes=1), "an hour down": timedelta(minutes=61)}
-
-Wants = Callable[[Mapping[str, Quote], float], "set[str]"]
 
 
 @dataclass
@@ -49,16 +47,16 @@ class Asked:
     seconds: float = 0.0
     answered: set[str] = field(default_factory=set)
 
-    def gather(self, asks: Mapping[str, Ask], wants: Wants, wider: Wider) -> AlertInputs:
+    def gather(self, asks: Mapping[str, Ask], wants: Wants, wider: Wider) -> Generator[AlertInputs, None, None]:
         """The inputs of a tick."""
-        started = time.monotonic()
-        inputs = self.resource.alert_inputs(asks, lambda quotes, now: self._note(wants(quotes, now)), wider)
+        started, self.wanted = time.monotonic(), 0
+        for inputs in self.resource.alert_inputs(asks, lambda quotes, now: self._note(wants(quotes, now)), wider):
+            self.answered |= {name for name, each in inputs.minutes.items() if isinstance(each, SeriesHistory)}
+            yield inputs
         self.seconds = time.monotonic() - started
-        self.answered |= {name for name, each in inputs.minutes.items() if isinstance(each, SeriesHistory)}
-        return inputs
 
-    def _note(self, wanted: set[str]) -> set[str]:
-        self.wanted = len(wanted)
+    def _note(self, wanted: Collection[str]) -> Collection[str]:
+        self.wanted += len(wanted)
         return wanted
 
 
@@ -162,12 +160,13 @@ def market(now: datetime, *options: str) -> Iterator[Asked]:
 def _warmed(asked: Asked, names: Collection[str]) -> dict[str, float]:
     """The prices, once the market knows the bars that it will be asked for."""
     since = int(NOW.timestamp()) - 900
-    asked.resource.alert_inputs({name: Ask(since) for name in names})
+    list(asked.resource.alert_inputs({name: Ask(since) for name in names}))
     return _prices(asked, names)
 
 
 def _prices(asked: Asked, names: Collection[str]) -> dict[str, float]:
-    quotes = asked.resource.alert_inputs({name: Ask() for name in names}, lambda quotes, now: set()).quotes
+    rounds = asked.resource.alert_inputs({name: Ask() for name in names}, lambda quotes, now: set())
+    quotes = AlertInputs.joined(rounds).quotes
     prices = {
         name: quote.current_price
         for name, quote in quotes.items()

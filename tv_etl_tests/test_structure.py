@@ -84,6 +84,7 @@ PURE = {
     "alerts.replay",
     "alerts.troubles",
     "alerts.truth_table",
+    "alerts.rounds",
     "alerts.routes",
     "alerts.rules",
     "alerts.state",

@@ -214,7 +214,7 @@ class Database:
     def _prepare(self, db: sa.Connection) -> None:
         if self._schema is not None:
             # Two that begin at the same time would both make it.
-            db.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": self._lock_key("make")})
+            db.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": lock_key(self._schema, "make")})
             db.execute(sa.schema.CreateSchema(self._schema, if_not_exists=True))
         META.create(db, checkfirst=True)
         found = db.execute(sa.select(META.c.value).where(META.c.name == "version")).scalar()
@@ -228,9 +228,6 @@ class Database:
                 _STEPS[version](db, self._schema)
             db.execute(META.update().where(META.c.name == "version").values(value=str(SCHEMA_VERSION)))
 
-    def _lock_key(self, purpose: str) -> int:
-        return int(digest((self._schema, purpose), size=8), 16) - (1 << 63)
-
     @contextmanager
     def exclusive(self, purpose: str = "tick") -> Iterator[bool]:
         """Hold the store's lock for a purpose; the death of the process frees it.
@@ -241,7 +238,7 @@ class Database:
         if self.path is None:
             with self._transaction() as db:
                 query = sa.text("SELECT pg_try_advisory_xact_lock(:key)")
-                if not db.execute(query, {"key": self._lock_key(purpose)}).scalar():
+                if not db.execute(query, {"key": lock_key(self._schema, purpose)}).scalar():
                     raise busy
                 yield True
             return
@@ -270,6 +267,11 @@ class Database:
     def _transaction(self) -> Iterator[sa.Connection]:
         with self._errors(), self._engine.begin() as db:
             yield db
+
+
+def lock_key(schema: str | None, purpose: str) -> int:
+    """The number of PostgreSQL's lock: one for all processes on a store, another for each store of a database."""
+    return int(digest((schema, purpose), size=8), 16) - (1 << 63)
 
 
 def _begin_at_once(engine: sa.Engine) -> None:

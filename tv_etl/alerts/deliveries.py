@@ -186,7 +186,7 @@ class Deliveries(Database):
             counts = {state: number for state, number in db.execute(query)}
         return DeliveryStats(*(counts.get(state, 0) for state in ("pending", "delivered", "dead")))
 
-    def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
+    def dead_letters(self, limit: int) -> list[DeadLetter]:
         """The newest alerts that were given up."""
         columns = (DELIVERY.c.event_id, EVENT.c.body, DELIVERY.c.error, DELIVERY.c.target)
         joined = DELIVERY.outerjoin(EVENT, DELIVERY.c.event_id == EVENT.c.event_id)

@@ -45,9 +45,9 @@ class Facts:
     """What a tick saw of one symbol.
 
     `unknown` and `refusal` are the server's words where it has said so. `answered` is True if anything came, `price`
-    if there was a price. `minutes_error` says why its minutes did not come although they matter; it is empty where they
-    came or do not. `missed` says which bars the server no longer had. `traded_at` is the newest trade that was seen, by
-    the feed's clock.
+    if there was a price. `minutes_error` says why its minutes, or other bars of its rules, did not come although they
+    matter; it is empty where they came or do not. `missed` says which bars the server no longer had. `traded_at` is the
+    newest trade that was seen, by the feed's clock.
     """
 
     now: float
@@ -119,7 +119,7 @@ def judge(
     elif not facts.answered and (now - fine_at >= silence_s or symbol.health.state == "no_data"):
         state, detail = "no_data", facts.error
     elif missing_since is not None and is_open and now - missing_since >= silence_s:
-        state, detail = "no_data", f"its minutes do not come: {facts.minutes_error}"
+        state, detail = "no_data", f"its bars do not come: {facts.minutes_error}"
     elif not facts.answered:
         state, detail = symbol.health.state, symbol.health.detail  # nothing is known that would change it
     elif not facts.has_price and symbol.watermark is None and not facts.minutes_came:

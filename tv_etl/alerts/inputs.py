@@ -6,25 +6,28 @@ or brings it to a stand is found by asking each that was in flight alone, and as
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
-from tv_etl.tradingview.errors import (
-    ConnectionFailedError,
-    NoBarsError,
-    PaceError,
-    ProtocolError,
-    SeriesError,
-    SymbolError,
-    TradingViewError,
+from tv_etl.alerts.passes import (
+    FIRST_DAYS,
+    Answers,
+    ClientFactory,
+    Minutes,
+    SeriesKey,
+    ask_alone,
+    ask_bars,
+    end,
+    expected,
+    is_empty,
+    is_lost,
+    wait,
 )
-from tv_etl.tradingview.models import HistoryRequest, QuoteSymbolData, SeriesHistory, feed_delay_s
+from tv_etl.tradingview.errors import PaceError, SeriesError, SymbolError, TradingViewError
+from tv_etl.tradingview.models import HistoryRequest, QuoteSymbolData, feed_delay_s
 from tv_etl.tradingview.moments import utc
 from tv_etl.tradingview.ohlcv import OHLCV
-from tv_etl.tradingview.pace import WINDOW
-from tv_etl.tradingview.printable import described
 from tv_etl.tradingview.services import Limits
 from tv_etl.tradingview.symbols import SeriesSettings, SessionKind
 from tv_etl.tradingview.websocket import loop_time
@@ -32,20 +35,17 @@ from tv_etl.tradingview.websocket import loop_time
 # Dagster gives up a sensor evaluation after 60 s; delivery needs its share, too.
 INPUT_LIMIT_S = 35.0
 QUOTE_LIMIT_S = 10.0
-# How long a request may be without any event, and how long at least those are waited for that failed before.
-SILENCE_S = 4.0
-ALONE_S = 5.0
+# How long at least those are waited for that failed before.
 FAILED_BEFORE_S = 2.0
+# The first quotes are not waited for longer than this once nothing more comes; the first answers are handed over after
+# that time. What follows comes in batches and rounds twice as long each time: soon while much comes, few of stragglers.
+LULL_S = 0.1
+FIRST_ROUND_S = 0.2
 # Nothing of a broken connection is tried again by itself: who broke it is to be found.
 _QUOTE_LIMITS = Limits(progress_s=QUOTE_LIMIT_S, reconnect_s=0.0)
-_MINUTE_LIMITS = Limits(progress_s=SILENCE_S, reconnect_s=0.0)
 
 QUOTE_CHUNK = 100
 FIRST_BARS = 12
-FIRST_DAYS = 6
-_IN_FLIGHT = WINDOW
-_ALONE_IN_FLIGHT = 4
-_PASSES = 4
 _FEW = 5
 
 DAY_S = 86_400.0
@@ -53,8 +53,9 @@ CENTURY_S = 36_525 * DAY_S
 
 Fault = Literal["late", "broke", "minutes"]
 Quote = QuoteSymbolData | TradingViewError
-Minutes = SeriesHistory | TradingViewError
-ClientFactory = Callable[[Limits], OHLCV]
+# Of the symbols that these are the quotes of, None where it was not asked for: whose minutes, and which other bars.
+Wants = Callable[[Mapping[str, Quote | None], float], Collection[str]]
+Wider = Callable[[Mapping[str, Quote | None], float], Mapping[SeriesKey, HistoryRequest]]
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Ask:
 
 @dataclass(frozen=True)
 class AlertInputs:
-    """What the alert rules are judged on; a symbol that was not asked is in none of the mappings.
+    """What the alert rules of some symbols are judged on; a symbol that was not asked is in none of the mappings.
 
     `now` is the server's clock in UTC seconds; this host's where the server's is not believed, and `doubt` says so.
     `series` are bars of other intervals, by symbol and interval. `faults` are the symbols that are to be asked last,
@@ -87,71 +88,212 @@ class AlertInputs:
     minutes: dict[str, Minutes] = field(default_factory=dict)
     doubt: str = ""
     faults: dict[str, Fault] = field(default_factory=dict)
-    series: dict[tuple[str, str], Minutes] = field(default_factory=dict)
+    series: dict[SeriesKey, Minutes] = field(default_factory=dict)
+
+    @property
+    def symbols(self) -> list[str]:
+        """Those of which there is anything."""
+        return list(dict.fromkeys([*self.quotes, *self.minutes, *(symbol for symbol, _ in self.series)]))
+
+    def only(self, symbols: Collection[str]) -> "AlertInputs":
+        """What there is of these."""
+        return AlertInputs(
+            self.now,
+            {name: each for name, each in self.quotes.items() if name in symbols},
+            {name: each for name, each in self.minutes.items() if name in symbols},
+            self.doubt,
+            {name: each for name, each in self.faults.items() if name in symbols},
+            {key: each for key, each in self.series.items() if key[0] in symbols},
+        )
+
+    @classmethod
+    def joined(cls, rounds: Iterable["AlertInputs"]) -> "AlertInputs":
+        """What all of them hold, at the time of the last."""
+        whole = cls(0.0)
+        for each in rounds:
+            whole = cls(
+                each.now,
+                whole.quotes | each.quotes,
+                whole.minutes | each.minutes,
+                whole.doubt or each.doubt,
+                whole.faults | each.faults,
+                whole.series | each.series,
+            )
+        return whole
 
 
 async def gather(
-    open_client: ClientFactory,
-    asks: Mapping[str, Ask],
-    wants: Callable[[Mapping[str, Quote], float], Collection[str]] | None = None,
-    wider: Callable[[Mapping[str, Quote], float], Mapping[tuple[str, str], HistoryRequest]] | None = None,
-) -> AlertInputs:
+    open_client: ClientFactory, asks: Mapping[str, Ask], wants: Wants | None = None, wider: Wider | None = None
+) -> AsyncGenerator[AlertInputs, None]:
     """Ask for the quotes, then for the minutes of the symbols that are wanted in the light of them (None: of all).
 
-    Last come the bars of other intervals that `wider` wants, by symbol and interval.
-
-    It ends within 35 s; what was not reached has an error, or is asked next time. Raises TradingViewError if no
-    connection can be opened.
+    With them come the bars of other intervals that `wider` wants, by symbol and interval. It comes in rounds, as it is
+    answered: each symbol is in one of them, with all that came of it. It ends within 35 s; what was not reached has an
+    error, or is asked next time. Raises TradingViewError if no connection can be opened.
     """
-    ends_at = waits_until = loop_time() + INPUT_LIMIT_S
-    late_quotes: dict[str, Quote] = {}
-    late_minutes: dict[str, Minutes] = {}
-    tasks: set[asyncio.Future[None]] = set()
+    client = open_client(_QUOTE_LIMITS)
+    await client.connect()
+    asking = _Asking(open_client, asks, wants, wider)
+    tasks = [asyncio.ensure_future(each) for each in (asking.ask(client), asking.ask_failed())]
+    for task in tasks:
+        task.add_done_callback(lambda _: asking.rounds.put_nowait(None))
     try:
-        async with open_client(_QUOTE_LIMITS) as client:
-            await client.connect()
-            tasks.add(asyncio.ensure_future(_ask_failed_quotes(open_client, asks, late_quotes)))
-            waits_until = loop_time() + FAILED_BEFORE_S
-            quotes = await _ask_quotes(open_client, client, [name for name, ask in asks.items() if not ask.quote_fault])
-            now, doubt = believe(client.server_now(), time.time(), quotes.values())
-        faults = _quote_faults(quotes)
-        asked_for = {} if wider is None else wider(quotes, now)
-        wanted = set(asks if wants is None else wants(quotes, now))
-        requests, minutes = _requests({name: asks[name] for name in asks if name in wanted})
-        by_turn = sorted(requests, key=lambda name: (asks[name].since is not None, asks[name].since or 0))
-        failed_before = [requests[name] for name in by_turn if asks[name].minutes_failed and asks[name].is_due]
-        tasks.add(asyncio.ensure_future(_ask_alone(open_client, failed_before, late_minutes)))
-        waits_until = loop_time() + FAILED_BEFORE_S
-        first = [requests[name] for name in by_turn if not asks[name].minutes_failed]
-        minutes |= await _ask_minutes(open_client, first, ends_at)
-        without = [name for name, answer in minutes.items() if is_empty(answer) and asks[name].interval == "1m"]
-        days = [HistoryRequest(name, "1d", bars_count=FIRST_DAYS) for name in without if asks[name].since is None]
-        minutes |= await _ask_minutes(open_client, days, ends_at)
-        series = await _ask_series(open_client, asked_for, ends_at)
+        for _ in tasks:
+            while (inputs := await asking.rounds.get()) is not None:
+                yield inputs
     finally:
-        # Beside the others, who are not to wait for it once they are done.
-        await _end(tasks, min(waits_until, ends_at) - loop_time())
-    quotes |= late_quotes
-    minutes |= late_minutes
-    for name, ask in asks.items():
-        if ask.quote_fault and ask.is_due and _has_failed(late_quotes.get(name)):
-            faults[name] = "broke" if ask.quote_fault == "broke" else "late"
-    faults |= {name: "minutes" for name, answer in minutes.items() if _is_at_fault(answer)}
-    return AlertInputs(now, quotes, minutes, doubt, faults, series)
+        await end(tasks)
+
+
+class _Asking:
+    """The quotes of all symbols in batches, and for each batch the bars of its symbols, which come in rounds."""
+
+    def __init__(
+        self, open_client: ClientFactory, asks: Mapping[str, Ask], wants: Wants | None, wider: Wider | None
+    ) -> None:
+        self._open_client, self._asks, self._wants, self._wider = open_client, asks, wants, wider
+        self._ends_at = loop_time() + INPUT_LIMIT_S
+        # By how much the server's clock is ahead of this host's as far as it is believed, and why it is not.
+        self._clock: asyncio.Future[tuple[float, str]] = asyncio.get_running_loop().create_future()
+        self.rounds: asyncio.Queue[AlertInputs | None] = asyncio.Queue()
+
+    async def ask(self, client: OHLCV) -> None:
+        """All but those whose quotes failed before and are asked for again."""
+        names = [name for name, ask in self._asks.items() if not (ask.quote_fault and ask.is_due)]
+        asked = [name for name in names if not self._asks[name].quote_fault]
+        found: dict[str, Quote] = {}
+
+        def read_clock() -> None:
+            if not self._clock.done():
+                host = time.time()
+                now, doubt = believe(client.server_now(), host, found.values())
+                self._clock.set_result((now - host, doubt))
+
+        async def quote() -> None:
+            async with client:
+                await _ask_quotes(self._open_client, client, asked, found)
+                read_clock()
+
+        try:
+            await self._ask_in_batches(names, asked, quote(), found, lambda: _quote_faults(found), read_clock)
+        finally:
+            self._clock.cancel()  # unless it is known: nothing is judged without one
+
+    async def ask_failed(self) -> None:
+        """Those whose quotes failed before: beside the others, who do not wait for them."""
+        due = {name: ask for name, ask in self._asks.items() if ask.quote_fault and ask.is_due}
+        found: dict[str, Quote] = {}
+
+        def faults() -> dict[str, Fault]:
+            failed = [name for name in due if _has_failed(found.get(name))]
+            return {name: "broke" if due[name].quote_fault == "broke" else "late" for name in failed}
+
+        quote = _ask_failed_quotes(self._open_client, due, found)
+        await self._ask_in_batches(list(due), list(due), quote, found, faults, lambda: None)
+
+    async def _ask_in_batches(
+        self,
+        names: Sequence[str],
+        asked: Collection[str],
+        quote: Coroutine[Any, Any, None],
+        found: Mapping[str, Quote],
+        faults: Callable[[], Mapping[str, Fault]],
+        read_clock: Callable[[], None],
+    ) -> None:
+        """Go on with what has come whenever nothing more does for a while; the last batch has what never came."""
+        quoting = asyncio.ensure_future(quote)
+        left, tasks, lull_s = set(names), {quoting}, LULL_S
+        try:
+            while left:
+                before = len(found)
+                await asyncio.wait({quoting}, timeout=lull_s)
+                is_last = quoting.done()
+                batch = [name for name in names if name in left and (is_last or name in found or name not in asked)]
+                if not is_last and (not found or len(found) > before or not batch):
+                    continue
+                read_clock()
+                ahead_s, doubt = await self._clock
+                start = AlertInputs(time.time() + ahead_s, doubt=doubt, faults={**faults()} if is_last else {})
+                quotes = {name: found.get(name) for name in batch}
+                tasks.add(asyncio.ensure_future(self._ask_bars(quotes, start)))
+                left.difference_update(batch)
+                lull_s *= 2
+            await wait(tasks, self._ends_at)
+        finally:
+            await end(tasks)
+
+    async def _ask_bars(self, quotes: Mapping[str, Quote | None], start: AlertInputs) -> None:
+        """Ask for the bars of the symbols that these are the quotes of, and hand over who is answered."""
+        asks = {name: self._asks[name] for name in quotes}
+        series = {} if self._wider is None else self._wider(quotes, start.now)
+        wanted = set(asks) if self._wants is None else set(self._wants(quotes, start.now))
+        by_turn = sorted(asks, key=lambda name: (asks[name].since is not None, asks[name].since or 0))
+        minutes, errors = _requests({name: asks[name] for name in by_turn if name in wanted})
+        failed = {name for name, ask in asks.items() if ask.minutes_failed}
+        resting = {name for name in failed if not asks[name].is_due}
+        requests = {key: each for key, each in (minutes | dict(series)).items() if key[0] not in resting}
+        answers = Answers(requests, errors)
+        asking = asyncio.ensure_future(self._ask_all(answers, failed))
+        owed: dict[str, list[SeriesKey]] = {name: [] for name in quotes}
+        for key in requests:
+            owed[key[0]].append(key)
+        wait_s = FIRST_ROUND_S
+        try:
+            while owed:
+                await asyncio.wait({asking}, timeout=wait_s)
+                is_last = asking.done()
+                ready = [name for name, keys in owed.items() if is_last or all(key in answers.found for key in keys)]
+                if ready:
+                    self.rounds.put_nowait(_round({name: quotes[name] for name in ready}, answers.found, start))
+                owed = {name: keys for name, keys in owed.items() if name not in ready}
+                wait_s *= 2
+            await wait({asking}, self._ends_at)
+        finally:
+            await end({asking})
+
+    async def _ask_all(self, answers: Answers, failed: Collection[str]) -> None:
+        """Those that failed before alone, and those that are new apart from those that have answered before."""
+        began = loop_time()
+        alone = [key for key in answers.requests if key[0] in failed]
+        others = [key for key in answers.requests if key[0] not in failed]
+        asking_alone = asyncio.ensure_future(ask_alone(self._open_client, answers, alone))
+        groups = [[key for key in others if (self._asks[key[0]].since is None) is is_new] for is_new in (False, True)]
+        tasks = [asyncio.ensure_future(ask_bars(self._open_client, answers, keys, self._ends_at)) for keys in groups]
+        try:
+            await wait(tasks, self._ends_at)
+            # Beside the others, who are not to wait for it once they are done.
+            await wait([asking_alone], min(began + FAILED_BEFORE_S, self._ends_at))
+        finally:
+            await end([*tasks, asking_alone])
+
+
+def _round(quotes: Mapping[str, Quote | None], found: Mapping[SeriesKey, Minutes], start: AlertInputs) -> AlertInputs:
+    bars = {key: answer for key, answer in found.items() if key[0] in quotes}
+    faults = {name: fault for name, fault in start.faults.items() if name in quotes}
+    return AlertInputs(
+        start.now,
+        {name: quote for name, quote in quotes.items() if quote is not None},
+        {symbol: answer for (symbol, interval), answer in bars.items() if not interval},
+        start.doubt,
+        faults | {symbol: "minutes" for (symbol, _), answer in bars.items() if _is_at_fault(answer)},
+        {key: answer for key, answer in bars.items() if key[1]},
+    )
 
 
 # --- quotes
 
 
-async def _ask_quotes(open_client: ClientFactory, client: OHLCV, symbols: Sequence[str]) -> dict[str, Quote]:
+async def _ask_quotes(
+    open_client: ClientFactory, client: OHLCV, symbols: Sequence[str], found: dict[str, Quote]
+) -> None:
     ends_at = loop_time() + QUOTE_LIMIT_S
     chunks = [symbols[start : start + QUOTE_CHUNK] for start in range(0, len(symbols), QUOTE_CHUNK)]
-    answers = await asyncio.gather(*(client.get_quotes_in_time(chunk, timeout_s=QUOTE_LIMIT_S) for chunk in chunks))
-    quotes: dict[str, Quote] = {name: quote for each in answers for name, quote in each.items()}
-    lost = [name for name, quote in quotes.items() if _is_lost(quote)]
+    asked = (client.get_quotes_in_time(each, timeout_s=QUOTE_LIMIT_S, on_quote=found.__setitem__) for each in chunks)
+    quotes: dict[str, Quote] = {name: quote for each in await asyncio.gather(*asked) for name, quote in each.items()}
+    lost = [name for name, quote in quotes.items() if is_lost(quote)]
     if lost:
-        quotes |= await _ask_halves(open_client, lost, ends_at)
-    return quotes
+        quotes |= await _ask_halves(open_client, lost, ends_at, found)
+    found |= {name: quote for name, quote in quotes.items() if name not in found}
 
 
 def _quote_faults(quotes: Mapping[str, Quote]) -> dict[str, Fault]:
@@ -162,184 +304,63 @@ def _quote_faults(quotes: Mapping[str, Quote]) -> dict[str, Fault]:
     return {name: fault for name, fault in faults.items() if not is_the_server or fault != "late"}
 
 
-async def _ask_halves(open_client: ClientFactory, symbols: Sequence[str], ends_at: float) -> dict[str, Quote]:
+async def _ask_halves(
+    open_client: ClientFactory, symbols: Sequence[str], ends_at: float, found: dict[str, Quote]
+) -> dict[str, Quote]:
     """The quotes of symbols among which is one that breaks the connection: halved until it is alone."""
     middle = len(symbols) // 2
-    found: dict[str, Quote] = {}
+    quotes: dict[str, Quote] = {}
     for half in (symbols[:middle], symbols[middle:]):
         left_s = ends_at - loop_time()
         if not half or left_s <= 0:
             continue
         async with open_client(_QUOTE_LIMITS) as client:
-            answers = await client.get_quotes_in_time(half, timeout_s=left_s)
-        lost = [name for name, quote in answers.items() if _is_lost(quote)]
-        found |= answers
+            answers = await client.get_quotes_in_time(half, timeout_s=left_s, on_quote=found.__setitem__)
+        lost = [name for name, quote in answers.items() if is_lost(quote)]
+        quotes |= answers
         if lost and len(half) > 1:
-            found |= await _ask_halves(open_client, lost, ends_at)
-    return found
+            quotes |= await _ask_halves(open_client, lost, ends_at, found)
+    return quotes
 
 
-async def _ask_failed_quotes(open_client: ClientFactory, asks: Mapping[str, Ask], found: dict[str, Quote]) -> None:
-    due = {name: ask for name, ask in asks.items() if ask.quote_fault and ask.is_due}
+async def _ask_failed_quotes(open_client: ClientFactory, due: Mapping[str, Ask], found: dict[str, Quote]) -> None:
     late = [name for name, ask in due.items() if ask.quote_fault == "late"]
 
     async def ask_for(names: Sequence[str]) -> None:
         try:
             async with open_client(_QUOTE_LIMITS) as client:
-                found.update(await client.get_quotes_in_time(names, timeout_s=FAILED_BEFORE_S))
+                asked = client.get_quotes_in_time(names, timeout_s=FAILED_BEFORE_S, on_quote=found.__setitem__)
+                found.update(await asked)
         except TradingViewError as error:
-            found.update(dict.fromkeys(names, error))
+            found.update({name: error for name in names if name not in found})
 
-    await asyncio.gather(*(ask_for(names) for names in (late, *([name] for name in due if name not in late)) if names))
+    groups = (late, *([name] for name in due if name not in late))
+    tasks = [asyncio.ensure_future(ask_for(names)) for names in groups if names]
+    try:
+        # A connection that cannot be opened is no reason to wait for longer.
+        await wait(tasks, loop_time() + FAILED_BEFORE_S + LULL_S)
+    finally:
+        await end(tasks)
 
 
 # --- minutes
 
 
-def _requests(asks: Mapping[str, Ask]) -> tuple[dict[str, HistoryRequest], dict[str, Minutes]]:
-    """The requests by symbol, and the errors of those that cannot even be asked for."""
-    requests: dict[str, HistoryRequest] = {}
-    errors: dict[str, Minutes] = {}
+def _requests(asks: Mapping[str, Ask]) -> tuple[dict[SeriesKey, HistoryRequest], dict[SeriesKey, Minutes]]:
+    """The requests, and the errors of those that cannot even be asked for."""
+    requests: dict[SeriesKey, HistoryRequest] = {}
+    errors: dict[SeriesKey, Minutes] = {}
     for name, ask in asks.items():
         try:
             settings = SeriesSettings(session=ask.session)
             if ask.since is None:
                 count = FIRST_BARS if ask.interval == "1m" else FIRST_DAYS
-                requests[name] = HistoryRequest(name, ask.interval, bars_count=count, settings=settings)
+                requests[name, ""] = HistoryRequest(name, ask.interval, bars_count=count, settings=settings)
             else:
-                requests[name] = HistoryRequest(name, ask.interval, start=utc(ask.since), settings=settings)
+                requests[name, ""] = HistoryRequest(name, ask.interval, start=utc(ask.since), settings=settings)
         except Exception as error:  # whatever it is, it is this symbol's alone
-            errors[name] = expected(error)
+            errors[name, ""] = expected(error)
     return requests, errors
-
-
-async def _ask_minutes(
-    open_client: ClientFactory, requests: Sequence[HistoryRequest], ends_at: float
-) -> dict[str, Minutes]:
-    """The bars of each; those that were in flight when a connection ended are asked alone, the rest on a new one."""
-    found: dict[str, Minutes] = {}
-    waiting, alone = deque(requests), set[asyncio.Future[None]]()
-    try:
-        for _ in range(_PASSES):
-            if not waiting or loop_time() >= ends_at:
-                break
-            async with open_client(_MINUTE_LIMITS) as client:
-                suspects = await _Pass(client, waiting, found, ends_at).run()
-            # Beside the next pass: that may need all the time that there is, and is not to be broken again next time.
-            alone.add(asyncio.ensure_future(_ask_alone(open_client, suspects, found)))
-    finally:
-        await _end(alone, ends_at - loop_time())
-    return found
-
-
-async def _ask_series(
-    open_client: ClientFactory, requests: Mapping[tuple[str, str], HistoryRequest], ends_at: float
-) -> dict[tuple[str, str], Minutes]:
-    """Bars of several intervals, one interval after the other; of what is not reached there is none."""
-    found: dict[tuple[str, str], Minutes] = {}
-    for interval in dict.fromkeys(interval for _, interval in requests):
-        mine = [request for (_, each), request in requests.items() if each == interval]
-        answers = await _ask_minutes(open_client, mine, ends_at)
-        found |= {(symbol, interval): answer for symbol, answer in answers.items()}
-    return found
-
-
-class _Pass:
-    """Many requests over one connection, until all are answered or it is of no more use."""
-
-    def __init__(
-        self, client: OHLCV, waiting: deque[HistoryRequest], found: dict[str, Minutes], ends_at: float
-    ) -> None:
-        self._client, self._waiting, self._found, self._ends_at = client, waiting, found, ends_at
-        self._suspects: list[HistoryRequest] = []
-        self._workers: list[asyncio.Future[None]] = []
-        self._answered_at = loop_time()
-        self._in_flight = 0
-
-    async def run(self) -> list[HistoryRequest]:
-        """Ask, and return those that were in flight when the connection ended or stood still."""
-        self._workers += [asyncio.ensure_future(self._work()) for _ in range(min(_IN_FLIGHT, len(self._waiting)))]
-        for outcome in await asyncio.gather(*self._workers, return_exceptions=True):
-            if isinstance(outcome, Exception):
-                raise outcome
-        return self._suspects
-
-    async def _work(self) -> None:
-        while self._waiting and loop_time() < self._ends_at:
-            request, asked_at = self._waiting.popleft(), loop_time()
-            self._in_flight += 1
-            try:
-                answer = await _ask(self._client, request, self._ends_at - asked_at)
-            except asyncio.CancelledError:
-                self._suspects.append(request)
-                raise
-            is_alone = self._in_flight == 1 and not self._waiting
-            stands_still = is_late(answer) and loop_time() - self._answered_at >= SILENCE_S / 2 and not is_alone
-            self._in_flight -= 1
-            if is_late(answer) and loop_time() >= self._ends_at:
-                continue  # it is the tick that is over: the symbol is asked first in the next
-            if _is_lost(answer) or stands_still:
-                self._suspects.append(request)
-                self._end_others()
-                return
-            if not is_late(answer):
-                self._answered_at = loop_time()
-            self._found[request.symbol] = answer
-
-    def _end_others(self) -> None:
-        """The others that are in flight need not wait any longer for nothing."""
-        for worker in self._workers:
-            if worker is not asyncio.current_task():
-                worker.cancel()
-
-
-async def _ask_alone(open_client: ClientFactory, requests: Iterable[HistoryRequest], found: dict[str, Minutes]) -> None:
-    """Find the bars of each over a connection of its own."""
-    window = asyncio.Semaphore(_ALONE_IN_FLIGHT)
-
-    async def ask(request: HistoryRequest) -> None:
-        async with window, open_client(_MINUTE_LIMITS) as client:
-            # Until it answers; who has not had a turn is to have it next time.
-            found[request.symbol] = NoBarsError(f"{request}: no answer in time")
-            found[request.symbol] = await _ask(client, request, ALONE_S)
-
-    await asyncio.gather(*(ask(request) for request in requests))
-
-
-async def _end(tasks: "set[asyncio.Future[None]]", timeout_s: float) -> None:
-    """Wait for tasks as long as there is time."""
-    if not tasks:
-        return
-    await asyncio.wait(tasks, timeout=max(timeout_s, 0.0))
-    for task in tasks:
-        task.cancel()
-    for outcome in await asyncio.gather(*tasks, return_exceptions=True):
-        if isinstance(outcome, Exception):
-            raise outcome
-
-
-async def _ask(client: OHLCV, request: HistoryRequest, timeout_s: float) -> Minutes:
-    try:
-        [answer] = (await client.fetch_each([request], timeout_s=timeout_s)).values()
-    except Exception as error:
-        return expected(error)
-    return expected(answer)
-
-
-def is_empty(answer: object) -> bool:
-    """True if the server answered that there are no bars."""
-    if isinstance(answer, NoBarsError):
-        return answer.is_empty_answer
-    return isinstance(answer, SeriesHistory) and not len(answer.rows)
-
-
-def is_late(answer: object) -> bool:
-    """True if no answer came in time."""
-    return isinstance(answer, NoBarsError) and not answer.is_empty_answer
-
-
-def _is_lost(answer: object) -> bool:
-    return isinstance(answer, ConnectionFailedError | ProtocolError)
 
 
 def _is_at_fault(answer: Minutes) -> bool:
@@ -353,17 +374,10 @@ def _has_failed(quote: Quote | None) -> bool:
 
 
 def _quote_fault(quote: Quote) -> Fault:
-    return "broke" if _is_lost(quote) else "late"
+    return "broke" if is_lost(quote) else "late"
 
 
 # --- what an answer says
-
-
-def expected(answer: SeriesHistory | Exception) -> Minutes:
-    """The answer, or the error that it is; one that nobody expected is told as that."""
-    if isinstance(answer, SeriesHistory | TradingViewError):
-        return answer
-    return TradingViewError(described(answer))
 
 
 def delay_s(quote: Quote | None) -> float:

@@ -8,7 +8,8 @@ from itertools import pairwise
 
 from tv_etl.alerts import health
 from tv_etl.alerts.fold import DEFAULT_GRACE_S, MinuteBar, QuoteNow, Reach, first_minute
-from tv_etl.alerts.inputs import DAY_S, AlertInputs, Ask, Minutes, Quote, delay_s, is_empty, trade_time
+from tv_etl.alerts.inputs import DAY_S, AlertInputs, Ask, Quote, delay_s, trade_time
+from tv_etl.alerts.passes import Minutes, is_empty
 from tv_etl.alerts.state import AlertState, Registered, SymbolState
 from tv_etl.tradingview.damage import dropped
 from tv_etl.tradingview.errors import SeriesError, SymbolError
@@ -96,6 +97,8 @@ class Look:
         tried_minutes = minutes is not None and tries_minutes(known, host_now)
         facts = _facts(quote, minutes, bars, latest, inputs.now, is_wanted)
         facts = replace(facts, missed=_missed(minutes, bars, known.watermark))
+        if not facts.minutes_error:
+            facts = replace(facts, minutes_error=_wider_error(symbol, inputs, ask))
         return cls(symbol, bars, latest, facts, problems, hours, served, tried_minutes)
 
     @property
@@ -161,6 +164,16 @@ def _facts(
         minutes_came=came and bool(bars),
         traded_at=max(traded) if traded else None,
     )
+
+
+def _wider_error(symbol: str, inputs: AlertInputs, ask: Ask) -> str:
+    """Why its bars of other intervals did not come, where it is at fault; it stays so until it is asked again."""
+    if ask.minutes_failed and not ask.is_due:
+        return "not asked again yet"
+    if inputs.faults.get(symbol) != "minutes":
+        return ""
+    series = (each for (name, _), each in inputs.series.items() if name == symbol)
+    return printable(next((str(each) for each in series if isinstance(each, Exception)), ""))
 
 
 def _missed(minutes: Minutes | None, bars: Sequence[MinuteBar], watermark: int | None) -> str:

@@ -15,7 +15,7 @@ from tv_etl.alerts.courier import DeliveryReport, deliver
 from tv_etl.alerts.database import StoreBusy
 from tv_etl.alerts.fold import Alert
 from tv_etl.alerts.notices import Routing, notices
-from tv_etl.alerts.store import AlertStore
+from tv_etl.alerts.store import AlertStore, Handled
 from tv_etl.alerts.tick import PRUNE_EVERY, Keep, keep_events
 from tv_etl.alerts.trouble_store import KnownTroubles
 from tv_etl.alerts.troubles import Sighting, fold
@@ -110,6 +110,9 @@ def _watch_targets(
     alerts = target_alerts(memory, targets, now, silence_s)
     told = told_targets(memory, targets, now, silence_s)
     keys = [target.key for target in targets]
-    tick = store.commit(memory, [], memory.registry, memory.state, alerts, keys, now, {}, told, memory.mutes)
-    if tick % PRUNE_EVERY == 0:
+    as_before = Handled(reminders=memory.reminders)
+    after = store.commit(
+        memory, [], memory.registry, memory.state, alerts, keys, now, {}, told, memory.mutes, as_before
+    )
+    if after.tick % PRUNE_EVERY == 0:
         store.prune(now, is_kept=is_kept)

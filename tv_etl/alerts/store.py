@@ -60,6 +60,20 @@ class Handled:
     acks_told: Sequence[str] = ()
     reminders: Mapping[str, Reminder] = field(default_factory=dict)
 
+    def after(self, before: Memory, now: float) -> tuple[Sequence[HandMute], Mapping[str, Ack], Mapping[str, Reminder]]:
+        """The mutes by hand, acknowledgements and reminders that are known then."""
+        mutes = [
+            each._replace(
+                kept_back=each.kept_back + self.kept_back.get(each.key, 0), is_told=each.is_told or each in self.ended
+            )
+            for each in before.hand_mutes
+        ]
+        told = {
+            event_id: before.acks[event_id]._replace(told_at=now)
+            for event_id in before.acks.keys() & set(self.acks_told)
+        }
+        return mutes, {**before.acks, **told}, self.reminders
+
 
 class AlertStore(ByHand, TroubleStore):
     """The store at a path, or at the URL of a PostgreSQL database, where each `scope` has a schema of its own.
@@ -99,8 +113,8 @@ class AlertStore(ByHand, TroubleStore):
         told_targets: Mapping[str, TargetHealth],
         mutes: Mapping[str, Mute] | None = None,
         handled: Handled | None = None,
-    ) -> int:
-        """Write a tick, whole, and return its number.
+    ) -> Memory:
+        """Write what was judged, whole, under the next number; return what is known then, but for the targets.
 
         Each alert waits for every target but the one that it is about; one that is muted waits for none.
         """
@@ -113,11 +127,11 @@ class AlertStore(ByHand, TroubleStore):
             _replace_changed(db, MUTE, before.mutes, mutes or {}, _mute_row)
             _replace_changed(db, REMINDER, before.reminders, handled.reminders, lambda name, each: (name, *each))
             self._note_by_hand(db, handled.kept_back, handled.ended, handled.acks_told, now)
-            new_flags = {"tick": str(tick), "generation": str(registry.last), **flags}
+            new_flags = {**before.flags, "tick": str(tick), "generation": str(registry.last), **flags}
             _replace_changed(db, META, before.flags, new_flags, lambda name, value: (name, value), keeps=True)
             self._note_told(db, before.untold)
             self._add(db, alerts, targets, tick)
-        return tick
+        return Memory(tick, registry, state, new_flags, {}, {}, mutes or {}, *handled.after(before, now))
 
     def _write_registry(
         self, db: sa.Connection, before: Registry, after: Registry, rules: Mapping[str, AlertRule], now: float

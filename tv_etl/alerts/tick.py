@@ -1,40 +1,40 @@
 """One tick of the alerts: inputs → fold → store → delivery. A sensor, a command or a test calls it.
 
+Inputs come in rounds, and each is judged, stored and delivered before the next: whoever has answered waits for nobody.
 What is found is stored together with the state that it was found from, and delivered from the store; so a tick may be
 killed anywhere. Nothing of one symbol, rule or target keeps another from its turn.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
 
 from tv_etl.alerts import cap, health, mutes, reminders
-from tv_etl.alerts.courier import deliver
-from tv_etl.alerts.fold import Alert, MinuteBar, evaluate, needs_minutes
+from tv_etl.alerts.courier import DeliveryReport, deliver
+from tv_etl.alerts.fold import Alert
 from tv_etl.alerts.former import CursorError, FormerState
-from tv_etl.alerts.inputs import AlertInputs, Ask, Quote, delay_s
-from tv_etl.alerts.look import Look, ask_of, is_extended, quote_now, reach_of, tries_minutes
+from tv_etl.alerts.inputs import AlertInputs, Ask, Wants, Wider
 from tv_etl.alerts.pinging import Pinging
+from tv_etl.alerts.rounds import LakeClose, Rounds
 from tv_etl.alerts.routes import addressed
 from tv_etl.alerts.rules import AlertRule
-from tv_etl.alerts.state import AlertState, Registered, Registry, SymbolState, without_future
+from tv_etl.alerts.state import AlertState, Registered, Registry
 from tv_etl.alerts.store import AlertStore, Handled, Memory
 from tv_etl.alerts.stored_events import KEPT, StoredEvent, ids_of
 from tv_etl.alerts.targets.ping import ReadyPing
 from tv_etl.alerts.watch import Target, flags, target_alerts, told_targets, watch_alerts
-from tv_etl.alerts.wider_bars import LakeBars, SeriesKey, WiderBars
+from tv_etl.alerts.wider_bars import LakeBars, WiderBars
 from tv_etl.tradingview.errors import TradingViewError
-from tv_etl.tradingview.models import HistoryRequest
 from tv_etl.tradingview.printable import described, printable
-from tv_etl.tradingview.trading_hours import TradingHours
 
-Wants = Callable[[Mapping[str, Quote], float], "set[str]"]
-Wider = Callable[[Mapping[str, Quote], float], Mapping[SeriesKey, HistoryRequest]]
-Gather = Callable[[Mapping[str, Ask], Wants, Wider], AlertInputs]
-LakeClose = Callable[[str], "MinuteBar | None"]
+Gather = Callable[[Mapping[str, Ask], Wants, Wider], Generator[AlertInputs, None, None]]
 Keep = Callable[[Sequence[StoredEvent]], object]
 
 PRUNE_EVERY = 100
 KEPT_AT_ONCE = 5_000
+# The flag with the last generation whose rules were told what their symbols are like: a tick that is killed between two
+# rounds has registered all of them.
+_TOLD_UP_TO = "told_up_to"
 
 
 @dataclass(frozen=True)
@@ -96,83 +96,140 @@ def run_tick(
         registry = memory.registry.register(rules, now, groups)
         registered = registry.registered(rules)
         problems: list[str] = []
-        before = memory.state if memory.tick else _begin(memory.state, registered, cursor, problems)
-        known = {each for rule in memory.registry.rules.values() for each in rule.generations}
-        new = {each.generation for each in registered} - known
-        wider = WiderBars(_by_symbol(registered), before, lake_bars, hand_mutes=memory.hand_mutes, host_now=now)
-        judged = _look(registered, before, gather, wider, new, now, lake_close, silence_s)
-        found, capped, handled = _handle(store, memory, rules, registered, registry, judged, targets, now)
-        raw = [
-            *found,
-            *watch_alerts(memory, judged.blind, now, silence_s),
-            *target_alerts(memory, targets, now, silence_s),
-        ]
-        rules_of: dict[str, list[AlertRule]] = {"": list(rules)}
-        for each in registered:
-            rules_of.setdefault(each.key.symbol, []).append(each.rule)
-        told = addressed(raw, rules_of, targets)
-        tick = store.commit(
-            memory,
-            rules,
-            registry,
-            judged.state,
-            told,
-            [target.key for target in targets],
-            now,
-            flags(memory, judged.blind, now, silence_s),
-            told_targets(memory, targets, now, silence_s),
-            capped,
-            handled,
-        )
-        if tick % PRUNE_EVERY == 0:
-            store.prune(now, is_kept=keep is not None)
-        report = deliver(store, targets, clock())
-        pinging = None if ping is None or judged.blind else Pinging.begin(ping, memory.flags, clock())
+        state = memory.state if memory.tick else _begin(memory.state, registered, cursor, problems)
+        told_up_to = int(memory.flags.get(_TOLD_UP_TO, memory.registry.last))
+        new = {each.generation for each in registered if each.generation > told_up_to}
+        wider = WiderBars(_by_symbol(registered), state, lake_bars, hand_mutes=memory.hand_mutes, host_now=now)
+        rounds = Rounds(wider, state, new, now, silence_s, lake_close, problems)
+        desk = _Desk(store, targets, rules, registry, registered, memory, now, clock, silence_s, keep is not None)
+        failures: list[str] = []
+        for inputs in _asked(gather, rounds, failures):
+            alerts = rounds.judge(inputs)
+            if alerts is not None:
+                desk.write(alerts, rounds, told_up_to if rounds.has_left else registry.last)
+        problems += failures
+        blind = ""
+        if not rounds.were_heard or (failures and not rounds.by_symbol):
+            blind = failures[0] if failures else rounds.why_blind()
+        if blind:
+            desk.write([], rounds, told_up_to, blind)
+        elif rounds.has_left or not desk.has_written:
+            desk.write(rounds.judge_left(), rounds, registry.last)
+        desk.deliver()
+        pinging = None if ping is None or blind else Pinging.begin(ping, memory.flags, clock())
         if keep is not None:
             keep_events(store, keep, clock(), problems)
         unreached = "" if pinging is None else pinging.end(store)
+    sent = desk.reports
     return TickReport(
-        tick,
-        tuple(told),
-        report.sent,
-        report.retried,
-        report.dead,
-        (*problems, *judged.problems),
-        report.errors,
-        judged.blind,
+        desk.memory.tick,
+        tuple(desk.told),
+        sum(each.sent for each in sent),
+        sum(each.retried for each in sent),
+        sum(each.dead for each in sent),
+        tuple(dict.fromkeys([*problems, *wider.problems])),
+        tuple(dict.fromkeys(error for each in sent for error in each.errors)),
+        blind,
         unreached,
     )
 
 
-def _handle(
-    store: AlertStore,
-    memory: Memory,
-    rules: Sequence[AlertRule],
-    registered: Sequence[Registered],
-    registry: Registry,
-    judged: "_Judged",
-    targets: Sequence[Target],
-    now: float,
-) -> tuple[list[Alert], dict[str, cap.Mute], Handled]:
-    """What is told of what was found, in the light of what rules have been muted for, and of what was acknowledged."""
-    by_name, hand = {rule.name: rule for rule in rules}, memory.hand_mutes
-    marked, kept_back = mutes.apply(judged.alerts, hand, by_name, now)
-    found, capped = cap.apply(marked, memory.mutes, registry, now)
-    # What the cap says of a rule that is muted by hand is not told either.
-    found, _ = mutes.apply(found, hand, {}, now)
+def _asked(gather: Gather, rounds: Rounds, failures: list[str]) -> Iterator[AlertInputs]:
+    """What comes; why no more does, where it ends early, is one of the failures: what was found is still delivered."""
+    try:
+        with closing(gather(rounds.asks, rounds.wants, rounds.wider.requests)) as found:
+            yield from found
+    except TradingViewError as error:
+        failures.append(str(error))
+    except Exception as error:
+        failures.append(described(error))
 
-    def is_silent(rule: str, symbol: str) -> bool:
-        return (rule in capped and capped[rule].until > now) or mutes.is_muted(hand, rule, symbol, now)
 
-    due, remembered = reminders.look(registered, judged.state, memory.reminders, memory.acks, is_silent, now)
-    waiting = [event_id for event_id, ack in memory.acks.items() if ack.told_at is None]
-    bodies = store.bodies([*waiting, *(each.event_id for each in due)]) if waiting or due else {}
-    found += [reminders.reminder(each, bodies.get(each.event_id), now) for each in due]
-    acks = [reminders.acknowledgement(each, bodies[each], now) for each in waiting if each in bodies]
-    found += [ack for ack in acks if any(target.wants(ack.event) for target in targets)]
-    # While no rule is judged, what was touched in a mute may not be found yet.
-    told, ended = ([], []) if judged.blind else mutes.end(hand, kept_back, now)
-    return [*found, *told], capped, Handled(kept_back, ended, waiting, remembered)
+@dataclass
+class _Desk:
+    """Where what was judged is written down, round by round, and handed to the courier."""
+
+    store: AlertStore
+    targets: Sequence[Target]
+    rules: Sequence[AlertRule]
+    registry: Registry
+    registered: Sequence[Registered]
+    memory: Memory
+    now: float
+    clock: Callable[[], float]
+    silence_s: float
+    is_kept: bool
+    has_written: bool = False
+    has_delivered: bool = False
+    told: list[Alert] = field(default_factory=list)
+    reports: list[DeliveryReport] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._by_name = {rule.name: rule for rule in self.rules}
+        self._rules_of: dict[str, list[AlertRule]] = {"": list(self.rules)}
+        for each in self.registered:
+            self._rules_of.setdefault(each.symbol, []).append(each.rule)
+
+    def write(self, alerts: Iterable[Alert], rounds: Rounds, told_up_to: int, blind: str = "") -> None:
+        """Store in one transaction what was judged and what is to be told of it; deliver that."""
+        memory, now, silence_s, state = self.memory, self.now, self.silence_s, rounds.state
+        found, capped, handled = self._handle(alerts, rounds, blind)
+        raw = [*found, *watch_alerts(memory, blind, now, silence_s)]
+        of_targets = {}
+        if not self.has_written:  # how they were before this tick
+            raw += target_alerts(memory, self.targets, now, silence_s)
+            of_targets = told_targets(memory, self.targets, now, silence_s)
+        told = addressed(raw, self._rules_of, self.targets)
+        self.memory = self.store.commit(
+            memory,
+            self.rules,
+            self.registry,
+            state,
+            told,
+            [target.key for target in self.targets],
+            now,
+            flags(memory, blind, now, silence_s) | {_TOLD_UP_TO: str(told_up_to)},
+            of_targets,
+            capped,
+            handled,
+        )
+        self.has_written, self.has_delivered = True, False
+        self.told += told
+        if self.memory.tick % PRUNE_EVERY == 0:
+            self.store.prune(now, is_kept=self.is_kept)
+        if told:
+            self.deliver()
+
+    def _handle(
+        self, alerts: Iterable[Alert], rounds: Rounds, blind: str
+    ) -> tuple[list[Alert], dict[str, cap.Mute], Handled]:
+        """What is told of what was found, in the light of what rules are muted for, and of what was acknowledged."""
+        memory, hand, now = self.memory, self.memory.hand_mutes, self.now
+        marked, kept_back = mutes.apply(alerts, hand, self._by_name, now)
+        found, capped = cap.apply(marked, memory.mutes, self.registry, now)
+        # What the cap says of a rule that is muted by hand is not told either.
+        found, _ = mutes.apply(found, hand, {}, now)
+
+        def is_silent(rule: str, symbol: str) -> bool:
+            # What is not judged yet may be over.
+            waits = not blind and symbol in rounds.left
+            return waits or (rule in capped and capped[rule].until > now) or mutes.is_muted(hand, rule, symbol, now)
+
+        due, remembered = reminders.look(self.registered, rounds.state, memory.reminders, memory.acks, is_silent, now)
+        waiting = [event_id for event_id, ack in memory.acks.items() if ack.told_at is None]
+        bodies = self.store.bodies([*waiting, *(each.event_id for each in due)]) if waiting or due else {}
+        found += [reminders.reminder(each, bodies.get(each.event_id), now) for each in due]
+        acks = [reminders.acknowledgement(each, bodies[each], now) for each in waiting if each in bodies]
+        found += [ack for ack in acks if any(target.wants(ack.event) for target in self.targets)]
+        # While a rule is not judged, what was touched in a mute may not be found yet.
+        told, ended = ([], []) if blind or rounds.left else mutes.end(hand, kept_back, now)
+        return [*found, *told], capped, Handled(kept_back, ended, waiting, remembered)
+
+    def deliver(self) -> None:
+        """Hand what is due to the courier, unless nothing can have become due since it was."""
+        if not self.has_delivered:
+            self.reports.append(deliver(self.store, self.targets, self.clock()))
+        self.has_delivered = True
 
 
 def keep_events(store: AlertStore, keep: Keep, now: float, problems: list[str]) -> None:
@@ -200,135 +257,8 @@ def _begin(state: AlertState, registered: Iterable[Registered], cursor: str, pro
         return state
 
 
-@dataclass
-class _Judged:
-    alerts: list[Alert] = field(default_factory=list)
-    state: AlertState = field(default_factory=AlertState)
-    problems: list[str] = field(default_factory=list)
-    blind: str = ""
-
-
-def _look(
-    registered: Sequence[Registered],
-    before: AlertState,
-    gather: Gather,
-    wider: WiderBars,
-    just_registered: Collection[int],
-    host_now: float,
-    lake_close: LakeClose | None,
-    silence_s: float,
-) -> _Judged:
-    by_symbol = wider.by_symbol
-    known = AlertState(
-        {each.key: before.armings[each.key] for each in registered if each.key in before.armings},
-        {symbol: before.symbol(symbol) for symbol in by_symbol},
-    )
-    asks = {symbol: ask_of(known, symbol, mine, host_now) for symbol, mine in by_symbol.items()}
-    wanted: set[str] = set()
-
-    def wants(quotes: Mapping[str, Quote], now: float) -> set[str]:
-        for symbol, mine in by_symbol.items():
-            state, quote = known.symbol(symbol), quotes.get(symbol)
-            if not state.served and not tries_minutes(state, host_now):
-                continue
-            try:
-                # A quote may say nothing of what is traded before and after the regular hours.
-                latest = None if is_extended(mine) else quote_now(quote, now)
-                reach = reach_of(quote, health.read_hours(state.hours), now)
-                is_wanted = needs_minutes(wider.awake(symbol, now), known, symbol, latest, reach, now - delay_s(quote))
-            except Exception:  # what is wrong with the symbol or a rule shows when they are judged
-                is_wanted = True
-            if is_wanted or wider.needs_overlap(symbol):
-                wanted.add(symbol)
-        return wanted
-
-    try:
-        inputs = gather(asks, wants, wider.requests)
-        wider.take(inputs)
-    except TradingViewError as error:
-        return _Judged(state=known, problems=[str(error)], blind=str(error))
-    except Exception as error:  # what was found earlier must still be delivered
-        return _Judged(state=known, problems=[described(error)], blind=described(error))
-    looks = {
-        symbol: Look.of(symbol, known.symbol(symbol), inputs, ask, symbol in wanted, host_now)
-        for symbol, ask in asks.items()
-    }
-    problems = [*([inputs.doubt] if inputs.doubt else []), *(text for each in looks.values() for text in each.problems)]
-    problems += wider.problems
-    if looks and not any(each.was_heard for each in looks.values()):
-        return _Judged(state=known, problems=problems, blind=problems[0] if problems else "nothing was answered")
-    known = without_future(known, inputs.now)
-    return _judge(wider, known, inputs, looks, problems, just_registered, host_now, lake_close, silence_s)
-
-
 def _by_symbol(registered: Iterable[Registered]) -> dict[str, list[Registered]]:
     found: dict[str, list[Registered]] = {}
     for each in registered:
         found.setdefault(each.symbol, []).append(each)
     return found
-
-
-def _judge(
-    wider: WiderBars,
-    state: AlertState,
-    inputs: AlertInputs,
-    looks: "Mapping[str, Look]",
-    problems: list[str],
-    just_registered: Collection[int],
-    host_now: float,
-    lake_close: LakeClose | None,
-    silence_s: float,
-) -> _Judged:
-    bars = {symbol: look.bars for symbol, look in looks.items() if look.bars}
-    quotes = {symbol: look.quote for symbol, look in looks.items() if look.quote is not None}
-    for symbol, look in looks.items():
-        # The lake has the last word where nothing else has one.
-        if state.watermark(symbol) is None and not look.bars and (look.quote is None or look.quote.time_s is None):
-            last = _last_of_lake(lake_close, symbol, problems)
-            if last is not None:
-                bars[symbol] = [last]
-    by_symbol = wider.by_symbol
-    registered = [each for mine in by_symbol.values() for each in mine]
-    delays = {symbol: look.facts.delay_s for symbol, look in looks.items()}
-    hours = _regular_hours(by_symbol, state, looks)
-    alerts, after, broken = evaluate(
-        registered, state, bars, quotes, inputs.now, delays_s=delays, closed=wider.closed, hours=hours
-    )
-    problems += [f"rule {each.rule.name}: {described(error)}" for each, error in broken]
-    symbols: dict[str, SymbolState] = {}
-    for symbol, mine in by_symbol.items():
-        look, known = looks[symbol], after.symbol(symbol)
-        try:
-            known = look.learned(known, inputs, host_now)
-            known = replace(known, hours=known.hours or wider.hours.get(symbol, ""))
-            to_check = known.check_up_to is not None and any(each.generation <= known.check_up_to for each in mine)
-            judged = health.judge(known, look.facts, health.read_hours(known.hours), to_check, silence_s)
-            new = [each for each in mine if each.generation in just_registered]
-            alerts += health.tell(symbol, known.health, judged.health, mine, new, inputs.now)
-            symbols[symbol] = judged
-        except Exception as error:  # whatever it is, it is this symbol's alone
-            problems.append(f"{symbol}: {described(error)}")
-            symbols[symbol] = known
-    return _Judged(alerts, AlertState(after.armings, symbols), problems)
-
-
-def _regular_hours(
-    by_symbol: Mapping[str, Sequence[Registered]], state: AlertState, looks: "Mapping[str, Look]"
-) -> dict[str, TradingHours]:
-    """The hours of those symbols of which more is asked for than what was traded in them."""
-    found: dict[str, TradingHours] = {}
-    for symbol, mine in by_symbol.items():
-        hours = health.read_hours(looks[symbol].info_hours or state.symbol(symbol).hours) if is_extended(mine) else None
-        if hours is not None:
-            found[symbol] = hours
-    return found
-
-
-def _last_of_lake(lake_close: LakeClose | None, symbol: str, problems: list[str]) -> MinuteBar | None:
-    if lake_close is None:
-        return None
-    try:
-        return lake_close(symbol)
-    except Exception as error:  # a lake that cannot be read is no reason to judge nothing
-        problems.append(f"{symbol}: its last close in the lake: {printable(str(error))}")
-        return None

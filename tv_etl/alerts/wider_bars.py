@@ -6,17 +6,17 @@ from dataclasses import dataclass, field
 from tv_etl.alerts import health
 from tv_etl.alerts.closes import BarsNeeded, closed_bars, is_up_to_date, needs_bars
 from tv_etl.alerts.fold import DEFAULT_GRACE_S
-from tv_etl.alerts.inputs import AlertInputs, Minutes, Quote, delay_s, trade_time
+from tv_etl.alerts.inputs import AlertInputs, Quote, delay_s, trade_time
 from tv_etl.alerts.levels import ClosedBars
 from tv_etl.alerts.look import hours_of
 from tv_etl.alerts.mutes import HandMute, awake
+from tv_etl.alerts.passes import Minutes, SeriesKey
 from tv_etl.alerts.state import AlertState, Registered
 from tv_etl.tradingview.models import HistoryRequest, SeriesHistory, row_volume
 from tv_etl.tradingview.printable import described, printable
 
 # The newest bars of a symbol at an interval that the lake holds, so many: [time, open, high, low, close, volume].
 LakeBars = Callable[[str, str, int], Sequence[Sequence[float | None]]]
-SeriesKey = tuple[str, str]
 
 
 @dataclass
@@ -37,12 +37,12 @@ class WiderBars:
         """The rules of a symbol for which bars are worth asking, by the server's clock."""
         return awake(self.by_symbol[symbol], self.known, self.hand_mutes, now, self.host_now)
 
-    def requests(self, quotes: Mapping[str, Quote], now: float) -> dict[SeriesKey, HistoryRequest]:
-        """What is to be asked for, in the light of the quotes: what the lake does not have."""
+    def requests(self, quotes: Mapping[str, Quote | None], now: float) -> dict[SeriesKey, HistoryRequest]:
+        """What is to be asked for of these symbols, in the light of their quotes: what the lake does not have."""
         found: dict[SeriesKey, HistoryRequest] = {}
-        for symbol in self.by_symbol:
+        for symbol, quote in quotes.items():
             try:
-                found |= self._requests_of(symbol, self.awake(symbol, now), quotes.get(symbol), now)
+                found |= self._requests_of(symbol, self.awake(symbol, now), quote, now)
             except Exception as error:  # whatever it is, it is this symbol's alone
                 self.problems.append(f"{symbol}: {described(error)}")
         return found

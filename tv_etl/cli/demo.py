@@ -164,7 +164,8 @@ def _webhook_receiver() -> Iterator[tuple[str, list[dict[str, Any]]]]:
 
 def _write_watchlist(path: Path, ws_url: str) -> Watchlist:
     """Write and load the demo's watchlist; its rules are at the current price, so that something happens."""
-    quote = next(iter(TradingViewResource(ws_url=ws_url).alert_inputs({ALERT_SYMBOL: Ask()}).quotes.values()))
+    [inputs] = TradingViewResource(ws_url=ws_url).alert_inputs({ALERT_SYMBOL: Ask()})
+    quote = inputs.quotes[ALERT_SYMBOL]
     if isinstance(quote, TradingViewError) or quote.current_price is None:
         raise DemoError(f"{ALERT_SYMBOL} has no quote: {quote}")
     price = quote.current_price

@@ -11,7 +11,7 @@ used: pyarrow, numpy, websockets and httpx take as long as half of Dagster.
 
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -22,7 +22,7 @@ import dagster as dg
 from tv_etl.watchlist.model import Alerts
 
 if TYPE_CHECKING:
-    from tv_etl.alerts.inputs import AlertInputs, Ask, Quote
+    from tv_etl.alerts.inputs import AlertInputs, Ask, Wants, Wider
     from tv_etl.alerts.store import AlertStore
     from tv_etl.alerts.targets.ping import Ping, ReadyPing
     from tv_etl.alerts.targets.target import ReadyTarget, UnusableTarget
@@ -75,14 +75,11 @@ class TradingViewResource:
         )
 
     def alert_inputs(
-        self,
-        asks: "Mapping[str, Ask]",
-        wants: "Callable[[Mapping[str, Quote], float], Collection[str]] | None" = None,
-        wider: "Callable[[Mapping[str, Quote], float], Mapping[tuple[str, str], HistoryRequest]] | None" = None,
-    ) -> "AlertInputs":
+        self, asks: "Mapping[str, Ask]", wants: "Wants | None" = None, wider: "Wider | None" = None
+    ) -> "Generator[AlertInputs, None, None]":
         """The quote of each symbol now, and the one-minute bars of those that are wanted then (None: all), within 35 s.
 
-        With them come the bars of other intervals that `wider` asks for.
+        With them come the bars of other intervals that `wider` asks for. It comes in rounds, as it is answered.
 
         A symbol that fails has its error in place of what it failed to give. Raises TradingViewError if no connection
         can be opened.
@@ -93,7 +90,7 @@ class TradingViewResource:
 
         address, account, proxy = self.ws_url or None, _account(self.account), self.proxy or None
         with LoopThread() as loop:
-            return loop.run(
+            yield from loop.iterate(
                 gather(lambda limits: OHLCV(address, account=account, limits=limits, proxy=proxy), asks, wants, wider)
             )
 

@@ -380,25 +380,35 @@ class OHLCV:
         return quotes
 
     async def get_quotes_in_time(
-        self, exchange_symbol: Sequence[str], *, timeout_s: float | None = None
+        self,
+        exchange_symbol: Sequence[str],
+        *,
+        timeout_s: float | None = None,
+        on_quote: Callable[[str, QuoteSymbolData | SymbolError], None] | None = None,
     ) -> dict[str, QuoteSymbolData | TradingViewError]:
         """The current quote of each symbol as far as it came in time, and an error in place of each that did not.
 
         A quote that was not completed has the fields that came. `timeout_s` is by default the client's limit.
+        `on_quote` is told each symbol and its quote, or why it was refused, as soon as that is complete.
         """
         check_symbols(exchange_symbol)
         quotes: dict[str, QuoteSymbolData | SymbolError] = {}
         limit_s = self._timeout_s if timeout_s is None else timeout_s
         error: TradingViewError | None = None
         try:
-            await asyncio.wait_for(self._collect_quotes(exchange_symbol, quotes), limit_s)
+            await asyncio.wait_for(self._collect_quotes(exchange_symbol, quotes, on_quote), limit_s)
         except asyncio.TimeoutError:
             error = None
         except TradingViewError as failure:
             error = failure
         return {symbol: quotes.get(symbol) or error or _no_quotes([symbol], limit_s) for symbol in exchange_symbol}
 
-    async def _collect_quotes(self, symbols: Sequence[str], quotes: dict[str, QuoteSymbolData | SymbolError]) -> None:
+    async def _collect_quotes(
+        self,
+        symbols: Sequence[str],
+        quotes: dict[str, QuoteSymbolData | SymbolError],
+        on_quote: Callable[[str, QuoteSymbolData | SymbolError], None] | None = None,
+    ) -> None:
         """Put in what comes, until every symbol is complete."""
         known: dict[str, dict[str, Any]] = {}
         waiting = set(symbols)
@@ -413,6 +423,8 @@ class OHLCV:
                     quotes[event.symbol] = QuoteSymbolData.from_fields(event.symbol, fields)
                 elif isinstance(event, protocol.QuoteCompleted):
                     waiting.discard(event.symbol)
+                    if on_quote is not None and event.symbol in quotes:
+                        on_quote(event.symbol, quotes[event.symbol])
                 if not waiting:
                     return
 

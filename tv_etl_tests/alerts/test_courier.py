@@ -34,6 +34,7 @@ from tv_etl_tests.processes import free_port
 
 NOW = 1_790_000_000.0
 SECRET = "CANARY5f3a"
+COURIER = "tv_etl-deliver"
 
 
 class Post(NamedTuple):
@@ -54,6 +55,7 @@ class HookServer(ThreadingHTTPServer):
         self.gets = 0
         self.stopping = threading.Event()
         self.has_answered = threading.Event()
+        self.couriers: list[bool] = []
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         pass  # clients that hang up are the point
@@ -105,6 +107,10 @@ class Hook(BaseHTTPRequestHandler):
         self.send_header("Retry-After", "Sun, 22 Nov 2026 10:02:00 GMT")
         self.send_header("Content-Length", "0")
         self.end_headers()
+
+    def threads(self) -> None:
+        self.server.couriers = [each.daemon for each in threading.enumerate() if each.name == COURIER]
+        self.answer(200)
 
     def redirect(self) -> None:
         self.answer(302, {"Location": self.server.url("/200")})
@@ -249,7 +255,7 @@ def test_the_clock_set_back_does_not_stop_delivery(alert_store: AlertStore, serv
 def test_what_is_gone_for_good_is_dead_at_once(alert_store: AlertStore, server: HookServer) -> None:
     hook = local(server.url("/410"))
     assert send(alert_store, hook) == DeliveryReport(dead=1, errors=(f"{hook.label}: HTTP 410",))
-    [letter] = alert_store.dead_letters()
+    [letter] = alert_store.dead_letters(10)
     assert (letter.rule, letter.error) == ("rule-0", f"{hook.label}: HTTP 410")
 
 
@@ -362,6 +368,39 @@ def test_delivery_works_inside_a_running_event_loop(alert_store: AlertStore, ser
     assert asyncio.run(run()).sent == 1
 
 
+def test_delivery_that_is_stuck_keeps_no_process_from_its_end(alert_store: AlertStore, server: HookServer) -> None:
+    send(alert_store, local(server.url("/threads")))
+    assert server.couriers == [True]
+
+
+@pytest.fixture
+def no_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A resolver that does not answer as long as the test lasts."""
+    is_over = threading.Event()
+
+    def wait(*_: object, **__: object) -> None:
+        is_over.wait(HANG_S)
+        raise socket.gaierror("over")
+
+    monkeypatch.setattr(socket, "getaddrinfo", wait)
+    yield
+    is_over.set()
+
+
+def test_a_name_that_is_not_found_in_time_is_tried_again(
+    alert_store: AlertStore, no_names: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(courier_module, "CONNECT_TIMEOUT_S", 0.1)
+    report = send(alert_store, local("http://hooks.example/x"), budget_s=HANG_S)
+    assert (report.retried, report.errors) == (1, ("http---hooks.example-x (hooks.example): no address found in time",))
+
+
+def test_a_name_is_looked_for_no_longer_than_delivery_may_take(alert_store: AlertStore, no_names: None) -> None:
+    report = send(alert_store, local("http://hooks.example/x"), budget_s=0.1)
+    assert report == DeliveryReport()
+    assert COURIER not in [each.name for each in threading.enumerate()]
+
+
 def test_proxies_of_the_environment_are_not_used(
     alert_store: AlertStore, server: HookServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -412,7 +451,7 @@ def test_a_destination_that_is_gone_gives_up_its_alerts_after_a_day(alert_store:
     alert_store.add([make_alert()], [local("http://127.0.0.1:9/").key])
     assert deliver(alert_store, [], NOW) == DeliveryReport()
     assert deliver(alert_store, [], NOW + 24 * 3600).dead == 1
-    assert alert_store.dead_letters()[0].error == "the target is no longer configured"
+    assert alert_store.dead_letters(10)[0].error == "the target is no longer configured"
 
 
 # --- where it may go ------------------------------------------------------------------------------------------
@@ -490,7 +529,7 @@ def test_the_secret_is_nowhere(
     report = send(alert_store, *hooks, budget_s=2.5)
     assert (report.sent, report.dead, report.retried) == (2, 0, 10)
     output = capfd.readouterr()
-    shown = [caplog.text, output.out, output.err, repr(report), repr(hooks), str(alert_store.dead_letters())]
+    shown = [caplog.text, output.out, output.err, repr(report), repr(hooks), str(alert_store.dead_letters(10))]
     shown += [hooks[0].spec.model_dump_json(), repr(alert_store.pending(NOW + 3600))]
     assert not [text for text in shown if SECRET in text]
     assert not [file for file in tmp_path.rglob("*") if SECRET.encode() in file.read_bytes()]
@@ -575,6 +614,6 @@ def test_a_bad_row_is_dead_and_the_others_go_out(
     assert (report.sent, report.dead) == (count - 2, 2)
     assert alert_store.stats == DeliveryStats(pending=0, delivered=count - 2, dead=2)
     assert len(server.posts) == (1 if count > 2 else 0)
-    letters = alert_store.dead_letters()
+    letters = alert_store.dead_letters(10)
     assert len(letters) == 2
     assert all("what the store holds is no alert" in letter.error for letter in letters)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tv_etl.alerts.database import SCHEMA_VERSION, Database, StoreBusy, StoreError
+from tv_etl.alerts.database import SCHEMA_VERSION, Database, StoreBusy, StoreError, lock_key
 
 
 @pytest.fixture
@@ -52,6 +52,17 @@ def test_the_lock_of_a_killed_process_is_released(database: Database, tmp_path: 
         holder.wait()
         with database.exclusive() as is_held:
             assert is_held
+
+
+def test_the_lock_in_postgresql_is_one_for_all_processes_on_a_store_and_none_of_another() -> None:
+    """Another version's processes hold the same; each number is one that PostgreSQL has room for."""
+    assert lock_key("tv_etl_alerts", "tick") == 8_764_706_315_997_036_808
+    keys = {
+        lock_key(schema, purpose) for schema in ("tv_etl_alerts", "tv_etl_alerts_b") for purpose in ("tick", "make")
+    }
+    assert len(keys) == 4
+    many = [lock_key(f"tv_etl_alerts_{number}", "tick") for number in range(100)]
+    assert -(2**63) <= min(many) < 0 < max(many) < 2**63
 
 
 def test_a_file_that_is_no_store_is_a_store_error(tmp_path: Path) -> None:

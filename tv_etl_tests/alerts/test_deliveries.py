@@ -54,7 +54,7 @@ def test_dead_letters_are_listed_newest_first(deliveries: Deliveries) -> None:
         ("error 2", HERE),
         ("error 1", HERE),
     ]
-    assert len(deliveries.dead_letters()) == 4
+    assert len(deliveries.dead_letters(10)) == 4
 
 
 def test_threads_do_not_lose_each_others_alerts(deliveries: Deliveries) -> None:

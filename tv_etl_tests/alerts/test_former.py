@@ -208,7 +208,7 @@ def test_what_an_outbox_had_to_deliver_and_gave_up_comes_into_the_store_once(tmp
         ("a", "json HOOK", 5.0),
         ("a", "unknown", None),
     ]
-    assert [(each.text, each.error, each.target) for each in store.dead_letters()] == [
+    assert [(each.text, each.error, each.target) for each in store.dead_letters(10)] == [
         ("text of c", "HTTP 404", "json HOOK")
     ]
 

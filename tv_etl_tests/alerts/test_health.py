@@ -93,7 +93,7 @@ def test_minutes_that_do_not_come_for_ten_minutes_are_told_although_the_quote_co
     assert (symbol.minutes_missing_since, symbol.health.state) == (OPEN, "ok")
     late = replace(without, now=OPEN + 600, traded_at=OPEN + 599)
     symbol = judge(symbol, late, HOURS, False)
-    assert (symbol.health.state, symbol.health.detail) == ("no_data", "its minutes do not come: no answer in time")
+    assert (symbol.health.state, symbol.health.detail) == ("no_data", "its bars do not come: no answer in time")
     symbol = judge(symbol, facts(now=OPEN + 630, traded_at=OPEN + 629), HOURS, False)
     assert (symbol.minutes_missing_since, symbol.health.state) == (None, "ok")
 

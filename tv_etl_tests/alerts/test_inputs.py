@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tv_etl.alerts.inputs import QUOTE_CHUNK, AlertInputs, Ask, Quote, believe, delay_s, gather, is_empty, trade_time
+from tv_etl.alerts.inputs import QUOTE_CHUNK, AlertInputs, Ask, Quote, Wants, believe, delay_s, gather, trade_time
+from tv_etl.alerts.passes import is_empty
 from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.market.listing_rules import rule_symbols
 from tv_etl.market_server.market.market import Market
@@ -16,7 +17,7 @@ from tv_etl.market_server.options import ServerOptions
 from tv_etl.market_server.server import MarketServer, serve_in_thread
 from tv_etl.tradingview.errors import ConnectionFailedError, SymbolError, TradingViewError
 from tv_etl.tradingview.loop_thread import LoopThread
-from tv_etl.tradingview.models import QuoteSymbolData, SeriesHistory
+from tv_etl.tradingview.models import HistoryRequest, QuoteSymbolData, SeriesHistory
 from tv_etl.tradingview.ohlcv import OHLCV
 from tv_etl_tests import own_clock
 from tv_etl_tests.conftest import NOW
@@ -44,7 +45,12 @@ def server() -> Iterator[MarketServer]:
 def ask(url: str, asks: Mapping[str, Ask], wanted: set[str] | None = None) -> AlertInputs:
     with LoopThread() as loop:
         wants = None if wanted is None else lambda *_: wanted
-        return loop.run(gather(lambda limits: OHLCV(url, limits=limits), asks, wants))
+        return AlertInputs.joined(loop.iterate(gather(lambda limits: OHLCV(url, limits=limits), asks, wants)))
+
+
+async def collect(url: str, asks: Mapping[str, Ask], wants: Wants | None = None) -> AlertInputs:
+    rounds = [each async for each in gather(lambda limits: OHLCV(url, limits=limits), asks, wants)]
+    return AlertInputs.joined(rounds)
 
 
 def heard(inputs: AlertInputs) -> tuple[set[str], set[str]]:
@@ -115,11 +121,18 @@ def no_minutes(*_: object) -> set[str]:
     return set()
 
 
-def quoting(silent: Collection[str] = (), *, breaks: str = "", at: str = "create_series", rate: int = 0) -> Answer:
+def quoting(
+    silent: Collection[str] = (),
+    mute: Collection[str] = (),
+    *,
+    breaks: str = "",
+    at: str = "create_series",
+    rate: int = 0,
+) -> Answer:
     """A server whose symbols stand at 10.
 
-    Some are never answered; where one is asked for by the method `at`, it hangs up; with a `rate`, it takes so many
-    chart sessions in a second of a connection.
+    Some are never answered, of some no minutes are; where one is asked for by the method `at`, it hangs up; with a
+    `rate`, it takes so many chart sessions in a second of a connection.
     """
     clock = {"t": int(time.time()), "t_ms": int(time.time() * 1000)}
     symbols: dict[str, str] = {}
@@ -134,7 +147,7 @@ def quoting(silent: Collection[str] = (), *, breaks: str = "", at: str = "create
         elif method == ADD:
             for name in (each for each in params[1:] if each not in silent):
                 await line.say(qsd(params[0], name, lp=10.0), {**quote_completed(params[0], name), **clock})
-        elif method == "create_series" and not any(f"{each}'" in asked.replace('"', "'") for each in silent):
+        elif method == "create_series" and not any(f"{each}'" in asked.replace('"', "'") for each in (*silent, *mute)):
             recent = [each for each in taken.get(line, []) if own_clock.now() - each < 1.0] if rate else []
             if rate and len(recent) >= rate:
                 await line.say({"m": "critical_error", "p": [params[0], "max sessions rate reached", ""]})
@@ -179,29 +192,50 @@ def test_what_failed_before_has_a_connection_of_its_own() -> None:
         {"quote_add_symbols": ["X:A"]},
         {"quote_add_symbols": ["X:BAD"]},
         {"quote_add_symbols": ["X:LATE"]},
-        {"resolve_symbol": ["X:A", "X:LATE"]},
+        {"resolve_symbol": ["X:A"]},
         {"resolve_symbol": ["X:BAD"]},
+        {"resolve_symbol": ["X:LATE"]},
     ]
 
 
 def test_whoever_recovers_has_a_turn_although_many_others_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only those that have had their turn are left alone for longer."""
     monkeypatch.setattr("tv_etl.alerts.inputs.FAILED_BEFORE_S", 0.2)
-    silent = [f"X:S{number}" for number in range(8)]
+    silent = [f"X:S{number}" for number in range(16)]
 
     async def main() -> list[set[str]]:
         asks = dict.fromkeys([*silent, "X:WELL"], Ask(minutes_failed=True))
         turns: list[set[str]] = []
-        async with scripted_server(quoting(silent)) as server:
+        async with scripted_server(quoting(mute=silent)) as server:
             while not turns or "X:WELL" not in turns[-1]:
-                inputs = await gather(lambda limits: OHLCV(server.url, limits=limits), asks)
+                inputs = await collect(server.url, asks)
                 turns.append(set(inputs.minutes))
                 asks |= {name: Ask(minutes_failed=True, is_due=False) for name in inputs.faults}
         assert isinstance(inputs.minutes["X:WELL"], SeriesHistory) and "X:WELL" not in inputs.faults
         return turns
 
-    monkeypatch.setattr("tv_etl.alerts.inputs.QUOTE_LIMIT_S", 0.2)
-    assert own_clock.run(main()) == [set(silent[:4]), set(silent[4:]), {"X:WELL"}]
+    assert own_clock.run(main()) == [set(silent[:8]), set(silent[8:]), {"X:WELL"}]
+
+
+def test_bars_of_another_interval_that_break_the_connection_are_found_and_asked_alone() -> None:
+    names = [f"X:S{number}" for number in range(7)]
+
+    def hours(quotes: Mapping[str, Quote | None], now: float) -> dict[tuple[str, str], HistoryRequest]:
+        return {(name, "1h"): HistoryRequest(name, "1h", bars_count=5) for name in quotes}
+
+    async def main(asks: Mapping[str, Ask]) -> AlertInputs:
+        async with scripted_server(quoting(breaks="X:BAD")) as server:
+            rounds = gather(lambda limits: OHLCV(server.url, limits=limits), asks, no_minutes, hours)
+            return AlertInputs.joined([each async for each in rounds])
+
+    asks = dict.fromkeys([*names[:3], "X:BAD", *names[3:]], Ask())
+    for _ in range(2):
+        inputs = own_clock.run(main(asks))
+        assert {symbol for (symbol, _), each in inputs.series.items() if isinstance(each, SeriesHistory)} == set(names)
+        assert inputs.faults == {"X:BAD": "minutes"}
+        asks = next_asks(asks, inputs)
+    resting = asks | {"X:BAD": Ask(minutes_failed=True, is_due=False)}
+    assert own_clock.run(main(resting)).faults == {}
 
 
 def test_quotes_are_asked_for_a_hundred_at_a_time() -> None:
@@ -218,9 +252,7 @@ def test_a_server_that_is_slow_altogether_is_no_fault_of_a_symbol(monkeypatch: p
     async def main(count: int, silent: int) -> AlertInputs:
         names = [f"X:S{number}" for number in range(count)]
         async with scripted_server(quoting(names[:silent])) as server:
-            return await gather(
-                lambda limits: OHLCV(server.url, limits=limits), dict.fromkeys(names, Ask()), no_minutes
-            )
+            return await collect(server.url, dict.fromkeys(names, Ask()), no_minutes)
 
     assert own_clock.run(main(20, 5)).faults == {f"X:S{number}": "late" for number in range(5)}
     assert own_clock.run(main(20, 6)).faults == {}
@@ -238,7 +270,7 @@ def test_at_ten_sessions_a_second_the_tick_keeps_to_its_time_and_comes_round(mon
         async with scripted_server(quoting(rate=10)) as server:
             while not rounds or set[str]().union(*rounds) != set(names):
                 began = own_clock.now()
-                inputs = await gather(lambda limits: OHLCV(server.url, limits=limits), asks)
+                inputs = await collect(server.url, asks)
                 assert own_clock.now() - began < 2.0
                 assert inputs.faults == {}
                 rounds.append(heard(inputs)[1])
@@ -259,7 +291,7 @@ def test_a_symbol_that_breaks_connections_is_found_although_there_is_no_time_to_
 
     async def main() -> AlertInputs:
         async with scripted_server(quoting(breaks="X:S3", rate=10)) as server:
-            return await gather(lambda limits: OHLCV(server.url, limits=limits), dict.fromkeys(names, Ask()))
+            return await collect(server.url, dict.fromkeys(names, Ask()))
 
     assert own_clock.run(main()).faults == {"X:S3": "minutes"}
 
@@ -318,6 +350,10 @@ def test_a_clock_far_from_this_hosts_is_believed_if_trades_are_as_far() -> None:
     year = 365 * 86_400.0
     assert believe(2 * year + 60, 2 * year, []) == (2 * year + 60, "")
     assert believe(3 * year, 2 * year, [quote(lp_time=3 * year - 5)]) == (3 * year, "")
+    for day in (86_400.0, -86_400.0):
+        assert believe(2 * year + day, 2 * year, []) == (2 * year + day, "")
+        assert believe(2 * year + day * 1.001, 2 * year, [])[0] == 2 * year
+    assert believe(4 * year, 2 * year, [quote(lp_time=3 * year)])[0] == 2 * year  # as far from the one as the other
     host, doubt = believe(3 * year, 2 * year, [quote(lp_time=2 * year - 5)])
     assert host == 2 * year
     assert doubt == "the server's clock is 365 days ahead of this host's, which is used instead"

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from tv_etl.alerts.inputs import AlertInputs, Ask, Fault, Minutes, Quote
+from tv_etl.alerts.inputs import AlertInputs, Ask, Fault, Quote
 from tv_etl.alerts.look import FIRST_RETRY_S, LAST_RETRY_S, Look, ask_of, reach_of, tries_minutes
+from tv_etl.alerts.passes import Minutes
 from tv_etl.alerts.state import AlertState, Close, Registered, RuleState, SymbolState
 from tv_etl.tradingview.errors import NoBarsError, SeriesError, SymbolError, TradingViewError
 from tv_etl.tradingview.models import HistoryRequest, QuoteSymbolData, SeriesHistory, SymbolInfo
@@ -133,6 +134,20 @@ def test_minutes_that_matter_and_do_not_come_have_their_reason() -> None:
     assert look_at(quote(), SymbolError("X:A", "invalid symbol")).facts.minutes_error == ""
     inputs = AlertInputs(NOW, {"X:A": quote()})
     assert Look.of("X:A", KNOWN, inputs, Ask(), False, NOW).facts.minutes_error == ""
+
+
+def test_other_bars_that_do_not_come_have_their_reason_until_they_are_asked_for_again() -> None:
+    """They broke the connection of the others in each tick."""
+    late: dict[tuple[str, str], Minutes] = {("X:A", "1h"): NoBarsError("X:A 1h: no answer in time")}
+
+    def error(ask: Ask, faults: dict[str, Fault]) -> str:
+        inputs = AlertInputs(NOW, {"X:A": quote()}, faults=faults, series=late)
+        return Look.of("X:A", KNOWN, inputs, ask, False, NOW).facts.minutes_error
+
+    assert error(Ask(MINUTE - 300), {"X:A": "minutes"}) == "X:A 1h: no answer in time"
+    assert error(Ask(MINUTE - 300), {}) == error(Ask(MINUTE - 300), {"X:A": "late"}) == ""
+    assert error(Ask(minutes_failed=True, is_due=False), {}) == "not asked again yet"
+    assert error(Ask(minutes_failed=True), {}) == ""
 
 
 def test_what_cannot_be_read_is_a_problem_of_its_symbol() -> None:

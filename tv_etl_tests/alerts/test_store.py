@@ -64,7 +64,7 @@ def prove(place: Path | str) -> None:
     [registered] = registry.registered(rules)
     symbols = {"X:Y": SymbolState(60, (Close(60, 2.0),), Health("late", 1.0, "x"), 5.0, hours="{}")}
     state = AlertState({registered.key: RuleState(60, 0, True, True, True, 120)}, symbols)
-    assert one.commit(memory, rules, registry, state, make_alerts(7), [HERE, THERE], 5.0, {"a": "b"}, {}) == 1
+    assert one.commit(memory, rules, registry, state, make_alerts(7), [HERE, THERE], 5.0, {"a": "b"}, {}).tick == 1
     known = AlertStore(place).load()
     assert (known.registry, known.state, known.flags["a"]) == (registry, state, "b")
     with one.exclusive(), pytest.raises(StoreBusy), AlertStore(place).exclusive():
@@ -81,11 +81,11 @@ def prove(place: Path | str) -> None:
     mute = one.mute("a", "", 600, 60.0)
     acked = one.acknowledge(one.newest(1)[0].event_id, 61.0).event_id
     handled = Handled({mute.key: 2}, [], [acked], {acked: Reminder(60.0, 1)})
-    assert one.commit(known, rules, registry, state, [], [], 65.0, {}, {}, {}, handled) == 2
+    assert one.commit(known, rules, registry, state, [], [], 65.0, {}, {}, {}, handled).tick == 2
     after = one.load()
     assert (after.hand_mutes, after.acks) == ((mute._replace(kept_back=2),), {acked: Ack(61.0, 65.0)})
     assert after.reminders == {acked: Reminder(60.0, 1)}
-    assert one.commit(one.load(), [], registry.register([], 70.0), AlertState(), [], [], 70.0, {}, {}) == 3
+    assert one.commit(one.load(), [], registry.register([], 70.0), AlertState(), [], [], 70.0, {}, {}).tick == 3
     assert one.load().state == AlertState()
     assert one.prune(40 * 86_400.0) == 7
 

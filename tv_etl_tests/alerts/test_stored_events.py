@@ -21,7 +21,7 @@ def commit(store: AlertStore, first: int, count: int, targets: list[str], now: f
     """A tick that finds alerts."""
     memory = store.load()
     alerts = make_alerts(count, first)
-    return store.commit(memory, [], memory.registry, AlertState(), alerts, targets, now, {}, {})
+    return store.commit(memory, [], memory.registry, AlertState(), alerts, targets, now, {}, {}).tick
 
 
 def test_an_event_is_to_keep_until_it_is_kept_and_again_when_a_delivery_ended(store: AlertStore) -> None:

@@ -2,7 +2,8 @@
 
 import json
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,14 +15,14 @@ import pytest
 from tv_etl.alerts.deliveries import DeliveryStats
 from tv_etl.alerts.fold import MinuteBar
 from tv_etl.alerts.former import FormerState, former_key
-from tv_etl.alerts.inputs import AlertInputs, Ask, Quote
+from tv_etl.alerts.inputs import AlertInputs, Ask, Quote, Wants, Wider
 from tv_etl.alerts.rules import AlertRule, read_rule
 from tv_etl.alerts.state import RuleState
 from tv_etl.alerts.store import AlertStore
 from tv_etl.alerts.targets.ping import ReadyPing
 from tv_etl.alerts.targets.target import ReadyTarget, Secrets, UnusableTarget
 from tv_etl.alerts.targets.webhook import WebhookTarget
-from tv_etl.alerts.tick import PRUNE_EVERY, TickReport, Wants, Wider, run_tick
+from tv_etl.alerts.tick import PRUNE_EVERY, TickReport, run_tick
 from tv_etl.alerts.watch import Target
 from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.market.market import Market
@@ -63,9 +64,11 @@ class Desk:
     asked: set[str] = field(default_factory=set)
     asks: dict[str, Ask] = field(default_factory=dict)
     wide: dict[tuple[str, str], SeriesHistory] = field(default_factory=dict)
+    rounds: Sequence[Collection[str]] = ()  # which symbols come first, and which then; the rest comes last
+    after_round: Callable[[int], None] = lambda number: None
     asked_wider: set[tuple[str, str]] = field(default_factory=set)
 
-    def gather(self, asks: Mapping[str, Ask], wants: Wants, wider: Wider) -> AlertInputs:
+    def gather(self, asks: Mapping[str, Ask], wants: Wants, wider: Wider) -> Generator[AlertInputs, None, None]:
         if self.is_down:
             raise ConnectionFailedError("127.0.0.1: no connection")
         for symbol, price in self.prices.items():
@@ -77,12 +80,18 @@ class Desk:
             if symbol in asks:
                 fields = {"lp": price, "lp_time": traded_at, "update_mode": "streaming", **self.quote_fields}
                 quotes[symbol] = self.quote_errors.get(symbol) or QuoteSymbolData.from_fields(symbol, fields)
-        requests = wider(quotes, self.now)
-        self.asks, self.asked = dict(asks), set(wants(quotes, self.now))
+        known = {symbol: quotes.get(symbol) for symbol in asks}
+        requests = wider(known, self.now)
+        self.asks, self.asked = dict(asks), set(wants(known, self.now))
         minutes = {symbol: self.errors.get(symbol) or self.history(symbol, asks[symbol]) for symbol in self.asked}
         series = {key: self.wide[key] for key in requests if key in self.wide}
         self.asked_wider = set(requests)
-        return AlertInputs(self.now, quotes, minutes, series=series)  # type: ignore[arg-type]
+        inputs, left = AlertInputs(self.now, quotes, minutes, series=series), set(asks)  # type: ignore[arg-type]
+        for number, symbols in enumerate(self.rounds):
+            yield inputs.only(symbols)
+            left -= set(symbols)
+            self.after_round(number)
+        yield inputs.only(left)
 
     def history(self, symbol: str, ask: Ask) -> SeriesHistory:
         known = self.bars.get(symbol) or sorted(self.past[symbol].items())
@@ -195,8 +204,8 @@ def test_a_quote_that_does_not_come_costs_nobody_else_a_tick(desk: Desk) -> None
 
 
 def test_a_tick_that_nothing_was_answered_in_is_blind_with_the_first_reason(desk: Desk) -> None:
-    def nothing(asks: Mapping[str, Ask], wants: Wants, wider: Wider) -> AlertInputs:
-        return AlertInputs(desk.now)
+    def nothing(asks: Mapping[str, Ask], wants: Wants, wider: Wider) -> Generator[AlertInputs, None, None]:
+        yield AlertInputs(desk.now)
 
     assert run_tick([rule()], desk.store, [], nothing, lambda: desk.now).blind == "nothing was answered"
     desk.quote_errors["X:A"] = desk.errors["X:A"] = NoBarsError("X:A: nothing")
@@ -324,7 +333,7 @@ def test_a_symbol_of_daily_bars_fires_by_its_quotes_and_rearms_by_its_daily_clos
             alert.kind for alert in run_tick([rule("cross_up", 11.0)], desk.store, [], by_day, lambda: desk.now).found
         ]
 
-    def by_day(asks: Mapping[str, Ask], wants: Wants, wider: Wider) -> AlertInputs:
+    def by_day(asks: Mapping[str, Ask], wants: Wants, wider: Wider) -> Generator[AlertInputs, None, None]:
         # As `gather` does where there are no minutes.
         daily = {symbol: Ask(ask.since, "1d") for symbol, ask in asks.items()}
         return desk.gather(daily, wants, wider)
@@ -496,13 +505,13 @@ def test_dead_letters_are_told_on_every_other_target_and_sent_again_on_request(d
         hooks.posted[-1][1]["text"]
         == "1 alerts for the target ONE (127.0.0.1) were given up: ONE (127.0.0.1): HTTP 410"
     )
-    [letter] = desk.store.dead_letters()
+    [letter] = desk.store.dead_letters(10)
     assert (letter.rule, letter.target) == ("r", "json ONE")
     del hooks.status["ONE"]
     assert desk.store.resend([letter.event_id]) == 1
     desk.tick([rule()], [one, two])
     assert hooks.kinds("ONE") == ["above", "above"]
-    assert desk.store.dead_letters() == []
+    assert desk.store.dead_letters(10) == []
 
 
 def test_a_target_without_an_address_stops_itself_alone(desk: Desk, hooks: Hooks) -> None:
@@ -536,7 +545,7 @@ def test_alerts_for_a_target_without_an_address_are_given_up_after_a_day(desk: D
     desk.tick([rule()], [one])
     desk.now += 86_400
     assert desk.tick([rule()], [one]).dead == 1
-    assert desk.store.dead_letters()[0].error == "ONE: environment variable ONE is not set"
+    assert desk.store.dead_letters(10)[0].error == "ONE: environment variable ONE is not set"
 
 
 def test_what_was_delivered_is_forgotten_after_a_month_and_nothing_else(desk: Desk, hooks: Hooks) -> None:
@@ -766,6 +775,104 @@ def test_the_dead_mans_switch_is_called_after_good_ticks_and_not_after_blind_one
     assert report.summary.startswith("0 alerts found, 0 delivered; the ping failed 2 times in a row: HTTP 503")
 
 
+# --- rounds
+
+
+class Killed(BaseException):
+    """What ends a process at once."""
+
+
+def test_what_has_answered_is_delivered_before_the_rest_has(desk: Desk, hooks: Hooks) -> None:
+    desk.prices = {"X:A": 10.0, "X:B": 10.0}
+    desk.rounds = [["X:A"]]
+    delivered: list[list[str]] = []
+    desk.after_round = lambda number: delivered.append([body["symbol"] for _, body in hooks.posted])
+    report = desk.tick([rule(name="a"), rule(name="b", symbol="X:B")], [hooks.target("ONE")])
+    assert delivered == [["X:A"]]
+    assert [body["symbol"] for _, body in hooks.posted] == ["X:A", "X:B"]
+    assert (told(report), report.sent, report.tick) == ([("above", "a"), ("above", "b")], 2, 2)
+
+
+def test_a_tick_that_is_killed_between_two_rounds_loses_and_doubles_nothing(desk: Desk, hooks: Hooks) -> None:
+    desk.prices = {"X:A": 10.0, "X:B": 10.0, "X:C": 10.0}
+    desk.rounds = [["X:A"], ["X:B"]]
+    rules, target = [rule(name=name.lower(), symbol=f"X:{name}") for name in "ABC"], hooks.target("ONE")
+
+    def die_after(fatal: int) -> Callable[[int], None]:
+        def die(number: int) -> None:
+            if number == fatal:
+                raise Killed
+
+        return die
+
+    for fatal in (0, 1, 2):
+        desk.after_round = die_after(fatal)
+        with suppress(Killed):
+            desk.tick(rules, [target])
+        desk.now += 30
+    assert [body["symbol"] for _, body in hooks.posted] == ["X:A", "X:B", "X:C"]
+    assert len({body["event_id"] for _, body in hooks.posted}) == 3
+    assert desk.store.stats == DeliveryStats(pending=0, delivered=3, dead=0)
+
+
+def test_new_rules_are_told_of_a_symbol_that_is_dead_although_a_tick_was_killed_before(desk: Desk) -> None:
+    """The round before has registered them."""
+    desk.prices = {"X:A": 10.0, "X:B": 10.0}
+    desk.quote_errors["X:B"] = desk.errors["X:B"] = SymbolError("X:B", "no such symbol")
+    rules = [rule(name="a"), rule(name="b", symbol="X:B")]
+    assert told(desk.tick(rules)) == [("above", "a"), ("dead", "b")]
+
+    def die(number: int) -> None:
+        raise Killed
+
+    desk.rounds, desk.after_round = [["X:A"]], die
+    rules.append(rule(name="c", symbol="X:B"))
+    with pytest.raises(Killed):
+        desk.tick(rules)
+    desk.rounds = []
+    assert told(desk.tick(rules)) == [("dead", "c")]
+    assert told(desk.tick(rules)) == []
+
+
+def test_the_cap_of_a_rule_counts_over_rounds(desk: Desk) -> None:
+    desk.prices = {f"X:S{number}": 10.0 for number in range(20)}
+    names = list(desk.prices)
+    desk.rounds = [names[:8], names[8:14]]
+    report = desk.tick([many(symbols=names)])
+    assert [alert.is_muted for alert in report.found if alert.kind == "above"] == [False] * 15 + [True] * 5
+    assert [alert.kind for alert in report.found].count("muted") == 1
+
+
+def test_a_symbol_of_which_nothing_was_heard_is_judged_once_others_were(desk: Desk) -> None:
+    desk.prices = {"X:A": 10.0, "X:B": 10.0}
+    desk.quote_errors["X:B"] = desk.errors["X:B"] = NoBarsError("X:B: nothing")
+    rules = [rule(name="a"), rule(name="b", symbol="X:B")]
+    desk.rounds = [["X:B"]]
+    for _ in range(21):
+        report = desk.tick(rules)
+        assert not report.blind and report.problems[:1] == ("X:B: X:B: nothing",)
+        desk.now += 30
+    assert desk.state("X:B") == "no_data" and desk.state() == "ok"
+
+
+def test_inputs_that_end_early_with_an_error_are_judged_as_far_as_they_came(desk: Desk) -> None:
+    def ends(number: int) -> None:
+        raise ConnectionFailedError("127.0.0.1: gone")
+
+    desk.prices = {"X:A": 10.0, "X:B": 10.0}
+    desk.rounds, desk.after_round = [["X:A"]], ends
+    report = desk.tick([rule(name="a"), rule(name="b", symbol="X:B")])
+    assert (told(report), report.problems, report.blind) == ([("above", "a")], ("127.0.0.1: gone",), "")
+
+
+def test_a_target_is_told_of_once_a_tick_however_many_rounds_it_has(desk: Desk, hooks: Hooks) -> None:
+    desk.prices = {"X:A": 10.0, "X:B": 10.0}
+    desk.rounds = [["X:A"]]
+    targets: list[Target] = [hooks.target("ONE"), UnusableTarget("two", "TWO", "is not set")]
+    desk.tick([rule(name="a"), rule(name="b", symbol="X:B")], targets)
+    assert hooks.kinds("ONE").count("target") == 1 and len(hooks.posted) == 3
+
+
 # --- rules for many symbols
 
 
@@ -921,3 +1028,39 @@ def test_the_extended_session_is_asked_for_and_rules_of_the_regular_one_do_not_s
     assert told(desk.tick(rules)) == [("cross_up", "extended")]
     desk.now = opened + 200
     assert told(desk.tick(rules)) == [("cross_up", "regular")]
+
+
+# --- by hand, over rounds
+
+
+def test_the_end_of_a_mute_is_told_once_all_of_its_rule_is_judged(desk: Desk, hooks: Hooks) -> None:
+    listed, one = many(kind="cross_up", level=9.0, symbols=["X:A", "X:B", "X:C"]), hooks.target("ONE")
+    desk.prices = dict.fromkeys(listed.symbols, 8.0)
+    desk.tick([listed], [one])
+    desk.store.mute("r", "", HOUR_S, desk.now)
+    desk.now += 120
+    desk.prices = dict.fromkeys(listed.symbols, 10.0)
+    desk.rounds = [["X:A"], ["X:B"]]
+    desk.tick([listed], [one])
+    assert [each.kept_back for each in desk.store.hand_mutes()] == [3]
+    desk.now += HOUR_S
+    report = desk.tick([listed], [one])
+    assert [(each.kind, each.reason) for each in report.found if not each.is_muted] == [
+        ("unmuted", "rule r, muted by hand, is told again; 3 of its alerts were kept back")
+    ]
+    assert hooks.kinds("ONE") == ["unmuted"]
+    assert desk.tick([listed], [one]).found == ()
+
+
+def test_nobody_is_reminded_of_what_is_over_in_a_later_round(desk: Desk, hooks: Hooks) -> None:
+    desk.prices = {"X:A": 10.0, "X:B": 10.0}
+    rules = [rule(name=name.lower(), symbol=f"X:{name}", **REMINDING) for name in "AB"]
+    one = hooks.target("ONE")
+    desk.tick(rules, [one])
+    desk.now += HOUR_S
+    desk.past["X:B"] = {desk.now // 60 * 60 - minute * 60: 8.0 for minute in range(2, 8)}
+    desk.prices["X:B"] = 8.0
+    desk.rounds = [["X:A"]]
+    report = desk.tick(rules, [one])
+    assert told(report) == [("reminder", "a"), ("resolved", "b")]
+    assert desk.tick(rules, [one]).found == ()

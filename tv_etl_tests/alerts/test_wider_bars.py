@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tv_etl.alerts.inputs import AlertInputs, Minutes, Quote
+from tv_etl.alerts.inputs import AlertInputs, Quote
+from tv_etl.alerts.passes import Minutes
 from tv_etl.alerts.rules import AlertRule, read_rule
 from tv_etl.alerts.state import AlertState, Registered, RuleState, SymbolState
 from tv_etl.alerts.wider_bars import WiderBars

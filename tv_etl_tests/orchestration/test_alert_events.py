@@ -7,7 +7,7 @@ import queue
 import random
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timezone
 from functools import partial
@@ -24,14 +24,14 @@ from tv_etl.alerts.database import StoreBusy
 from tv_etl.alerts.dataset import AlertDataset
 from tv_etl.alerts.deliveries import DeliveryStats
 from tv_etl.alerts.fold import Alert
-from tv_etl.alerts.inputs import AlertInputs, Ask
+from tv_etl.alerts.inputs import AlertInputs, Ask, Wants, Wider
 from tv_etl.alerts.rules import read_rule
 from tv_etl.alerts.state import AlertState
 from tv_etl.alerts.store import AlertStore
 from tv_etl.alerts.stored_events import REPORTING, StoredEvent, ids_of
 from tv_etl.alerts.targets.target import ReadyTarget, Secrets
 from tv_etl.alerts.targets.webhook import WebhookTarget
-from tv_etl.alerts.tick import Wants, Wider, run_tick
+from tv_etl.alerts.tick import run_tick
 from tv_etl.lake.store import BarStore
 from tv_etl.orchestration.alert_events import EVENT_ID, build_alerts_asset, report_alerts
 from tv_etl.orchestration.resources import LakeResources
@@ -173,7 +173,7 @@ PHASES = {"tick": 0.3, "delivery": 0.02, "dataset": 0.4, "materializations": 1.0
 
 def _seesaw(now: float, asks: Mapping[str, Ask], wants: Wants) -> AlertInputs:
     """A market in which every symbol rises over its level in every other minute, so many times."""
-    wanted = wants({}, now)
+    wanted = wants(dict.fromkeys(asks), now)
 
     def history(symbol: str) -> SeriesHistory:
         since = max(int(asks[symbol].since or 0), TOUCHED_AT - 10 * MINUTE_S)
@@ -210,10 +210,12 @@ def _work(directory: str, url: str, count: int, begins: Connection) -> None:
             ticks = store.load().tick
             now = TOUCHED_AT + 2.0 * MINUTE_S * ticks
 
-            def gather(asks: Mapping[str, Ask], wants: Wants, wider: Wider, now: float = now) -> AlertInputs:
+            def gather(
+                asks: Mapping[str, Ask], wants: Wants, wider: Wider, now: float = now
+            ) -> Generator[AlertInputs, None, None]:
                 begins.send("tick")
-                wider({}, now)
-                return _seesaw(now, asks, wants)
+                wider(dict.fromkeys(asks), now)
+                yield _seesaw(now, asks, wants)
 
             report = run_tick(rules, store, [hook], gather, partial(float, now), keep=keep)
             assert not report.problems or not report.blind

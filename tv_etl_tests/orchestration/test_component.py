@@ -365,7 +365,7 @@ def test_two_lakes_with_equal_groups_share_no_name(
         dg.Definitions.validate_loadable(definitions)
         found = names(definitions)
         assert found["assets"] == {f"{path}/{name}" for path in ("us", "eu/raw") for name in assets}
-        for kind, begin in (("jobs", 6), ("schedules", 7), ("sensors", 8)):
+        for kind, begin in (("jobs", 6), ("schedules", 7), ("sensors", 6)):
             own = {name for name in found[kind] if name.startswith(("us_", "eu_raw_"))}
             others = found[kind] - own - {"__ASSET_JOB", "default_automation_condition_sensor"}
             assert not others and len(own) == 2 * begin, sorted(found[kind])

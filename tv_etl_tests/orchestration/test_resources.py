@@ -8,7 +8,7 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 
-from tv_etl.alerts.inputs import Ask
+from tv_etl.alerts.inputs import AlertInputs, Ask
 from tv_etl.orchestration.resources import AccountVariables, BarStoreResource, TradingViewResource, _account
 from tv_etl.tradingview.errors import AuthError, SymbolError
 from tv_etl.tradingview.models import HistoryRequest, QuoteSymbolData, SeriesHistory
@@ -33,9 +33,10 @@ def test_fetch_works_where_a_loop_is_running(market_url: str) -> None:
 
 def test_alert_inputs_hold_quotes_minutes_and_the_servers_clock(market_url: str) -> None:
     since = int((NOW - timedelta(minutes=3)).timestamp()) // 60 * 60
-    inputs = TradingViewResource(ws_url=market_url).alert_inputs(
+    rounds = TradingViewResource(ws_url=market_url).alert_inputs(
         {"BINANCE:BTCUSDT": Ask(since), "FX:EURUSD": Ask(), "NASDAQ:NOPE": Ask()}
     )
+    inputs = AlertInputs.joined(rounds)
     assert abs(inputs.now - NOW.timestamp()) < 30
     assert isinstance(inputs.quotes["BINANCE:BTCUSDT"], QuoteSymbolData)
     assert isinstance(inputs.quotes["NASDAQ:NOPE"], SymbolError)

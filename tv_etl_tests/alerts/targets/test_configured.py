@@ -170,7 +170,7 @@ def test_a_token_that_is_refused_is_tried_again_and_the_reason_is_told(alert_sto
 def test_what_is_gone_is_given_up(alert_store: AlertStore, setup: Setup) -> None:
     setup.service.fault = "410"
     assert send(alert_store, setup, make_alert()).dead == 1
-    assert alert_store.dead_letters()[0].error.startswith(f"{setup.target.label}: HTTP 410")
+    assert alert_store.dead_letters(10)[0].error.startswith(f"{setup.target.label}: HTTP 410")
 
 
 def test_the_secrets_are_nowhere(
