@@ -479,7 +479,7 @@ def import_(
     try:
         options = ImportOptions.of_texts(symbols, interval, columns, hours, **others)
         Proxy.of(proxy)
-        account, store = Account.from_environment(), BarStore(lake)
+        account, store = Account.from_environment(), BarStore(lake, writer=_writer())
     except (TradingViewError, ValueError) as error:
         raise click.UsageError(_shown(error)) from None
     try:
