@@ -49,7 +49,7 @@ def test_a_server_that_has_loaded_before_goes_on(file: Path, load_as: Any) -> No
     (file.parent / "symbols.txt").write_text("NASDAQ:AAPL\naapl\n", encoding="utf-8")
     loaded = load_as(SERVER)
     assert symbols(loaded) == ["NASDAQ:AAPL"]
-    assert "watchlist.yaml:2:19: groups.0.symbols.file: " in loaded.mistake and "symbols.txt:2: " in loaded.mistake
+    assert "symbols.txt:2:1: symbol 'aapl': expected EXCHANGE:TICKER" in loaded.mistake
     file.unlink()
     assert load_as(SERVER).mistake == f"{file}: No such file or directory"
 
