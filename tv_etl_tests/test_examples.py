@@ -72,7 +72,7 @@ def breakouts(days: pd.DataFrame, start: str, end: str) -> list[tuple[float, flo
     level = days["high"].rolling(20).max().shift()
     is_above = days["close"] >= level
     first = is_above & ~is_above.shift(fill_value=False)
-    found = pd.DataFrame({"close": days["close"], "level": level})[first].loc[start:end]  # type: ignore[misc]
+    found = pd.DataFrame({"close": days["close"], "level": level})[first].loc[start:end]
     return [(float(row.close), float(row.level)) for row in found.itertuples()]
 
 
@@ -104,7 +104,7 @@ def test_a_year_in_the_lake_has_its_trading_days_and_comes_once(directory: Path,
     sessions = exchange_calendars.get_calendar("XNYS", start="2025-01-01", end="2026-11-17").sessions
     days = year_of(directory)
     assert [str(day.date()) for day in days.index] == [str(day.date()) for day in sessions]
-    of_2025 = days.loc["2025":"2025"]  # type: ignore[misc]
+    of_2025 = days.loc["2025":"2025"]
     assert f"0 bars added, {len(sessions)} known before" in printed
     low, high = of_2025["low"].min(), of_2025["high"].max()
     assert printed.splitlines()[-1] == f"{len(of_2025)} bars in 2025, low {low}, high {high}"
@@ -193,7 +193,7 @@ def test_the_notebook_runs_from_top_to_bottom(tmp_path: Path, environment: dict[
     assert [series.symbol for series in store.series()] == ["BINANCE:BTCUSDT", "COMEX:GC1!", "NASDAQ:AAPL"]
     assert all(bytes.fromhex(picture).startswith(b"\x89PNG") for picture in shown["pictures"])
     assert shown["pictures"][0] != shown["pictures"][1]
-    february = days.loc["2025-02":"2025-02"]  # type: ignore[misc]
+    february = days.loc["2025-02":"2025-02"]
     row = ["NASDAQ:AAPL", "2025-02-01", len(february), february["low"].min(), february["high"].max()]
     assert row in shown["months"]
     frame = store.scan(["NASDAQ:AAPL", "COMEX:GC1!", "BINANCE:BTCUSDT"], "1d").read_all().to_pandas()
