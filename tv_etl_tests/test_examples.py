@@ -15,8 +15,13 @@ import pandas as pd
 import pytest
 
 from tv_etl.lake.store import BarStore
+from tv_etl.market_server.clock import MarketClock
+from tv_etl.market_server.market.market import Market
+from tv_etl.market_server.options import ServerOptions
+from tv_etl.market_server.server import serve_in_thread
 from tv_etl.tradingview.blocking import BlockingOHLCV
 from tv_etl.tradingview.models import QuoteSymbolData
+from tv_etl_tests.conftest import NOW
 from tv_etl_tests.patience import HANG_S
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -27,7 +32,8 @@ CODE = ["".join(cell["source"]) for cell in NOTEBOOK["cells"] if cell["cell_type
 REPORT = """
 import json
 print(json.dumps({
-    "pictures": [picture.png.hex(), marked.png.hex()],
+    "pictures": [picture._repr_png_().hex(), marked._repr_png_().hex()],
+    "tables": [repr(months), repr(correlation)],
     "months": [[row[0], str(row[1].date()), *row[2:]] for row in months.fetchall()],
     "correlation": correlation.fetchall(),
     "alerts": [[alert.touched_at, alert.price, alert.level] for alert in replayed.alerts],
@@ -145,6 +151,18 @@ def test_live_quotes_stop_when_their_time_is_over(tmp_path: Path, environment: d
     assert run("live_quotes.py", tmp_path, environment, "0.01").splitlines()[-1] == "stopped after 0.01 seconds"
 
 
+def test_the_live_bars_of_the_page_for_tvdatafeed_come(tmp_path: Path, environment: dict[str, str]) -> None:
+    page = (EXAMPLES.parent / "docs" / "coming_from_tvdatafeed.md").read_text(encoding="utf-8")
+    [code] = re.findall(r"^```py\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    # An hour closes a second after the stream begins.
+    clock = MarketClock(NOW.timestamp(), speed=3_600)
+    with serve_in_thread(Market(7), ServerOptions(clock=clock, update_ms=50)) as server:
+        printed = run(code, tmp_path, {**environment, "TV_ETL_WS_URL": server.url})
+    [(symbol, opened)] = re.findall(r"^(\S+) (\d+) [\d.]+$", printed, re.MULTILINE)
+    assert symbol in ("BINANCE:ETHUSDT", "BINANCE:BTCUSDT")
+    assert int(opened) % 3_600 == 0 and NOW.timestamp() - 3_600 < int(opened) < clock.now() - 3_600
+
+
 def test_what_is_missing_is_told(directory: Path, environment: dict[str, str]) -> None:
     store = BarStore(directory / "lake_with_a_hole" / "lake")
     days = BarStore(directory / "lake").read("NASDAQ:AAPL", "1d")
@@ -193,6 +211,7 @@ def test_the_notebook_runs_from_top_to_bottom(tmp_path: Path, environment: dict[
     assert [series.symbol for series in store.series()] == ["BINANCE:BTCUSDT", "COMEX:GC1!", "NASDAQ:AAPL"]
     assert all(bytes.fromhex(picture).startswith(b"\x89PNG") for picture in shown["pictures"])
     assert shown["pictures"][0] != shown["pictures"][1]
+    assert all("NASDAQ" in table or "correlation" in table for table in shown["tables"])
     february = days.loc["2025-02":"2025-02"]
     row = ["NASDAQ:AAPL", "2025-02-01", len(february), february["low"].min(), february["high"].max()]
     assert row in shown["months"]
