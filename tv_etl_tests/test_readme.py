@@ -64,7 +64,7 @@ def blocks(language: str, *pages: str) -> list[str]:
     return [block for page in pages or PAGES for block in fence.findall(PAGES[page])]
 
 
-IMPORTS = [line for block in blocks("console", "importing.md") for line in block.splitlines()]
+IMPORTS = [line for block in blocks("console") for line in block.splitlines() if ".venv/bin/tv-etl import " in line]
 
 
 @pytest.fixture(scope="module")
