@@ -9,14 +9,13 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
-from functools import partial
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tv_etl.cli.files import Put
-from tv_etl.collect.answer import answers, facts_of, newest_closed, require_bars
+from tv_etl.collect.answer import answers, cut_to_newest, facts_of, require_bars
 from tv_etl.lake.errors import BarStoreError
 from tv_etl.tradingview.accounts import Account
 from tv_etl.tradingview.blocking import fetch_history
@@ -167,7 +166,7 @@ class SeriesFetch:
                 requests.append(self.options.request(series))
             except Exception as error:  # whatever it is, it is this series' alone
                 yield Outcome(series, error=reason_of(error))
-        for request, result in answers(requests, self._fetch):
+        for request, result in answers(requests, self.fetch):
             yield self._written(request.series, result, put)
 
     def _to_lake(self, lake: "BarStore", put: Put | None) -> Iterator[Outcome]:
@@ -181,7 +180,8 @@ class SeriesFetch:
             elif isinstance(planned, Failed):
                 yield Outcome(planned.series, error=reason_of(planned.error))
         new = {each.request for each in asks if each.seen.last is None}
-        for outcome in carry_out(lake, asks, partial(self._fetch_for_lake, new)):
+        bars = self.options.bars
+        for outcome in carry_out(lake, asks, cut_to_newest(self.fetch, new, bars) if bars else self.fetch):
             if isinstance(outcome, Stored):
                 yield self._with_notes(self._written(outcome.series, outcome.answer, put), outcome.commit)
             elif isinstance(outcome, Failed) and outcome.answer is None:
@@ -208,15 +208,8 @@ class SeriesFetch:
             notes.append(f"gaps are not known, since trading hours cannot be read: {printable(told[1], 1_000)}")
         return replace(outcome, note="; ".join(notes))
 
-    def _fetch_for_lake(
-        self, new: set[HistoryRequest], requests: "Iterable[HistoryRequest]"
-    ) -> "Iterator[HistoryResult]":
-        """The answers; those for new series without the bar more that is asked for in case that one is forming."""
-        for request, result in self._fetch(requests):
-            is_new = request in new and isinstance(result, pa.Table)
-            yield request, newest_closed(result, self.options.bars) if is_new and self.options.bars else result
-
-    def _fetch(self, requests: "Iterable[HistoryRequest]") -> "Iterator[HistoryResult]":
+    def fetch(self, requests: "Iterable[HistoryRequest]") -> "Iterator[HistoryResult]":
+        """Ask the server, over one connection."""
         return fetch_history(requests, **self._server)
 
     def _written(self, series: Series, result: pa.Table | Exception, put: Put | None) -> Outcome:

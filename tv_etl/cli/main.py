@@ -125,6 +125,11 @@ def check(watchlist: Path) -> None:
 @click.option(
     "--quiet", "-q", is_flag=True, help="No progress and no summary; what fails or falls short is still told."
 )
+@click.option(
+    "--update", "updates", is_flag=True,
+    help="Bring the file of --out up to date: of all its series, or of those named. Its bars stay; what is new has to "
+    "join them.",
+)  # fmt: skip
 @click.option("--forming", is_flag=True, help="Include the newest bar even if it has not closed yet.")
 @click.option(
     "--format",
@@ -161,6 +166,7 @@ def fetch(
     currency: str | None,
     dry_run: bool,
     quiet: bool,
+    updates: bool,
     forming: bool,
     form: "FileFormat | None",
     out: str | None,
@@ -173,13 +179,17 @@ def fetch(
     A symbol that fails is named on stderr, the others are still written, and the exit code is 1. Files appear complete
     or not at all. TV_ETL_AUTH_TOKEN or TV_ETL_SESSION_ID selects an account; without either, access is anonymous.
     """
+    import time
+    from contextlib import ExitStack
     from dataclasses import replace
     from datetime import datetime, timezone
 
     from tv_etl.cli.fetch import FetchOptions, SeriesFetch, chosen_range, parse_time
     from tv_etl.cli.files import destination
+    from tv_etl.cli.import_files import asking
     from tv_etl.cli.progress import show_progress
     from tv_etl.cli.suggestions import suggest
+    from tv_etl.cli.update import UpdateError, update
     from tv_etl.tradingview.accounts import Account
     from tv_etl.tradingview.errors import TradingViewError
     from tv_etl.tradingview.intervals import Interval
@@ -195,7 +205,10 @@ def fetch(
         widths = [Interval.parse(interval) for interval in intervals]
         Proxy.of(proxy)
         account = Account.from_environment()
-        wanted = listed_symbols(symbols, lists)
+        old = Path(out) if updates and out and out != "-" and Path(out).exists() else None
+        if updates and (out in (None, "-") or lake is not None or dry_run or forming or start or end or days or is_all):
+            raise ValueError("--update takes a file, --out FILE, and of the options of how much --bars for new series")
+        wanted = [] if old and not (symbols or lists) else listed_symbols(symbols, lists)
         fetching = SeriesFetch(wanted, widths, options, ws_url=ws_url, account=account, proxy=proxy)
         target = destination(out, form)
         store = None
@@ -211,16 +224,21 @@ def fetch(
         sys.exit(1 if show_plan(fetching, store, is_anonymous=account.is_anonymous) else 0)
     suggestions = suggest((each for each in wanted if not is_symbol(each)), ws_url=ws_url, proxy=proxy)
     try:
-        with target as put:
+        with ExitStack() as stack:
+            put = stack.enter_context(target)
             has_bar = not (out == "-" and sys.stdout.isatty())
+            if old is not None and put is not None:
+                ask = stack.enter_context(asking(ws_url, account, proxy))
+                found = update(old, fetching.series, settings, bars, fetching.fetch, ask, put, time.time())
+            else:
+                found = fetching.run(put, store)
             outcomes = (
-                replace(each, error=suggestions.completed(each.error)) if each.error else each
-                for each in fetching.run(put, store)
+                replace(each, error=suggestions.completed(each.error)) if each.error else each for each in found
             )
             failed = show_progress(outcomes, len(fetching), has_bar=has_bar, is_quiet=quiet)
     except BrokenPipeError:
         _exit_on_closed_pipe()
-    except (TradingViewError, OSError) as error:
+    except (TradingViewError, UpdateError, OSError) as error:
         raise click.ClickException(_shown(error)) from None
     sys.exit(1 if failed else 0)
 

@@ -49,6 +49,6 @@ def show_progress(outcomes: Iterable[Outcome], series: int, *, has_bar: bool = T
         more = f" and {len(names) - SHOWN_NAMES:,} more" if len(names) > SHOWN_NAMES else ""
         console.print(Text(f"Error: {', '.join(names[:SHOWN_NAMES])}{more}: {printable(reason, 1_000)}"))
     if has_bar and not is_quiet:
-        of_all = f"{series:,}" if done - failed == series else f"{done - failed:,} of {series:,}"
+        of_all = f"{done:,}" if not failed else f"{done - failed:,} of {done:,}"
         console.print(f"wrote {bars:,} bars of {of_all} series in {time.monotonic() - started:.1f} s")
     return failed

@@ -1,6 +1,6 @@
 """Answers of the server, each an Arrow table or the reason why there is none, and what a table says of itself."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -50,3 +50,16 @@ def newest_closed(answer: pa.Table, count: int) -> pa.Table:
     if "tv_etl.asked_from" in facts:
         facts["tv_etl.asked_from"] = str(times[closed - count])
     return answer.slice(closed - count).replace_schema_metadata(facts)
+
+
+def cut_to_newest(fetch: Fetch, new: Collection[HistoryRequest], count: int) -> Fetch:
+    """The same, but of answers to the `new` requests only so many closed bars.
+
+    One more is asked for, in case the newest is forming.
+    """
+
+    def cut(requests: Iterable[HistoryRequest]) -> Iterator[HistoryResult]:
+        for request, result in fetch(requests):
+            yield request, newest_closed(result, count) if request in new and isinstance(result, pa.Table) else result
+
+    return cut

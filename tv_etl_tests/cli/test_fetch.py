@@ -149,6 +149,8 @@ def test_where_every_series_fails_no_file_is_made(market_url: str, tmp_path: Pat
         (("--days", "3", "--all"), "--days and --all both say how much: give one of them"),
         (("--days", "1e7"), "--days 1e+07 reaches back before the year 1; for all there is write --all"),
         (("--days", "0"), "'--days'"),
+        (("--update",), "--update takes a file, --out FILE"),
+        (("--update", "--out", "a.csv", "--all"), "--update takes a file, --out FILE"),
         (("--since", "2024-13"), "--start '2024-13-01' is not a time"),
         (("--start", "2026-11-02", "--end", "2026-11-02"), "is not before --end"),
         (("--out", "bars.xlsx"), "'bars.xlsx' does not end with .parquet or .csv or .json: choose a --format"),
