@@ -493,6 +493,92 @@ def import_(
 
 
 @main.command()
+@symbol_arguments
+@click.option(
+    "--interval",
+    "intervals",
+    multiple=True,
+    help="Width of the bars: 1m 5m 1h 4h 1d 1w 1mo ...; may be given several times.  [default: all that are stored]",
+)
+@click.option(
+    "--start",
+    "--since",
+    metavar="TIME",
+    help="Bars that open at or after this ISO 8601 time, e.g. 2024-01; UTC unless an offset is given.",
+)
+@click.option("--end", "--until", metavar="TIME", help="Bars that open before this time.")
+@click.option(
+    "--quiet", "-q", is_flag=True, help="No progress and no summary; what fails or is not stored is still told."
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["parquet", "csv", "json"]),
+    help="[default: by the file's extension; parquet in a directory, csv on stdout]",
+)
+@click.option(
+    "--out",
+    metavar="FILE|DIR|-",
+    default="-",
+    help="One file for all series; a directory (existing, or with a trailing /) for a file per series; - for stdout."
+    "  [default: -]",
+)
+@click.option(
+    "--lake", default=lambda: os.environ.get("TV_ETL_LAKE") or "lake", show_default="$TV_ETL_LAKE or lake",
+    help="Directory of the lake, or its address in an object store.",
+)  # fmt: skip
+def export(
+    symbols: tuple[str, ...],
+    lists: tuple[str, ...],
+    intervals: tuple[str, ...],
+    start: str | None,
+    end: str | None,
+    quiet: bool,
+    form: "FileFormat | None",
+    out: str,
+    lake: str,
+) -> None:
+    """Write stored bars of a lake to files or a pipe, in the form of `tv-etl fetch`; no server is asked.
+
+    Of no SYMBOL, all of the lake. A series that is not stored is named on stderr, the others are still written, and
+    the exit code is 1. Files appear complete or not at all.
+    """
+    from tv_etl.cli.export import SeriesExport
+    from tv_etl.cli.fetch import parse_time
+    from tv_etl.cli.files import destination
+    from tv_etl.cli.progress import show_progress
+    from tv_etl.lake.errors import BarStoreError
+    from tv_etl.lake.store import BarStore
+    from tv_etl.tradingview.errors import TradingViewError
+    from tv_etl.tradingview.intervals import Interval
+
+    try:
+        widths = list(dict.fromkeys(map(Interval.parse, intervals)))
+        since, until = parse_time("--start", start), parse_time("--end", end)
+        wanted = listed_symbols(symbols, lists) if symbols or lists else ()
+        target = destination(out, form)
+        exporting = SeriesExport(BarStore(lake), wanted, widths, since, until)
+    except BarStoreError as error:
+        raise click.ClickException(_shown(error)) from None
+    except (TradingViewError, ValueError) as error:
+        raise click.UsageError(_shown(error)) from None
+    for each in exporting.missing:
+        click.echo(f"Error: {_shown(each)}", err=True)
+    if not wanted and not exporting.series:
+        raise click.ClickException(_printable(f"{lake}: nothing is stored{' at that interval' if widths else ''}"))
+    try:
+        with target as put:
+            assert put is not None
+            has_bar = not (out == "-" and sys.stdout.isatty())
+            failed = show_progress(exporting.run(put), len(exporting), has_bar=has_bar, is_quiet=quiet)
+    except BrokenPipeError:
+        _exit_on_closed_pipe()
+    except (TradingViewError, BarStoreError, OSError) as error:
+        raise click.ClickException(_shown(error)) from None
+    sys.exit(1 if failed or exporting.missing else 0)
+
+
+@main.command()
 @click.argument("symbol", required=False)
 @click.argument("interval", required=False)
 @click.option(
