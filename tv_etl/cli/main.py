@@ -672,6 +672,54 @@ def rename(old: str, new: str, lake: str) -> None:
     sys.exit(1 if failed else 0)
 
 
+@main.command(no_args_is_help=True)
+@click.argument("symbol")
+@click.argument("interval", required=False)
+@click.option(
+    "--lake", default=lambda: os.environ.get("TV_ETL_LAKE") or "lake", show_default="$TV_ETL_LAKE or lake",
+    help="Directory of the lake.",
+)  # fmt: skip
+@click.option("--yes", "-y", is_flag=True, help="Do not ask; needed where stdin is no terminal.")
+def remove(symbol: str, interval: str | None, lake: str, yes: bool) -> None:
+    """Delete what a lake has of SYMBOL, at one INTERVAL or each, with its logs. It cannot be undone.
+
+    Each series is removed at once or not at all, and that it was is on record. A series that cannot be is named on
+    stderr, the others are removed, and the exit code is 1. After a kill, run it again.
+    """
+    from tv_etl.cli.plain import json_text
+    from tv_etl.cli.remove import chosen, described
+    from tv_etl.lake.errors import BarStoreError
+    from tv_etl.lake.store import BarStore
+    from tv_etl.tradingview.errors import TradingViewError
+    from tv_etl.tradingview.intervals import Interval
+
+    failed = 0
+    try:
+        store = BarStore(lake, writer=_writer())
+        wanted = chosen(store, symbol, None if interval is None else Interval.parse(interval))
+        if not yes:
+            if not sys.stdin.isatty():
+                raise click.UsageError(f"stdin is no terminal to ask on: add --yes to remove {_printable(symbol)}")
+            for series in wanted:
+                click.echo(_printable(described(store, series)))
+            click.confirm(f"Remove this from {_printable(store.base)} for good?", abort=True, err=True)
+        for series in wanted:
+            try:
+                removal = store.remove(*series)
+            except BarStoreError as error:
+                failed += 1
+                click.echo(f"Error: {series} was not removed: {json_text(str(error))[1:-1]}", err=True)
+                continue
+            if removal is not None:
+                count = "bars that no record counted" if removal.bars is None else f"{removal.bars:,} bars"
+                click.echo(f"removed {series}: {count}")
+    except (BarStoreError, TradingViewError, ValueError) as error:
+        raise click.ClickException(_shown(error)) from None
+    if failed < len(wanted):
+        click.echo(f"Take {_printable(symbol)} out of your watchlist, or it will be collected again.")
+    sys.exit(1 if failed else 0)
+
+
 @main.command()
 @click.option(
     "--lake", default=lambda: os.environ.get("TV_ETL_LAKE") or "lake", show_default="$TV_ETL_LAKE or lake",

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -30,7 +31,7 @@ from tv_etl.lake.frames import duckdb_of_files, duckdb_of_scan, has_files, panda
 from tv_etl.lake.layout import path_segment
 from tv_etl.lake.place import SeriesPlace
 from tv_etl.lake.provenance import Imported
-from tv_etl.lake.record import Refusal, Rename, SeriesRecord
+from tv_etl.lake.record import Refusal, Removal, Rename, SeriesRecord
 from tv_etl.lake.resolution import Resolution, resolve_seam
 from tv_etl.lake.scan import SCAN_SCHEMA, scanned
 from tv_etl.lake.snapshot import StoredSeries
@@ -284,12 +285,49 @@ class BarStore:
             # What is stored is out with the last data file: until then whoever is killed finds it here again.
             for name in [*logs, *map(place.period_name, stored.periods)]:
                 transaction.set_aside(name)
-            left = SeriesRecord(place.series, renames=tuple(dict.fromkeys([*known.renames, rename])))
+            renames = tuple(dict.fromkeys([*known.renames, rename]))
+            left = SeriesRecord(place.series, renames=renames, removals=known.removals)
             transaction.stage(place.record_name, left.encode())
             transaction.publish()
             return True
 
         return place.files.writing(write)
+
+    def remove(self, symbol: str, interval: str | Interval) -> Removal | None:
+        """Remove a series with all that is known of it, and put on record that it was; None where nothing is stored.
+
+        Every reader has all of it or nothing. What is damaged goes as well. After a kill it is whole or gone, and
+        removing it again, or the next commit, deletes what is left of it on disk. Only in a lake in a directory: an
+        object store knows no way, which raises StoreWriteError. Raises as `upsert` does.
+        """
+        place = self._place(Series.of(symbol, interval))
+
+        def write(transaction: Transaction) -> Removal | None:
+            stored = StoredSeries(place, transaction)
+            if not _is_left(place, stored):
+                return None
+            known, written = stored.decoded_record(), self._written()
+            removal = Removal(written.at, None if known is None else known.rows, str(written.by))
+            left = SeriesRecord(place.series, removals=(removal,))
+            if known is not None:
+                left = replace(left, renames=known.renames, removals=(*known.removals, removal))
+            transaction.take_out()
+            transaction.stage(place.record_name, left.encode())
+            transaction.publish()
+            return removal
+
+        return place.files.writing(write) if self.look(place.series, partial(_is_left, place)) else None
+
+    def removable(self, symbol: str) -> list[Series]:
+        """Return the series of a symbol that `remove` has something to do for, by width. Raises as `read` does."""
+        found = []
+        for token in {*self._storage.interval_tokens(), *self._storage.own_tokens()}:
+            interval = _interval_named(token)
+            if interval is not None:
+                place = self._place(Series(symbol, interval))
+                if self.look(place.series, partial(_is_left, place)):
+                    found.append(place.series)
+        return sorted(found, key=_ORDER)
 
     def quarantine(self, symbol: str, interval: str | Interval) -> pa.Table:
         """Return the closed bars whose low and high do not enclose open and close, ascending, with found_at.
@@ -490,6 +528,12 @@ def _open_storage(base: str | Path, timeout_s: float) -> Storage:
             raise
         raise MissingExtraError("a lake in an object store needs obstore: pip install 'tv-etl[s3]'") from error
     return ObjectStorage(str(base), timeout_s=timeout_s)
+
+
+def _is_left(place: SeriesPlace, stored: StoredSeries) -> bool:
+    """True for a series that is stored, or whose removal was killed before it was put on record."""
+    known = stored.decoded_record()
+    return place.files.is_stored or (known is not None and bool(known.periods))
 
 
 def _require_stored(interval: Interval) -> None:

@@ -25,7 +25,8 @@ def test_help_names_every_command() -> None:
     result = CliRunner().invoke(main, ["--help"])
     assert result.exit_code == 0
     assert all(
-        command in result.output for command in ("demo", "fetch", "watch", "export", "status", "rename", "market")
+        command in result.output
+        for command in ("demo", "fetch", "watch", "export", "status", "rename", "remove", "market")
     )
 
 
