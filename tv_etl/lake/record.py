@@ -360,7 +360,7 @@ class SeriesRecord:
             asked_at=float(fields.get("asked_at", 0.0)),
             written=_written(*fields["written"]) if fields.get("written") else None,
             refusal=_refusal(fields["refusal"]) if fields.get("refusal") else None,
-            removals=tuple(Removal(float(at), bars, str(by)) for at, bars, by in fields.get("removals", ())),
+            removals=tuple(_removal(*each) for each in fields.get("removals", ())),
             logged_from=_moment(fields[_LOGGED]) if _LOGGED in fields else math.inf,
         )
 
@@ -412,6 +412,10 @@ def _moment(field: float | None) -> float:
 
 def _refusal(fields: Mapping[str, Any]) -> Refusal:
     return Refusal(str(fields["reason"]), float(fields["since"]), float(fields["at"]))
+
+
+def _removal(at: float, bars: int | None, by: str) -> Removal:
+    return Removal(float(at), None if bars is None else int(bars), str(by))
 
 
 def _seam(record: Mapping[str, Any]) -> Seam:
