@@ -21,7 +21,9 @@ from tv_etl_tests.patience import HANG_S
 CHECKOUT = Path(__file__).parent.parent
 PAGE = (CHECKOUT / "docs" / "reading.md").read_text(encoding="utf-8")
 BLOCKS = dict(re.findall(r"^## ([^\n]+)\n.*?^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL))
-MODULES = {"DuckDB": "duckdb", "Polars": "polars", "pandas": "pandas", "Spark": "pyspark"}
+OTHERS = "DataFusion, ClickHouse and fastparquet"
+MODULES = {"DuckDB": "duckdb", "Polars": "polars", "pandas": "pandas", "Spark": "pyspark", OTHERS: "datafusion"}
+FRAMES = "Data frames in one call"
 SERIES = [("NASDAQ:AAPL", "1m"), ("NASDAQ:AAPL", "1d"), ("BINANCE:BTCUSDT", "1m"), ("KRX:005930", "1h")]
 # Where and when each of the daily bars that are joined opens, and how many days before its trading day.
 OPENS = {
@@ -101,7 +103,7 @@ def expected(store: BarStore) -> list[list[list[object]]]:
     ]
 
 
-@pytest.mark.parametrize("engine", ["DuckDB", "Polars", "pandas", "pyarrow.dataset", "Spark"])
+@pytest.mark.parametrize("engine", [FRAMES, "DuckDB", "Polars", "pandas", "pyarrow.dataset", "Spark", OTHERS])
 def test_every_engine_finds_what_the_store_has(engine: str, directory: Path) -> None:
     module = MODULES.get(engine, "pyarrow")
     if importlib.util.find_spec(module) is None:
@@ -160,5 +162,6 @@ def test_our_own_blocks_run(title: str, directory: Path) -> None:
 
 def test_every_block_is_run_by_a_test() -> None:
     days = ["Trading days", "Trading days in Polars"]
-    assert list(BLOCKS) == ["tv_etl", *list(MODULES)[:3], "pyarrow.dataset", "Spark", *days, "The panel"]
+    engines = [FRAMES, *list(MODULES)[:3], "pyarrow.dataset", "Spark", OTHERS]
+    assert list(BLOCKS) == ["tv_etl", *engines, *days, "The panel"]
     assert PAGE.count("```python") == len(BLOCKS)

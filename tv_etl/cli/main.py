@@ -511,6 +511,92 @@ def import_(
 
 
 @main.command()
+@symbol_arguments
+@click.option(
+    "--interval",
+    "intervals",
+    multiple=True,
+    help="Width of the bars: 1m 5m 1h 4h 1d 1w 1mo ...; may be given several times.  [default: all that are stored]",
+)
+@click.option(
+    "--start",
+    "--since",
+    metavar="TIME",
+    help="Bars that open at or after this ISO 8601 time, e.g. 2024-01; UTC unless an offset is given.",
+)
+@click.option("--end", "--until", metavar="TIME", help="Bars that open before this time.")
+@click.option(
+    "--quiet", "-q", is_flag=True, help="No progress and no summary; what fails or is not stored is still told."
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["parquet", "csv", "json"]),
+    help="[default: by the file's extension; parquet in a directory, csv on stdout]",
+)
+@click.option(
+    "--out",
+    metavar="FILE|DIR|-",
+    default="-",
+    help="One file for all series; a directory (existing, or with a trailing /) for a file per series; - for stdout."
+    "  [default: -]",
+)
+@click.option(
+    "--lake", default=lambda: os.environ.get("TV_ETL_LAKE") or "lake", show_default="$TV_ETL_LAKE or lake",
+    help="Directory of the lake, or its address in an object store.",
+)  # fmt: skip
+def export(
+    symbols: tuple[str, ...],
+    lists: tuple[str, ...],
+    intervals: tuple[str, ...],
+    start: str | None,
+    end: str | None,
+    quiet: bool,
+    form: "FileFormat | None",
+    out: str,
+    lake: str,
+) -> None:
+    """Write stored bars of a lake to files or a pipe, in the form of `tv-etl fetch`; no server is asked.
+
+    Of no SYMBOL, all of the lake. A series that is not stored is named on stderr, the others are still written, and
+    the exit code is 1. Files appear complete or not at all.
+    """
+    from tv_etl.cli.export import SeriesExport
+    from tv_etl.cli.fetch import parse_time
+    from tv_etl.cli.files import destination
+    from tv_etl.cli.progress import show_progress
+    from tv_etl.lake.errors import BarStoreError
+    from tv_etl.lake.store import BarStore
+    from tv_etl.tradingview.errors import TradingViewError
+    from tv_etl.tradingview.intervals import Interval
+
+    try:
+        widths = list(dict.fromkeys(map(Interval.parse, intervals)))
+        since, until = parse_time("--start", start), parse_time("--end", end)
+        wanted = listed_symbols(symbols, lists) if symbols or lists else ()
+        target = destination(out, form)
+        exporting = SeriesExport(BarStore(lake), wanted, widths, since, until)
+    except BarStoreError as error:
+        raise click.ClickException(_shown(error)) from None
+    except (TradingViewError, ValueError) as error:
+        raise click.UsageError(_shown(error)) from None
+    for each in exporting.missing:
+        click.echo(f"Error: {_shown(each)}", err=True)
+    if not wanted and not exporting.series:
+        raise click.ClickException(_printable(f"{lake}: nothing is stored{' at that interval' if widths else ''}"))
+    try:
+        with target as put:
+            assert put is not None
+            has_bar = not (out == "-" and sys.stdout.isatty())
+            failed = show_progress(exporting.run(put), len(exporting), has_bar=has_bar, is_quiet=quiet)
+    except BrokenPipeError:
+        _exit_on_closed_pipe()
+    except (TradingViewError, BarStoreError, OSError) as error:
+        raise click.ClickException(_shown(error)) from None
+    sys.exit(1 if failed or exporting.missing else 0)
+
+
+@main.command()
 @click.argument("symbol", required=False)
 @click.argument("interval", required=False)
 @click.option(
@@ -601,6 +687,54 @@ def rename(old: str, new: str, lake: str) -> None:
         click.echo(f"all series of {old} are those of {new} already")
     if moved:
         click.echo(f"Write {new} in place of {old} in your watchlist, or {old} will be collected again.")
+    sys.exit(1 if failed else 0)
+
+
+@main.command(no_args_is_help=True)
+@click.argument("symbol")
+@click.argument("interval", required=False)
+@click.option(
+    "--lake", default=lambda: os.environ.get("TV_ETL_LAKE") or "lake", show_default="$TV_ETL_LAKE or lake",
+    help="Directory of the lake.",
+)  # fmt: skip
+@click.option("--yes", "-y", is_flag=True, help="Do not ask; needed where stdin is no terminal.")
+def remove(symbol: str, interval: str | None, lake: str, yes: bool) -> None:
+    """Delete what a lake has of SYMBOL, at one INTERVAL or each, with its logs. It cannot be undone.
+
+    Each series is removed at once or not at all, and that it was is on record. A series that cannot be is named on
+    stderr, the others are removed, and the exit code is 1. After a kill, run it again.
+    """
+    from tv_etl.cli.plain import json_text
+    from tv_etl.cli.remove import chosen, described
+    from tv_etl.lake.errors import BarStoreError
+    from tv_etl.lake.store import BarStore
+    from tv_etl.tradingview.errors import TradingViewError
+    from tv_etl.tradingview.intervals import Interval
+
+    failed = 0
+    try:
+        store = BarStore(lake, writer=_writer())
+        wanted = chosen(store, symbol, None if interval is None else Interval.parse(interval))
+        if not yes:
+            if not sys.stdin.isatty():
+                raise click.UsageError(f"stdin is no terminal to ask on: add --yes to remove {_printable(symbol)}")
+            for series in wanted:
+                click.echo(_printable(described(store, series)))
+            click.confirm(f"Remove this from {_printable(store.base)} for good?", abort=True, err=True)
+        for series in wanted:
+            try:
+                removal = store.remove(*series)
+            except BarStoreError as error:
+                failed += 1
+                click.echo(f"Error: {series} was not removed: {json_text(str(error))[1:-1]}", err=True)
+                continue
+            if removal is not None:
+                count = "bars that no record counted" if removal.bars is None else f"{removal.bars:,} bars"
+                click.echo(f"removed {series}: {count}")
+    except (BarStoreError, TradingViewError, ValueError) as error:
+        raise click.ClickException(_shown(error)) from None
+    if failed < len(wanted):
+        click.echo(f"Take {_printable(symbol)} out of your watchlist, or it will be collected again.")
     sys.exit(1 if failed else 0)
 
 

@@ -14,6 +14,7 @@ from tv_etl.lake.chronicle import (
     QUARANTINED,
     READJUSTED,
     REFUSED,
+    REMOVED,
     RENAMED,
     REVISED,
     SEAM,
@@ -42,6 +43,7 @@ _STYLES = {
     UNJUDGED: "red",
     NO_CADENCE: "",
     RENAMED: "cyan",
+    REMOVED: "cyan",
     IMPORTED: "",
     REFUSED: "red",
 }

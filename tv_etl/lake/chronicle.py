@@ -19,10 +19,11 @@ from tv_etl.tradingview.series import Series
 ASKED, UNASKED, GAP = "asked", "never asked", "gap"
 REVISED, READJUSTED, QUARANTINED, SEAM, WITHDRAWN = "revised", "re-adjusted", "quarantined", "seam", "withdrawn"
 IMPORTED, UNJUDGED, NO_CADENCE, RENAMED = "imported", "not judged", "no cadence", "renamed"
-REFUSED = "refused"
+REFUSED, REMOVED = "refused", "removed"
 
 KINDS = (
-    ASKED, UNASKED, GAP, REVISED, READJUSTED, QUARANTINED, SEAM, WITHDRAWN, IMPORTED, UNJUDGED, NO_CADENCE, RENAMED
+    ASKED, UNASKED, GAP, REVISED, READJUSTED, QUARANTINED, SEAM, WITHDRAWN, IMPORTED, UNJUDGED, NO_CADENCE, RENAMED,
+    REMOVED,
 )  # fmt: skip
 
 _FIELDS = (*PRICES, "volume")
@@ -73,7 +74,13 @@ def chronicle(store: BarStore, series: Series, now: datetime) -> Chronicle:
 def _entries(stored: StoredSeries, now: datetime) -> list[Entry]:
     coverage = Coverage(stored.record(), now.timestamp())
     of_record = [*_spans(coverage), *_gaps(coverage, stored), *_readjusted(coverage), *_seams(coverage)]
-    of_record += [*_imported(coverage), *_renamed(coverage), *_unjudged(coverage), *_refused(coverage)]
+    of_record += [
+        *_imported(coverage),
+        *_renamed(coverage),
+        *_removed(coverage),
+        *_unjudged(coverage),
+        *_refused(coverage),
+    ]
     found = [*of_record, *_revised(stored), *_withdrawn(stored), *_kept_out(stored)]
     return sorted(found, key=lambda each: (each.start, each.end, each.kind))
 
@@ -138,6 +145,11 @@ def _imported(coverage: Coverage) -> Iterator[Entry]:
 def _renamed(coverage: Coverage) -> Iterator[Entry]:
     for rename in coverage.record.renames:
         yield Entry(RENAMED, utc(rename.at), utc(rename.at), None, f"{rename.old} to {rename.new}")
+
+
+def _removed(coverage: Coverage) -> Iterator[Entry]:
+    for removal in coverage.record.removals:
+        yield Entry(REMOVED, utc(removal.at), utc(removal.at), removal.bars, f"by {removal.by}")
 
 
 def _revised(stored: StoredSeries) -> Iterator[Entry]:

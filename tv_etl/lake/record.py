@@ -87,6 +87,14 @@ class Refusal:
         return f"refused by the server since {utc(self.since):%Y-%m-%d %H:%M}Z: {self.reason}"
 
 
+class Removal(NamedTuple):
+    """All of a series was removed by somebody, `at` a time (UTC seconds); its `bars`, None where nobody knew."""
+
+    at: float
+    bars: int | None
+    by: str
+
+
 class Period(NamedTuple):
     """One period file: its bars, and how they compare with the trading hours between `start` and `end` (UTC seconds).
 
@@ -151,7 +159,7 @@ class SeriesRecord:
     tell from which names bars came here, and to which they went. Of a series without a cadence `rhythm` is that of its
     points, None where they are too few, and `asked_at` is when it was asked for last; of others neither is kept.
     `written` says when bars changed last, or how they join, and by whom; None before that was kept. A `refusal` is the
-    server's last answer, if it was one.
+    server's last answer, if it was one. `removals` tell when all that was stored before was removed.
     """
 
     series: Series
@@ -172,6 +180,7 @@ class SeriesRecord:
     asked_at: float = 0.0
     written: Written | None = None
     refusal: Refusal | None = None
+    removals: tuple[Removal, ...] = ()
 
     @property
     def has_cadence(self) -> bool:
@@ -308,6 +317,7 @@ class SeriesRecord:
             **({"asked_at": self.asked_at} if self.asked_at else {}),
             **({"written": [self.written.at, *self.written.by]} if self.written else {}),
             **({"refusal": asdict(self.refusal)} if self.refusal else {}),
+            **({"removals": [list(each) for each in self.removals]} if self.removals else {}),
             "periods": dict(self.periods),
             **({} if self.logged_from == math.inf else {_LOGGED: _finite(self.logged_from)}),
         }
@@ -350,6 +360,7 @@ class SeriesRecord:
             asked_at=float(fields.get("asked_at", 0.0)),
             written=_written(*fields["written"]) if fields.get("written") else None,
             refusal=_refusal(fields["refusal"]) if fields.get("refusal") else None,
+            removals=tuple(_removal(*each) for each in fields.get("removals", ())),
             logged_from=_moment(fields[_LOGGED]) if _LOGGED in fields else math.inf,
         )
 
@@ -401,6 +412,10 @@ def _moment(field: float | None) -> float:
 
 def _refusal(fields: Mapping[str, Any]) -> Refusal:
     return Refusal(str(fields["reason"]), float(fields["since"]), float(fields["at"]))
+
+
+def _removal(at: float, bars: int | None, by: str) -> Removal:
+    return Removal(float(at), None if bars is None else int(bars), str(by))
 
 
 def _seam(record: Mapping[str, Any]) -> Seam:

@@ -161,9 +161,10 @@ class StoredSeries:
             if written is None:
                 return none
             # What was only ever refused is as if it was never stored.
-            is_new = written.refusal is not None and not written.periods and not written.renames
-            logged_from = -math.inf if is_new else none.logged_from
-            return replace(none, logged_from=logged_from, renames=written.renames, refusal=written.refusal)
+            had_bars = bool(written.periods or written.renames or written.removals)
+            logged_from = -math.inf if written.refusal is not None and not had_bars else none.logged_from
+            none = replace(none, logged_from=logged_from, renames=written.renames, removals=written.removals)
+            return replace(none, refusal=written.refusal)
         if self._record_content is None:
             in_file = self.footer(self.periods[-1]).facts
             facts = {key: value for key, value in in_file.items() if value != UNSPECIFIED}

@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -26,10 +27,11 @@ import pyarrow as pa
 from tv_etl.lake.as_of import bars_as_of
 from tv_etl.lake.bars import Bars
 from tv_etl.lake.errors import NoSeamError
+from tv_etl.lake.frames import duckdb_of_files, duckdb_of_scan, has_files, pandas_frame, polars_frame
 from tv_etl.lake.layout import path_segment
 from tv_etl.lake.place import SeriesPlace
 from tv_etl.lake.provenance import Imported
-from tv_etl.lake.record import Refusal, Rename, SeriesRecord
+from tv_etl.lake.record import Refusal, Removal, Rename, SeriesRecord
 from tv_etl.lake.resolution import Resolution, resolve_seam
 from tv_etl.lake.scan import SCAN_SCHEMA, scanned
 from tv_etl.lake.snapshot import StoredSeries
@@ -43,6 +45,11 @@ from tv_etl.tradingview.errors import IntervalError, MissingExtraError, SymbolEr
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.moments import utc
 from tv_etl.tradingview.series import Series
+
+if TYPE_CHECKING:
+    import duckdb
+    import pandas as pd
+    import polars as pl
 
 Result = TypeVar("Result")
 Verdict = TypeVar("Verdict")
@@ -278,12 +285,49 @@ class BarStore:
             # What is stored is out with the last data file: until then whoever is killed finds it here again.
             for name in [*logs, *map(place.period_name, stored.periods)]:
                 transaction.set_aside(name)
-            left = SeriesRecord(place.series, renames=tuple(dict.fromkeys([*known.renames, rename])))
+            renames = tuple(dict.fromkeys([*known.renames, rename]))
+            left = SeriesRecord(place.series, renames=renames, removals=known.removals)
             transaction.stage(place.record_name, left.encode())
             transaction.publish()
             return True
 
         return place.files.writing(write)
+
+    def remove(self, symbol: str, interval: str | Interval) -> Removal | None:
+        """Remove a series with all that is known of it, and put on record that it was; None where nothing is stored.
+
+        Every reader has all of it or nothing. What is damaged goes as well. After a kill it is whole or gone, and
+        removing it again, or the next commit, deletes what is left of it on disk. Only in a lake in a directory: an
+        object store knows no way, which raises StoreWriteError. Raises as `upsert` does.
+        """
+        place = self._place(Series.of(symbol, interval))
+
+        def write(transaction: Transaction) -> Removal | None:
+            stored = StoredSeries(place, transaction)
+            if not _is_left(place, stored):
+                return None
+            known, written = stored.decoded_record(), self._written()
+            removal = Removal(written.at, None if known is None else known.rows, str(written.by))
+            left = SeriesRecord(place.series, removals=(removal,))
+            if known is not None:
+                left = replace(left, renames=known.renames, removals=(*known.removals, removal))
+            transaction.take_out()
+            transaction.stage(place.record_name, left.encode())
+            transaction.publish()
+            return removal
+
+        return place.files.writing(write) if self.look(place.series, partial(_is_left, place)) else None
+
+    def removable(self, symbol: str) -> list[Series]:
+        """Return the series of a symbol that `remove` has something to do for, by width. Raises as `read` does."""
+        found = []
+        for token in {*self._storage.interval_tokens(), *self._storage.own_tokens()}:
+            interval = _interval_named(token)
+            if interval is not None:
+                place = self._place(Series(symbol, interval))
+                if self.look(place.series, partial(_is_left, place)):
+                    found.append(place.series)
+        return sorted(found, key=_ORDER)
 
     def quarantine(self, symbol: str, interval: str | Interval) -> pa.Table:
         """Return the closed bars whose low and high do not enclose open and close, ascending, with found_at.
@@ -334,19 +378,60 @@ class BarStore:
         Raises as `read` does: for the arguments at once, for what is stored while the stream is read.
         """
         start_s, end_s = _ceil_seconds(start), _ceil_seconds(end)
-        if intervals is None:
+        names, widths = self._selected(symbols, intervals)
+        if widths is None:
             widths = self._stored_intervals()
-        else:
-            given = [intervals] if isinstance(intervals, str | Interval) else intervals
-            widths = [Interval.parse(each) for each in given]
-        names = [symbols] if isinstance(symbols, str) else symbols if symbols is None else list(symbols)
         wanted = {Series(name, width) for width in widths for name in names or ()}
         if names is None:
             wanted = {Series(name, width) for width in widths for name in self._stored_symbols(width)}
-        for series in wanted:
-            self._place(series)
         batches = scanned(self.look, sorted(wanted, key=_ORDER), start_s, end_s)
         return pa.RecordBatchReader.from_batches(SCAN_SCHEMA, batches)
+
+    def to_polars(
+        self,
+        symbols: str | Iterable[str] | None = None,
+        intervals: str | Interval | Iterable[str | Interval] | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+    ) -> "pl.DataFrame":
+        """Return what `scan` streams as a Polars frame. Raises as `scan` does, MissingExtraError without Polars."""
+        return polars_frame(lambda: self.scan(symbols, intervals, start, end))
+
+    def to_pandas(
+        self,
+        symbols: str | Iterable[str] | None = None,
+        intervals: str | Interval | Iterable[str | Interval] | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+    ) -> "pd.DataFrame":
+        """Return what `scan` streams as a pandas frame: times in UTC, a trading day at midnight without a zone, NaN for
+        no volume.
+
+        Raises as `scan` does, MissingExtraError without pandas.
+        """
+        return pandas_frame(lambda: self.scan(symbols, intervals, start, end))
+
+    def to_duckdb(
+        self,
+        symbols: str | Iterable[str] | None = None,
+        intervals: str | Interval | Iterable[str | Interval] | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+    ) -> "duckdb.DuckDBPyConnection":
+        """Return a DuckDB connection, in memory and in UTC, with `bars`: a view of the bars that `scan` selects.
+
+        Its columns are symbol, interval and those of a bar. Of a lake in a directory every query reads the files as
+        they are then, and of those only what it needs. Of one in an object store, or with no bar in it yet, `bars` is a
+        table, of what is stored now.
+
+        Raises as `scan` does, MissingExtraError without DuckDB.
+        """
+        names, widths = self._selected(symbols, intervals)
+        _ceil_seconds(start), _ceil_seconds(end)
+        if not isinstance(self._storage, DirectoryStorage) or not has_files(self.base):
+            return duckdb_of_scan(lambda: self.scan(names, widths, start, end))
+        tokens = None if widths is None else [each.token for each in widths]
+        return duckdb_of_files(self.base, names, tokens, start, end)
 
     def watermark(self, symbol: str, interval: str | Interval) -> datetime | None:
         """Return the time of the newest stored bar, read from a footer. Raises as `read` does."""
@@ -385,12 +470,24 @@ class BarStore:
         """Return the directory or the address of the series' files, for readers other than us; it may not exist yet."""
         return self._storage.address(self._place(Series.of(symbol, interval)).data)
 
+    def _selected(
+        self, symbols: str | Iterable[str] | None, intervals: str | Interval | Iterable[str | Interval] | None
+    ) -> tuple[list[str] | None, list[Interval] | None]:
+        """Symbols and intervals as somebody asks for them, checked; None is all. Raises SymbolError, IntervalError."""
+        names = [symbols] if isinstance(symbols, str) else symbols if symbols is None else list(symbols)
+        given = [intervals] if isinstance(intervals, str | Interval) else intervals
+        widths = None if given is None else [Interval.parse(each) for each in given]
+        for width in widths or ():
+            _require_stored(width)
+        for name in names or ():
+            path_segment(name)
+        return names, widths
+
     def _written(self) -> Written:
         return Written(self._clock(), self._writer)
 
     def _place(self, series: Series) -> SeriesPlace:
-        if not series.interval.is_time_based:
-            raise IntervalError(series.interval.token, "tick and range bars are not stored: their times are not unique")
+        _require_stored(series.interval)
         return SeriesPlace(series, path_segment(series.symbol), self._storage)
 
     def _write(self, place: SeriesPlace, write: Callable[[Transaction], Result], begins_with: object) -> Result:
@@ -431,6 +528,18 @@ def _open_storage(base: str | Path, timeout_s: float) -> Storage:
             raise
         raise MissingExtraError("a lake in an object store needs obstore: pip install 'tv-etl[s3]'") from error
     return ObjectStorage(str(base), timeout_s=timeout_s)
+
+
+def _is_left(place: SeriesPlace, stored: StoredSeries) -> bool:
+    """True for a series that is stored, or whose removal was killed before it was put on record."""
+    known = stored.decoded_record()
+    return place.files.is_stored or (known is not None and bool(known.periods))
+
+
+def _require_stored(interval: Interval) -> None:
+    """Raise IntervalError for what no lake has."""
+    if not interval.is_time_based:
+        raise IntervalError(interval.token, "tick and range bars are not stored: their times are not unique")
 
 
 def _interval_named(token: str) -> Interval | None:

@@ -24,7 +24,10 @@ TV_ETL = str(Path(sys.executable).with_name("tv-etl"))
 def test_help_names_every_command() -> None:
     result = CliRunner().invoke(main, ["--help"])
     assert result.exit_code == 0
-    assert all(command in result.output for command in ("demo", "fetch", "watch", "status", "rename", "market"))
+    assert all(
+        command in result.output
+        for command in ("demo", "fetch", "watch", "export", "status", "rename", "remove", "market")
+    )
 
 
 def test_the_version_is_that_of_the_package() -> None:

@@ -9,7 +9,7 @@ import pytest
 from tv_etl.lake.bars import Bars
 from tv_etl.lake.errors import DamagedFileError, NewerFormatError
 from tv_etl.lake.readjustment import Readjustment
-from tv_etl.lake.record import FoundReadjustment, Period, Refusal, Rename, SeriesRecord, Window
+from tv_etl.lake.record import FoundReadjustment, Period, Refusal, Removal, Rename, SeriesRecord, Window
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.series import Series
 from tv_etl.tradingview.trading_hours import TradingHours
@@ -29,6 +29,7 @@ RECORD = SeriesRecord(
     quarantined=1,
     renames=(Rename("NASDAQ:OLDN", "NASDAQ:AAPL", 1_790_000_000.25),),
     refusal=Refusal("SymbolError: unknown", 1_790_000_000.5, 1_790_086_400.0),
+    removals=(Removal(1_780_000_000.25, 7, "tv-etl on host"), Removal(1_785_000_000.0, None, "tv-etl on host")),
     periods={"2026-11": Period(10, 1, 2, 3, 1, 3, 12, 2, 1, 0)},
 )
 

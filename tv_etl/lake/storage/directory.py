@@ -149,6 +149,9 @@ class _DirectoryTransaction(_DirectorySnapshot):
     def set_aside(self, name: str) -> str:
         return self._staged.set_aside(self._root / name).relative_to(self._root).as_posix()
 
+    def take_out(self) -> None:
+        self._staged.take_out(self._root / self._data)
+
     def publish(self) -> None:
         self._staged.publish()
 

@@ -61,6 +61,12 @@ class Transaction(Snapshot, Protocol):
         Raises StoreReadError or StoreWriteError.
         """
 
+    def take_out(self) -> None:
+        """Take all files of the series but the record away at once, before anything is staged; they are deleted.
+
+        Raises StoreWriteError, with all in place, also where the place knows no way to do it at once.
+        """
+
     def publish(self) -> None:
         """Make all that is staged appear at once and durably; called once, as the last. Raises StoreWriteError."""
 

@@ -37,6 +37,10 @@ rename, the journal is back, and all that it asks for is found done.
 
 A commit of a single file needs no journal: its rename is the commit point.
 
+Taking a group out is one rename, too: its targets' directory becomes `removed` in the group's own, and from then on is
+gone. Where there is a `removed`, all of the group but its lock and its head is to be deleted, `removed` as the last:
+by whoever took it out, or after a kill by the next holder of the lock.
+
 The lock is flock, which the kernel frees when its holder dies: POSIX only, and one host only. Whoever wants it passes
 a gate first, the flock of the directory, which a waiting writer holds shut; else readers who overlap each other could
 keep a writer out for ever. Nothing here knows bars or Parquet.
@@ -47,6 +51,7 @@ import fcntl
 import json
 import os
 import re
+import shutil
 import stat
 import time
 import uuid
@@ -89,6 +94,7 @@ class FileGroup:
         self._lock_timeout_s = lock_timeout_s
         self._lock = directory / "lock"
         self._journal = directory / "journal.json"
+        self._removed = directory / "removed"
 
     @property
     def has_journal(self) -> bool:
@@ -161,9 +167,22 @@ class FileGroup:
                 require_inside({(self.root / name).parent for _, name in moves}, self.root)
                 self._complete(moves)
             with os.scandir(self.directory) as entries:
-                left = [entry.name for entry in entries if _TEMPORARY.fullmatch(entry.name)]
-            for name in left:
+                names = [entry.name for entry in entries]
+            for name in filter(_TEMPORARY.fullmatch, names):
                 (self.directory / name).unlink()
+            if self._removed.name in names:
+                self._delete_removed()
+
+    def _delete_removed(self) -> None:
+        """Delete what was taken out, and whatever else there is of the group but its lock and its head."""
+        kept = {self._lock.name, self.head.name, self._removed.name}
+        with os.scandir(self.directory) as entries:
+            names = [entry.name for entry in entries if entry.name not in kept and not entry.is_dir()]
+        for name in names:
+            (self.directory / name).unlink()
+        _sync_directory(self.directory)  # needed: without `removed` nobody would delete what a power cut brings back
+        shutil.rmtree(self._removed)
+        _sync_directory(self.directory)
 
     def _left_moves(self) -> "list[tuple[str, str]] | None":
         text = read_regular(self._journal)
@@ -246,6 +265,23 @@ class StagedFiles:
             _sync_directory(path.parent)
             _sync_directory(self._group.directory)
         return aside
+
+    def take_out(self, directory: Path) -> None:
+        """Make a directory of targets vanish as a whole, durably, and delete it with all of the group but its head.
+
+        Nothing may be staged yet. Raises StoreWriteError: then the directory is as it was, unless it is gone already.
+        """
+        group = self._group
+        with _as_write_error(directory):
+            require_inside([directory], group.root)
+            if directory.exists():
+                _require_same_device(directory, group.directory)
+                directory.replace(group._removed)
+                _sync_directory(directory.parent)
+            else:
+                group._removed.mkdir()
+            _sync_directory(group.directory)
+            group._delete_removed()
 
     def publish(self) -> None:
         """Make all staged files appear; on return they survive a power cut. Of several, one must be the head.

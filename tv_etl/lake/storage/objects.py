@@ -448,6 +448,10 @@ class _ObjectTransaction(_ObjectSnapshot):
             self._record = None
         return aside
 
+    def take_out(self) -> None:
+        reason = "an object store deletes one object after the other, so a series cannot be removed at once"
+        raise StoreWriteError(self._bucket.address_of(self._data), reason)
+
     def publish(self) -> None:
         if not self._staging and not self._aside and self._record == self._head.record:
             return
