@@ -575,7 +575,7 @@ def export(
         since, until = parse_time("--start", start), parse_time("--end", end)
         wanted = listed_symbols(symbols, lists) if symbols or lists else ()
         target = destination(out, form)
-        exporting = SeriesExport(BarStore(lake), wanted, widths, since, until)
+        exporting = SeriesExport(BarStore.existing(lake), wanted, widths, since, until)
     except BarStoreError as error:
         raise click.ClickException(_shown(error)) from None
     except (TradingViewError, ValueError) as error:
@@ -631,7 +631,7 @@ def status(symbol: str | None, interval: str | None, lake: str, as_json: bool, l
 
     now = datetime.now(timezone.utc)
     try:
-        store = BarStore(lake)
+        store = BarStore.existing(lake)
         statuses = lake_status(store, now, symbol, None if interval is None else Interval.parse(interval))
     except (BarStoreError, MissingExtraError, ValueError) as error:
         raise click.ClickException(_shown(error)) from None
@@ -674,7 +674,7 @@ def rename(old: str, new: str, lake: str) -> None:
 
     moved = failed = 0
     try:
-        for each in rename_symbol(BarStore(lake, writer=_writer()), old, new):
+        for each in rename_symbol(BarStore.existing(lake, writer=_writer()), old, new):
             if isinstance(each, Moved):
                 moved += 1
                 click.echo(f"{each.old} is {each.new} now: {each.rows:,} bars, {each.added:,} of them from {old}")
@@ -713,7 +713,7 @@ def remove(symbol: str, interval: str | None, lake: str, yes: bool) -> None:
 
     failed = 0
     try:
-        store = BarStore(lake, writer=_writer())
+        store = BarStore.existing(lake, writer=_writer())
         wanted = chosen(store, symbol, None if interval is None else Interval.parse(interval))
         if not yes:
             if not sys.stdin.isatty():
@@ -758,7 +758,7 @@ def verify(lake: str) -> None:
 
     series = rows = size = wrong = 0
     try:
-        store = BarStore(lake)
+        store = BarStore.existing(lake)
         if problem := verify_place(store):
             wrong += 1
             click.echo(f"Error: {problem}", err=True)
@@ -795,7 +795,7 @@ def seam(symbol: str, interval: str, action: tuple[str, ...], lake: str) -> None
 
     try:
         resolution = Resolution.parse(" ".join(action)) if action else None
-        store = BarStore(lake, writer=_writer())
+        store = BarStore.existing(lake, writer=_writer())
         record = store.record(symbol, interval)
         found = record.open_seam
         if found is None:
@@ -1020,7 +1020,7 @@ def test_rules(
         listed = load_watchlist(watchlist)
         rules = chosen_rules(listed, names)
         since, until = span_of(parse_time("--from", start), parse_time("--to", end), now_utc())
-        history = StoredHistory(BarStore(lake), since, until)
+        history = StoredHistory(BarStore.existing(lake), since, until)
         replayed = rehearse(listed, rules, history, since, until)
         Console(highlight=False).print(alerts_table(replayed.alerts, since, until))
         for note in replayed.notes:

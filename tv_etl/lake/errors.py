@@ -88,6 +88,16 @@ class NoSeriesError(BarStoreError, ValueError):
         self.known = known
 
 
+class NoLakeError(BarStoreError, ValueError):
+    """There is no lake where one is to be read."""
+
+    def __init__(self, base: str) -> None:
+        super().__init__(
+            f"no lake at {base}: no bars were ever stored there; is the path right, and the file system mounted?"
+        )
+        self.base = base
+
+
 class ReadjustedError(BarStoreError):
     """The bars given are re-adjusted as `how` says, and end at `last`, before the stored ones do."""
 

@@ -26,7 +26,7 @@ import pyarrow as pa
 
 from tv_etl.lake.as_of import bars_as_of
 from tv_etl.lake.bars import Bars
-from tv_etl.lake.errors import NoSeamError
+from tv_etl.lake.errors import NoLakeError, NoSeamError
 from tv_etl.lake.frames import duckdb_of_files, duckdb_of_scan, has_files, pandas_frame, polars_frame
 from tv_etl.lake.layout import path_segment
 from tv_etl.lake.place import SeriesPlace
@@ -90,10 +90,25 @@ class BarStore:
         self._clock = clock
         self._writer = Writer.here() if writer is None else writer
 
+    @classmethod
+    def existing(cls, base: str | Path, *, writer: Writer | None = None) -> "BarStore":
+        """The lake that is there. Raises NoLakeError if there is none, as well."""
+        store = cls(base, writer=writer)
+        if not store.is_there:
+            raise NoLakeError(store.base)
+        return store
+
     @property
     def base(self) -> str:
         """The lake's absolute directory, or its address."""
         return self._storage.base
+
+    @property
+    def is_there(self) -> bool:
+        """False for a directory in which nothing was ever stored; of an object store that is not looked for."""
+        if not isinstance(self._storage, DirectoryStorage):
+            return True
+        return bool(self._storage.interval_tokens() or self._storage.own_tokens())
 
     def upsert(self, symbol: str, interval: str | Interval, bars: pa.Table) -> Commit:
         """Merge the closed bars into the series, atomically and durably; the newer value of a bar stands.

@@ -4,6 +4,7 @@ import inspect
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -15,6 +16,9 @@ from tv_etl.orchestration.lost_runs import BEATS_TAG, beating
 from tv_etl.orchestration.partitions import series_partitions
 from tv_etl.orchestration.resources import BarStoreResource, LakeResources, TradingViewResource
 from tv_etl.watchlist.model import Group
+
+if TYPE_CHECKING:
+    from tv_etl.lake.store import BarStore
 
 # Through this pool all runs on all hosts together respect the server's limits.
 POOL = "tradingview"
@@ -104,10 +108,22 @@ def run_bars(
 
     # Yielded one by one, each is durable at once; an output at the end would claim the failed partitions too.
     config = BarsConfig(**context.op_execution_context.op_config)
-    run = BarsRun(context, config, group, bar_store.store(run=context.run.run_id, asset=group.name))
+    store, asset_key = bar_store.store(run=context.run.run_id, asset=group.name), dg.AssetKey(group.asset_path)
+    _require_lake(context.instance, store, asset_key)
+    run = BarsRun(context, config, group, store)
     reports = run.fetch_all(tradingview) if context.selected_asset_keys else run.check_all()
-    yield from attach_targets(context, dg.AssetKey(group.asset_path), reports)
+    yield from attach_targets(context, asset_key, reports)
     yield from check_outputs(context)
+
+
+def _require_lake(instance: dg.DagsterInstance, store: "BarStore", asset_key: dg.AssetKey) -> None:
+    """Raise dagster.Failure if nothing is stored where Dagster knows of bars: a disk not mounted is no new lake."""
+    if not store.is_there and instance.get_latest_materialization_event(asset_key) is not None:
+        raise dg.Failure(
+            f"there are no bars at {store.base}, and Dagster knows that {asset_key.to_user_string()} had some: is the "
+            "path right, and the file system mounted? To begin anew, wipe the materializations of the asset first",
+            allow_retries=False,
+        )
 
 
 def _code_references(source: str | Path) -> dg.CodeReferencesMetadataValue:

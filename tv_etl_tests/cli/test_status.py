@@ -271,3 +271,23 @@ def test_figures_have_no_cadence_and_no_gaps(tmp_path: Path, market_url: str) ->
     assert (told["no cadence"]["bars"], told["no cadence"]["start"][:10]) == (799, "1960-03-01")
     one = " ".join(call("status", symbol, "1d", "--lake", lake).stdout.split())
     assert "no cadence 1960-03-01 00:00 2026-10-02 00:00 799 the newest are 31 days apart as a rule" in one
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("status",),
+        ("verify",),
+        ("export",),
+        ("seam", "A:B", "1d"),
+        ("rename", "A:B", "A:C"),
+        ("remove", "A:B", "--yes"),
+    ],
+)
+def test_a_path_without_a_lake_is_told_and_makes_none(arguments: list[str], tmp_path: Path) -> None:
+    done = call(*arguments, "--lake", str(tmp_path / "typo"))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(
+        f"Error: no lake at {tmp_path}/typo: no bars were ever stored there; is the path right"
+    )
+    assert list(tmp_path.iterdir()) == []

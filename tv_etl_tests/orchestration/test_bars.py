@@ -56,6 +56,23 @@ def test_a_run_stores_on_s3_as_well(instance: dg.DagsterInstance, s3_lake: str, 
     assert BarStore(s3_lake).read("BINANCE:BTCUSDT", "1m").num_rows == 99
 
 
+def test_a_disk_that_is_not_mounted_is_no_new_lake(
+    instance: dg.DagsterInstance, tmp_path: Path, market_url: str
+) -> None:
+    lake, away = tmp_path / "lake", tmp_path / "away"
+    run(instance, lake, market_url, GROUP)
+    lake.rename(away)
+    lake.mkdir()
+    result = run(instance, lake, market_url, GROUP)
+    assert not result.success
+    [failed] = [each for each in result.all_events if each.is_step_failure]
+    assert f"there are no bars at {lake}, and Dagster knows that bars had some: " in str(failed.step_failure_data)
+    assert list(lake.iterdir()) == []
+    lake.rmdir()
+    away.rename(lake)
+    assert run(instance, lake, market_url, GROUP).success
+
+
 def test_a_second_run_adds_only_what_is_new(
     instance: dg.DagsterInstance, tmp_path: Path, market_url: str, later_market_url: str
 ) -> None:
