@@ -261,7 +261,7 @@ FETCHES = [
     line
     for block in blocks("console")
     for line in block.splitlines()
-    if any(f" {name} " in line for name in ("fetch", "search", "export"))
+    if any(f"tv-etl {name} " in line for name in ("fetch", "search", "export"))
     or (" watch " in line and ("|" in line or "--once" in line))
 ]
 

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from functools import cache
 from pathlib import Path
@@ -76,10 +77,10 @@ State = tuple[Any, ...]
 
 
 def state_of(base: Path) -> State:
-    """All that a user can learn about the series."""
+    """All that a user can learn about the series, but for who wrote it: the actor, or whoever comes after a kill."""
     store = BarStore(base)
     tables = (store.read(SYMBOL, "1m"), store.revisions(SYMBOL, "1m"), store.quarantine(SYMBOL, "1m"))
-    return (*(table.to_pylist() for table in tables), store.record(SYMBOL, "1m"))
+    return (*(table.to_pylist() for table in tables), replace(store.record(SYMBOL, "1m"), written=None))
 
 
 def contents(base: Path) -> dict[str, bytes]:
