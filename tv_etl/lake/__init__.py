@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from tv_etl.lake.errors import BarStoreError as BarStoreError
     from tv_etl.lake.errors import DamagedFileError as DamagedFileError
     from tv_etl.lake.errors import NewerFormatError as NewerFormatError
+    from tv_etl.lake.errors import NoLakeError as NoLakeError
     from tv_etl.lake.errors import NoSeamError as NoSeamError
     from tv_etl.lake.errors import NoSeriesError as NoSeriesError
     from tv_etl.lake.errors import NotJoinedError as NotJoinedError
@@ -31,6 +32,7 @@ _MODULE_OF = {
     "BarStoreError": "errors",
     "DamagedFileError": "errors",
     "NewerFormatError": "errors",
+    "NoLakeError": "errors",
     "NoSeamError": "errors",
     "NoSeriesError": "errors",
     "NotJoinedError": "errors",
@@ -48,6 +50,7 @@ __all__ = [
     "Commit",
     "DamagedFileError",
     "NewerFormatError",
+    "NoLakeError",
     "NoSeamError",
     "NoSeriesError",
     "NotJoinedError",

@@ -6,6 +6,7 @@
     ├── NotJoinedError (ValueError)   the bars given do not join the stored ones; nothing was stored
     ├── NoSeamError (ValueError)      there is no open seam to resolve
     ├── NoSeriesError (ValueError)    nothing is stored of a symbol
+    ├── NoLakeError (ValueError)      there is no lake where one is to be read
     ├── ReadjustedError               the history was re-adjusted beyond the bars given; nothing was stored
     ├── AsOfError (ValueError)        what a series was at a moment is not on record
     ├── DamagedFileError              a stored file cannot be read as what it should be
@@ -93,7 +94,7 @@ class NoLakeError(BarStoreError, ValueError):
 
     def __init__(self, base: str) -> None:
         super().__init__(
-            f"no lake at {base}: no bars were ever stored there; is the path right, and the file system mounted?"
+            f"no lake at {base}: there is no such directory; is the path right, and the file system mounted?"
         )
         self.base = base
 

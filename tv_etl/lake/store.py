@@ -92,9 +92,9 @@ class BarStore:
 
     @classmethod
     def existing(cls, base: str | Path, *, writer: Writer | None = None) -> "BarStore":
-        """The lake that is there. Raises NoLakeError if there is none, as well."""
+        """The lake in a directory that is there, or in an object store. Raises NoLakeError as well."""
         store = cls(base, writer=writer)
-        if not store.is_there:
+        if isinstance(store._storage, DirectoryStorage) and not Path(store.base).is_dir():
             raise NoLakeError(store.base)
         return store
 

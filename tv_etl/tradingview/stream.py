@@ -63,10 +63,16 @@ class Stream(AsyncGenerator[T, None]):
             return
         self._is_closed, self._last_word = True, error
         self._ready.clear()
-        if self._step is not None:
+        interrupted: asyncio.CancelledError | None = None
+        while self._step is not None and not self._step.done():
             self._step.cancel()
-            await asyncio.wait({self._step})
+            try:
+                await asyncio.wait({self._step})
+            except asyncio.CancelledError as cancelled:  # of who closes: the generator is not left half closed for it
+                interrupted = cancelled
         await self._batches.aclose()
+        if interrupted is not None:
+            raise interrupted
 
     async def asend(self, value: None) -> T:
         """`anext`: a stream takes nothing."""

@@ -114,7 +114,7 @@ def test_a_damaged_series_is_named_and_the_rest_is_written(directory: Path) -> N
 @pytest.mark.parametrize(
     ("arguments", "code", "reason"),
     [
-        (["--lake", "none"], 1, "none: no bars were ever stored there"),
+        (["--lake", "none"], 1, "none: there is no such directory"),
         (["--interval", "1w"], 1, "lake: nothing is stored at that interval"),
         (["--interval", "9x"], 2, "9x"),
         (["--start", "soon"], 2, "--start"),

@@ -287,7 +287,5 @@ def test_figures_have_no_cadence_and_no_gaps(tmp_path: Path, market_url: str) ->
 def test_a_path_without_a_lake_is_told_and_makes_none(arguments: list[str], tmp_path: Path) -> None:
     done = call(*arguments, "--lake", str(tmp_path / "typo"))
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith(
-        f"Error: no lake at {tmp_path}/typo: no bars were ever stored there; is the path right"
-    )
+    assert done.stderr.startswith(f"Error: no lake at {tmp_path}/typo: there is no such directory; is the path right")
     assert list(tmp_path.iterdir()) == []

@@ -382,3 +382,37 @@ def test_a_batch_of_histories_outlives_a_cancel() -> None:
                 await anext(stream)
 
     own_clock.run(run())
+
+
+@pytest.mark.parametrize("between", range(4))
+@pytest.mark.parametrize("begins", range(1, 9))
+def test_a_consumer_that_is_cancelled_twice_leaves_no_source_open(begins: int, between: int) -> None:
+    """As by a Ctrl-C: by the loop, which ends all tasks, and by whoever waited for the consumer."""
+    opened, closed = list[str](), list[str]()
+
+    async def batches() -> AsyncGenerator[list[int], None]:
+        opened.append("source")
+        try:
+            while True:
+                await asyncio.sleep(0)
+                yield [1]
+        finally:
+            closed.append("source")
+
+    async def consume() -> None:
+        async with aclosing(Stream(batches())) as stream:
+            async for _ in stream:
+                pass
+
+    async def main() -> None:
+        consumer = asyncio.ensure_future(consume())
+        for _ in range(begins):
+            await asyncio.sleep(0)
+        consumer.cancel()
+        for _ in range(between):
+            await asyncio.sleep(0)
+        consumer.cancel()
+        await asyncio.gather(consumer, return_exceptions=True)
+        assert closed == opened
+
+    asyncio.run(main())
