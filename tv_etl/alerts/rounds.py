@@ -57,10 +57,6 @@ class Rounds:
         """The symbols that are not judged yet."""
         return self._left
 
-    @property
-    def has_left(self) -> bool:
-        return bool(self._left)
-
     def wants(self, quotes: Mapping[str, Quote | None], now: float) -> set[str]:
         """Those of the symbols whose minutes matter, in the light of their quotes."""
         for symbol, quote in quotes.items():

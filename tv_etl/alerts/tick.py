@@ -106,14 +106,14 @@ def run_tick(
         for inputs in _asked(gather, rounds, failures):
             alerts = rounds.judge(inputs)
             if alerts is not None:
-                desk.write(alerts, rounds, told_up_to if rounds.has_left else registry.last)
+                desk.write(alerts, rounds, told_up_to if rounds.left else registry.last)
         problems += failures
         blind = ""
         if not rounds.were_heard or (failures and not rounds.by_symbol):
             blind = failures[0] if failures else rounds.why_blind()
         if blind:
             desk.write([], rounds, told_up_to, blind)
-        elif rounds.has_left or not desk.has_written:
+        elif rounds.left or not desk.has_written:
             desk.write(rounds.judge_left(), rounds, registry.last)
         desk.deliver()
         pinging = None if ping is None or blind else Pinging.begin(ping, memory.flags, clock())

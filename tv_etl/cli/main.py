@@ -20,6 +20,30 @@ if TYPE_CHECKING:
 
 # Dagster takes a second to import: each command imports what it needs.
 
+# Options of several commands.
+_lake_option = click.option(
+    "--lake", default=lambda: os.environ.get("TV_ETL_LAKE") or "lake", show_default="$TV_ETL_LAKE or lake",
+    help="Directory of the lake, or its address in an object store.",
+)  # fmt: skip
+_proxy_option = click.option(
+    "--proxy", metavar="URL", help="Go through this proxy, e.g. http://host:8080.  [default: $TV_ETL_PROXY or none]"
+)
+_ws_url_option = click.option(
+    "--ws-url", metavar="URL", help="WebSocket address of the server.  [default: $TV_ETL_WS_URL or TradingView]"
+)
+_start_option = click.option(
+    "--start",
+    "--since",
+    metavar="TIME",
+    help="Bars that open at or after this ISO 8601 time, e.g. 2024-01; UTC unless an offset is given.",
+)
+_format_option = click.option(
+    "--format",
+    "form",
+    type=click.Choice(["parquet", "csv", "json"]),
+    help="[default: by the file's extension; parquet in a directory, csv on stdout]",
+)
+
 
 @click.group(help="Your own market-data lake on Dagster.")
 @click.version_option(__version__)
@@ -96,12 +120,7 @@ def check(watchlist: Path) -> None:
 )
 @click.option("--bars", type=click.IntRange(min=1), help="Number of newest bars.  [default: 300]")
 @click.option("--days", type=click.FloatRange(min=0, min_open=True), help="The bars of so many days up to now.")
-@click.option(
-    "--start",
-    "--since",
-    metavar="TIME",
-    help="Bars that open at or after this ISO 8601 time, e.g. 2024-01; UTC unless an offset is given.",
-)
+@_start_option
 @click.option("--all", "is_all", is_flag=True, help="All bars that the server has.")
 @click.option("--end", "--until", metavar="TIME", help="Bars that open before this time.")
 @click.option(
@@ -131,12 +150,7 @@ def check(watchlist: Path) -> None:
     "join them.",
 )  # fmt: skip
 @click.option("--forming", is_flag=True, help="Include the newest bar even if it has not closed yet.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["parquet", "csv", "json"]),
-    help="[default: by the file's extension; parquet in a directory, csv on stdout]",
-)
+@_format_option
 @click.option(
     "--out",
     metavar="FILE|DIR|-",
@@ -146,12 +160,8 @@ def check(watchlist: Path) -> None:
 @click.option(
     "--lake", metavar="DIR", help="Store the bars in this lake: a directory, or an address such as s3://bucket/prefix."
 )
-@click.option(
-    "--ws-url", metavar="URL", help="WebSocket address of the server.  [default: $TV_ETL_WS_URL or TradingView]"
-)
-@click.option(
-    "--proxy", metavar="URL", help="Go through this proxy, e.g. http://host:8080.  [default: $TV_ETL_PROXY or none]"
-)
+@_ws_url_option
+@_proxy_option
 def fetch(
     symbols: tuple[str, ...],
     lists: tuple[str, ...],
@@ -256,12 +266,8 @@ def fetch(
 @click.option(
     "--lake", metavar="DIR", help="With --bars: join each into this lake, a directory or an address in an object store."
 )
-@click.option(
-    "--ws-url", metavar="URL", help="WebSocket address of the server.  [default: $TV_ETL_WS_URL or TradingView]"
-)
-@click.option(
-    "--proxy", metavar="URL", help="Go through this proxy, e.g. http://host:8080.  [default: $TV_ETL_PROXY or none]"
-)
+@_ws_url_option
+@_proxy_option
 def watch(
     symbols: tuple[str, ...],
     lists: tuple[str, ...],
@@ -336,9 +342,7 @@ def watch(
 @click.option(
     "--search-url", metavar="URL", help="Address of the symbol search.  [default: $TV_ETL_SEARCH_URL or TradingView]"
 )
-@click.option(
-    "--proxy", metavar="URL", help="Go through this proxy, e.g. http://host:8080.  [default: $TV_ETL_PROXY or none]"
-)
+@_proxy_option
 def search(
     text: str,
     kind: "SearchType | None",
@@ -458,17 +462,10 @@ def _exit_on_closed_pipe() -> NoReturn:
     help="Regular trading hours, e.g. 24x7 or 0930-1600@America/New_York, that tell when a date's bar opens."
     "  [default: as the lake or the server knows them]",
 )  # fmt: skip
-@click.option(
-    "--lake", default=lambda: os.environ.get("TV_ETL_LAKE") or "lake", show_default="$TV_ETL_LAKE or lake",
-    help="Directory of the lake, or its address in an object store.",
-)  # fmt: skip
+@_lake_option
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each series, and each refused file.")
-@click.option(
-    "--ws-url", metavar="URL", help="WebSocket address of the server.  [default: $TV_ETL_WS_URL or TradingView]"
-)
-@click.option(
-    "--proxy", metavar="URL", help="Go through this proxy, e.g. http://host:8080.  [default: $TV_ETL_PROXY or none]"
-)
+@_ws_url_option
+@_proxy_option
 def import_(
     files: tuple[Path, ...],
     symbols: tuple[str, ...],
@@ -518,22 +515,12 @@ def import_(
     multiple=True,
     help="Width of the bars: 1m 5m 1h 4h 1d 1w 1mo ...; may be given several times.  [default: all that are stored]",
 )
-@click.option(
-    "--start",
-    "--since",
-    metavar="TIME",
-    help="Bars that open at or after this ISO 8601 time, e.g. 2024-01; UTC unless an offset is given.",
-)
+@_start_option
 @click.option("--end", "--until", metavar="TIME", help="Bars that open before this time.")
 @click.option(
     "--quiet", "-q", is_flag=True, help="No progress and no summary; what fails or is not stored is still told."
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["parquet", "csv", "json"]),
-    help="[default: by the file's extension; parquet in a directory, csv on stdout]",
-)
+@_format_option
 @click.option(
     "--out",
     metavar="FILE|DIR|-",
@@ -541,10 +528,7 @@ def import_(
     help="One file for all series; a directory (existing, or with a trailing /) for a file per series; - for stdout."
     "  [default: -]",
 )
-@click.option(
-    "--lake", default=lambda: os.environ.get("TV_ETL_LAKE") or "lake", show_default="$TV_ETL_LAKE or lake",
-    help="Directory of the lake, or its address in an object store.",
-)  # fmt: skip
+@_lake_option
 def export(
     symbols: tuple[str, ...],
     lists: tuple[str, ...],
@@ -656,10 +640,7 @@ def status(symbol: str | None, interval: str | None, lake: str, as_json: bool, l
 @main.command(no_args_is_help=True)
 @click.argument("old")
 @click.argument("new")
-@click.option(
-    "--lake", default=lambda: os.environ.get("TV_ETL_LAKE") or "lake", show_default="$TV_ETL_LAKE or lake",
-    help="Directory of the lake, or its address in an object store.",
-)  # fmt: skip
+@_lake_option
 def rename(old: str, new: str, lake: str) -> None:
     """Move all series of the symbol OLD to NEW, the name that its instrument has now.
 
@@ -739,10 +720,7 @@ def remove(symbol: str, interval: str | None, lake: str, yes: bool) -> None:
 
 
 @main.command()
-@click.option(
-    "--lake", default=lambda: os.environ.get("TV_ETL_LAKE") or "lake", show_default="$TV_ETL_LAKE or lake",
-    help="Directory of the lake, or its address in an object store.",
-)  # fmt: skip
+@_lake_option
 def verify(lake: str) -> None:
     """Read every byte of a lake and say what is wrong with it and what to do; nothing is changed.
 
@@ -778,10 +756,7 @@ def verify(lake: str) -> None:
 @click.argument("symbol")
 @click.argument("interval")
 @click.argument("action", nargs=-1, metavar="[scale RATIO [VOLUME_RATIO] | cut | accept]")
-@click.option(
-    "--lake", default=lambda: os.environ.get("TV_ETL_LAKE") or "lake", show_default="$TV_ETL_LAKE or lake",
-    help="Directory of the lake, or its address in an object store.",
-)  # fmt: skip
+@_lake_option
 def seam(symbol: str, interval: str, action: tuple[str, ...], lake: str) -> None:
     """Show the newest open seam of a series, where nothing proves that the bars before join those after, or resolve it.
 
@@ -976,10 +951,7 @@ def send_test(target: str | None, watchlist: str, notify: bool) -> None:
 
 @alerts.command("test", no_args_is_help=True)
 @click.argument("watchlist", type=click.Path(path_type=Path))
-@click.option(
-    "--lake", default=lambda: os.environ.get("TV_ETL_LAKE") or "lake", show_default="$TV_ETL_LAKE or lake",
-    help="Directory of the lake, or its address in an object store.",
-)  # fmt: skip
+@_lake_option
 @click.option(
     "--from", "start", metavar="TIME", help="ISO 8601, UTC unless it says otherwise.  [default: 30 days before]"
 )

@@ -35,9 +35,9 @@ def test_the_symbols_of_a_round_are_judged_and_the_others_left_as_they_were() ->
     rounds = rounds_of("a", "b")
     assert rounds.asks == {"X:A": Ask(), "X:B": Ask()}
     assert told(rounds, AlertInputs(NOW, quotes("X:A"))) == [("above", "X:A")]
-    assert {key.symbol for key in rounds.state.armings} == {"X:A"} and rounds.has_left
+    assert {key.symbol for key in rounds.state.armings} == {"X:A"} and rounds.left
     assert told(rounds, AlertInputs(NOW, quotes("X:B"))) == [("above", "X:B")]
-    assert {key.symbol for key in rounds.state.armings} == {"X:A", "X:B"} and not rounds.has_left
+    assert {key.symbol for key in rounds.state.armings} == {"X:A", "X:B"} and not rounds.left
     assert set(rounds.state.symbols) == {"X:A", "X:B"}
 
 
@@ -53,8 +53,8 @@ def test_whoever_was_not_heard_is_judged_last() -> None:
     assert told(rounds, AlertInputs(NOW, {"X:B": late}, {"X:B": late}, faults={"X:B": "late"})) is None
     assert not rounds.were_heard
     assert told(rounds, AlertInputs(NOW, quotes("X:A"))) == [("above", "X:A")]
-    assert rounds.were_heard and rounds.has_left
-    assert rounds.judge_left() == [] and not rounds.has_left
+    assert rounds.were_heard and rounds.left
+    assert rounds.judge_left() == [] and not rounds.left
     assert rounds.state.symbol("X:B").quote_fault == "late" and rounds.state.symbol("X:B").failures == 1
     assert rounds.problems == ["X:B: X:B: no quotes within 8 s"] * 2
 
