@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +21,9 @@ from tv_etl.orchestration.found_symbols import build_symbols_sensor
 from tv_etl.orchestration.lake_changes import build_lake_changes
 from tv_etl.orchestration.loaded_watchlist import build_mistake_sensor
 from tv_etl.orchestration.lost_runs import build_lost_runs
+from tv_etl.orchestration.notifications import NAME as NOTIFICATIONS
 from tv_etl.orchestration.notifications import build_notifications
+from tv_etl.orchestration.pruning import build_pruning
 from tv_etl.orchestration.quote_alerts import build_quote_alerts
 from tv_etl.orchestration.resources import (
     AccountVariables,
@@ -102,6 +105,14 @@ def build_definitions(
         *alert_parts.sensors,
         *(build_symbols_sensor(group, groups, resources) for group in groups if group.scanner),
     ]
+    if watchlist.keep_history:
+        defined = Watched.of(groups, [*assets, *alert_parts.checks], jobs, schedules, sensors)
+        defined = replace(defined, sensors=defined.sensors | {resources.only(NOTIFICATIONS)})
+        # In somebody's project nothing is deleted that he has not asked for.
+        is_on = not resources.scope or "keep_history" in watchlist.model_fields_set
+        pruning = build_pruning(watchlist.keep_history, defined, resources, is_on=is_on)
+        jobs.append(pruning.job)
+        schedules.append(pruning)
     if watchlist.notify is not None:
         watched = Watched.of(groups, [*assets, *alert_parts.checks], jobs, schedules, sensors)
         sensors.append(build_notifications(watchlist, watched, resources, alert_parts.assets[0].key))

@@ -33,6 +33,7 @@ from tv_etl.orchestration.resources import AccountVariables, BarStoreResource, L
 from tv_etl.watchlist.model import (
     Alerts,
     Group,
+    KeepDays,
     Watchlist,
     WatchlistError,
     read_documents,
@@ -112,6 +113,7 @@ class AccountNames(BaseModel):
 _Groups = TypeAliasType("_Groups", list[Group])
 _Alerts = TypeAliasType("_Alerts", Alerts)
 _Notify = TypeAliasType("_Notify", Annotated[Notify | None, BeforeValidator(read_notify)])
+_KeepDays = TypeAliasType("_KeepDays", KeepDays)
 _Account = TypeAliasType("_Account", AccountNames)
 _Translation = TypeAliasType("_Translation", Annotated[TranslationFn[AssetData] | None, WithJsonSchema({})])
 _KeyPrefix = TypeAliasType(
@@ -142,6 +144,11 @@ class TradingViewComponent(dg.Component, dg.Resolvable, Watchlist):
     notify: Annotated[_Notify | None, filled_in(Notify | bool | None)] = Field(
         default=None,
         description="Tell on the targets of alerts when collecting fails: true for all of it, or see Notify.",
+    )
+    keep_history: Annotated[_KeepDays, filled_in(int)] = Field(
+        default=30,
+        description="Days for which Dagster keeps the runs, events and logs of the lake's own assets; what still tells "
+        "how a partition stands stays. 0 deletes nothing. If it is written, the schedule prune_history is on.",
     )
     lake: _Text = Field(
         default="lake",
@@ -204,8 +211,8 @@ class TradingViewComponent(dg.Component, dg.Resolvable, Watchlist):
 
     @model_validator(mode="after")
     def _check_source(self) -> "TradingViewComponent":
-        if self.watchlist is not None and self.model_fields_set & {"groups", "alerts", "notify"}:
-            raise ValueError("watchlist replaces groups, alerts and notify; write one or the other")
+        if self.watchlist is not None and self.model_fields_set & {"groups", "alerts", "notify", "keep_history"}:
+            raise ValueError("watchlist replaces groups, alerts, notify and keep_history; write one or the other")
         if self.watchlist is None and not self.groups:
             raise ValueError("groups: list at least one, or name a watchlist file")
         return self

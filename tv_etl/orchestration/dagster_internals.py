@@ -10,6 +10,9 @@ asked for with a filter that has no public name. What fills in the fields of a c
 of, Dagster's own integrations take from where it is defined. A code server is a process `dagster api grpc`, whether
 `dagster dev` or `dagster code-server` starts it; a run is one that it forks off, or another `dagster api`. Validation,
 which may start such a server as well, says so in the environment.
+
+Deleting a run leaves its file of events in SQLite, and the evaluations of its checks. What of the events of an asset is
+the newest of each partition, of a whole history at once, only its tables tell; and those of ticks, which tick is left.
 """
 
 import multiprocessing
@@ -17,7 +20,8 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dagster as dg
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
@@ -30,12 +34,23 @@ from dagster._core.scheduler.instigation import InstigatorStatus, InstigatorType
 from dagster._utils.schedules import reverse_cron_string_iterator
 from dagster.components.resolved.base import resolve_fields
 
+if TYPE_CHECKING:
+    from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage as SqlEventLogStorage
+    from dagster._core.storage.schedules.sql_schedule_storage import SqlScheduleStorage
+    from sqlalchemy import Table
+
 __all__ = [
+    "ASSET_JOB",
     "DAGSTER_VERSION",
+    "RUNLESS",
     "AssetCheckEvaluationTargetMaterializationData",
     "AssetJob",
+    "HistoryTables",
     "JobsSensor",
     "ProcessRole",
+    "event_files",
+    "event_storage",
+    "history_tables",
     "is_first_load",
     "partition_filter",
     "process_role",
@@ -43,9 +58,14 @@ __all__ = [
     "resolve_fields",
     "reverse_cron_string_iterator",
     "running_schedules",
+    "tick_log_keys",
+    "tick_storage",
 ]
 
 DAGSTER_VERSION = "1.13.27"
+# The job of the runs that are started of assets, and the run of events that are of none.
+ASSET_JOB = "__ASSET_JOB"
+RUNLESS = ""
 
 
 class ProcessRole(Enum):
@@ -117,3 +137,65 @@ def running_schedules(context: dg.SensorEvaluationContext, defaults: Mapping[str
         if is_ours and state.instigator_name in on and state.status != InstigatorStatus.DECLARED_IN_CODE:
             on[state.instigator_name] = state.status == InstigatorStatus.RUNNING
     return on
+
+
+class HistoryTables(NamedTuple):
+    """The tables of events, of the tags of those of assets, of the evaluations of checks, and of ticks."""
+
+    events: "Table"
+    tags: "Table"
+    checks: "Table"
+    ticks: "Table"
+
+
+def history_tables() -> HistoryTables:
+    """The tables in which Dagster's SQL storages keep what happened."""
+    # Only who prunes loads them: a definition need not.
+    from dagster._core.storage.event_log.schema import (
+        AssetCheckExecutionsTable,
+        AssetEventTagsTable,
+        SqlEventLogStorageTable,
+    )
+    from dagster._core.storage.schedules.schema import JobTickTable
+
+    return HistoryTables(SqlEventLogStorageTable, AssetEventTagsTable, AssetCheckExecutionsTable, JobTickTable)
+
+
+def event_storage(instance: dg.DagsterInstance) -> "SqlEventLogStorage | None":
+    """Where an instance keeps its events, if that is in these tables."""
+    from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
+
+    found = instance.event_log_storage
+    return found if isinstance(found, SqlEventLogStorage) else None
+
+
+def tick_storage(instance: dg.DagsterInstance) -> "SqlScheduleStorage | None":
+    """Where an instance keeps its ticks, if that is in these tables."""
+    from dagster._core.storage.schedules.sql_schedule_storage import SqlScheduleStorage
+
+    found = instance.schedule_storage
+    return found if isinstance(found, SqlScheduleStorage) else None
+
+
+def event_files(storage: "SqlEventLogStorage", run_id: str) -> list[Path]:
+    """The files that hold the events of a run alone; none where all runs share a database."""
+    from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
+
+    if not isinstance(storage, SqliteEventLogStorage):
+        return []
+    path = storage.path_for_shard(run_id)
+    return [Path(path + suffix) for suffix in ("-wal", "-shm", "")]
+
+
+def tick_log_keys(instance: dg.DagsterInstance, repository: str, name: str) -> list[list[str]]:
+    """The keys of the logs of a sensor's or schedule's ticks, each ending in the tick's id, if they are local files."""
+    from dagster._core.storage.compute_log_manager import ComputeIOType
+    from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
+
+    logs = instance.compute_log_manager
+    if not isinstance(logs, LocalComputeLogManager):
+        return []
+    try:
+        return [list(key) for key in logs.get_log_keys_for_log_key_prefix([repository, name], ComputeIOType.STDERR)]
+    except FileNotFoundError:  # none was ever written
+        return []

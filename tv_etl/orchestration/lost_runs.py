@@ -41,7 +41,9 @@ _log = logging.getLogger(__name__)
 
 
 @contextmanager
-def beating(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> Iterator[None]:
+def beating(
+    context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext | dg.OpExecutionContext,
+) -> Iterator[None]:
     """While the context lasts, the run shows that its process is alive."""
     instance, run, step_key = context.instance, context.run, str(context.op_execution_context.op_handle)
     is_over = threading.Event()

@@ -1,4 +1,4 @@
-"""What of a code location the notifications of a watchlist are about: all that was defined from it."""
+"""What of a code location was defined from a watchlist: what notifications are about, and what may be pruned."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -61,6 +61,13 @@ class Watched:
         checked = {key.asset_key for key in run.asset_check_selection or ()}
         is_of_assets = bool(self.assets & (set(run.asset_selection or ()) | checked))
         return is_of_assets or run.job_name in self.jobs or _OF_ALERT in run.tags
+
+    def is_only(self, run: dg.DagsterRun) -> bool:
+        """True for a run of a job that was defined, or of assets and checks all of which were."""
+        if not self._is_here(run.remote_job_origin.repository_origin if run.remote_job_origin else None):
+            return False
+        named = {*(run.asset_selection or ()), *(key.asset_key for key in run.asset_check_selection or ())}
+        return named <= self.assets and (bool(named) or run.job_name in self.jobs)
 
     def has_instigator(self, state: Any) -> bool:
         """True for the state of a sensor or schedule that was defined."""

@@ -410,6 +410,16 @@ class Alerts(_Model):
         return [*self.targets, *(each.target for each in self.webhooks)]
 
 
+def _check_days(value: object) -> object:
+    # To pydantic true is 1, and a day is not what whoever writes it means.
+    if value is None or isinstance(value, bool):
+        raise ValueError("expected a number of days such as 30, or 0 to delete nothing")
+    return value
+
+
+KeepDays = Annotated[int, Field(ge=0), BeforeValidator(_check_days)]
+
+
 class _NotifySchema:
     """`true` and `false` beside the mapping, for the JSON schema."""
 
@@ -426,6 +436,11 @@ class Watchlist(_Model):
     notify: Annotated[Notify | None, BeforeValidator(read_notify), _NotifySchema] = Field(
         default=None,
         description="Tell on the targets of alerts when collecting fails: true for all of it, or see Notify.",
+    )
+    keep_history: KeepDays = Field(
+        default=30,
+        description="Days for which Dagster keeps the runs, events and logs of the lake's own assets; what still tells "
+        "how a partition stands stays. 0 deletes nothing.",
     )
 
     @model_validator(mode="after")
