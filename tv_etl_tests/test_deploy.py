@@ -314,9 +314,10 @@ def _submitted(instance: dg.DagsterInstance, workspace: WorkspaceRequestContext,
     return run.run_id
 
 
-@pytest.mark.parametrize("kind", [InstigatorType.SENSOR, InstigatorType.SCHEDULE])
-def test_no_tick_is_kept_for_ever(kind: InstigatorType, tmp_path: Path) -> None:
-    retention = yaml.safe_dump({"retention": INSTANCE["retention"]})
+@pytest.mark.parametrize("file", [DEPLOY / "dagster.yaml", DEPLOY.parent / "dagster.yaml"])
+@pytest.mark.parametrize("kind", InstigatorType)
+def test_no_tick_is_kept_for_ever(kind: InstigatorType, file: Path, tmp_path: Path) -> None:
+    retention = yaml.safe_dump({"retention": yaml.safe_load(file.read_text(encoding="utf-8"))["retention"]})
     (tmp_path / "dagster.yaml").write_text(retention, encoding="utf-8")
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
         days = instance.get_tick_retention_settings(kind)

@@ -4,6 +4,7 @@ Pydantic models only: nothing here fetches or stores bars, or knows Dagster. Eve
 its line and column and what would be right, all of them at once.
 """
 
+import json
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
@@ -413,7 +414,7 @@ class Alerts(_Model):
 def _check_days(value: object) -> object:
     # To pydantic true is 1, and a day is not what whoever writes it means.
     if value is None or isinstance(value, bool):
-        raise ValueError("expected a number of days such as 30, or 0 to delete nothing")
+        raise ValueError(f"{json.dumps(value)} is no number of days; write e.g. 30, or 0 to delete nothing")
     return value
 
 

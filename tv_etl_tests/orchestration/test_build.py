@@ -23,6 +23,7 @@ def test_everything_in_the_default_watchlist_is_defined(tmp_path: Path) -> None:
         "bars_1m",
         "bars_checks",
         "bars_refused",
+        "prune_history",
     }
     assert {each.name for each in repository.sensor_defs} == {"lost_runs", "quote_alerts", "lake_changes"}
 

@@ -94,7 +94,32 @@ def test_a_watchlist_file_beside_it_gives_the_same(project: DefsFolderSandbox) -
     (path / "list.yaml").write_text(DEFAULT.read_text(encoding="utf-8"), encoding="utf-8")
     with project.build_all_defs() as definitions:
         schedules = {"bars_1d", "bars_1h", "bars_1m", "bars_checks", "bars_refused", "my_lake_alerts_checks"}
+        schedules.add("my_lake_prune_history")
         assert names(definitions)["schedules"] == schedules
+
+
+@pytest.mark.parametrize(
+    ("written", "days", "is_on"),
+    [
+        ("", 30, False),
+        ("keep_history: 30\n", 30, True),
+        ("keep_history: '{{ env.DAYS | int }}'\n", 7, True),
+        ("watchlist: list.yaml\n", 30, False),
+        ("watchlist: kept.yaml\n", 90, True),
+    ],
+)
+def test_history_is_pruned_where_the_key_is_written(
+    project: DefsFolderSandbox, monkeypatch: pytest.MonkeyPatch, written: str, days: int, is_on: bool
+) -> None:
+    monkeypatch.setenv("DAYS", "7")
+    groups = f"groups:\n{GROUP.format(name='bars')}"
+    path = write(project, "us", written if "watchlist" in written else f"{written}{groups}")
+    (path / "list.yaml").write_text(groups, encoding="utf-8")
+    (path / "kept.yaml").write_text(f"keep_history: 90\n{groups}", encoding="utf-8")
+    with project.load_component_and_build_defs(path) as (_, definitions):
+        schedule = definitions.get_repository_def().get_schedule_def("us_prune_history")
+    assert f"older than {days} days" in str(schedule.description)
+    assert schedule.default_status.value == ("RUNNING" if is_on else "STOPPED")
 
 
 def test_a_bare_number_is_an_interval_and_symbols_may_be_in_a_file(project: DefsFolderSandbox) -> None:
@@ -174,8 +199,8 @@ def test_every_mistake_is_named_with_its_line_in_defs_yaml(project: DefsFolderSa
     assert mistakes(project) == [
         "defs/us/defs.yaml:10:9: lake: Input should be a valid string, not 5",
         "defs/us/defs.yaml:11:3: lakes: is not a known key; did you mean lake? known keys: "
-        "groups, alerts, notify, lake, state, ws_url, scanner_url, proxy, account, pool, watchlist, key_prefix, "
-        "group_name, owners, tags, kinds, translation",
+        "groups, alerts, notify, keep_history, lake, state, ws_url, scanner_url, proxy, account, pool, watchlist, "
+        "key_prefix, group_name, owners, tags, kinds, translation",
         "defs/us/defs.yaml:13:16: groups.0.symbols.0: symbol 'aapl': expected EXCHANGE:TICKER, the exchange in "
         "capitals, e.g. NASDAQ:AAPL",
     ]
@@ -187,7 +212,7 @@ def test_every_mistake_is_named_with_its_line_in_defs_yaml(project: DefsFolderSa
         ("lake: x\n", "defs/us/defs.yaml:3:3: file: groups: list at least one, or name a watchlist file"),
         (
             "watchlist: a.yaml\ngroups: []\n",
-            "defs/us/defs.yaml:3:3: file: watchlist replaces groups, alerts and notify",
+            "defs/us/defs.yaml:3:3: file: watchlist replaces groups, alerts, notify and keep_history",
         ),
     ],
 )
@@ -365,7 +390,7 @@ def test_two_lakes_with_equal_groups_share_no_name(
         dg.Definitions.validate_loadable(definitions)
         found = names(definitions)
         assert found["assets"] == {f"{path}/{name}" for path in ("us", "eu/raw") for name in assets}
-        for kind, begin in (("jobs", 6), ("schedules", 7), ("sensors", 6)):
+        for kind, begin in (("jobs", 7), ("schedules", 8), ("sensors", 6)):
             own = {name for name in found[kind] if name.startswith(("us_", "eu_raw_"))}
             others = found[kind] - own - {"__ASSET_JOB", "default_automation_condition_sensor"}
             assert not others and len(own) == 2 * begin, sorted(found[kind])

@@ -4,6 +4,8 @@ from importlib.metadata import version
 from itertools import islice
 
 import dagster as dg
+from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
+from dagster._core.instance import RUNLESS_RUN_ID
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepositoryOrigin
 from dagster._core.scheduler.instigation import (
     InstigatorState,
@@ -13,10 +15,17 @@ from dagster._core.scheduler.instigation import (
 )
 
 from tv_etl.orchestration.dagster_internals import (
+    ASSET_JOB,
     DAGSTER_VERSION,
+    RUNLESS,
     AssetCheckEvaluationTargetMaterializationData,
+    event_files,
+    event_storage,
+    history_tables,
     reverse_cron_string_iterator,
     running_schedules,
+    tick_log_keys,
+    tick_storage,
 )
 
 
@@ -60,3 +69,34 @@ def test_whether_a_schedule_is_on_is_for_the_instance_to_say(instance: dg.Dagste
         assert on(switched, "elsewhere") == switched
     # Declared in code: on, as long as the code says so.
     assert on({"bars_1m": True, "bars_1h": True}) == {"bars_1m": True, "bars_1h": True}
+
+
+def test_a_history_is_in_these_tables_and_files(instance: dg.DagsterInstance) -> None:
+    """What is deleted of it is told by the tests of `stored_history`; here, that there is nothing more to delete."""
+    assert (ASSET_JOB, RUNLESS) == (IMPLICIT_ASSET_JOB_NAME, RUNLESS_RUN_ID)
+    storage, ticks = event_storage(instance), tick_storage(instance)
+    assert storage is not None
+    assert ticks is not None
+    events, tags, checks, _ = history_tables()
+    assert [each.name for each in history_tables()] == [
+        "event_logs",
+        "asset_event_tags",
+        "asset_check_executions",
+        "job_ticks",
+    ]
+    # Of all tables of events, these are the ones that grow with the runs.
+    assert {name for name, table in events.metadata.tables.items() if "run_id" in table.columns} == {
+        events.name,
+        checks.name,
+        "concurrency_slots",
+        "pending_steps",
+    }
+    assert "event_id" in tags.columns
+    files = event_files(storage, "some-run")
+    assert [path.name for path in files] == ["some-run.db-wal", "some-run.db-shm", "some-run.db"]
+    assert tick_log_keys(instance, "repository", "never_ticked") == []
+    with dg.DagsterInstance.ephemeral() as shared:
+        in_memory = event_storage(shared)
+        assert in_memory is not None
+        assert event_files(in_memory, "some-run") == []
+        assert tick_log_keys(shared, "repository", "never_ticked") == []

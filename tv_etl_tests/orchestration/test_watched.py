@@ -42,3 +42,23 @@ def test_a_run_is_watched_by_its_job_its_assets_or_its_checks() -> None:
     assert watched.has_run(run("theirs", tags={"tv_etl/event_id": "e"}))
     assert not watched.has_run(run(asset_selection=frozenset({other})))
     assert not watched.has_run(run("theirs"))
+
+
+def test_a_run_is_only_of_what_was_defined_if_all_that_it_names_was() -> None:
+    bars, other = dg.AssetKey("bars"), dg.AssetKey("other")
+    watched = Watched([], frozenset({"bars_job"}), frozenset({bars}))
+
+    def run(job: str = "__ASSET_JOB", **more: object) -> dg.DagsterRun:
+        return dg.DagsterRun(job_name=job, run_id="r", **more)  # type: ignore[arg-type]
+
+    def checked(key: dg.AssetKey) -> frozenset[dg.AssetCheckKey]:
+        return frozenset({dg.AssetCheckKey(key, "fresh")})
+
+    assert watched.is_only(run("bars_job"))
+    assert watched.is_only(run(asset_selection=frozenset({bars}), asset_check_selection=checked(bars)))
+    assert watched.is_only(run(asset_check_selection=checked(bars)))
+    assert not watched.is_only(run(asset_selection=frozenset({bars, other})))
+    assert not watched.is_only(run(asset_selection=frozenset({bars}), asset_check_selection=checked(other)))
+    assert not watched.is_only(run("bars_job", asset_selection=frozenset({other})))
+    assert not watched.is_only(run("theirs", tags={"tv_etl/event_id": "e"}))
+    assert not watched.is_only(run())

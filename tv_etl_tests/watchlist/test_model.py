@@ -1,5 +1,6 @@
 """A watchlist says what to collect; a mistake in it is named with its place."""
 
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,29 @@ def test_settings_reach_the_series() -> None:
 def test_a_mistake_is_named_with_its_place(tmp_path: Path, content: Any, words: str) -> None:
     with pytest.raises(WatchlistError, match=words):
         load(tmp_path, content)
+
+
+@pytest.mark.parametrize(("written", "days"), [("", 30), ("keep_history: 7", 7), ("keep_history: 0", 0)])
+def test_history_is_kept_for_some_days(tmp_path: Path, written: str, days: int) -> None:
+    content = f"{written}\n{yaml.safe_dump({'groups': [GROUP]})}"
+    assert load(tmp_path, content).keep_history == days
+    assert Draft202012Validator(Watchlist.model_json_schema()).is_valid(yaml.safe_load(content))
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ("true", "keep_history: true is no number of days; write e.g. 30, or 0 to delete nothing"),
+        ("false", "keep_history: false is no number of days; write e.g. 30, or 0 to delete nothing"),
+        ("null", "keep_history: null is no number of days; write e.g. 30, or 0 to delete nothing"),
+        ("-1", "keep_history: Input should be greater than or equal to 0, not -1"),
+        ("30 days", "keep_history: Input should be a valid integer"),
+        ("1.5", "keep_history: Input should be a valid integer"),
+    ],
+)
+def test_days_that_are_no_number_are_a_mistake(tmp_path: Path, written: str, words: str) -> None:
+    with pytest.raises(WatchlistError, match=re.escape(f":1:15: {words}")):
+        load(tmp_path, f"keep_history: {written}\n{yaml.safe_dump({'groups': [GROUP]})}")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
