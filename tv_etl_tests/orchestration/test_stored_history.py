@@ -65,7 +65,10 @@ def event_of(kind: str, partition: str | None, number: int) -> DagsterEvent:
         planned = AssetMaterializationPlannedData(KEY, partition=partition)
         return DagsterEvent.build_asset_materialization_planned_event("bars_job", "bars", planned)
     if kind == "materialized":
-        data = StepMaterializationData(dg.AssetMaterialization(KEY, partition=partition, metadata={"number": number}))
+        tags = {"dagster/data_version": str(number)}
+        data = StepMaterializationData(
+            dg.AssetMaterialization(KEY, partition=partition, metadata={"number": number}, tags=tags)
+        )
         type_of = dg.DagsterEventType.ASSET_MATERIALIZATION
     elif kind == "observed":
         data = AssetObservationData(dg.AssetObservation(KEY, partition=partition, metadata={"number": number}))
@@ -237,6 +240,7 @@ def test_nothing_of_a_deleted_run_is_left(instance: dg.DagsterInstance) -> None:
     assert not [path for path in folder.rglob("*") if first in path.name]
     assert [path.name for path in folder.rglob("*") if second in path.name] == [f"{second}.db", second]
     after = [rows_of(instance, name) for name in ("event_logs", "asset_event_tags", "asset_check_executions")]
+    assert all(after)
     assert after == [number // 2 for number in counted]
     assert [run.run_id for run in instance.get_runs()] == [second]
     # Killed after the last file and before the run: it is found by its run, and goes.
