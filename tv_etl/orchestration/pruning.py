@@ -47,8 +47,8 @@ def build_pruning(keep_days: int, defined: Watched, lake: LakeResources, *, is_o
         "for those that tell how a partition stands, and the logs of ticks that are not kept any more."
     )
 
-    @dg.op(name=lake.only("history"), out=dg.Out(dg.Nothing), tags=BEATS_TAG, description=about)
-    def history(context: dg.OpExecutionContext) -> None:
+    @dg.op(name=lake.only("delete_old_history"), out=dg.Out(dg.Nothing), tags=BEATS_TAG, description=about)
+    def delete_old_history(context: dg.OpExecutionContext) -> None:
         origin = context.run.remote_job_origin
         here = prunable
         if origin is not None:
@@ -66,7 +66,7 @@ def build_pruning(keep_days: int, defined: Watched, lake: LakeResources, *, is_o
 
     @dg.job(name=name, executor_def=dg.in_process_executor, description=about)
     def job() -> None:
-        history()
+        delete_old_history()
 
     return dg.ScheduleDefinition(
         name=name,

@@ -11,6 +11,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.events import AssetMaterializationPlannedData, DagsterEvent
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepositoryOrigin
 from dagster._core.storage.compute_log_manager import ComputeIOType
@@ -23,7 +24,7 @@ from tv_etl.orchestration.pruning import Pruned, prune
 from tv_etl.orchestration.watched import Watched
 from tv_etl.watchlist.model import Group, Watchlist
 from tv_etl_tests.lake_runs import QUIET, run
-from tv_etl_tests.orchestration.test_stored_history import KEY, OURS, Told, event_of, standing, tell
+from tv_etl_tests.orchestration.test_stored_history import KEY, OURS, Told, standing, tell
 from tv_etl_tests.patience import HANG_S
 
 GROUP = Group(symbols=["NASDAQ:AAPL", "FAULT:SERIES_ERROR", "BINANCE:BTCUSDT"], intervals=["1m"], initial_bars=20)
@@ -174,7 +175,11 @@ def test_runs_of_others_stay(instance: dg.DagsterInstance) -> None:
         made(instance),
     ]
     mixed = made(instance, dg.DagsterRunStatus.STARTED)
-    instance.report_dagster_event(event_of("planned", "a", 0), mixed)
+    planned = AssetMaterializationPlannedData(theirs)
+    instance.report_dagster_event(
+        DagsterEvent.build_asset_materialization_planned_event("bars_job", "theirs", planned), mixed
+    )
+    instance.report_dagster_event(DagsterEvent(dg.DagsterEventType.RUN_SUCCESS.value, "bars_job"), mixed)
     here = Watched((), OURS.jobs, OURS.assets, repository="__repository__", location="here")
     assert prune(instance, here, now(), until=soon()).runs == len(ours)
     assert {each.run_id for each in instance.get_runs()} == {*others, mixed}
