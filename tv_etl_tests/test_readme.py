@@ -139,7 +139,9 @@ def test_the_table_of_plans_is_theirs() -> None:
 
 
 @pytest.mark.parametrize("text", blocks("yaml", "dagster.md"))
-def test_yaml_blocks_are_components_or_watchlists(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_yaml_blocks_are_components_or_watchlists(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scanner_url: str
+) -> None:
     (tmp_path / "symbols.txt").write_text("NASDAQ:AAPL\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     content = yaml.safe_load(text)
@@ -147,7 +149,9 @@ def test_yaml_blocks_are_components_or_watchlists(text: str, tmp_path: Path, mon
         assert content["type"] == "tv_etl.TradingViewComponent"
         TradingViewComponent.from_attributes_dict(attributes=content["attributes"])
     else:
-        Watchlist.model_validate(content)
+        for group in Watchlist.model_validate(content).groups:
+            if group.scanner is not None:
+                assert ScannerResource(base_url=scanner_url).symbols(group.scanner)
 
 
 @pytest.mark.parametrize("model", REFERENCE, ids=lambda model: model.__name__)
@@ -206,13 +210,6 @@ def test_yaml_blocks_of_rules_are_rules(text: str) -> None:
     content = {"groups": [{"name": "us", "symbols": ["NASDAQ:AAPL"], "intervals": ["1d"]}], **yaml.safe_load(text)}
     watchlist = Watchlist.model_validate(content)
     assert watchlist.alerts.rules or watchlist.notify
-
-
-@pytest.mark.parametrize("text", blocks("yaml", "README.md"))
-def test_yaml_blocks_are_part_of_a_group(text: str, scanner_url: str) -> None:
-    group = Group.model_validate({**yaml.safe_load(text), "intervals": ["1d", "1m"]})
-    if group.scanner is not None:
-        assert ScannerResource(base_url=scanner_url).symbols(group.scanner)
 
 
 @pytest.mark.parametrize("query", blocks("sql"))
