@@ -308,6 +308,24 @@ def test_every_variable_and_file_that_is_named_exists() -> None:
             assert (FILES[name].parent / path).exists(), path
 
 
+def test_every_heading_that_is_linked_exists() -> None:
+    shown = [*FILES.values(), *(CHECKOUT / folder / "README.md" for folder in ("deploy", "examples", "peers"))]
+    texts = {path: path.read_text(encoding="utf-8") for path in shown}
+    headings = {path: {slug(line) for line in re.findall(r"^#+ (.*)$", text, re.M)} for path, text in texts.items()}
+    linked = [
+        ((path.parent / name).resolve() if name else path, heading)
+        for path, text in texts.items()
+        for name, heading in re.findall(r"\]\((?!http)([^)#]*)#([^)]+)\)", text)
+    ]
+    assert len(linked) > 10
+    assert [(path.name, heading) for path, heading in linked if heading not in headings[path]] == []
+
+
+def slug(heading: str) -> str:
+    """What a heading is called in a link, as GitHub makes it."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
 def test_what_a_package_index_shows_has_no_link_into_a_checkout() -> None:
     text = re.sub(r"```.*?```", "", PAGES["README.md"], flags=re.DOTALL)
     assert re.findall(r"\]\((?!https://)[^)]*\)", text) == []
