@@ -37,7 +37,7 @@ FOLDERS = {
 }
 # The only modules and folders that may import a library.
 LIBRARIES = {
-    "dagster": {"orchestration", "definitions", "cli.demo"},
+    "dagster": {"orchestration", "definitions", "cli.demo_run"},
     "obstore": {"lake.storage.bucket"},
     "websockets": {"tradingview.websocket", "tradingview.wire_errors", "market_server.server"},
     "httpx": {
