@@ -18,7 +18,7 @@ MODULES = {
 }
 
 # Modules that may import more than their folder.
-DOORS = {"alerts.dataset": {"lake"}}
+DOORS = {"alerts.dataset": {"lake"}, "alerts.stored_history": {"lake"}}
 
 # Whom each folder may import, beside itself. The face and the code location are folders of their own.
 FOLDERS = {

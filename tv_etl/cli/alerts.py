@@ -195,10 +195,10 @@ def test_rules(
     """
     from rich.console import Console
 
+    from tv_etl.alerts.stored_history import StoredHistory
     from tv_etl.cli.plain import json_text
     from tv_etl.cli.rehearsal import (
         RehearsalError,
-        StoredHistory,
         alerts_table,
         chosen_rules,
         now_utc,
