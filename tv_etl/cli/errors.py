@@ -1,9 +1,5 @@
 """Errors as a command tells them."""
 
-import os
-import sys
-from typing import NoReturn
-
 
 def shown(error: Exception) -> str:
     """The message of an error, as a terminal may have it."""
@@ -22,9 +18,3 @@ def printable_lines(text: str) -> str:
     from tv_etl.tradingview.printable import printable
 
     return "\n".join(printable(line, 2_000) for line in text.split("\n")[:50])
-
-
-def exit_on_closed_pipe() -> NoReturn:
-    """End the command: the reader of its output is gone, so what is still buffered has nowhere to go."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(1)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tv_etl.cli.errors import exit_on_closed_pipe, printable_lines, shown
+from tv_etl.cli.errors import printable_lines, shown
 from tv_etl.cli.options import end_option, format_option, lake_option, parse_time, start_option
 from tv_etl.cli.symbol_arguments import listed_symbols, symbol_arguments
 from tv_etl.lake.errors import BarStoreError, NoSeriesError
@@ -77,15 +77,10 @@ def export(
         click.echo(f"Error: {shown(each)}", err=True)
     if not wanted and not exporting.series:
         raise click.ClickException(printable_lines(f"{lake}: nothing is stored{' at that interval' if widths else ''}"))
-    try:
-        with target as put:
-            assert put is not None
-            has_bar = not (out == "-" and sys.stdout.isatty())
-            failed = show_progress(exporting.run(put), len(exporting), has_bar=has_bar, is_quiet=quiet)
-    except BrokenPipeError:
-        exit_on_closed_pipe()
-    except (TradingViewError, BarStoreError, OSError) as error:
-        raise click.ClickException(shown(error)) from None
+    with target as put:
+        assert put is not None
+        has_bar = not (out == "-" and sys.stdout.isatty())
+        failed = show_progress(exporting.run(put), len(exporting), has_bar=has_bar, is_quiet=quiet)
     sys.exit(1 if failed or exporting.missing else 0)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tv_etl.cli.errors import exit_on_closed_pipe, shown, suggesting
+from tv_etl.cli.errors import shown, suggesting
 from tv_etl.cli.options import end_option, format_option, parse_time, proxy_option, start_option, ws_url_option
 from tv_etl.cli.symbol_arguments import listed_symbols, symbol_arguments
 from tv_etl.cli.writer import writer
@@ -157,9 +157,7 @@ def fetch(
                 replace(each, error=suggestions.completed(each.error)) if each.error else each for each in found
             )
             failed = show_progress(outcomes, len(fetching), has_bar=has_bar, is_quiet=quiet)
-    except BrokenPipeError:
-        exit_on_closed_pipe()
-    except (TradingViewError, UpdateError, OSError) as error:
+    except UpdateError as error:
         raise click.ClickException(shown(error)) from None
     sys.exit(1 if failed else 0)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from tv_etl.cli.errors import exit_on_closed_pipe, shown
+from tv_etl.cli.errors import shown
 from tv_etl.cli.options import lake_option, proxy_option, ws_url_option
 from tv_etl.cli.writer import writer
 from tv_etl.tradingview.errors import TradingViewError
@@ -82,11 +82,6 @@ def import_(
         account, store = Account.from_environment(), BarStore(lake, writer=writer())
     except (TradingViewError, ValueError) as error:
         raise click.UsageError(shown(error)) from None
-    try:
-        with asking(ws_url, account, proxy) as ask:
-            refused = run_import(store, files, options, ask, as_json=as_json)
-    except BrokenPipeError:
-        exit_on_closed_pipe()
-    except (TradingViewError, OSError) as error:
-        raise click.ClickException(shown(error)) from None
+    with asking(ws_url, account, proxy) as ask:
+        refused = run_import(store, files, options, ask, as_json=as_json)
     sys.exit(1 if refused else 0)

@@ -1,10 +1,14 @@
 """The `tv-etl` command: each of its commands is in the file of its name."""
 
+import os
+import sys
 from importlib import import_module
+from typing import Any
 
 import click
 
 from tv_etl import __version__
+from tv_etl.cli.errors import shown
 
 _FILES = (
     "alerts", "check", "demo", "export", "fetch", "import_", "init", "market", "remove", "rename", "seam", "search",
@@ -25,6 +29,20 @@ class _Commands(click.Group):
             return None
         command: click.Command = getattr(import_module(f"tv_etl.cli.{file}"), file)
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; what goes wrong at a server, in a lake or in a file is told in a line."""
+        from tv_etl.lake.errors import BarStoreError
+        from tv_etl.tradingview.errors import TradingViewError
+
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # The reader of our output is gone: what is still buffered has nowhere to go, and that is not an error.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
+        except (BarStoreError, TradingViewError, OSError) as error:
+            raise click.ClickException(shown(error)) from None
 
 
 @click.group(cls=_Commands, help="Your own market-data lake on Dagster.")

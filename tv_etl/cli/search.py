@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tv_etl.cli.errors import exit_on_closed_pipe, shown
+from tv_etl.cli.errors import shown
 from tv_etl.cli.options import proxy_option
-from tv_etl.tradingview.errors import SearchError
 from tv_etl.tradingview.printable import printable
 
 if TYPE_CHECKING:
@@ -52,15 +51,10 @@ def search(
     try:
         service = SymbolSearch(search_url, retry_s=5.0, proxy=proxy)
         found = asyncio.run(service.search(text, type=kind, exchange=exchange, limit=limit))
-    except SearchError as error:
-        raise click.ClickException(shown(error)) from None
     except ValueError as error:
         raise click.UsageError(shown(error)) from None
-    try:
-        print_found(found, as_json=as_json)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        exit_on_closed_pipe()
+    print_found(found, as_json=as_json)
+    sys.stdout.flush()
     if not found:
         click.echo("nothing was found", err=True)
     sys.exit(0 if found else 1)

@@ -5,7 +5,7 @@ from functools import partial
 
 import click
 
-from tv_etl.cli.errors import exit_on_closed_pipe, shown, suggesting
+from tv_etl.cli.errors import suggesting
 from tv_etl.cli.options import proxy_option, ws_url_option
 from tv_etl.cli.symbol_arguments import listed_symbols, symbol_arguments
 from tv_etl.cli.writer import writer
@@ -80,10 +80,6 @@ def watch(
         succeeded = asyncio.run(show(as_json=as_json, ws_url=ws_url, account=account, proxy=proxy))
     except KeyboardInterrupt:
         succeeded = True
-    except BrokenPipeError:
-        exit_on_closed_pipe()
-    except (TradingViewError, OSError) as error:
-        raise click.ClickException(shown(error)) from None
     sys.exit(0 if succeeded else 1)
 
 

@@ -185,9 +185,7 @@ class HttpService:
         if url.scheme not in ("https", "http") or not url.host:
             raise self._error(f"{what}: expected https://host")
         if url.userinfo or url.query or url.fragment:
-            raise self._error(
-                f"{what}: expected https://{url.host} without password, query or fragment"
-            )
+            raise self._error(f"{what}: expected https://{url.host} without password, query or fragment")
         return text.rstrip("/")
 
 
