@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from tv_etl.cli.fetch import reason_of
+from tv_etl.cli.outcome import reason_of
 from tv_etl.cli.plain import json_text
 from tv_etl.imports import ImportedSeries, ImportOptions, RefusedFile, import_files
 from tv_etl.imports.errors import FileImportError

@@ -8,8 +8,9 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tv_etl.cli.fetch import DEFAULT_BARS, Outcome, reason_of
+from tv_etl.cli.fetch import DEFAULT_BARS
 from tv_etl.cli.files import Put
+from tv_etl.cli.outcome import Outcome, reason_of
 from tv_etl.collect import ask as asks
 from tv_etl.collect.answer import Fetch, cut_to_newest
 from tv_etl.collect.collection import Failed, Stored, carry_out, plan

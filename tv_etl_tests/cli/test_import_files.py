@@ -113,21 +113,6 @@ def test_a_whole_directory_tells_what_it_could_not_take(files: Path) -> None:
     assert all(each["error"] for each in outcomes if "symbol" not in each)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--symbol", "AAPL"], "expected EXCHANGE:TICKER"),
-        (["--timezone", "Berlin"], "timezone 'Berlin' is not known: expected UTC or e.g. America/New_York"),
-        (["--adjustment", "none"], "adjust them for splits first, and give splits"),
-        (["--interval", "1x"], "expected e.g. 1m 5m"),
-        (["--hours", "nine to five"], "trading hours 'nine to five'"),
-    ],
-)
-def test_wrong_options_are_told_before_a_file_is_opened(files: Path, arguments: list[str], message: str) -> None:
-    done = call("import", "bars.csv", *arguments)
-    assert (done.exit_code, message in done.stderr) == (2, True), done.stderr
-
-
 def test_a_lake_in_an_object_store_takes_files(files: Path, s3_lake: str) -> None:
     done = call("import", "bars.parquet", "--lake", s3_lake)
     assert done.exit_code == 0, done.stderr

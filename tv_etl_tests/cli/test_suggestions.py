@@ -91,7 +91,7 @@ def test_whoever_named_a_server_of_bars_has_nothing_asked_of_tradingview(
 ) -> None:
     monkeypatch.delenv("TV_ETL_SEARCH_URL")
     # Whatever would be asked would be asked of this, and found.
-    monkeypatch.setattr("tv_etl.tradingview.symbol_search.DEFAULT_BASE_URL", search_url)
+    monkeypatch.setattr("tv_etl.tradingview.symbol_search.SymbolSearch._default_url", search_url)
     assert "did you mean" in suggested(told("AAPL"))
     assert completed(told("AAPL"), ws_url="ws://127.0.0.1:1") == told("AAPL")
     monkeypatch.setenv("TV_ETL_WS_URL", "ws://127.0.0.1:1")
