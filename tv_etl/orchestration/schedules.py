@@ -8,7 +8,7 @@ or not: where fetching stands still, nothing else would say so.
 """
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +44,16 @@ _PARTITION = "dagster/partition"
 def schedule_name(group: Group, interval: str) -> str:
     """The name of the schedule that fetches a group at an interval."""
     return re.sub(r"[^A-Za-z0-9_]", "_", f"{group.qualified_name}_{interval}")
+
+
+def schedule_defaults(groups: Iterable[Group]) -> dict[str, bool]:
+    """Of each schedule that fetches, whether it is on until somebody switches it."""
+    return {
+        schedule_name(group, interval): group.running
+        for group in groups
+        for interval in group.intervals
+        if group.cron(interval) is not None
+    }
 
 
 def schedule_status(group: Group | Alerts) -> dg.DefaultScheduleStatus:
