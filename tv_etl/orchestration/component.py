@@ -209,6 +209,7 @@ class TradingViewComponent(dg.Component, dg.Resolvable, Watchlist):
     )
     _source: "_Source | None" = PrivateAttr(default=None)
     _mistakes: Sequence[StandingMistake] = PrivateAttr(default=())
+    _loaded: LoadedWatchlist | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _check_source(self) -> "TradingViewComponent":
@@ -253,11 +254,10 @@ class TradingViewComponent(dg.Component, dg.Resolvable, Watchlist):
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """The definitions of `build_definitions`, such that they can be merged with those of other components."""
-        loaded = self._load_watchlist(_folder(context))
-        component = self._beside_others(loaded.watchlist, context)
-        return component._build(context, loaded if component is self else component._load_watchlist(_folder(context)))
+        return self._beside_others(context)._build(context)
 
-    def _build(self, context: dg.ComponentLoadContext, loaded: LoadedWatchlist) -> dg.Definitions:
+    def _build(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        loaded = self._load_watchlist(_folder(context))
         return build_definitions(
             loaded.watchlist,
             _resolve_path(context, self.lake),
@@ -323,14 +323,17 @@ class TradingViewComponent(dg.Component, dg.Resolvable, Watchlist):
             return str(error)
         return ""
 
-    def _beside_others(self, watchlist: Watchlist, context: dg.ComponentLoadContext) -> "TradingViewComponent":
-        """This component, or where it clashes with another, the last good one. Raises WatchlistError."""
+    def _beside_others(self, context: dg.ComponentLoadContext) -> "TradingViewComponent":
+        """This component, or where it clashes with another or names no file, the last good one.
+
+        Raises WatchlistError if there is none.
+        """
         source = self._source
         if source is None or self._mistakes:
             return self
 
         def read() -> tuple[TradingViewComponent, Mapping[str, Any]]:
-            self._check_names(watchlist, context)
+            self._check_names(self._load_watchlist(source.file.parent).watchlist, context)
             return self, with_symbols(_attributes(source.document), self.groups)
 
         component, mistake = in_force(source.place, read, lambda content: self._read_kept(source, content))
@@ -339,7 +342,11 @@ class TradingViewComponent(dg.Component, dg.Resolvable, Watchlist):
         return component
 
     def _load_watchlist(self, folder: Path) -> LoadedWatchlist:
-        return LoadedWatchlist(self) if self.watchlist is None else load_for_process(folder / self.watchlist)
+        if self.watchlist is None:
+            return LoadedWatchlist(self)
+        if self._loaded is None:
+            self._loaded = load_for_process(folder / self.watchlist)
+        return self._loaded
 
     def _names(self, watchlist: Watchlist) -> Iterator[tuple[str, int, str]]:
         """What no other component may have: a name, the group that it is of, and the key that is to be changed."""
