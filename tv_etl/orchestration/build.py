@@ -18,7 +18,7 @@ from tv_etl.orchestration.derived_assets import build_derived_assets, build_deri
 from tv_etl.orchestration.expectations import tell_what_starts
 from tv_etl.orchestration.found_symbols import build_symbols_sensor
 from tv_etl.orchestration.lake_changes import build_lake_changes
-from tv_etl.orchestration.loaded_watchlist import build_mistake_sensor
+from tv_etl.orchestration.loaded_watchlist import StandingMistake, build_mistake_sensor
 from tv_etl.orchestration.lost_runs import build_lost_runs
 from tv_etl.orchestration.notifications import build_notifications
 from tv_etl.orchestration.quote_alerts import build_quote_alerts
@@ -50,7 +50,7 @@ def build_definitions(
     pool: str = POOL,
     get_asset_spec: GetAssetSpec | None = None,
     execute: Execute | None = None,
-    mistake: str = "",
+    mistakes: Sequence[StandingMistake] = (),
 ) -> dg.Definitions:
     """Assets, jobs, schedules, sensors and resources for a watchlist and a lake (a directory or an address).
 
@@ -64,8 +64,8 @@ def build_definitions(
     the groups of two lakes may have one name.
 
     `account` names the variables of an account of the lake's own, `pool` the one that its runs of bars share.
-    `get_asset_spec` may change each asset, `execute` is what runs of bars do in place of `run_bars`. `mistake` says why
-    the watchlist is not what the file `source` holds: a sensor then fails until it is mended.
+    `get_asset_spec` may change each asset, `execute` is what runs of bars do in place of `run_bars`. `mistakes` say
+    why the watchlist is not what its file holds: a sensor then fails until they are mended.
     Raises ValueError for an address that is not a lake's, and where `get_asset_spec` changes partitions.
     """
     prefix = (key_prefix,) if isinstance(key_prefix, str) and key_prefix else tuple(key_prefix)
@@ -98,7 +98,7 @@ def build_definitions(
         build_lost_runs(resources),
         *build_automation_sensors(groups, resources),
         *build_derived_sensors(running, resources),
-        *([build_mistake_sensor(source, mistake, resources)] if mistake else []),
+        *([build_mistake_sensor(mistakes, resources)] if mistakes else []),
         *alert_parts.sensors,
         *(build_symbols_sensor(group, groups, resources) for group in groups if group.scanner),
     ]

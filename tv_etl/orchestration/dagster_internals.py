@@ -29,6 +29,7 @@ from dagster._core.events import AssetMaterializationPlannedData, DagsterEvent
 from dagster._core.scheduler.instigation import InstigatorStatus, InstigatorType
 from dagster._utils.schedules import reverse_cron_string_iterator
 from dagster.components.resolved.base import resolve_fields
+from dagster.components.resolved.errors import ResolutionException
 
 __all__ = [
     "DAGSTER_VERSION",
@@ -36,6 +37,7 @@ __all__ = [
     "AssetJob",
     "JobsSensor",
     "ProcessRole",
+    "ResolutionException",
     "is_first_load",
     "partition_filter",
     "process_role",
