@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 import dagster as dg
 
 from tv_etl.orchestration.asset_data import AssetData, GetAssetSpec, asset_spec
+from tv_etl.orchestration.bars_io_manager import BARS_IO_MANAGER, DAILY, DATASET
 from tv_etl.orchestration.check_targets import Report, attach_targets, check_outputs
 from tv_etl.orchestration.lost_runs import BEATS_TAG, beating
 from tv_etl.orchestration.partitions import INTERVAL, SYMBOL, found_symbols
@@ -78,7 +79,8 @@ def _build_panel(group: Group, lake: LakeResources, get_asset_spec: GetAssetSpec
             "whose bars or days have changed are written again. An interval of which nothing is stored fails. For "
             "a lake in a directory only."
         ),
-    )
+        metadata={DATASET: f"{group.name}_panel"},
+    ).with_io_manager_key(lake.key(BARS_IO_MANAGER))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Parameter `backfill_policy`", dg.BetaWarning)
 
@@ -122,7 +124,8 @@ def _build_daily(
             "trading hours are not known or cannot be read, no day is built, and each is named. A day of which nothing "
             f"is stored fails the check `{NO_EMPTY_DAY}`."
         ),
-    )
+        metadata={DATASET: f"{DAILY}{interval}"},
+    ).with_io_manager_key(lake.key(BARS_IO_MANAGER))
     spec = asset_spec(AssetData("daily", default, group), get_asset_spec)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Parameter `backfill_policy`", dg.BetaWarning)

@@ -29,8 +29,8 @@ from tv_etl.lake.bar_file import FORMAT
 from tv_etl.lake.bars import Times
 from tv_etl.lake.errors import DamagedFileError, StoreReadError
 from tv_etl.lake.layout import path_segment, period_range
-from tv_etl.lake.scan import ReadFiles
-from tv_etl.lake.sealed import encode_sealed_groups
+from tv_etl.lake.scan import SCAN_SCHEMA, ReadFiles
+from tv_etl.lake.sealed import encode_sealed_groups, open_sealed
 from tv_etl.lake.storage.files import data_directory
 from tv_etl.lake.storage.journal import FileGroup
 from tv_etl.lake.storage.regular import read_regular
@@ -135,6 +135,31 @@ def refresh_panel(
             transaction.stage(record, _encode_sources(_Sources(files, panels)))
             transaction.publish()
             written.append(target)
+
+
+def read_panel(store: BarStore, interval: str | Interval, *, name: str = "panel") -> pa.Table:
+    """Return the panel of an interval as its last refresh left it, with the columns of `BarStore.scan`.
+
+    Its rows are sorted by UTC day, then by symbol, then by time; there are none where no panel was made. A refresh that
+    goes on meanwhile may have replaced some of the files. Raises IntervalError, DamagedFileError or StoreReadError.
+    """
+    folder = Path(store.base) / name / f"interval={Interval.parse(interval).token}"
+    tables = [SCAN_SCHEMA.empty_table()]
+    for period in sorted(_existing(folder)):
+        path = _file(folder, period)
+        content = read_regular(path)
+        if content is not None:
+            tables.append(_read_file(content, path, Interval.parse(interval)))
+    return pa.concat_tables(tables)
+
+
+def _read_file(content: bytes, path: Path, interval: Interval) -> pa.Table:
+    with open_sealed(content, str(path)) as file:
+        table = file.read(use_threads=False)
+    if table.schema != PANEL_SCHEMA:
+        raise DamagedFileError(path, f"its columns are {table.schema.remove_metadata()}; refresh the panel")
+    widths = pa.repeat(pa.scalar(interval.token), len(table))
+    return table.add_column(1, SCAN_SCHEMA.field("interval"), widths).replace_schema_metadata(None)
 
 
 def _file(folder: Path, period: str) -> Path:
