@@ -10,7 +10,7 @@ import dagster as dg
 
 from tv_etl.orchestration.automation import automation_condition
 from tv_etl.orchestration.bars_config import CONFIG_SCHEMA, MAX_RETRIES, BarsConfig
-from tv_etl.orchestration.bars_io_manager import BARS_IO_MANAGER, DATASET, OHLCV
+from tv_etl.orchestration.bars_io_manager import DATASET, OHLCV
 from tv_etl.orchestration.check_specs import check_specs
 from tv_etl.orchestration.check_targets import Report, attach_targets, check_outputs
 from tv_etl.orchestration.lost_runs import BEATS_TAG, beating
@@ -43,9 +43,8 @@ _COLUMNS = dg.TableSchema(
 )
 
 
-def bars_spec(group: Group, *, source: str | Path = "", resources: LakeResources | None = None) -> dg.AssetSpec:
+def bars_spec(group: Group, *, source: str | Path = "") -> dg.AssetSpec:
     """The asset of one group as it is by default; `source` is the file that defines the group, if any."""
-    lake = resources or LakeResources()
     return dg.AssetSpec(
         dg.AssetKey(group.asset_path),
         partitions_def=series_partitions(group),
@@ -64,7 +63,7 @@ def bars_spec(group: Group, *, source: str | Path = "", resources: LakeResources
             "a series that fails is named, and the others stay materialized. Each materialization says in its metadata "
             "what the checks found; a check that fails is shown until it passes, one that passes not in every run."
         ),
-    ).with_io_manager_key(lake.key(BARS_IO_MANAGER))
+    )
 
 
 def build_bars_asset(
@@ -85,7 +84,7 @@ def build_bars_asset(
         # A multi_asset of one: only that makes its checks optional, as they must be where a partition may fail.
         @dg.multi_asset(
             name=group.qualified_name,
-            specs=[spec or bars_spec(group, resources=lake)],
+            specs=[spec or bars_spec(group)],
             check_specs=check_specs(group),
             can_subset=True,
             backfill_policy=dg.BackfillPolicy.single_run(),

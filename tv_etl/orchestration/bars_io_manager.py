@@ -62,9 +62,10 @@ class BarsIOManager(dg.IOManager):
     def handle_output(self, context: dg.OutputContext, obj: object) -> None:
         """Raises DagsterInvariantViolationError for anything but None."""
         if obj is not None:
+            name = context.asset_key.to_user_string() if context.has_asset_key else context.name
             raise dg.DagsterInvariantViolationError(
-                f"{'.'.join(context.get_identifier())}: a {type(obj).__name__} cannot be stored by BarsIOManager, "
-                "which only loads bars from the lake; give the asset an io_manager_key of your own"
+                f"{name}: BarsIOManager cannot store {type(obj).__name__}: it "
+                "only loads bars from the lake; give the asset an io_manager_key of your own"
             )
 
     def load_input(self, context: dg.InputContext) -> object:
