@@ -217,6 +217,8 @@ def test_nothing_is_stored_by_it(lake: BarStore, instance: dg.DagsterInstance) -
     def mine() -> int:
         return 1
 
-    with pytest.raises(dg.DagsterInvariantViolationError, match=r"^mine: BarsIOManager cannot store int: it only loads"):
+    with pytest.raises(
+        dg.DagsterInvariantViolationError, match=r"^mine: BarsIOManager cannot store int: it only loads"
+    ):
         run(definitions(lake, mine), mine, instance)
     BarsIOManager(BarStoreResource(base=lake.base)).handle_output(dg.build_output_context(), None)
