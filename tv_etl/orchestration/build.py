@@ -147,9 +147,8 @@ def _bars_spec(
 ) -> dg.AssetSpec:
     """The asset of a group, with the key that it has in the code location."""
     prefixed = group.placed(resources.asset_key(group.name).path, resources.name(group.name))
-    return asset_spec(
-        AssetData("bars", bars_spec(prefixed, source=source, resources=resources), prefixed), get_asset_spec
-    )
+    spec = bars_spec(prefixed, source=source).with_io_manager_key(resources.key(BARS_IO_MANAGER))
+    return asset_spec(AssetData("bars", spec, prefixed), get_asset_spec)
 
 
 def _alert_parts(
