@@ -5,9 +5,9 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -166,10 +166,10 @@ class Days:
     conditions_cursor: Any = None
     cursors: dict[str, str | None] | None = None
 
-    def run(self, *, by_hand: bool = False, checks: bool = False) -> None:
+    def run(self, *, by_hand: bool = False, checks: bool = False, only: Sequence[str] = (JNJ,)) -> None:
         """Fetch the bars of an hour, as a schedule starts a run or as somebody does in the web interface."""
         job = self.followers.resolve_job_def("bars_checks_job" if checks else "bars_job")
-        config: dict[str, Any] = {**QUIET, "ops": {"bars": {"config": {"only": [JNJ]}}}}
+        config: dict[str, Any] = {**QUIET, "ops": {"bars": {"config": {"only": [*only]}}}}
         tags = range_tags([JNJ]) if by_hand else None
         job.execute_in_process(
             instance=self.instance, tags=tags, run_config=QUIET if by_hand else config, raise_on_error=False
@@ -255,3 +255,53 @@ def test_who_follows_fires_for_what_the_page_says(days: Days, happens: Callable[
 def test_what_was_there_before_fires_sensors_alone(days: Days) -> None:
     days.run()
     assert days.fired() == {"something_new", "each_partition"}
+
+
+def test_eager_waits_for_every_partition_that_it_is_made_of(days: Days) -> None:
+    prices, condition = importlib.import_module("prices"), dg.AutomationCondition.eager()
+
+    @dg.asset(
+        partitions_def=prices.partitions.get_partitions_def_for_dimension("symbol"), automation_condition=condition
+    )
+    def by_symbol(bars: pl.DataFrame) -> None: ...
+
+    @dg.asset(deps=["bars"], automation_condition=condition)
+    def of_all() -> None: ...
+
+    definitions, cursor = dg.Definitions.merge(prices.prices, dg.Definitions(assets=[by_symbol, of_all])), None
+
+    def requested() -> list[set[str | None]]:
+        nonlocal cursor
+        found = dg.evaluate_automation_conditions(definitions, days.instance, cursor=cursor)
+        cursor = found.cursor
+        return [found.get_requested_partitions(dg.AssetKey(name)) for name in ("by_symbol", "of_all")]
+
+    requested()
+    for only, wanted in [
+        ([JNJ], [set(), set()]),
+        (["1d|NYSE:JNJ"], [{"NYSE:JNJ"}, set()]),
+        (["1h|NASDAQ:AAPL"], [set(), set()]),
+        (["1d|NASDAQ:AAPL"], [{"NASDAQ:AAPL"}, {None}]),
+    ]:
+        days.run(only=only)
+        assert requested() == wanted, only
+
+
+def test_a_day_is_made_once_after_the_hour_with_the_next_bars(days: Days) -> None:
+    definitions, cursor = importlib.import_module("days").defs, None
+    made = []
+    for moment, fetches in [
+        ("18 03:00", False),
+        ("18 03:20", True),
+        ("18 03:35", False),
+        ("18 03:40", True),
+        ("18 03:50", True),
+        ("19 03:35", True),
+    ]:
+        if fetches:
+            days.run(by_hand=True)
+        now = datetime.strptime(f"2026-11-{moment}+0000", "%Y-%m-%d %H:%M%z")
+        found = dg.evaluate_automation_conditions(definitions, days.instance, cursor=cursor, evaluation_time=now)
+        cursor = found.cursor
+        made += [(moment, key) for key in found.get_requested_partitions(dg.AssetKey("ranges"))]
+    assert made == [("18 03:40", "2026-11-17"), ("19 03:35", "2026-11-18")]
