@@ -58,7 +58,7 @@ def whole_answer(request: HistoryRequest, bars: pa.Table, *, now: datetime | Non
         update_mode="",
         requests=1,
         server_time=clock_s,
-        asked=(begins_s, ends_s) if begins_s < ends_s else None,
+        asked=(begins_s, ends_s) if begins_s < ends_s and math.isfinite(longest_s) else None,
     )
     return to_table(history, market=_MARKET)
 
