@@ -11,7 +11,8 @@ from typing import Any
 import dagster as dg
 import pytest
 from dagster._core.definitions.job_base import InMemoryJob
-from dagster._core.execution.api import execute_run
+from dagster._core.execution.api import create_execution_plan, execute_run
+from dagster._core.execution.plan.state import KnownExecutionState
 
 from tv_etl.orchestration.bars import build_bars_asset
 from tv_etl.orchestration.bars_config import MAX_RETRIES
@@ -62,12 +63,13 @@ def run(
 
 
 def reported(result: dg.ExecuteInProcessResult, step: str) -> list[tuple[str | None, bool]]:
-    """The materializations of a step: of which partition each is, and whether it says what came of it."""
-    return [
+    """The materializations of a step, sorted: of which partition each is, and whether it says what came of it."""
+    found = [
         (event.partition, "series" in event.step_materialization_data.materialization.metadata)
         for event in result.get_asset_materialization_events()
         if event.step_key == step
     ]
+    return sorted(found, key=str)
 
 
 @pytest.mark.parametrize("keys", [[AAPL], [AAPL, NDX]])
@@ -78,8 +80,8 @@ def test_it_runs_when_all_selected_partitions_are_stored(
     for _ in range(2):
         result = run(instance, tmp_path, TradingViewResource(market_url), keys=keys)
         assert result.success
-        assert sorted(reported(result, "bars")) == [(key, True) for key in keys]
-        assert [key for key, _ in reported(result, "sma")] == keys
+        assert reported(result, "bars") == [(key, True) for key in keys]
+        assert reported(result, "sma") == [(key, False) for key in keys]
     latest = instance.get_latest_storage_id_by_partition(BARS, dg.DagsterEventType.ASSET_MATERIALIZATION)
     judged = {each.partition: each.target_materialization_data for each in result.get_asset_check_evaluations()}
     assert {key: each and each.storage_id for key, each in judged.items()} == latest
@@ -105,7 +107,7 @@ def test_it_runs_in_a_run_that_names_its_partitions_by_config(
         result = definitions.resolve_job_def("mine").execute_in_process(
             instance=instance, run_config={**QUIET, "ops": {"bars": {"config": {"only": only}}}}
         )
-        assert sorted(reported(result, "bars")) == [(key, True) for key in keys]
+        assert reported(result, "bars") == [(key, True) for key in keys]
         assert reported(result, "report") == [(None, False)]
     assert instance.get_materialized_partitions(BARS) == {AAPL, NDX}
 
@@ -141,38 +143,68 @@ def test_it_runs_after_the_try_that_succeeds(
     assert result.success
     assert len([event for event in result.all_events if event.is_step_restarted]) == 1
     assert sorted(tradingview.asked) == ["NASDAQ:AAPL", "NASDAQ:NDX", "NASDAQ:NDX"]
-    assert sorted(reported(result, "bars")) == [(AAPL, True), (NDX, True)]
-    assert [key for key, _ in reported(result, "sma")] == [AAPL, NDX]
+    assert reported(result, "bars") == [(AAPL, True), (NDX, True)]
+    assert reported(result, "sma") == [(AAPL, False), (NDX, False)]
 
 
-def test_a_re_execution_from_failure_runs_what_is_left(
+def test_a_re_execution_from_failure_runs_it_alone(
     instance: dg.DagsterInstance, tmp_path: Path, market_url: str
 ) -> None:
-    broken = [True]
+    faults = [dg.Failure("a fault of its own")]
 
     @dg.asset(deps=["bars"], partitions_def=series_partitions(GROUP), backfill_policy=dg.BackfillPolicy.single_run())
     def sma() -> None:
-        if broken.pop():
-            raise dg.Failure("a bug of its own")
+        if faults:
+            raise faults.pop()
 
     job = dg.Definitions.merge(
         build_definitions(Watchlist(groups=[GROUP]), tmp_path, ws_url=market_url),
         dg.Definitions(assets=[sma], jobs=[dg.define_asset_job("mine", selection=["bars", "sma"])]),
     ).resolve_job_def("mine")
-    first = job.execute_in_process(
-        instance=instance, tags=range_tags([AAPL]), run_config=QUIET, raise_on_error=False
-    ).dagster_run
-    broken.append(False)
+    tags = range_tags([AAPL])
+    first = job.execute_in_process(instance=instance, tags=tags, run_config=QUIET, raise_on_error=False).dagster_run
+    # As the button of the interface does.
+    steps, known = KnownExecutionState.build_resume_retry_reexecution(instance, first)
+    plan = create_execution_plan(job, QUIET, step_keys_to_execute=steps, known_state=known, tags=tags)
     child = instance.create_run_for_job(
-        job,
-        run_config=QUIET,
-        tags={**first.tags, "dagster/is_resume_retry": "true"},
-        root_run_id=first.run_id,
-        parent_run_id=first.run_id,
+        job, plan, run_config=QUIET, tags=first.tags, root_run_id=first.run_id, parent_run_id=first.run_id
     )
     execute_run(InMemoryJob(job), child, instance)
     told = instance.get_records_for_run(child.run_id, of_type=dg.DagsterEventType.STEP_SUCCESS).records
-    assert [each.event_log_entry.step_key for each in told] == ["bars", "sma"]
+    assert [each.event_log_entry.step_key for each in told] == ["sma"]
+
+
+def test_it_runs_by_an_automation_condition_after_runs_that_have_left_it_out(
+    instance: dg.DagsterInstance, tmp_path: Path, market_url: str
+) -> None:
+    """Once for each partition that is stored, and not again after a run of both."""
+
+    @dg.asset(
+        deps=["bars"], partitions_def=series_partitions(GROUP), automation_condition=dg.AutomationCondition.eager()
+    )
+    def sma() -> None: ...
+
+    lake = build_definitions(Watchlist(groups=[GROUP]), tmp_path, ws_url=market_url)
+    project = dg.Definitions.merge(lake, dg.Definitions(assets=[sma]))
+    seen = dg.evaluate_automation_conditions(project, instance, dg.AssetSelection.assets("sma"))
+
+    def materialize(**config: Any) -> None:
+        job = project.resolve_job_def("bars_job")
+        job.execute_in_process(instance=instance, run_config={**QUIET, "ops": {"bars": {"config": config}}})
+
+    def requested() -> set[str | None]:
+        nonlocal seen
+        seen = dg.evaluate_automation_conditions(project, instance, dg.AssetSelection.assets("sma"), cursor=seen.cursor)
+        return set(seen.get_requested_partitions(dg.AssetKey("sma")))
+
+    materialize(only=[NDX])
+    assert requested() == {NDX}
+    materialize()
+    assert requested() == {AAPL}
+    materialize()
+    assert requested() == set()
+    assert run(instance, tmp_path, TradingViewResource(market_url), keys=[AAPL, NDX]).success
+    assert requested() == set()
 
 
 def test_it_runs_in_memory(tmp_path: Path, market_url: str) -> None:
@@ -180,7 +212,7 @@ def test_it_runs_in_memory(tmp_path: Path, market_url: str) -> None:
     result = dg.materialize_to_memory(
         [build_bars_asset(GROUP), build_sma()], resources=lake, partition_key=AAPL, run_config=QUIET
     )
-    assert [key for key, _ in reported(result, "sma")] == [AAPL]
+    assert reported(result, "sma") == [(AAPL, False)]
 
 
 @pytest.mark.parametrize(("name", "key"), [("bars_panel", "1m"), ("bars_daily_from_1m", "NASDAQ:AAPL")])
