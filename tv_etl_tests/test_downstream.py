@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -270,7 +271,7 @@ def test_eager_waits_for_every_partition_that_it_is_made_of(days: Days) -> None:
 
     definitions, cursor = dg.Definitions.merge(prices.prices, dg.Definitions(assets=[by_symbol, of_all])), None
 
-    def requested() -> list[set[str | None]]:
+    def requested() -> list[AbstractSet[str | None]]:
         nonlocal cursor
         found = dg.evaluate_automation_conditions(definitions, days.instance, cursor=cursor)
         cursor = found.cursor
