@@ -3,6 +3,7 @@
 import importlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -199,7 +200,11 @@ ALL = {"sma", "newest", "something_new", "each_partition"}
 
 
 @pytest.fixture
-def days(project: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> Iterator[Days]:
+def days(
+    project: Path, tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Days]:
+    shutil.copytree(project / "lake", tmp_path / "lake")
+    monkeypatch.chdir(tmp_path)  # what one test stores is not there for the next
     market, clock = ListingMarket(), StillClock(NOW.timestamp())
     with serve_in_thread(market, ServerOptions(clock=clock, update_ms=50)) as server:
         monkeypatch.setenv("TV_ETL_WS_URL", server.url)
