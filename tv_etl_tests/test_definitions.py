@@ -49,7 +49,7 @@ def test_definitions_load_without_what_only_runs_and_ticks_need(
     watchlist = tmp_path / "list.yaml"
     watchlist.write_text(EVERYTHING, encoding="utf-8")
     monkeypatch.setenv("TV_ETL_WATCHLIST", str(watchlist))
-    heavy = ("numpy", "pyarrow", "httpx", "websockets", "msgspec", "obstore", "rich")
+    heavy = ("numpy", "pandas", "polars", "pyarrow", "httpx", "websockets", "msgspec", "obstore", "rich")
     code = "import tv_etl.definitions as here; assert len(here.defs().get_repository_def().schedule_defs) == 8"
     assert loaded_by(code, *heavy) == []
 

@@ -33,6 +33,7 @@ FOLDERS = {
     # The two ends of the wire share how it is written, and nothing of what they make of it.
     "market_server": {f"tradingview.{name}" for name in ("errors", "frames", "intervals", "protocol", "symbols")},
     "definitions": {"watchlist", "orchestration"},
+    "testing": {"lake", "tradingview"},
     "": {"watchlist", "orchestration"},
 }
 # The only modules and folders that may import a library.
@@ -52,7 +53,7 @@ LIBRARIES = {
     },
     "pyarrow": {
         "alerts.dataset", "tradingview.bar_schema", "tradingview.columns", "tradingview.history", "lake", "collect",
-        "imports", "cli", "orchestration", "market_server.market.replay_files",
+        "imports", "cli", "orchestration", "market_server.market.replay_files", "testing",
     },
     "rich": {"cli"},
     "click": {"cli"},

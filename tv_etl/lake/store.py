@@ -392,15 +392,24 @@ class BarStore:
 
         Raises as `read` does: for the arguments at once, for what is stored while the stream is read.
         """
-        start_s, end_s = _ceil_seconds(start), _ceil_seconds(end)
+        _ceil_seconds(start), _ceil_seconds(end)
         names, widths = self._selected(symbols, intervals)
         if widths is None:
             widths = self._stored_intervals()
         wanted = {Series(name, width) for width in widths for name in names or ()}
         if names is None:
             wanted = {Series(name, width) for width in widths for name in self._stored_symbols(width)}
-        batches = scanned(self.look, sorted(wanted, key=_ORDER), start_s, end_s)
-        return pa.RecordBatchReader.from_batches(SCAN_SCHEMA, batches)
+        return self.scan_series(wanted, start, end)
+
+    def scan_series(
+        self, series: Iterable[Series], start: datetime | None = None, end: datetime | None = None
+    ) -> pa.RecordBatchReader:
+        """Stream what `scan` does, of these series alone; each batch has bars of one. Raises as `scan` does."""
+        start_s, end_s = _ceil_seconds(start), _ceil_seconds(end)
+        wanted = sorted({*series}, key=_ORDER)
+        for each in wanted:
+            self._place(each)
+        return pa.RecordBatchReader.from_batches(SCAN_SCHEMA, scanned(self.look, wanted, start_s, end_s))
 
     def to_polars(
         self,

@@ -231,11 +231,11 @@ class BarsRun:
 
     def _report_stored(self, outcome: Stored) -> list[Report]:
         """Report what a commit changed. Raises as `BarStore.read` does."""
-        commit, now = outcome.commit, float(facts_of(outcome.answer)["fetch.server_time"])
+        commit, now = outcome.commit, float(facts_of(outcome.answer).get("fetch.server_time", self._now))
         verdicts = evaluate(self._store, self._group, commit.record, now=now, last=LastCommit.of(commit))
         reports = self._reports(
             commit.record,
-            stored_metadata(outcome, verdict_text(verdicts)),
+            stored_metadata(outcome, now, verdict_text(verdicts)),
             commit.newest,
             verdicts,
             is_new=bool(commit.paths) or commit.seam is not None,

@@ -14,6 +14,7 @@ from tv_etl.orchestration.alert_runs import build_alert_runs
 from tv_etl.orchestration.asset_data import AssetData, GetAssetSpec, asset_spec
 from tv_etl.orchestration.automation import build_automation_sensors
 from tv_etl.orchestration.bars import POOL, Execute, bars_spec, build_bars_asset
+from tv_etl.orchestration.bars_io_manager import BARS_IO_MANAGER, BarsIOManager
 from tv_etl.orchestration.derived_assets import build_derived_assets, build_derived_sensors
 from tv_etl.orchestration.expectations import tell_what_starts
 from tv_etl.orchestration.found_symbols import build_symbols_sensor
@@ -78,6 +79,7 @@ def build_definitions(
     directory = Path(state) if state else _state_directory(lake)
     alert_parts = _alert_parts(watchlist, groups, resources, get_asset_spec)
     tell_what_starts(watchlist)
+    bar_store = BarStoreResource(base=str(lake))
     bars = [
         build_bars_asset(group, resources, spec=spec, pool=pool, execute=execute)
         for group, spec in zip(groups, specs, strict=True)
@@ -116,7 +118,8 @@ def build_definitions(
         resources={
             resources.key("tradingview"): TradingViewResource(ws_url=ws_url, proxy=proxy, account=account),
             resources.key("scanner"): ScannerResource(base_url=scanner_url, proxy=proxy),
-            resources.key("bar_store"): BarStoreResource(base=str(lake)),
+            resources.key("bar_store"): bar_store,
+            resources.key(BARS_IO_MANAGER): BarsIOManager(bar_store),
             resources.key("notifier"): NotifierResource(
                 # Two lakes may share a directory, but not a store: each would wait for the other.
                 store_path=str(directory / resources.key("alerts.sqlite")),
@@ -144,7 +147,8 @@ def _bars_spec(
 ) -> dg.AssetSpec:
     """The asset of a group, with the key that it has in the code location."""
     prefixed = group.placed(resources.asset_key(group.name).path, resources.name(group.name))
-    return asset_spec(AssetData("bars", bars_spec(prefixed, source=source), prefixed), get_asset_spec)
+    spec = bars_spec(prefixed, source=source).with_io_manager_key(resources.key(BARS_IO_MANAGER))
+    return asset_spec(AssetData("bars", spec, prefixed), get_asset_spec)
 
 
 def _alert_parts(

@@ -26,7 +26,6 @@ from tv_etl.orchestration.asset_data import AssetData
 from tv_etl.orchestration.automation import SENSOR
 from tv_etl.orchestration.bars import POOL, run_bars
 from tv_etl.orchestration.build import build_definitions
-from tv_etl.orchestration.check_targets import Report
 from tv_etl.orchestration.dagster_internals import resolve_fields
 from tv_etl.orchestration.loaded_watchlist import (
     MISTAKES,
@@ -35,6 +34,7 @@ from tv_etl.orchestration.loaded_watchlist import (
     in_force,
     load_for_process,
 )
+from tv_etl.orchestration.outputs import StepEvent
 from tv_etl.orchestration.resources import AccountVariables, BarStoreResource, LakeResources, TradingViewResource
 from tv_etl.watchlist.last_good import with_symbols
 from tv_etl.watchlist.model import (
@@ -292,7 +292,7 @@ class TradingViewComponent(dg.Component, dg.Resolvable, Watchlist):
         tradingview: TradingViewResource,
         bar_store: BarStoreResource,
         group: Group,
-    ) -> Iterator[Report | dg.Output[None]]:
+    ) -> Iterator[StepEvent]:
         """What a run of bars does: fetch, store and check the selected series; a subclass may do more around it."""
         yield from run_bars(context, tradingview, bar_store, group)
 

@@ -9,7 +9,8 @@ the instance, and where nobody has switched it, by what the code says. The evalu
 asked for with a filter that has no public name. What fills in the fields of a component, and what `translation` is made
 of, Dagster's own integrations take from where it is defined. A code server is a process `dagster api grpc`, whether
 `dagster dev` or `dagster code-server` starts it; a run is one that it forks off, or another `dagster api`. Validation,
-which may start such a server as well, says so in the environment.
+which may start such a server as well, says so in the environment. To an output with a certain mark Dagster adds no
+event of its asset, which has reported them itself: the mark is meant for what Dagster wraps as an observable source.
 """
 
 import multiprocessing
@@ -22,6 +23,7 @@ from typing import Any
 import dagster as dg
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
 from dagster._core.definitions.definitions_load_context import DefinitionsLoadContext, DefinitionsLoadType
+from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
 from dagster._core.definitions.target import AutomationTarget
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition as AssetJob
 from dagster._core.event_api import PartitionKeyFilter
@@ -32,6 +34,7 @@ from dagster.components.resolved.base import resolve_fields
 from dagster.components.resolved.errors import ResolutionException
 
 __all__ = [
+    "ALREADY_REPORTED",
     "DAGSTER_VERSION",
     "AssetCheckEvaluationTargetMaterializationData",
     "AssetJob",
@@ -48,6 +51,9 @@ __all__ = [
 ]
 
 DAGSTER_VERSION = "1.13.27"
+
+# Metadata of an output to which Dagster adds no materialization.
+ALREADY_REPORTED = {SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
 
 
 class ProcessRole(Enum):
