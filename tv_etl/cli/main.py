@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from tv_etl import __version__
-from tv_etl.cli.symbol_arguments import listed_symbols, symbol_arguments
+from tv_etl.cli.symbol_arguments import listed_symbols, lists_option, symbol_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -431,6 +431,7 @@ def _exit_on_closed_pipe() -> NoReturn:
     "--symbol", "symbols", multiple=True, metavar="SYMBOL|NAME=SYMBOL",
     help="The symbol of all files; or that of a NAME in files or of files, may be given several times.",
 )  # fmt: skip
+@lists_option("Names are those of symbols from a file, AAPL of NASDAQ:AAPL")
 @click.option("--exchange", metavar="NAME", help="The exchange of names without one, e.g. BINANCE for BTC_USDT.")
 @click.option(
     "--interval", help="Width of the bars: 1m 5m 1h 4h 1d 1w 1mo ...  [default: as the file or its name says]"
@@ -469,6 +470,7 @@ def _exit_on_closed_pipe() -> NoReturn:
 def import_(
     files: tuple[Path, ...],
     symbols: tuple[str, ...],
+    lists: tuple[str, ...],
     interval: str | None,
     columns: tuple[str, ...],
     hours: str | None,
@@ -492,7 +494,8 @@ def import_(
     from tv_etl.tradingview.proxy import Proxy
 
     try:
-        options = ImportOptions.of_texts(symbols, interval, columns, hours, **others)
+        listed = listed_symbols((), lists) if lists else []
+        options = ImportOptions.of_texts(symbols, interval, columns, hours, listed, **others)
         Proxy.of(proxy)
         account, store = Account.from_environment(), BarStore(lake, writer=_writer())
     except (TradingViewError, ValueError) as error:
