@@ -90,6 +90,9 @@ class BarStore:
         self._clock = clock
         self._writer = Writer.here() if writer is None else writer
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.base!r})"
+
     @classmethod
     def existing(cls, base: str | Path, *, writer: Writer | None = None) -> "BarStore":
         """The lake in a directory that is there, or in an object store. Raises NoLakeError as well."""
