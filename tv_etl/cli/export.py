@@ -1,6 +1,6 @@
 """Stored bars to files: which series of a lake, how much of each, and the outcome."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 from tv_etl.cli.fetch import Outcome, reason_of
@@ -39,7 +39,7 @@ class SeriesExport:
             widths = stored.get(symbol, [])
             self.series += [Series(symbol, each) for each in intervals or widths if each in widths]
             if not widths:
-                self.missing.append(NoSeriesError(symbol, store.base, _meant(symbol, stored)))
+                self.missing.append(NoSeriesError(symbol, store.base, meant(symbol, stored)))
             elif symbols:
                 known = f"of that symbol it has {' '.join(each.token for each in widths)}"
                 lacking = [Series(symbol, each) for each in intervals if each not in widths]
@@ -60,7 +60,7 @@ class SeriesExport:
             yield Outcome(series, len(bars), "" if len(bars) else "the lake has no bars in the requested range")
 
 
-def _meant(symbol: str, stored: "dict[str, list[Interval]]") -> str:
+def meant(symbol: str, stored: Iterable[str]) -> str:
     """What of the lake somebody may have meant by a symbol that is not in it, to be told."""
     wanted = symbol.upper()
     near = [each for each in stored if wanted in (each.upper(), each.upper().rpartition(":")[2])]

@@ -112,9 +112,8 @@ def _told(outcome: ImportedSeries) -> str:
     told = [f"{commit.added:,} bars added"]
     if commit.changed:
         told.append(f"{commit.changed:,} changed")
-    known = (
-        sum(outcome.files.values()) - commit.added - commit.changed - commit.forming - (outcome.left_out is not None)
-    )
+    entered = commit.added + commit.changed + commit.forming + commit.quarantined
+    known = sum(outcome.files.values()) - entered - (outcome.left_out is not None)
     if known > 0:
         told.append(f"{known:,} known already")
     if commit.forming:

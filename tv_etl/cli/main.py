@@ -31,6 +31,9 @@ _proxy_option = click.option(
 _ws_url_option = click.option(
     "--ws-url", metavar="URL", help="WebSocket address of the server.  [default: $TV_ETL_WS_URL or TradingView]"
 )
+_days_option = click.option(
+    "--days", type=click.FloatRange(min=0, min_open=True), help="The bars of so many days up to now."
+)
 _start_option = click.option(
     "--start",
     "--since",
@@ -119,7 +122,7 @@ def check(watchlist: Path) -> None:
     help="Width of the bars: 1m 5m 1h 4h 1d 1w 1mo ...; may be given several times.",
 )
 @click.option("--bars", type=click.IntRange(min=1), help="Number of newest bars.  [default: 300]")
-@click.option("--days", type=click.FloatRange(min=0, min_open=True), help="The bars of so many days up to now.")
+@_days_option
 @_start_option
 @click.option("--all", "is_all", is_flag=True, help="All bars that the server has.")
 @click.option("--end", "--until", metavar="TIME", help="Bars that open before this time.")
@@ -518,6 +521,7 @@ def import_(
     multiple=True,
     help="Width of the bars: 1m 5m 1h 4h 1d 1w 1mo ...; may be given several times.  [default: all that are stored]",
 )
+@_days_option
 @_start_option
 @click.option("--end", "--until", metavar="TIME", help="Bars that open before this time.")
 @click.option(
@@ -536,6 +540,7 @@ def export(
     symbols: tuple[str, ...],
     lists: tuple[str, ...],
     intervals: tuple[str, ...],
+    days: float | None,
     start: str | None,
     end: str | None,
     quiet: bool,
@@ -548,8 +553,10 @@ def export(
     Of no SYMBOL, all of the lake. A series that is not stored is named on stderr, the others are still written, and
     the exit code is 1. Files appear complete or not at all.
     """
+    from datetime import datetime, timezone
+
     from tv_etl.cli.export import SeriesExport
-    from tv_etl.cli.fetch import parse_time
+    from tv_etl.cli.fetch import chosen_range, parse_time
     from tv_etl.cli.files import destination
     from tv_etl.cli.progress import show_progress
     from tv_etl.lake.errors import BarStoreError
@@ -559,7 +566,8 @@ def export(
 
     try:
         widths = list(dict.fromkeys(map(Interval.parse, intervals)))
-        since, until = parse_time("--start", start), parse_time("--end", end)
+        _, since = chosen_range(None, days, parse_time("--start", start), False, datetime.now(timezone.utc))
+        until = parse_time("--end", end)
         wanted = listed_symbols(symbols, lists) if symbols or lists else ()
         target = destination(out, form)
         exporting = SeriesExport(BarStore.existing(lake), wanted, widths, since, until)

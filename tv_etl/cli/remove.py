@@ -1,5 +1,6 @@
 """Which series of a lake are to be removed, and how they are shown before that."""
 
+from tv_etl.cli.export import meant
 from tv_etl.lake.errors import BarStoreError, NoSeriesError
 from tv_etl.lake.store import BarStore
 from tv_etl.tradingview.intervals import Interval
@@ -11,7 +12,9 @@ def chosen(store: BarStore, symbol: str, interval: Interval | None) -> list[Seri
     stored = store.removable(symbol)
     wanted = [each for each in stored if interval in (None, each.interval)]
     if not wanted:
-        known = f"of that symbol it has {' '.join(each.interval.token for each in stored)}" if stored else ""
+        others = dict.fromkeys(each.symbol for each in store.series())
+        widths = " ".join(each.interval.token for each in stored)
+        known = f"of that symbol it has {widths}" if stored else meant(symbol, others)
         name = symbol if interval is None else str(Series(symbol, interval))
         raise NoSeriesError(name, store.base, known)
     return wanted

@@ -88,6 +88,14 @@ def test_the_report_names_every_series_and_file(files: Path) -> None:
     assert "imported" in status.stdout and "sha256" in status.stdout, status.stderr
 
 
+def test_bars_in_quarantine_are_told_and_no_other_is_known_already(files: Path) -> None:
+    broken = files / "NYSE_GE, 5.csv"
+    broken.write_text("time,open,high,low,close\n1704205800,1,1,1,1\n1704206100,1,1,2,1\n1704206400,1,1,1,1\n")
+    for told in ("2 bars added; 1 in quarantine", "0 bars added; 2 known already; 1 in quarantine"):
+        done = call("import", broken.name, "--closed", "--lake", "lake")
+        assert done.stdout.splitlines()[0] == f"NYSE:GE 5m: {told}"
+
+
 def test_a_server_is_asked_for_hours_that_nobody_knows(files: Path, market_url: str) -> None:
     name = "NASDAQ_AAPL, 1D.csv"
     offline = call("import", name, "--lake", "lake")

@@ -80,6 +80,7 @@ def test_a_damaged_series_is_removed_as_well(store: BarStore, tmp_path: Path) ->
     ("arguments", "reason"),
     [
         (["NASDAQ:MSFT"], "'NASDAQ:MSFT' is not stored in "),
+        (["AAPL"], "; did you mean NASDAQ:AAPL?"),
         (["NASDAQ:AAPL", "1w"], "; of that symbol it has 1h 1d"),
         (["NASDAQ:AAPL", "9x"], "9x"),
         (["NASDAQ:AAPL", "--lake", "none"], "none"),
