@@ -215,7 +215,9 @@ def _series(path: Path, named: Named, interval: Interval | None, options: Import
         raise FormError(path, f"{named.name!r} may be a symbol of many exchanges: {example} says which, or --exchange")
     if options.interval is not None and interval not in (None, options.interval):
         raise FormError(
-            path, f"it is of {interval} by its name, and not of {options.interval}", Series(symbol, interval)
+            path,
+            f"by its rows or its name it is of {interval}, and not of {options.interval}",
+            Series(symbol, interval),
         )
     width = options.interval or interval
     if width is None:

@@ -206,7 +206,7 @@ def test_text_in_place_of_numbers_is_refused(tmp_path: Path) -> None:
             "'IBM' may be a symbol of many exchanges: --symbol IBM=EXCHANGE:TICKER says which, or --exchange",
         ),
         ("IBM.csv", {"exchange": "NYSE"}, "nothing says how wide its bars are: --interval does, e.g. --interval 1d"),
-        (CHART, {"interval": "1m"}, "it is of 5m by its name, and not of 1m"),
+        (CHART, {"interval": "1m"}, "by its rows or its name it is of 5m, and not of 1m"),
         (CHART, {"symbol": "NYSE:GE"}, "it is of NYSE:IBM, and not of NYSE:GE; --symbol NYSE_IBM=NYSE:GE renames"),
         ("NYSE_IBM, 5R.csv", {}, "bars of ticks and ranges are not stored"),
         ("NYSE_IBM, 1.csv", {}, "rows are 5 minutes apart, wider than 1m; --interval says what is right"),
