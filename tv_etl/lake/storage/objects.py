@@ -38,12 +38,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import compress
 from typing import Any, TypeVar
 
 import msgspec
 
 from tv_etl.lake.errors import DamagedFileError, NewerFormatError, StoreBusyError, StoreReadError, StoreWriteError
-from tv_etl.lake.overlap import COMMITS_AT_ONCE, overlapped, read_once, waiting
+from tv_etl.lake.overlap import COMMITS_AT_ONCE, LOOKS_AT_ONCE, overlapped, read_once, waiting
 from tv_etl.lake.storage.bucket import Bucket, ChangedError, Object, Version
 from tv_etl.lake.storage.files import BESIDE, DATASET, RECORD, Snapshot, Transaction, data_directory, own_directory
 from tv_etl.lake.storage.void import VOID_BYTES, is_void, void
@@ -96,7 +97,8 @@ class ObjectStorage:
         # A first commit that was killed may have no data file yet, and a removal still some.
         staged = (name.removeprefix(own).split("/") for name in self._bucket.sizes(f"{BESIDE}/{token}"))
         unfinished = {path[0] for path in staged if len(path) == 2 and _STAGED.fullmatch(path[1])}
-        return sorted((found - unfinished) | {each for each in unfinished if self._is_stored(token, each)})
+        are_stored = overlapped(partial(self._is_stored, token), unfinished, at_once=LOOKS_AT_ONCE)
+        return sorted((found - unfinished) | set(compress(unfinished, are_stored)))
 
     def _is_stored(self, token: str, segment: str) -> bool:
         try:
