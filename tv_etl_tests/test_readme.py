@@ -281,6 +281,7 @@ def test_commands_that_end_by_themselves_run(line: str, directory: Path, market_
 def test_each_form_is_imported_by_its_command(line: str, tmp_path: Path, market_url: str) -> None:
     for sample in SAMPLES:
         sample.write(tmp_path)
+    (tmp_path / "list.txt").write_text("###SHARES,NASDAQ:AAPL,NYSE:JNJ", encoding="utf-8")
     command = line.replace(".venv/bin/", f"{Path(sys.executable).parent}/")
     environment = {**os.environ, "TV_ETL_WS_URL": market_url}
     done = subprocess.run(

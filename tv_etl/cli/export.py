@@ -1,14 +1,22 @@
 """`tv-etl export`: stored bars to files, which series of a lake and how much of each."""
 
 import sys
-from collections.abc import Iterator, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 import click
 
 from tv_etl.cli.errors import printable_lines, shown
-from tv_etl.cli.options import end_option, format_option, lake_option, parse_time, start_option
+from tv_etl.cli.options import (
+    chosen_range,
+    days_option,
+    end_option,
+    format_option,
+    lake_option,
+    parse_time,
+    start_option,
+)
 from tv_etl.cli.symbol_arguments import listed_symbols, symbol_arguments
 from tv_etl.lake.errors import BarStoreError, NoSeriesError
 from tv_etl.tradingview.errors import TradingViewError
@@ -28,6 +36,7 @@ if TYPE_CHECKING:
     multiple=True,
     help="Width of the bars: 1m 5m 1h 4h 1d 1w 1mo ...; may be given several times.  [default: all that are stored]",
 )
+@days_option
 @start_option
 @end_option
 @click.option(
@@ -46,6 +55,7 @@ def export(
     symbols: tuple[str, ...],
     lists: tuple[str, ...],
     intervals: tuple[str, ...],
+    days: float | None,
     start: str | None,
     end: str | None,
     quiet: bool,
@@ -65,7 +75,8 @@ def export(
 
     try:
         widths = list(dict.fromkeys(map(Interval.parse, intervals)))
-        since, until = parse_time("--start", start), parse_time("--end", end)
+        _, since = chosen_range(None, days, parse_time("--start", start), False, datetime.now(timezone.utc))
+        until = parse_time("--end", end)
         wanted = listed_symbols(symbols, lists) if symbols or lists else ()
         target = destination(out, form)
         exporting = SeriesExport(BarStore.existing(lake), wanted, widths, since, until)
@@ -114,7 +125,7 @@ class SeriesExport:
             widths = stored.get(symbol, [])
             self.series += [Series(symbol, each) for each in intervals or widths if each in widths]
             if not widths:
-                self.missing.append(NoSeriesError(symbol, store.base, _meant(symbol, stored)))
+                self.missing.append(NoSeriesError(symbol, store.base, meant(symbol, stored)))
             elif symbols:
                 known = f"of that symbol it has {' '.join(each.token for each in widths)}"
                 lacking = [Series(symbol, each) for each in intervals if each not in widths]
@@ -137,7 +148,7 @@ class SeriesExport:
             yield Outcome(series, len(bars), "" if len(bars) else "the lake has no bars in the requested range")
 
 
-def _meant(symbol: str, stored: "dict[str, list[Interval]]") -> str:
+def meant(symbol: str, stored: Iterable[str]) -> str:
     """What of the lake somebody may have meant by a symbol that is not in it, to be told."""
     wanted = symbol.upper()
     near = [each for each in stored if wanted in (each.upper(), each.upper().rpartition(":")[2])]

@@ -3,14 +3,23 @@
 import sys
 import time
 from contextlib import ExitStack
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from tv_etl.cli.errors import shown, suggesting
-from tv_etl.cli.options import end_option, format_option, parse_time, proxy_option, start_option, ws_url_option
+from tv_etl.cli.options import (
+    chosen_range,
+    days_option,
+    end_option,
+    format_option,
+    parse_time,
+    proxy_option,
+    start_option,
+    ws_url_option,
+)
 from tv_etl.cli.symbol_arguments import listed_symbols, symbol_arguments
 from tv_etl.cli.writer import writer
 from tv_etl.tradingview.errors import TradingViewError
@@ -18,9 +27,6 @@ from tv_etl.tradingview.errors import TradingViewError
 if TYPE_CHECKING:
     from tv_etl.cli.files import FileFormat
     from tv_etl.tradingview.symbols import Adjustment, SessionKind
-
-
-DEFAULT_BARS = 300
 
 
 @click.command(no_args_is_help=True)
@@ -34,7 +40,7 @@ DEFAULT_BARS = 300
     help="Width of the bars: 1m 5m 1h 4h 1d 1w 1mo ...; may be given several times.",
 )
 @click.option("--bars", type=click.IntRange(min=1), help="Number of newest bars.  [default: 300]")
-@click.option("--days", type=click.FloatRange(min=0, min_open=True), help="The bars of so many days up to now.")
+@days_option
 @start_option
 @click.option("--all", "is_all", is_flag=True, help="All bars that the server has.")
 @end_option
@@ -160,22 +166,3 @@ def fetch(
     except UpdateError as error:
         raise click.ClickException(shown(error)) from None
     sys.exit(1 if failed else 0)
-
-
-def chosen_range(
-    bars: int | None, days: float | None, start: datetime | None, is_all: bool, now: datetime
-) -> tuple[int | None, datetime | None]:
-    """How many bars, or since when, as the options of the command line say it; neither for all that there is.
-
-    Raises ValueError if they say it twice.
-    """
-    given = {"--bars": bars is not None, "--days": days is not None, "--start": start is not None, "--all": is_all}
-    names = [name for name, is_given in given.items() if is_given]
-    if len(names) > 1:
-        raise ValueError(f"{' and '.join(names)} both say how much: give one of them")
-    if days is not None:
-        try:
-            return None, now - timedelta(days=days)
-        except OverflowError:
-            raise ValueError(f"--days {days:g} reaches back before the year 1; for all there is write --all") from None
-    return (bars if names else DEFAULT_BARS), start

@@ -7,6 +7,7 @@ import click
 
 from tv_etl.cli.errors import shown
 from tv_etl.cli.options import lake_option, proxy_option, ws_url_option
+from tv_etl.cli.symbol_arguments import listed_symbols, lists_option
 from tv_etl.cli.writer import writer
 from tv_etl.tradingview.errors import TradingViewError
 
@@ -17,6 +18,7 @@ from tv_etl.tradingview.errors import TradingViewError
     "--symbol", "symbols", multiple=True, metavar="SYMBOL|NAME=SYMBOL",
     help="The symbol of all files; or that of a NAME in files or of files, may be given several times.",
 )  # fmt: skip
+@lists_option("Names are those of symbols from a file, AAPL of NASDAQ:AAPL")
 @click.option("--exchange", metavar="NAME", help="The exchange of names without one, e.g. BINANCE for BTC_USDT.")
 @click.option(
     "--interval", help="Width of the bars: 1m 5m 1h 4h 1d 1w 1mo ...  [default: as the file or its name says]"
@@ -55,6 +57,7 @@ from tv_etl.tradingview.errors import TradingViewError
 def import_(
     files: tuple[Path, ...],
     symbols: tuple[str, ...],
+    lists: tuple[str, ...],
     interval: str | None,
     columns: tuple[str, ...],
     hours: str | None,
@@ -77,7 +80,8 @@ def import_(
     from tv_etl.tradingview.proxy import Proxy
 
     try:
-        options = ImportOptions.of_texts(symbols, interval, columns, hours, **others)
+        listed = listed_symbols((), lists) if lists else []
+        options = ImportOptions.of_texts(symbols, interval, columns, hours, listed, **others)
         Proxy.of(proxy)
         account, store = Account.from_environment(), BarStore(lake, writer=writer())
     except (TradingViewError, ValueError) as error:

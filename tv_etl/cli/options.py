@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any, TypeVar
 
 import click
@@ -12,6 +12,9 @@ from tv_etl.tradingview.moments import parse_moment
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+# Of a fetch where nothing says how much.
+DEFAULT_BARS = 300
+
 _PARTIAL_DATE = re.compile(r"^(\d{4})(?:-(\d\d))?$")
 
 proxy_option = click.option(
@@ -19,6 +22,9 @@ proxy_option = click.option(
 )
 ws_url_option = click.option(
     "--ws-url", metavar="URL", help="WebSocket address of the server.  [default: $TV_ETL_WS_URL or TradingView]"
+)
+days_option = click.option(
+    "--days", type=click.FloatRange(min=0, min_open=True), help="The bars of so many days up to now."
 )
 start_option = click.option(
     "--start",
@@ -58,6 +64,25 @@ def parse_time(name: str, text: str | None) -> datetime | None:
         return parse_moment(_PARTIAL_DATE.sub(_completed, text), timezone.utc)
     except ValueError as error:
         raise ValueError(f"{name} {error}") from None
+
+
+def chosen_range(
+    bars: int | None, days: float | None, start: datetime | None, is_all: bool, now: datetime
+) -> tuple[int | None, datetime | None]:
+    """How many bars, or since when, as the options of the command line say it; neither for all that there is.
+
+    Raises ValueError if they say it twice.
+    """
+    given = {"--bars": bars is not None, "--days": days is not None, "--start": start is not None, "--all": is_all}
+    names = [name for name, is_given in given.items() if is_given]
+    if len(names) > 1:
+        raise ValueError(f"{' and '.join(names)} both say how much: give one of them")
+    if days is not None:
+        try:
+            return None, now - timedelta(days=days)
+        except OverflowError:
+            raise ValueError(f"--days {days:g} reaches back before the year 1; for all there is write --all") from None
+    return (bars if names else DEFAULT_BARS), start
 
 
 def _completed(date: "re.Match[str]") -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tv_etl.cli.errors import printable_lines, shown
+from tv_etl.cli.export import meant
 from tv_etl.cli.options import lake_option
 from tv_etl.cli.writer import writer
 from tv_etl.lake.errors import BarStoreError, NoSeriesError
@@ -66,7 +67,9 @@ def chosen(store: "BarStore", symbol: str, interval: "Interval | None") -> "list
     stored = store.removable(symbol)
     wanted = [each for each in stored if interval in (None, each.interval)]
     if not wanted:
-        known = f"of that symbol it has {' '.join(each.interval.token for each in stored)}" if stored else ""
+        others = dict.fromkeys(each.symbol for each in store.series())
+        widths = " ".join(each.interval.token for each in stored)
+        known = f"of that symbol it has {widths}" if stored else meant(symbol, others)
         name = symbol if interval is None else str(Series(symbol, interval))
         raise NoSeriesError(name, store.base, known)
     return wanted

@@ -6,14 +6,13 @@ import json
 import subprocess
 import sys
 import time
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from pathlib import Path
 from statistics import median
 
 import pyarrow.parquet as pq
 import pytest
 
-from tv_etl.cli.fetch import DEFAULT_BARS, chosen_range
 from tv_etl.lake.store import BarStore
 from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.market.market import Market
@@ -72,13 +71,6 @@ def test_ranges_are_read_as_people_say_them(market_url: str) -> None:
     assert first_and_count("--since", "2025", "--until", "2025-02") == ("2025-01-01", 31)
     everything = rows_of(call("fetch", "BINANCE:BTCUSDT", "--all", url=market_url).stdout)
     assert everything[0]["timestamp"][:10] < "2020" and everything[-1]["timestamp"][:10] == "2026-11-17"
-
-
-def test_days_count_back_from_now() -> None:
-    assert chosen_range(None, 30, None, False, NOW) == (None, NOW - timedelta(days=30))
-    assert chosen_range(None, 0.5, None, False, NOW) == (None, NOW - timedelta(hours=12))
-    assert chosen_range(None, None, None, True, NOW) == (None, None)
-    assert chosen_range(None, None, None, False, NOW) == (DEFAULT_BARS, None)
 
 
 def test_a_summary_is_told_in_pipes_as_well_unless_nobody_wants_it(market_url: str, tmp_path: Path) -> None:

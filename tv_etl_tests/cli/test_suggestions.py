@@ -129,6 +129,14 @@ def test_a_fetch_goes_on_without_the_wrong_one(search_url: str, market_url: str,
     assert len(out.read_text(encoding="utf-8").splitlines()) == 2
 
 
+def test_a_symbol_that_the_server_does_not_know_gets_what_was_meant(search_url: str, market_url: str) -> None:
+    meant = "did you mean NASDAQ:AAPL (Apple Inc., stock)?"
+    code, said = run("fetch", "NYSE:AAPL", "NASDAQ:NOPE", "-q", url=market_url)
+    assert code == 1
+    assert f"Error: NYSE:AAPL 1d: symbol 'NYSE:AAPL': invalid symbol; {meant}\n" in said
+    assert "Error: NASDAQ:NOPE 1d: symbol 'NASDAQ:NOPE': invalid symbol\n" in said
+
+
 def test_a_rehearsal_of_a_fetch_sends_nothing(search_url: str, market_url: str) -> None:
     _, said = run("fetch", "AAPL", "--dry-run", url=market_url)
     assert told("AAPL") in said
