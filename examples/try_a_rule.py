@@ -4,7 +4,7 @@ from datetime import datetime, timezone
 
 from tv_etl.alerts.replay import replay
 from tv_etl.alerts.rules import CrossUpRule
-from tv_etl.cli.rehearsal import StoredHistory
+from tv_etl.alerts.stored_history import StoredHistory
 from tv_etl.lake import BarStore
 
 start, end = datetime(2025, 3, 1, tzinfo=timezone.utc), datetime(2026, 1, 1, tzinfo=timezone.utc)

@@ -9,11 +9,12 @@ TV_ETL_AUTH_TOKEN is a token of an account, or TV_ETL_SESSION_ID and TV_ETL_SESS
 
 import gc
 import os
+from collections.abc import Sequence
 
 import dagster as dg
 
 from tv_etl.orchestration.build import build_definitions
-from tv_etl.orchestration.loaded_watchlist import load_for_process
+from tv_etl.orchestration.loaded_watchlist import StandingMistake, load_for_process
 from tv_etl.watchlist.model import Watchlist
 
 # Dagster's modules stay for as long as the process. The collector need not look through them again and again, nor once
@@ -25,13 +26,13 @@ gc.freeze()
 def defs() -> dg.Definitions:
     path = os.environ.get("TV_ETL_WATCHLIST") or "watchlist.yaml"
 
-    def build(watchlist: Watchlist, mistake: str = "") -> dg.Definitions:
+    def build(watchlist: Watchlist, mistakes: Sequence[StandingMistake] = ()) -> dg.Definitions:
         return build_definitions(
             watchlist,
             os.environ.get("TV_ETL_LAKE") or "lake",
             state=os.environ.get("TV_ETL_STATE", ""),
             source=path,
-            mistake=mistake,
+            mistakes=mistakes,
         )
 
     return build(*load_for_process(path, lambda watchlist: dg.Definitions.validate_loadable(build(watchlist))))

@@ -237,10 +237,12 @@ def dagster_dev(directory: Path, ws_url: str, watchlist: Mapping[str, Any]) -> I
 
 
 @contextmanager
-def started_dev(directory: Path, environment: Mapping[str, str]) -> Iterator[DagsterDev]:
+def started_dev(
+    directory: Path, environment: Mapping[str, str], module: str = "tv_etl.definitions"
+) -> Iterator[DagsterDev]:
     """`dagster dev` with what was prepared, or is left of an earlier one."""
     port = free_port()
-    arguments = ["dagster", "dev", "-h", "127.0.0.1", "-p", str(port), "-m", "tv_etl.definitions"]
+    arguments = ["dagster", "dev", "-h", "127.0.0.1", "-p", str(port), "-m", module]
     with (
         module_process(arguments, directory, environment) as running,
         closing(DagsterDev(directory, f"http://127.0.0.1:{port}", running.pid)) as dev,

@@ -51,6 +51,8 @@ def test_definitions_load_without_what_only_runs_and_ticks_need(
     monkeypatch.setenv("TV_ETL_WATCHLIST", str(watchlist))
     heavy = (
         "numpy",
+        "pandas",
+        "polars",
         "pyarrow",
         "httpx",
         "websockets",

@@ -139,7 +139,9 @@ def test_the_table_of_plans_is_theirs() -> None:
 
 
 @pytest.mark.parametrize("text", blocks("yaml", "dagster.md"))
-def test_yaml_blocks_are_components_or_watchlists(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_yaml_blocks_are_components_or_watchlists(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scanner_url: str
+) -> None:
     (tmp_path / "symbols.txt").write_text("NASDAQ:AAPL\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     content = yaml.safe_load(text)
@@ -147,7 +149,9 @@ def test_yaml_blocks_are_components_or_watchlists(text: str, tmp_path: Path, mon
         assert content["type"] == "tv_etl.TradingViewComponent"
         TradingViewComponent.from_attributes_dict(attributes=content["attributes"])
     else:
-        Watchlist.model_validate(content)
+        for group in Watchlist.model_validate(content).groups:
+            if group.scanner is not None:
+                assert ScannerResource(base_url=scanner_url).symbols(group.scanner)
 
 
 @pytest.mark.parametrize("model", REFERENCE, ids=lambda model: model.__name__)
@@ -208,13 +212,6 @@ def test_yaml_blocks_of_rules_are_rules(text: str) -> None:
     assert watchlist.alerts.rules or watchlist.notify
 
 
-@pytest.mark.parametrize("text", blocks("yaml", "README.md"))
-def test_yaml_blocks_are_part_of_a_group(text: str, scanner_url: str) -> None:
-    group = Group.model_validate({**yaml.safe_load(text), "intervals": ["1d", "1m"]})
-    if group.scanner is not None:
-        assert ScannerResource(base_url=scanner_url).symbols(group.scanner)
-
-
 @pytest.mark.parametrize("query", blocks("sql"))
 def test_sql_blocks_run(query: str, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(directory)
@@ -233,7 +230,8 @@ def test_the_commands_exist() -> None:
             assert re.search(rf"^{words[1]}:", makefile, re.MULTILINE), line
         elif words[0].startswith(".venv/bin/"):
             tool = Path(sys.executable).with_name(Path(words[0]).name)
-            done = subprocess.run([tool, words[1], "--help"], capture_output=True, text=True, timeout=HANG_S)
+            command = words[1:3] if words[1] == "asset" else words[1:2]
+            done = subprocess.run([tool, *command, "--help"], capture_output=True, text=True, timeout=HANG_S)
             assert done.returncode == 0, done.stderr
             options = [word for word in words[2:] if word.startswith("-")]
             assert all(option in done.stdout for option in options), line
@@ -283,6 +281,7 @@ def test_commands_that_end_by_themselves_run(line: str, directory: Path, market_
 def test_each_form_is_imported_by_its_command(line: str, tmp_path: Path, market_url: str) -> None:
     for sample in SAMPLES:
         sample.write(tmp_path)
+    (tmp_path / "list.txt").write_text("###SHARES,NASDAQ:AAPL,NYSE:JNJ", encoding="utf-8")
     command = line.replace(".venv/bin/", f"{Path(sys.executable).parent}/")
     environment = {**os.environ, "TV_ETL_WS_URL": market_url}
     done = subprocess.run(
@@ -309,6 +308,24 @@ def test_every_variable_and_file_that_is_named_exists() -> None:
             assert (CHECKOUT / path).exists(), path
         for path in set(re.findall(r"\]\((?!http|#)([^)#]+)", text)):
             assert (FILES[name].parent / path).exists(), path
+
+
+def test_every_heading_that_is_linked_exists() -> None:
+    shown = [*FILES.values(), *(CHECKOUT / folder / "README.md" for folder in ("deploy", "examples", "peers"))]
+    texts = {path: path.read_text(encoding="utf-8") for path in shown}
+    headings = {path: {slug(line) for line in re.findall(r"^#+ (.*)$", text, re.M)} for path, text in texts.items()}
+    linked = [
+        ((path.parent / name).resolve() if name else path, heading)
+        for path, text in texts.items()
+        for name, heading in re.findall(r"\]\((?!http)([^)#]*)#([^)]+)\)", text)
+    ]
+    assert len(linked) > 10
+    assert [(path.name, heading) for path, heading in linked if heading not in headings[path]] == []
+
+
+def slug(heading: str) -> str:
+    """What a heading is called in a link, as GitHub makes it."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 def test_what_a_package_index_shows_has_no_link_into_a_checkout() -> None:

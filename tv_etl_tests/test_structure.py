@@ -18,7 +18,7 @@ MODULES = {
 }
 
 # Modules that may import more than their folder.
-DOORS = {"alerts.dataset": {"lake"}}
+DOORS = {"alerts.dataset": {"lake"}, "alerts.stored_history": {"lake"}}
 
 # Whom each folder may import, beside itself. The face and the code location are folders of their own.
 FOLDERS = {
@@ -33,11 +33,12 @@ FOLDERS = {
     # The two ends of the wire share how it is written, and nothing of what they make of it.
     "market_server": {f"tradingview.{name}" for name in ("errors", "frames", "intervals", "protocol", "symbols")},
     "definitions": {"watchlist", "orchestration"},
+    "testing": {"lake", "tradingview"},
     "": {"watchlist", "orchestration"},
 }
 # The only modules and folders that may import a library.
 LIBRARIES = {
-    "dagster": {"orchestration", "definitions", "cli.demo"},
+    "dagster": {"orchestration", "definitions", "cli.demo_run"},
     "obstore": {"lake.storage.bucket"},
     "websockets": {"tradingview.websocket", "tradingview.wire_errors", "market_server.server"},
     "httpx": {
@@ -52,7 +53,7 @@ LIBRARIES = {
     },
     "pyarrow": {
         "alerts.dataset", "tradingview.bar_schema", "tradingview.columns", "tradingview.history", "lake", "collect",
-        "imports", "cli", "orchestration", "market_server.market.replay_files",
+        "imports", "cli", "orchestration", "market_server.market.replay_files", "testing",
     },
     "rich": {"cli"},
     "click": {"cli"},

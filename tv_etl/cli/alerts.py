@@ -1,207 +1,227 @@
-"""Alerts by hand: what was found, what was given up, what is muted, and a test of a target."""
+"""`tv-etl alerts`: what alerts did, and what they would do, by hand."""
 
-import asyncio
+import os
+import sys
 import time
-import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
-from rich.table import Table
-from rich.text import Text
+import click
 
-from tv_etl.alerts.database import LAKE_DIRECTORY
-from tv_etl.alerts.deliveries import DeadLetter
-from tv_etl.alerts.events import Event
-from tv_etl.alerts.fold import Alert
-from tv_etl.alerts.mutes import HandMute
-from tv_etl.alerts.notices import Routing, notices
-from tv_etl.alerts.options import read_duration
-from tv_etl.alerts.store import AlertStore
-from tv_etl.alerts.stored_events import StoredEvent
-from tv_etl.alerts.targets.calls import call_once
-from tv_etl.alerts.targets.target import Envelope, ReadyTarget, TargetSpec, UnusableTarget, Verdict, ready
-from tv_etl.alerts.troubles import Sighting, Subject, Topic, fold
-from tv_etl.lake.storage.directory import local_directory
-from tv_etl.tradingview.moments import utc
-from tv_etl.tradingview.printable import printable
-from tv_etl.watchlist.model import Group, Watchlist
+from tv_etl.cli.errors import shown, suggesting
+from tv_etl.cli.options import lake_option, parse_time
+from tv_etl.lake.errors import BarStoreError
+from tv_etl.tradingview.errors import MissingExtraError
+
+_lake_option = lake_option("Directory of the lake that the alerts are beside, or its address in an object store.")
 
 
-class AlertsError(Exception):
-    """What was asked for cannot be done."""
+@click.group()
+def alerts() -> None:
+    """Try by hand what alerts do."""
 
 
-class Tried(NamedTuple):
-    """What was sent to a target, without its secrets, and what became of it."""
+@alerts.command("list")
+@_lake_option
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help="The newest so many.")
+def list_alerts(lake: str, limit: int) -> None:
+    """List the newest alerts, how many targets have each, and what is muted."""
+    from rich.console import Console
 
-    label: str
-    sent: str
-    verdict: Verdict
+    from tv_etl.alerts.database import StoreError
+    from tv_etl.cli import alerts_by_hand as by_hand
 
-
-def open_store(lake: str, environment: Mapping[str, str]) -> AlertStore:
-    """The store of a lake's alerts, as the sensor uses it. Raises AlertsError where there is none, and StoreError."""
-    url = environment.get("TV_ETL_ALERTS_URL")
-    if url:
-        return AlertStore(url)
-    directory = local_directory(lake)
-    state = environment.get("TV_ETL_STATE") or ("tv_etl_state" if directory is None else directory / LAKE_DIRECTORY)
-    path = Path(state) / "alerts.sqlite"
-    if not path.exists():
-        raise AlertsError(f"{path}: there is no store of alerts; TV_ETL_STATE and TV_ETL_ALERTS_URL say where one is")
-    return AlertStore(path)
-
-
-def events_table(events: Iterable[StoredEvent]) -> Table:
-    """One row per event."""
-    rows = [
-        (
-            f"{utc(each.detected_at):%Y-%m-%d %H:%M:%S}",
-            str(each.body.get("severity", "")),
-            each.body["rule"],
-            each.body["text"],
-            _delivered(each),
-            each.event_id,
-        )
-        for each in events
-    ]
-    return _table(("found at (UTC)", "severity", "rule", "what", "delivered to", "event"), rows)
-
-
-def letters_table(letters: Iterable[DeadLetter]) -> Table:
-    """One row per delivery that was given up."""
-    rows = [(each.target, each.rule, each.text, each.error, each.event_id) for each in letters]
-    return _table(("target", "rule", "what", "why", "event"), rows)
-
-
-def seconds_of(text: str) -> int:
-    """The seconds of a duration such as 30m. Raises AlertsError."""
     try:
-        return read_duration(0 if text == "0" else text)
-    except ValueError as error:
-        raise AlertsError(f"--for: {error}") from None
+        store = by_hand.open_store(lake, os.environ)
+        events, muted = store.newest(limit), by_hand.mute_lines(store, time.time())
+    except (StoreError, by_hand.AlertsError, ValueError) as error:
+        raise click.ClickException(shown(error)) from None
+    Console(highlight=False).print(by_hand.events_table(events))
+    for line in muted:
+        click.echo(line)
 
 
-def mute(lake: str, environment: Mapping[str, str], rule: str, symbol: str, seconds: int) -> list[str]:
-    """Mute a rule or one of its symbols ("" for all) for so long, 0 to end that; what to say of it.
+@alerts.command("dead")
+@_lake_option
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(1), help="The newest so many.")
+def dead_alerts(lake: str, limit: int) -> None:
+    """List what was given up, to whom it was to go and why. The exit code is 1 if there is any."""
+    from rich.console import Console
 
-    Raises as `open_store`, and ByHandError.
-    """
-    store, now = open_store(lake, environment), time.time()
-    if seconds:
-        return [mute_line(store.mute(rule, symbol, seconds, now))]
-    ended = store.unmute(rule, symbol, now)
-    return [f"{_name(each)}: no longer muted" for each in ended] or [f"{rule}: was not muted by hand"]
+    from tv_etl.alerts.database import StoreError
+    from tv_etl.cli import alerts_by_hand as by_hand
 
-
-def acknowledge(lake: str, environment: Mapping[str, str], event: str) -> list[str]:
-    """Acknowledge an alert; what to say of it. Raises as `open_store`, and ByHandError."""
-    found = open_store(lake, environment).acknowledge(event, time.time())
-    since = "acknowledged" if found.is_new else f"acknowledged since {_moment(found.at)}"
-    return [printable(f"{found.event_id}: {since}: {found.text}")]
-
-
-def mute_line(mute: HandMute) -> str:
-    """What is muted by hand, and until when."""
-    kept_back = f"; {mute.kept_back:,} alerts kept back" if mute.kept_back else ""
-    return printable(f"{_name(mute)}: muted until {_moment(mute.until)}, by hand{kept_back}")
-
-
-def mute_lines(store: AlertStore, now: float) -> list[str]:
-    """What is muted now, by hand and by the cap."""
-    by_cap = [
-        f"{rule}: muted until {_moment(each.until)}, as it fired too often; {each.kept_back:,} alerts kept back"
-        for rule, each in sorted(store.load().mutes.items())
-        if each.until > now
-    ]
-    return [*(mute_line(each) for each in store.hand_mutes() if each.is_on(now)), *by_cap]
-
-
-def _name(mute: HandMute) -> str:
-    return f"{mute.rule} for {mute.symbol}" if mute.symbol else mute.rule
-
-
-def _moment(at: float) -> str:
-    return f"{utc(at):%Y-%m-%d %H:%M} UTC"
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    table = Table(box=None, padding=(0, 1, 0, 0))
-    for name in columns:
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(printable(text)) for text in row))
-    return table
-
-
-def _delivered(event: StoredEvent) -> str:
-    if event.body.get("is_muted"):
-        return "muted"
-    counts = {
-        state: sum(each.state == state for each in event.deliveries) for state in ("delivered", "pending", "dead")
-    }
-    words = {"delivered": "", "pending": " waiting", "dead": " given up"}
-    told = [f"{count}{words[state]}" for state, count in counts.items() if count] or ["nobody"]
-    return ", ".join([*told, *(["acknowledged"] if event.acked_at is not None else [])])
-
-
-def find_target(targets: Sequence[TargetSpec], name: str) -> TargetSpec:
-    """The target that is called so. Raises AlertsError, which names those that there are."""
-    for each in targets:
-        if each.called == name:
-            return each
-    known = ", ".join(each.called for each in targets)
-    raise AlertsError(f"no target is called {name!r}; {f'there are {known}' if known else 'the watchlist has none'}")
-
-
-def send_test(spec: TargetSpec, environment: Mapping[str, str]) -> Tried:
-    """Send a test to a target, once. Raises AlertsError for one that cannot be called as it is configured."""
-    target = ready(spec, environment)
-    if isinstance(target, UnusableTarget):
-        raise AlertsError(f"{target.label}: {target.reason}")
-    text = f"This is a test of the target {spec.called}, sent by tv-etl alerts send-test."
-    event = Event(uuid.uuid4().hex, kind="test", text=text, severity="info", detected_at=time.time())
-    return _send(target, event)
-
-
-def send_notices(watchlist: Watchlist, name: str | None, environment: Mapping[str, str]) -> Iterator[Tried]:
-    """Send what a failure looks like, and its end, to the targets that are told of it; or only to one of them.
-
-    Raises AlertsError where there is none.
-    """
-    notify, targets = watchlist.notify, watchlist.alerts.all_targets
-    if notify is None:
-        raise AlertsError("the watchlist has no notify: nobody is told when collecting fails")
-    routing = Routing(notify.severities, notify.named(targets), notify.ui)
-    events = [alert.event for alert in _example(watchlist.groups[0], next(iter(notify.severities)), routing)]
-    told = [each for each in targets if each.key not in routing.not_to(events[0], targets)]
-    if name is not None and (wanted := find_target(targets, name)) not in told:
-        raise AlertsError(f"{wanted.called} is told nothing of it: by notify.targets, or its own filters")
-    if not told:
-        raise AlertsError("no target is told of it: by notify.targets, or their own filters")
-    for spec in told if name is None else [find_target(targets, name)]:
-        target = ready(spec, environment)
-        if isinstance(target, UnusableTarget):
-            raise AlertsError(f"{target.label}: {target.reason}")
-        # As the courier does: where a service takes no two messages at once, they are one.
-        is_one = spec.groups_events and spec.limit is not None and spec.limit.burst < len(events)
-        for part in [events] if is_one else [[event] for event in events]:
-            yield _send(target, *part)
-
-
-def _example(group: Group, topic: Topic, routing: Routing) -> list[Alert]:
-    symbol = next(iter(group.symbols), "NASDAQ:AAPL")
-    subject = Subject(topic, group.name, f"{group.intervals[0]}|{symbol}")
-    reason, page = "this is a test, sent by tv-etl alerts send-test", f"assets/{group.name}"
-    seen = [Sighting(subject, True, 0.0, reason, "", page, group.name), Sighting(subject, False, 1.0)]
-    return notices(fold({}, time.time_ns(), seen).turns, routing, time.time())
-
-
-def _send(target: ReadyTarget, *events: Event) -> Tried:
-    spec, envelope = target.spec, Envelope(events[0].event_id, events, len(events) > 1, time.time())
-    sent = target.secrets.redact(spec.shown(target.secrets, envelope))
     try:
-        return Tried(target.label, sent, asyncio.run(call_once(target, envelope)))
-    except ValueError as error:
-        raise AlertsError(str(error)) from None
+        letters = by_hand.open_store(lake, os.environ).dead_letters(limit)
+    except (StoreError, by_hand.AlertsError, ValueError) as error:
+        raise click.ClickException(shown(error)) from None
+    if letters:
+        Console(highlight=False).print(by_hand.letters_table(letters))
+    click.echo(f"{len(letters):,} deliveries were given up", err=True)
+    sys.exit(1 if letters else 0)
+
+
+@alerts.command("resend")
+@click.argument("events", metavar="[EVENT]...", nargs=-1)
+@_lake_option
+def resend_alerts(events: tuple[str, ...], lake: str) -> None:
+    """Send again what was given up: all of it, or the events that are named. The next tick delivers it."""
+    from tv_etl.alerts.database import StoreError
+    from tv_etl.cli import alerts_by_hand as by_hand
+
+    try:
+        count = by_hand.open_store(lake, os.environ).resend(events or None)
+    except (StoreError, by_hand.AlertsError, ValueError) as error:
+        raise click.ClickException(shown(error)) from None
+    if events and not count:
+        raise click.ClickException(f"nothing of {', '.join(map(repr, events))} was given up")
+    click.echo(f"{count:,} deliveries wait to be sent again")
+
+
+@alerts.command("mute", no_args_is_help=True)
+@click.argument("rule")
+@click.option("--for", "duration", required=True, metavar="TIME", help="For how long: 30m, 2h, 3d; 0 ends a mute.")
+@click.option("--symbol", default="", metavar="SYMBOL", help="Only this one of the rule's symbols.")
+@_lake_option
+def mute_rule(rule: str, duration: str, symbol: str, lake: str) -> None:
+    """Mute RULE, from the next tick on: it is judged as ever, and what it finds is kept and told nobody.
+
+    A mute that lasts is made longer, or shorter.
+    """
+    from tv_etl.cli import alerts_by_hand as by_hand
+
+    _by_hand(lambda: by_hand.mute(lake, os.environ, rule, symbol, by_hand.seconds_of(duration)))
+
+
+@alerts.command("unmute", no_args_is_help=True)
+@click.argument("rule")
+@click.option("--symbol", default="", metavar="SYMBOL", help="Only this one of the rule's symbols.")
+@_lake_option
+def unmute_rule(rule: str, symbol: str, lake: str) -> None:
+    """End the mutes of RULE that were made by hand. Those of the cap end by themselves."""
+    from tv_etl.cli import alerts_by_hand as by_hand
+
+    _by_hand(lambda: by_hand.mute(lake, os.environ, rule, symbol, 0))
+
+
+@alerts.command("ack", no_args_is_help=True)
+@click.argument("event")
+@_lake_option
+def acknowledge(event: str, lake: str) -> None:
+    """Acknowledge EVENT, an alert by its id or the first characters of it: no reminder of it comes any more.
+
+    The next tick tells it to targets that have the notion, such as PagerDuty.
+    """
+    from tv_etl.cli import alerts_by_hand as by_hand
+
+    _by_hand(lambda: by_hand.acknowledge(lake, os.environ, event))
+
+
+def _by_hand(work: Callable[[], list[str]]) -> None:
+    from tv_etl.alerts.by_hand import ByHandError
+    from tv_etl.alerts.database import StoreError
+    from tv_etl.cli.alerts_by_hand import AlertsError
+
+    try:
+        lines = work()
+    except (StoreError, ByHandError, AlertsError, ValueError) as error:
+        raise click.ClickException(shown(error)) from None
+    for line in lines:
+        click.echo(line)
+
+
+@alerts.command("send-test", no_args_is_help=True)
+@click.argument("target", required=False)
+@click.option(
+    "--watchlist", default=lambda: os.environ.get("TV_ETL_WATCHLIST") or "watchlist.yaml",
+    show_default="$TV_ETL_WATCHLIST or watchlist.yaml", help="The watchlist file that has the target.",
+)  # fmt: skip
+@click.option(
+    "--notify",
+    is_flag=True,
+    help="Send what is told when collecting fails, and when it works again: to TARGET, or to all that are told of it.",
+)
+def send_test(target: str | None, watchlist: str, notify: bool) -> None:
+    """Send a test to TARGET, a target's name or else its variable, and show what was sent and answered.
+
+    Its secrets are read from the environment and shown as ***. The exit code is 1 if it was not delivered.
+    """
+    from tv_etl.cli import alerts_by_hand as by_hand
+    from tv_etl.tradingview.printable import printable
+    from tv_etl.watchlist.model import WatchlistError, load_watchlist
+
+    if target is None and not notify:
+        raise click.UsageError("name a TARGET, or add --notify for all that are told when collecting fails")
+    is_sent = True
+    try:
+        found = load_watchlist(watchlist)
+        if notify:
+            tries = by_hand.send_notices(found, target, os.environ)
+        else:
+            tries = iter([by_hand.send_test(by_hand.find_target(found.alerts.all_targets, target or ""), os.environ)])
+        for tried in tries:
+            for line in tried.sent.splitlines():
+                click.echo(f"> {printable(line, 2_000)}")
+            click.echo(f"< {tried.verdict.answer or tried.verdict.error}")
+            outcome = "delivered to" if tried.verdict.is_sent else "not delivered to"
+            click.echo(f"{outcome} {tried.label}")
+            is_sent = is_sent and tried.verdict.is_sent
+    except WatchlistError as error:
+        raise click.ClickException(suggesting(error)) from None
+    except by_hand.AlertsError as error:
+        raise click.ClickException(shown(error)) from None
+    sys.exit(0 if is_sent else 1)
+
+
+@alerts.command("test", no_args_is_help=True)
+@click.argument("watchlist", type=click.Path(path_type=Path))
+@lake_option()
+@click.option(
+    "--from", "start", metavar="TIME", help="ISO 8601, UTC unless it says otherwise.  [default: 30 days before]"
+)
+@click.option("--to", "end", metavar="TIME", help="ISO 8601.  [default: now]")
+@click.option("--rule", "names", multiple=True, metavar="NAME", help="Only this rule; may be given several times.")
+@click.option(
+    "--pictures", type=click.Path(path_type=Path), metavar="DIR",
+    help="Write a picture of the price for each rule and symbol, with its alerts on it.",
+)  # fmt: skip
+def test_rules(
+    watchlist: Path, lake: str, start: str | None, end: str | None, names: tuple[str, ...], pictures: Path | None
+) -> None:
+    """Replay stored bars through the rules of a watchlist: what would have been told, and when.
+
+    Nothing is sent, and nothing remembered: the rules begin at --from. Touches are looked for in the finest bars that
+    are stored. What cannot be judged is named on stderr.
+    """
+    from rich.console import Console
+
+    from tv_etl.alerts.stored_history import StoredHistory
+    from tv_etl.cli.plain import json_text
+    from tv_etl.cli.rehearsal import (
+        RehearsalError,
+        alerts_table,
+        chosen_rules,
+        now_utc,
+        rehearse,
+        span_of,
+        write_pictures,
+    )
+    from tv_etl.lake.store import BarStore
+    from tv_etl.watchlist.model import WatchlistError, load_watchlist
+
+    try:
+        listed = load_watchlist(watchlist)
+        rules = chosen_rules(listed, names)
+        since, until = span_of(parse_time("--from", start), parse_time("--to", end), now_utc())
+        history = StoredHistory(BarStore.existing(lake), since, until)
+        replayed = rehearse(listed, rules, history, since, until)
+        Console(highlight=False).print(alerts_table(replayed.alerts, since, until))
+        for note in replayed.notes:
+            click.echo(json_text(note)[1:-1], err=True)
+        click.echo(f"{len(replayed.alerts):,} alerts of {len(rules):,} rules")
+        for path in write_pictures(pictures, rules, replayed.alerts, history) if pictures is not None else ():
+            click.echo(str(path))
+    except WatchlistError as error:
+        raise click.ClickException(suggesting(error)) from None
+    except (BarStoreError, MissingExtraError, OSError, RehearsalError, ValueError) as error:
+        raise click.ClickException(shown(error)) from None

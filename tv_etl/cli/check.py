@@ -1,19 +1,44 @@
 """`tv-etl check`: every mistake in a watchlist, or what it holds."""
 
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tv_etl.tradingview.intervals import Interval
+import click
+
 from tv_etl.tradingview.printable import printable
-from tv_etl.watchlist.cron import most_ticks_a_day
-from tv_etl.watchlist.model import Group, LossWarning, Watchlist, WatchlistError, load_watchlist
+
+if TYPE_CHECKING:
+    from tv_etl.watchlist.model import Group, Watchlist
 
 _DAY_S = 86_400
 
 
+@click.command(no_args_is_help=True)
+@click.argument("watchlist", type=click.Path(path_type=Path))
+def check(watchlist: Path) -> None:
+    """Name every mistake in WATCHLIST, as file:line:column: message, or say what it holds: series, requests, schedules.
+
+    Exits 1 if there is a mistake. What a malformed symbol may be meant to be is asked of the symbol search; whether the
+    server knows one that is well formed, only a fetch shows.
+    """
+    is_right, lines = checked(watchlist)
+    if is_right:
+        text = "\n".join(lines)
+    else:
+        from tv_etl.cli.suggestions import completed
+
+        text = completed("\n".join(lines))
+    click.echo(text)
+    sys.exit(0 if is_right else 1)
+
+
 def checked(file: Path) -> tuple[bool, list[str]]:
     """Whether a watchlist has no mistake, and lines that name each, or say what it holds."""
+    from tv_etl.watchlist.model import LossWarning, WatchlistError, load_watchlist
+
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", LossWarning)
         try:
@@ -24,7 +49,7 @@ def checked(file: Path) -> tuple[bool, list[str]]:
     return True, [*_held(watchlist), *losses]
 
 
-def _held(watchlist: Watchlist) -> Iterator[str]:
+def _held(watchlist: "Watchlist") -> Iterator[str]:
     for group in watchlist.groups:
         yield from _held_by(group)
     rules, targets = watchlist.alerts.rules, watchlist.alerts.all_targets
@@ -37,7 +62,10 @@ def _held(watchlist: Watchlist) -> Iterator[str]:
         yield f"notify: {', '.join(watchlist.notify.severities)}, told to {told}"
 
 
-def _held_by(group: Group) -> Iterator[str]:
+def _held_by(group: "Group") -> Iterator[str]:
+    from tv_etl.tradingview.intervals import Interval
+    from tv_etl.watchlist.cron import most_ticks_a_day
+
     width = max(map(len, [*group.intervals, "checks"]))
     count = len(group.symbols)
     symbols = "1 symbol" if count == 1 else f"{count:,} symbols"

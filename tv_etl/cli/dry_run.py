@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tv_etl.cli.fetch import SeriesFetch, reason_of
+from tv_etl.cli.outcome import reason_of
+from tv_etl.cli.series_fetch import SeriesFetch
 from tv_etl.collect.ask import Ask
 from tv_etl.collect.collection import Failed, Unchanged, plan
 from tv_etl.lake.record import SeriesRecord

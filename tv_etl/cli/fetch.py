@@ -1,270 +1,168 @@
-"""One manual fetch: which series, how much of each, and the outcome; the files and the lake it feeds.
+"""`tv-etl fetch`: bars into files, a pipe or a lake."""
 
-Closed bars only, unless a file is to include the forming one; the lake never does. A series that fails is named and
-the others continue.
-"""
-
-import re
+import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta, timezone
+from contextlib import ExitStack
+from datetime import datetime, timezone
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-import pyarrow.compute as pc
+import click
 
-from tv_etl.cli.files import Put
-from tv_etl.collect.answer import answers, cut_to_newest, facts_of, require_bars
-from tv_etl.lake.errors import BarStoreError
-from tv_etl.tradingview.accounts import Account
-from tv_etl.tradingview.blocking import fetch_history
-from tv_etl.tradingview.damage import is_enclosed, unenclosed
+from tv_etl.cli.errors import shown, suggesting
+from tv_etl.cli.options import (
+    chosen_range,
+    days_option,
+    end_option,
+    format_option,
+    parse_time,
+    proxy_option,
+    start_option,
+    ws_url_option,
+)
+from tv_etl.cli.symbol_arguments import listed_symbols, symbol_arguments
+from tv_etl.cli.writer import writer
 from tv_etl.tradingview.errors import TradingViewError
-from tv_etl.tradingview.intervals import Interval
-from tv_etl.tradingview.models import HistoryRequest
-from tv_etl.tradingview.moments import parse_moment
-from tv_etl.tradingview.printable import printable
-from tv_etl.tradingview.series import Series
-from tv_etl.tradingview.services import Limits
-from tv_etl.tradingview.symbols import SeriesSettings
 
 if TYPE_CHECKING:
-    from tv_etl.collect.ask import Want  # only with a lake; it takes a while to import
-    from tv_etl.lake.store import BarStore
-    from tv_etl.lake.upsert import Commit
-    from tv_etl.tradingview.history import HistoryResult
-
-DEFAULT_BARS = 300
-_PARTIAL_DATE = re.compile(r"^(\d{4})(?:-(\d\d))?$")
-# A person waits, and can call again.
-LIMITS = Limits(retry_s=5.0)
+    from tv_etl.cli.files import FileFormat
+    from tv_etl.tradingview.symbols import Adjustment, SessionKind
 
 
-def parse_time(name: str, text: str | None) -> datetime | None:
-    """Read an ISO 8601 time, in UTC unless an offset is given; a year or a month is its beginning.
+@click.command(no_args_is_help=True)
+@symbol_arguments
+@click.option(
+    "--interval",
+    "intervals",
+    multiple=True,
+    default=["1d"],
+    show_default=True,
+    help="Width of the bars: 1m 5m 1h 4h 1d 1w 1mo ...; may be given several times.",
+)
+@click.option("--bars", type=click.IntRange(min=1), help="Number of newest bars.  [default: 300]")
+@days_option
+@start_option
+@click.option("--all", "is_all", is_flag=True, help="All bars that the server has.")
+@end_option
+@click.option(
+    "--adjustment",
+    type=click.Choice(["splits", "dividends"]),
+    default="splits",
+    show_default=True,
+    help="What prices are adjusted for: splits only, or dividends as well.",
+)
+@click.option(
+    "--session",
+    type=click.Choice(["regular", "extended"]),
+    default="regular",
+    show_default=True,
+    help="Regular trading hours only, or pre- and post-market as well.",
+)
+@click.option("--currency", metavar="CODE", help="Convert prices to this currency, e.g. EUR.")
+@click.option(
+    "--dry-run", is_flag=True, help="Only show what would be asked for: pages, bars, bytes and time. Sends nothing."
+)
+@click.option(
+    "--quiet", "-q", is_flag=True, help="No progress and no summary; what fails or falls short is still told."
+)
+@click.option(
+    "--update", "updates", is_flag=True,
+    help="Bring the file of --out up to date: of all its series, or of those named. Its bars stay; what is new has to "
+    "join them.",
+)  # fmt: skip
+@click.option("--forming", is_flag=True, help="Include the newest bar even if it has not closed yet.")
+@format_option
+@click.option(
+    "--out",
+    metavar="FILE|DIR|-",
+    help="One file for all series; a directory (existing, or with a trailing /) for a file per series; - for stdout."
+    "  [default: -, or none with --lake]",
+)
+@click.option(
+    "--lake", metavar="DIR", help="Store the bars in this lake: a directory, or an address such as s3://bucket/prefix."
+)
+@ws_url_option
+@proxy_option
+def fetch(
+    symbols: tuple[str, ...],
+    lists: tuple[str, ...],
+    intervals: tuple[str, ...],
+    bars: int | None,
+    days: float | None,
+    start: str | None,
+    is_all: bool,
+    end: str | None,
+    adjustment: "Adjustment",
+    session: "SessionKind",
+    currency: str | None,
+    dry_run: bool,
+    quiet: bool,
+    updates: bool,
+    forming: bool,
+    form: "FileFormat | None",
+    out: str | None,
+    lake: str | None,
+    ws_url: str | None,
+    proxy: str | None,
+) -> None:
+    """Fetch closed bars of EXCHANGE:TICKER symbols into files, a pipe or a lake.
 
-    Raises ValueError, whose message begins with `name`.
+    A symbol that fails is named on stderr, the others are still written, and the exit code is 1. Files appear complete
+    or not at all. TV_ETL_AUTH_TOKEN or TV_ETL_SESSION_ID selects an account; without either, access is anonymous.
     """
-    if text is None:
-        return None
+    from dataclasses import replace
+
+    from tv_etl.cli.files import destination
+    from tv_etl.cli.import_files import asking
+    from tv_etl.cli.progress import show_progress
+    from tv_etl.cli.series_fetch import FetchOptions, SeriesFetch
+    from tv_etl.cli.suggestions import suggest
+    from tv_etl.cli.update import UpdateError, update
+    from tv_etl.tradingview.accounts import Account
+    from tv_etl.tradingview.intervals import Interval
+    from tv_etl.tradingview.proxy import Proxy
+    from tv_etl.tradingview.symbols import SeriesSettings, is_symbol
+
+    if out is None and lake is None:
+        out = "-"
     try:
-        return parse_moment(_PARTIAL_DATE.sub(_completed, text), timezone.utc)
-    except ValueError as error:
-        raise ValueError(f"{name} {error}") from None
+        settings = SeriesSettings(adjustment, session, currency)
+        count, since = chosen_range(bars, days, parse_time("--start", start), is_all, datetime.now(timezone.utc))
+        options = FetchOptions(count, since, parse_time("--end", end), forming, settings)
+        widths = [Interval.parse(interval) for interval in intervals]
+        Proxy.of(proxy)
+        account = Account.from_environment()
+        old = Path(out) if updates and out and out != "-" and Path(out).exists() else None
+        if updates and (out in (None, "-") or lake is not None or dry_run or forming or start or end or days or is_all):
+            raise ValueError("--update takes a file, --out FILE, and of the options of how much --bars for new series")
+        wanted = [] if old and not (symbols or lists) else listed_symbols(symbols, lists)
+        fetching = SeriesFetch(wanted, widths, options, ws_url=ws_url, account=account, proxy=proxy)
+        target = destination(out, form)
+        store = None
+        if lake is not None:
+            from tv_etl.lake.store import BarStore
 
+            store = BarStore(lake, writer=writer())
+    except (TradingViewError, ValueError) as error:
+        raise click.UsageError(shown(error) if dry_run else suggesting(error, ws_url, proxy)) from None
+    if dry_run:
+        from tv_etl.cli.dry_run import show_plan
 
-def _completed(date: "re.Match[str]") -> str:
-    return f"{date[1]}-{date[2] or '01'}-01"
-
-
-def chosen_range(
-    bars: int | None, days: float | None, start: datetime | None, is_all: bool, now: datetime
-) -> tuple[int | None, datetime | None]:
-    """How many bars, or since when, as the options of the command line say it; neither for all that there is.
-
-    Raises ValueError if they say it twice.
-    """
-    given = {"--bars": bars is not None, "--days": days is not None, "--start": start is not None, "--all": is_all}
-    names = [name for name, is_given in given.items() if is_given]
-    if len(names) > 1:
-        raise ValueError(f"{' and '.join(names)} both say how much: give one of them")
-    if days is not None:
-        try:
-            return None, now - timedelta(days=days)
-        except OverflowError:
-            raise ValueError(f"--days {days:g} reaches back before the year 1; for all there is write --all") from None
-    return (bars if names else DEFAULT_BARS), start
-
-
-@dataclass(frozen=True)
-class FetchOptions:
-    """How much of each series: the newest `bars` before `end`, or those with `start` <= open < `end`.
-
-    Raises ValueError that names the options of the command line.
-    """
-
-    bars: int | None = None
-    start: datetime | None = None
-    end: datetime | None = None
-    with_forming: bool = False
-    settings: SeriesSettings = field(default_factory=SeriesSettings)
-
-    def __post_init__(self) -> None:
-        if self.start is not None and self.end is not None and self.start >= self.end:
-            raise ValueError(f"--start {self.start.isoformat()} is not before --end {self.end.isoformat()}")
-
-    def request(self, series: Series) -> HistoryRequest:
-        """What to ask the server for: one more bar where the newest may be forming. Raises as HistoryRequest does."""
-        return HistoryRequest(*series, self.start, self.end, self._count, self.settings)
-
-    def want(self) -> "Want":
-        """The same of a series that is stored in a lake."""
-        from tv_etl.collect.ask import newest, refetch
-
-        return (
-            refetch(self.settings, self.start) if self._count is None else newest(self.settings, self._count, self.end)
-        )
-
-    @property
-    def _count(self) -> int | None:
-        return self.bars if self.bars is None or self.with_forming else self.bars + 1
-
-    def select(self, bars: pa.Table) -> pa.Table:
-        """The bars of an answer that were asked for."""
-        forming_from = (bars.schema.metadata or {}).get(b"tv_etl.forming_from")
-        if forming_from and not self.with_forming:
-            edge = pa.scalar(int(forming_from) * 1_000_000).cast(bars.schema.field("timestamp").type)
-            bars = bars.filter(pc.less(bars["timestamp"], edge))
-        # A request that feeds a lake reaches further back than these options do.
-        if self.start is not None:
-            bars = bars.filter(pc.greater_equal(bars["timestamp"], _scalar(self.start, bars)))
-        if self.end is not None:
-            bars = bars.filter(pc.less(bars["timestamp"], _scalar(self.end, bars)))
-        return bars if self.bars is None else bars.slice(max(0, len(bars) - self.bars))
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The result for one series: the number of bars, or why there are none in `error`; `note` says what is missing."""
-
-    series: Series
-    bars: int = 0
-    note: str = ""
-    error: str = ""
-
-
-class SeriesFetch:
-    """Every symbol at every interval, each once, fetched over one connection."""
-
-    def __init__(
-        self,
-        symbols: Sequence[str],
-        intervals: Sequence[Interval],
-        options: FetchOptions,
-        *,
-        ws_url: str | None = None,
-        account: Account | None = None,
-        proxy: str | None = None,
-    ) -> None:
-        self.series = list(dict.fromkeys(Series(symbol, interval) for symbol in symbols for interval in intervals))
-        self.options = options
-        self._told_hours = set[tuple[str, str]]()
-        self._server = {"ws_url": ws_url, "account": account, "limits": LIMITS, "proxy": proxy}
-
-    def __len__(self) -> int:
-        return len(self.series)
-
-    def run(self, put: Put | None, lake: "BarStore | None") -> Iterator[Outcome]:
-        """Pass bars on as they arrive, and yield the outcome of each series as it finishes. Raises as `put` does."""
-        return self._to_files(put) if lake is None else self._to_lake(lake, put)
-
-    def _to_files(self, put: Put | None) -> Iterator[Outcome]:
-        requests: list[HistoryRequest] = []
-        for series in self.series:
-            try:
-                requests.append(self.options.request(series))
-            except Exception as error:  # whatever it is, it is this series' alone
-                yield Outcome(series, error=reason_of(error))
-        for request, result in answers(requests, self.fetch):
-            yield self._written(request.series, result, put)
-
-    def _to_lake(self, lake: "BarStore", put: Put | None) -> Iterator[Outcome]:
-        from tv_etl.collect.ask import Ask
-        from tv_etl.collect.collection import Failed, Stored, carry_out, plan
-
-        asks: list[Ask] = []
-        for planned in plan(lake, ((series, self.options.want()) for series in self.series), time.time()):
-            if isinstance(planned, Ask):
-                asks.append(planned)
-            elif isinstance(planned, Failed):
-                yield Outcome(planned.series, error=reason_of(planned.error))
-        new = {each.request for each in asks if each.seen.last is None}
-        bars = self.options.bars
-        for outcome in carry_out(lake, asks, cut_to_newest(self.fetch, new, bars) if bars else self.fetch):
-            if isinstance(outcome, Stored):
-                yield self._with_notes(self._written(outcome.series, outcome.answer, put), outcome.commit)
-            elif isinstance(outcome, Failed) and outcome.answer is None:
-                yield Outcome(outcome.series, error=reason_of(outcome.error))
-            elif isinstance(outcome, Failed):
-                written = self._written(outcome.series, outcome.answer, put)
-                yield replace(written, error=written.error or f"not stored: {reason_of(outcome.error)}")
-
-    def _with_notes(self, outcome: Outcome, commit: "Commit") -> Outcome:
-        """The outcome with what a lake's owner has to know of a commit."""
-        notes = [outcome.note] if outcome.note else []
-        if commit.adopted:
-            notes.append(f"older bars in the lake name no market: taken to be of this one, {commit.adopted!r}")
-        if commit.record.renamed_to:
-            old, new = outcome.series.symbol, commit.record.renamed_to
-            notes.append(f"it is named {new} now: tv-etl rename {old} {new}")
-        if commit.record.open_seam is not None:
-            seam = commit.record.open_seam
-            notes.append(f"not proven to join the older bars at {seam}: see tv-etl seam")
-        # Of a symbol at many intervals the same.
-        told = (outcome.series.symbol, commit.record.hours_problem)
-        if commit.record.hours_problem and told not in self._told_hours:
-            self._told_hours.add(told)
-            notes.append(f"gaps are not known, since trading hours cannot be read: {printable(told[1], 1_000)}")
-        return replace(outcome, note="; ".join(notes))
-
-    def fetch(self, requests: "Iterable[HistoryRequest]") -> "Iterator[HistoryResult]":
-        """Ask the server, over one connection."""
-        return fetch_history(requests, **self._server)
-
-    def _written(self, series: Series, result: pa.Table | Exception, put: Put | None) -> Outcome:
-        try:
-            answer = _require_table(series, result)
-            bars = self.options.select(answer)
-            notes = (self._shortfall(answer, len(bars)), *_remarks(answer, bars))
-            outcome = Outcome(series, len(bars), "; ".join(note for note in notes if note))
-        except Exception as error:  # whatever it is, it is this series' alone
-            return Outcome(series, error=reason_of(error))
-        try:
-            if put is not None:
-                put(series, bars)
-        except (TradingViewError, OSError):
-            raise  # the file is in trouble, not the series
-        except Exception as error:
-            return replace(outcome, bars=0, error=f"not written: {reason_of(error)}")
-        return outcome
-
-    def _shortfall(self, answer: pa.Table, bars: int) -> str:
-        """What was asked for but is not in the answer, for people."""
-        options, reach = self.options, answer.schema.metadata[b"fetch.reach"]
-        if options.bars is not None and bars < options.bars:
-            why = "has no more for this account" if reach == b"limited" else "has no more"
-            return f"{bars:,} of {options.bars:,} bars: the server {why}"
-        if options.start is not None and reach == b"limited":
-            first = answer["timestamp"][0].as_py() if len(answer) else None
-            if first is None:
-                return "the server has no bars for this account"
-            if first > options.start:  # a request that feeds a lake reaches further back
-                return f"the server's bars for this account begin at {first:%Y-%m-%d %H:%M} UTC"
-        return "" if bars else "the server has no bars in the requested range"
-
-
-def _require_table(series: Series, result: pa.Table | Exception) -> pa.Table:
-    """The table of an answer. Raises the error that came in its place, or DamagedAnswerError."""
-    if isinstance(result, Exception):
-        raise result
-    require_bars(series, result)
-    return result
-
-
-def _remarks(answer: pa.Table, bars: pa.Table) -> tuple[str, str]:
-    """What whoever uses the bars of an answer has to know of them."""
-    later = int(facts_of(answer).get("fetch.ahead", "0"))
-    times = bars["timestamp"].cast("int64").to_numpy() / 1_000_000
-    enclosed = is_enclosed(*(bars[name].to_numpy() for name in ("open", "high", "low", "close")))
-    return f"{later:,} bars of the future are left out" if later else "", unenclosed(times, enclosed)
-
-
-def reason_of(error: Exception) -> str:
-    """An error in a line, with its type where nobody expected it."""
-    is_expected = isinstance(error, BarStoreError | TradingViewError)
-    return str(error) if is_expected else f"unexpected {type(error).__name__}: {printable(str(error))}"
-
-
-def _scalar(moment: datetime, bars: pa.Table) -> pa.Scalar:
-    return pa.scalar(moment).cast(bars.schema.field("timestamp").type)
+        sys.exit(1 if show_plan(fetching, store, is_anonymous=account.is_anonymous) else 0)
+    suggestions = suggest((each for each in wanted if not is_symbol(each)), ws_url=ws_url, proxy=proxy)
+    try:
+        with ExitStack() as stack:
+            put = stack.enter_context(target)
+            has_bar = not (out == "-" and sys.stdout.isatty())
+            if old is not None and put is not None:
+                ask = stack.enter_context(asking(ws_url, account, proxy))
+                found = update(old, fetching.series, settings, bars, fetching.fetch, ask, put, time.time())
+            else:
+                found = fetching.run(put, store)
+            outcomes = (
+                replace(each, error=suggestions.completed(each.error)) if each.error else each for each in found
+            )
+            failed = show_progress(outcomes, len(fetching), has_bar=has_bar, is_quiet=quiet)
+    except UpdateError as error:
+        raise click.ClickException(shown(error)) from None
+    sys.exit(1 if failed else 0)

@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from tv_etl.cli.fetch import reason_of
+from tv_etl.cli.outcome import reason_of
 from tv_etl.cli.plain import json_text
 from tv_etl.imports import ImportedSeries, ImportOptions, RefusedFile, import_files
 from tv_etl.imports.errors import FileImportError
@@ -56,7 +56,7 @@ def run_import(store: BarStore, paths: Iterable[Path], options: ImportOptions, a
     started = time.monotonic()
     files = files_in(paths)
     console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
-    refused = set[Path]()
+    refused, missing = set[Path](), dict.fromkeys(options.listed)
     bars = added = series = 0
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[failed]}"))
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
@@ -72,6 +72,7 @@ def run_import(store: BarStore, paths: Iterable[Path], options: ImportOptions, a
             if isinstance(outcome, RefusedFile):
                 refused.add(outcome.path)
             else:
+                missing.pop(outcome.series.symbol, None)
                 progress.update(storing, advance=1)
                 if outcome.commit is None:
                     refused.update(outcome.files)
@@ -82,6 +83,9 @@ def run_import(store: BarStore, paths: Iterable[Path], options: ImportOptions, a
     seconds = time.monotonic() - started
     whole = len(files) - len(refused)
     told = f"{series:,} series, {bars:,} bars, {added:,} of them new, {seconds:.1f} s"
+    if missing:
+        names = printable(", ".join(missing), 2_000)
+        console.print(f"of {len(missing):,} of the {len(options.listed):,} listed symbols there is no file: {names}")
     console.print(f"{whole:,} of {len(files):,} files, {told}")
     return len(refused)
 
@@ -108,9 +112,8 @@ def _told(outcome: ImportedSeries) -> str:
     told = [f"{commit.added:,} bars added"]
     if commit.changed:
         told.append(f"{commit.changed:,} changed")
-    known = (
-        sum(outcome.files.values()) - commit.added - commit.changed - commit.forming - (outcome.left_out is not None)
-    )
+    entered = commit.added + commit.changed + commit.forming + commit.quarantined
+    known = sum(outcome.files.values()) - entered - (outcome.left_out is not None)
     if known > 0:
         told.append(f"{known:,} known already")
     if commit.forming:

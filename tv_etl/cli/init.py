@@ -3,6 +3,10 @@
 import shlex
 from pathlib import Path
 
+import click
+
+from tv_etl.cli.errors import shown
+
 _TEMPLATES = Path(__file__).parent.parent / "templates"
 _HOME = ".dagster"
 # Where each template goes.
@@ -11,6 +15,23 @@ FILES = {
     "workspace.yaml": "workspace.yaml",
     "dagster.yaml": f"{_HOME}/dagster.yaml",
 }
+
+
+@click.command()
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False), default=Path(), metavar="[DIR]")
+def init(directory: Path) -> None:
+    """Write a watchlist to fill in, and what Dagster needs, into DIR; nothing is overwritten."""
+    try:
+        for path in write_files(directory):
+            click.echo(f"wrote {path}")
+    except (AlreadyThereError, OSError) as error:
+        raise click.ClickException(shown(error)) from None
+    click.echo("\nNext, after an edit of the watchlist:\n")
+    for command in next_commands(directory):
+        click.echo(f"  {command}")
+    click.echo(
+        "\nthen open http://127.0.0.1:3000: the schedules fetch by themselves; materialize bars to begin at once."
+    )
 
 
 class AlreadyThereError(Exception):

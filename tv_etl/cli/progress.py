@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from tv_etl.cli.fetch import Outcome
+from tv_etl.cli.outcome import Outcome
 from tv_etl.tradingview.printable import printable
 
 SHOWN_NAMES = 100

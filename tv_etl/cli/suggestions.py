@@ -1,12 +1,15 @@
-"""What a malformed symbol may have been meant to be: asked of the symbol search, for a person at the command line.
+"""What a symbol may have been meant to be that is malformed, or unknown to the server of bars.
 
-Never for longer than SEARCH_S in all, and never a reason to fail: a search that says nothing leaves a message as it is.
+It is asked of the symbol search, for a person at the command line: never for longer than SEARCH_S in all, and never a
+reason to fail. A search that says nothing leaves a message as it is.
 """
 
 import asyncio
 import os
+import re
 import socket
 import threading
+import time
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
@@ -24,23 +27,38 @@ SHOWN = 3
 # A list that is wrong as a whole has the same mistake in each line.
 MOST_SEARCHES = 8
 _MOST_CHARACTERS = 60
+_UNKNOWN = re.compile(r"symbol '(?P<symbol>[A-Z0-9_]+:[^'\s]+)': invalid symbol$")
 
 _Found = Mapping[str, Sequence[FoundSymbol]]
 
 
 class Suggestions:
-    """What was found for symbols that are malformed, the likeliest first."""
+    """What was found for symbols that are malformed, the likeliest first; `search` finds more, for `limit_s` in all."""
 
-    def __init__(self, found: _Found) -> None:
-        self._found = found
+    def __init__(self, found: _Found, search: SymbolSearch | None = None, limit_s: float = 0.0) -> None:
+        self._found = dict(found)
+        self._search = search
+        self._left_s = limit_s
 
     def completed(self, message: str) -> str:
-        """The message of an error, with what was found for each symbol that it tells as malformed."""
+        """The message of an error, with what was found for each symbol that it tells as malformed, or as unknown."""
+        if unknown := _UNKNOWN.search(message):
+            # Mostly it is the exchange that is wrong.
+            meant = [each for each in self._searched(unknown["symbol"]) if each.symbol != unknown["symbol"]]
+            return f"{message}; did you mean {_all_named(meant)}?" if meant else message
         for symbol, start, end in reversed(told_malformed(message)):
             if symbol in self._found:
-                named = ", ".join(_named(each) for each in self._found[symbol])
+                named = _all_named(self._found[symbol])
                 message = f"{message[:start]}expected EXCHANGE:TICKER; did you mean {named}?{message[end:]}"
         return message
+
+    def _searched(self, symbol: str) -> Sequence[FoundSymbol]:
+        if symbol not in self._found:
+            began = time.monotonic()
+            found = {} if self._search is None else _run(_search_each(self._search, [symbol], max(self._left_s, 0.0)))
+            self._left_s -= time.monotonic() - began
+            self._found[symbol] = found.get(symbol, ())
+        return self._found[symbol]
 
 
 def completed(message: str, *, ws_url: str | None = None, proxy: str | None = None) -> str:
@@ -57,13 +75,17 @@ def suggest(
     """
     texts, limit_s = list(dict.fromkeys(malformed))[:MOST_SEARCHES], limit_s or SEARCH_S
     is_elsewhere = bool(ws_url or os.environ.get(WS_URL_VARIABLE)) and not os.environ.get(BASE_URL_VARIABLE)
-    if not texts or is_elsewhere:
+    if is_elsewhere:
         return Suggestions({})
     try:
         search = SymbolSearch(try_s=limit_s, retry_s=0.0, timeout_s=limit_s, proxy=proxy)
     except (SearchError, ValueError):
         return Suggestions({})
-    return Suggestions(_run(_search_each(search, texts, limit_s)))
+    return Suggestions(_run(_search_each(search, texts, limit_s)) if texts else {}, search, limit_s)
+
+
+def _all_named(found: Sequence[FoundSymbol]) -> str:
+    return ", ".join(map(_named, found))
 
 
 def _named(found: FoundSymbol) -> str:

@@ -9,16 +9,20 @@ import click
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
+_FORMS = (
+    "one a line, TradingView's export of a watchlist, or a CSV with a column Symbol, or Ticker and Exchange; may be "
+    "given several times."
+)
+
+
+def lists_option(use: str) -> Callable[[Command], Command]:
+    """The option `lists` for `listed_symbols`; `use` is what becomes of the symbols."""
+    return click.option("--symbols", "lists", multiple=True, metavar="FILE|-", help=f"{use}, - for stdin: {_FORMS}")
+
+
 def symbol_arguments(command: Command) -> Command:
     """Give a command the arguments `symbols`, and `lists` for `listed_symbols`."""
-    lists = click.option(
-        "--symbols",
-        "lists",
-        multiple=True,
-        metavar="FILE|-",
-        help="Read symbols from a file, - for stdin: one a line, TradingView's export of a watchlist, or a CSV with a "
-        "column Symbol, or Ticker and Exchange; may be given several times.",
-    )
+    lists = lists_option("Read symbols from a file")
     return click.argument("symbols", nargs=-1, metavar="[SYMBOL]...")(lists(command))
 
 

@@ -8,12 +8,14 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tv_etl.cli.fetch import DEFAULT_BARS, Outcome, reason_of
 from tv_etl.cli.files import Put
+from tv_etl.cli.options import DEFAULT_BARS
+from tv_etl.cli.outcome import Outcome, reason_of
 from tv_etl.collect import ask as asks
 from tv_etl.collect.answer import Fetch, cut_to_newest
 from tv_etl.collect.collection import Failed, Stored, carry_out, plan
 from tv_etl.imports import ImportOptions, RefusedFile, import_files
+from tv_etl.imports.errors import FormError
 from tv_etl.imports.hours import Ask
 from tv_etl.lake.store import BarStore
 from tv_etl.tradingview.series import Series
@@ -58,6 +60,9 @@ def _entered(lake: BarStore, path: Path, settings: SeriesSettings, ask: Ask) -> 
     entered, options = [], ImportOptions(adjustment=settings.adjustment, session=settings.session)
     for outcome in import_files(lake, [path], options, ask=ask):
         error = outcome.error
+        if isinstance(error, FormError):
+            right = "tv-etl import says what is wrong with it, or brings it into a lake"
+            raise UpdateError(f"{path} is damaged, or not as tv-etl fetch writes it, which --update takes: {right}")
         if error is not None:
             raise UpdateError(f"{path} cannot be read: {error}")
         if not isinstance(outcome, RefusedFile):

@@ -8,7 +8,7 @@ from concurrent.futures import CancelledError, Future
 from typing import TYPE_CHECKING, Any
 
 from tv_etl.cli.plain import json_text
-from tv_etl.cli.watch import LIMITS, run_until_one_ends, wait_until_reader_leaves
+from tv_etl.cli.watch_quotes import LIMITS, run_until_one_ends, wait_until_reader_leaves
 from tv_etl.tradingview.accounts import Account
 from tv_etl.tradingview.errors import StaleStreamError, TradingViewError
 from tv_etl.tradingview.intervals import Interval

@@ -5,10 +5,13 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 import numpy as np
 import pyarrow as pa
 
-from tv_etl.tradingview.errors import DamagedAnswerError
+from tv_etl.tradingview.errors import DamagedAnswerError, UnvouchedAnswerError
 from tv_etl.tradingview.history import HistoryResult
 from tv_etl.tradingview.models import HistoryRequest
 from tv_etl.tradingview.series import Series
+
+# How many rows were not bars.
+_REJECTED = "fetch.rejected"
 
 Fetch = Callable[[Iterable[HistoryRequest]], Iterator[HistoryResult]]
 
@@ -31,11 +34,15 @@ def facts_of(answer: pa.Table) -> dict[str, str]:
 
 
 def require_bars(series: Series, answer: pa.Table) -> None:
-    """Raise DamagedAnswerError if rows of an answer were not bars: nobody knows what is missing in it."""
-    facts = facts_of(answer)
-    if facts["fetch.rejected"] != "0":
-        where = facts.get("fetch.rejected_where", "")
-        raise DamagedAnswerError(series.symbol, str(series.interval), int(facts["fetch.rejected"]), where)
+    """Raise DamagedAnswerError if rows of an answer were not bars: nobody knows what is missing in it.
+
+    Raises UnvouchedAnswerError if it does not say.
+    """
+    facts, symbol, interval = facts_of(answer), series.symbol, str(series.interval)
+    if _REJECTED not in facts:
+        raise UnvouchedAnswerError(symbol, interval, _REJECTED)
+    if facts[_REJECTED] != "0":
+        raise DamagedAnswerError(symbol, interval, int(facts[_REJECTED]), facts.get("fetch.rejected_where", ""))
 
 
 def newest_closed(answer: pa.Table, count: int) -> pa.Table:

@@ -27,7 +27,8 @@ _BEGINNING = datetime(1, 1, 1, tzinfo=timezone.utc)
 def enter_answer(store: BarStore, asked: Ask, answer: pa.Table, *, newest: int = 0) -> Commit | Ask:
     """Store an answer of `fetch_history`; or store nothing and return what to ask for in its place.
 
-    Raises DamagedAnswerError if rows of the answer were not bars, and as `BarStore.upsert` does.
+    Raises DamagedAnswerError if rows of the answer were not bars, UnvouchedAnswerError if it does not say, and as
+    `BarStore.upsert` does.
     """
     require_bars(asked.request.series, answer)
     update = store.update_of(asked.request.series, answer)

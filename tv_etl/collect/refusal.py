@@ -13,11 +13,15 @@ _FINAL = (SymbolError, IntervalError, EntitlementError)
 _MAX_REASON = 1_000
 
 
-def record_refusal(store: BarStore, series: Series, error: Exception, at: float) -> None:
-    """Put a failure on record at a moment (UTC seconds), if it is a refusal that nobody's asking again will change."""
+def record_refusal(store: BarStore, series: Series, error: Exception, at: float) -> bool:
+    """Put a failure on record at a moment (UTC seconds), if it is a refusal that nobody's asking again will change.
+
+    True if it is on record then.
+    """
     if not isinstance(error, _FINAL):
-        return
+        return False
     try:
         store.refuse(*series, f"{type(error).__name__}: {printable(str(error), _MAX_REASON)}", at)
     except BarStoreError:  # what is stored cannot be read or written: the series is asked for again, and fails again
-        return
+        return False
+    return True

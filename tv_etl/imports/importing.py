@@ -181,14 +181,22 @@ def _parts_of(path: Path, options: ImportOptions, room: _Room) -> Iterator[_Part
 
 
 def _own_series(named: Named, options: ImportOptions) -> Series | None:
-    symbol = options.symbol or options.symbols.get(named.name) or symbol_of(named, options.exchange)
+    symbol = options.symbol or options.symbols.get(named.name) or _symbol_of(named, options)
     interval = options.interval or named.interval
     return None if symbol is None or interval is None else Series(symbol, interval)
 
 
+def _symbol_of(named: Named, options: ImportOptions) -> str | None:
+    """The symbol that a name means by itself, or by the list."""
+    if options.index is None:
+        return symbol_of(named, options.exchange)
+    meant = options.index.meant_by(named)
+    return meant[0] if len(meant) == 1 else None
+
+
 def _series(path: Path, named: Named, interval: Interval | None, options: ImportOptions, *, is_only: bool) -> Series:
     """Whose bars a name means. Raises FormError where it does not say so, or says something else than was said."""
-    own = symbol_of(named, options.exchange)
+    own = _symbol_of(named, options)
     if options.symbol is not None and not is_only:
         told = f"it has several series: --symbol {named.name}=SYMBOL says whose is {named.name!r}, for each"
         raise FormError(path, told)
@@ -197,12 +205,19 @@ def _series(path: Path, named: Named, interval: Interval | None, options: Import
             path, f"it is of {own}, and not of {options.symbol}; --symbol {named.name}={options.symbol} renames"
         )
     symbol = options.symbol or options.symbols.get(named.name) or own
+    if symbol is None and options.index is not None:
+        meant = " or ".join(options.index.meant_by(named)[:3])
+        told = f"may be {meant}, all of them in the list" if meant else "names no symbol of the list"
+        example = f"--symbol {named.name}=EXCHANGE:TICKER"
+        raise FormError(path, f"{named.name!r} {told}: {example} says whose bars they are")
     if symbol is None:
         example = f"--symbol {named.name}=EXCHANGE:TICKER"
         raise FormError(path, f"{named.name!r} may be a symbol of many exchanges: {example} says which, or --exchange")
     if options.interval is not None and interval not in (None, options.interval):
         raise FormError(
-            path, f"it is of {interval} by its name, and not of {options.interval}", Series(symbol, interval)
+            path,
+            f"by its rows or its name it is of {interval}, and not of {options.interval}",
+            Series(symbol, interval),
         )
     width = options.interval or interval
     if width is None:

@@ -8,6 +8,8 @@ AAPL.csv                         a name, and no interval
 """
 
 import re
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -63,6 +65,32 @@ def symbol_of(named: Named, exchange: str | None) -> str | None:
         return None
     symbol = f"{first}:{ticker}"
     return symbol if "_" not in ticker and is_symbol(symbol) else None
+
+
+class SymbolIndex:
+    """Symbols of a list, found by what files are named after."""
+
+    def __init__(self, symbols: Sequence[str]) -> None:
+        self._symbols = frozenset(symbols)
+        self._by_chart, self._by_ticker, self._by_bare = (defaultdict[str, list[str]](list) for _ in range(3))
+        for symbol in dict.fromkeys(symbols):
+            ticker = symbol.partition(":")[2]
+            self._by_chart[symbol.replace(":", "_")].append(symbol)
+            self._by_ticker[ticker.casefold()].append(symbol)
+            self._by_bare[_bare(ticker)].append(symbol)
+
+    def meant_by(self, named: Named) -> Sequence[str]:
+        """All symbols that may be meant: AAPL, BTC-USDT or BTC_USDT, and what a chart's export calls NYSE_IBM."""
+        name = named.name
+        own = symbol_of(named, None)
+        if own is not None:
+            return [own] if own in self._symbols else []
+        by_chart = self._by_chart.get(name) if named.is_chart else None
+        return by_chart or self._by_ticker.get(name.casefold()) or self._by_bare.get(_bare(name)) or []
+
+
+def _bare(ticker: str) -> str:
+    return re.sub("[-_./]", "", ticker).casefold()
 
 
 def _interval(text: str) -> Interval | None:

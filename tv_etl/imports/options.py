@@ -1,10 +1,12 @@
 """What has to be said of files beside what they say of themselves; checked before any is opened."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from tv_etl.imports.names import SymbolIndex
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.symbols import SeriesSettings, check_symbol, is_symbol
 from tv_etl.tradingview.trading_hours import TradingHours
@@ -24,7 +26,8 @@ class ImportOptions:
     and of which hours the bars are. `columns` are the names of columns by field (`FIELDS`). With `closed` the newest
     bar of each series is imported whatever the form of its file, without (False) it never is. `decimal` is the sign
     before decimals, and `hours` the regular trading hours of all symbols. Bars that are `sparse` may be further apart
-    than their interval. Raises ValueError, SymbolError, IntervalError or TradingHoursError.
+    than their interval. If symbols are `listed`, every name has to be that of one of them. Raises ValueError,
+    SymbolError, IntervalError or TradingHoursError.
     """
 
     symbol: str | None = None
@@ -39,13 +42,17 @@ class ImportOptions:
     decimal: Decimal | None = None
     hours: TradingHours | None = None
     sparse: bool = False
+    listed: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        for each in (self.symbol, *self.symbols.values()):
+        for each in (self.symbol, *self.symbols.values(), *self.listed):
             if each is not None:
                 check_symbol(each)
         if self.symbol is not None and self.symbols:
             raise ValueError("give one symbol for all files, or symbols by name, not both")
+        if self.listed and (self.symbol is not None or self.exchange is not None):
+            other = "one symbol for all files" if self.symbol is not None else "an exchange for all names"
+            raise ValueError(f"give {other}, or a list of symbols, not both")
         if self.exchange is not None:
             check_symbol(f"{self.exchange}:A")
         if self.timezone is not None:
@@ -69,6 +76,7 @@ class ImportOptions:
         interval: str | None = None,
         columns: Iterable[str] = (),
         hours: str | None = None,
+        listed: Sequence[str] = (),
         **others: "str | bool | None",
     ) -> "ImportOptions":
         """Read what a person types: a symbol or `NAME=SYMBOL`s, `FIELD=COLUMN`s, hours such as `0930-1600@ZONE`."""
@@ -90,7 +98,20 @@ class ImportOptions:
         width = None if interval is None else Interval.parse(interval)
         read = None if hours is None else parse_hours(hours)
         given = {name: value for name, value in others.items() if value is not None}
-        return cls(whole[0] if whole else None, by_name, interval=width, columns=by_field, hours=read, **given)  # type: ignore[arg-type]
+        return cls(
+            whole[0] if whole else None,
+            by_name,
+            listed=listed,
+            interval=width,
+            columns=by_field,
+            hours=read,
+            **given,  # type: ignore[arg-type]
+        )
+
+    @cached_property
+    def index(self) -> SymbolIndex | None:
+        """What finds the listed symbols; None without a list."""
+        return SymbolIndex(self.listed) if self.listed else None
 
     @property
     def zone(self) -> ZoneInfo | None:

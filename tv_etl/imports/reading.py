@@ -248,6 +248,13 @@ class CsvSource:
         error: pa.ArrowInvalid,
     ) -> FileImportError:
         """What the file is to blame for: read again as text, in one thread, which counts its rows."""
+        try:
+            str(content, "utf-8")
+        except UnicodeDecodeError as wrong:
+            row = wrong.object.count(b"\n", 0, wrong.start) + 1
+            return RowError(
+                self.path, row, f"its byte {wrong.object[wrong.start]:#x} is no UTF-8: save the file as UTF-8"
+            )
         found: list[pa_csv.InvalidRow] = []
 
         def note(row: pa_csv.InvalidRow) -> str:
@@ -282,7 +289,11 @@ class CsvSource:
         return RowError(self.path, self.row(place), _wrong_cell(name, text, types[name], decimal))
 
     def _wrong_count(self, row: pa_csv.InvalidRow) -> str:
-        counts = f"{row.actual_columns} columns, expected {row.expected_columns}"
+        counts = f"{row.actual_columns} column{'s' * (row.actual_columns > 1)}, expected {row.expected_columns}"
+        others = [each for each in _SEPARATORS if each != self._separator and each in (row.text or "")]
+        if row.actual_columns == 1 and others:
+            told = f"it is parted by {others[0]!r}, and the first line by {self._separator!r}"
+            return f"{counts}: {told}; write all alike"
         if row.actual_columns < row.expected_columns:
             return f"{counts}: the row is not whole; was the file written to its end?"
         hint = "; where commas stand before decimals, columns have to be parted by ;" if self._separator == "," else ""

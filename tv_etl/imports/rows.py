@@ -43,6 +43,9 @@ def checked_bars(times: Seconds, table: pa.Table, fail: Fail) -> Bars:
             place = int(np.argmax(infinite))
             raise fail(place, f"{name} is {values[row, place]}; expected a number")
     has_volume = _volumes(table, values[4])
+    if (values[4] < 0).any():
+        place = int(np.argmax(values[4] < 0))
+        raise fail(place, f"volume is {values[4, place]:g}; expected 0 or more, or nothing where there is none")
     later = times[1:] > times[:-1]
     if not later.all():
         place = int(np.argmin(later))

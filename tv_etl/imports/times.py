@@ -157,10 +157,16 @@ def _of_numbers(column: pa.ChunkedArray, fail: Fail) -> Seconds:
     bad = ~np.isfinite(numbers)
     if bad.any():
         raise fail(int(np.argmax(bad)), f"the time is missing; {RIGHT}")
-    scale = _scale(float(np.abs(numbers).max()))
+    largest = float(np.abs(numbers).max())
+    scale = _scale(largest)
+
+    def fail_in_scale(place: int, reason: str) -> FileImportError:
+        unit = next(name for name, each in _UNITS.items() if each == _scale(largest))
+        return fail(place, f"{reason}, read in {unit} as {largest:.0f} is: write all alike")
+
     if numbers.dtype.kind == "f":
         numbers, scale = np.round(numbers * (1_000_000 / scale)), 1_000_000
-    return _whole_seconds(numbers.astype(np.int64), scale, fail)
+    return _whole_seconds(numbers.astype(np.int64), scale, fail_in_scale)
 
 
 def _scale(largest: float) -> int:

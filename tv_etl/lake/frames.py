@@ -4,10 +4,11 @@ The libraries are the extra `frames`, imported on first use.
 """
 
 import re
+import sys
 from collections.abc import Callable, Collection
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -44,6 +45,30 @@ def pandas_frame(bars: Callable[[], pa.RecordBatchReader]) -> "pd.DataFrame":
     except ImportError as error:
         raise _missing("pandas") from error
     return bars().read_all().to_pandas(date_as_object=False)
+
+
+def frame_maker(kind: object) -> Callable[[pa.Table], object] | None:
+    """What makes a pyarrow.Table, pandas.DataFrame, polars.DataFrame or polars.LazyFrame, whichever `kind` is, of a
+    table; a table where it is Any, None where it is anything else.
+    """
+    if kind in (Any, pa.Table):
+        return _as_it_is
+    for library, name, make in _FRAMES:
+        # Whoever has the type has imported the library.
+        if library in sys.modules and kind is getattr(sys.modules[library], name):
+            return make
+    return None
+
+
+def _as_it_is(table: pa.Table) -> pa.Table:
+    return table
+
+
+_FRAMES: tuple[tuple[str, str, Callable[[pa.Table], object]], ...] = (
+    ("pandas", "DataFrame", lambda table: pandas_frame(table.to_reader)),
+    ("polars", "DataFrame", lambda table: polars_frame(table.to_reader)),
+    ("polars", "LazyFrame", lambda table: polars_frame(table.to_reader).lazy()),
+)
 
 
 def has_files(directory: str) -> bool:

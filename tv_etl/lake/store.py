@@ -26,7 +26,7 @@ import pyarrow as pa
 
 from tv_etl.lake.as_of import bars_as_of
 from tv_etl.lake.bars import Bars
-from tv_etl.lake.errors import NoLakeError, NoSeamError
+from tv_etl.lake.errors import DamagedFileError, NoLakeError, NoSeamError
 from tv_etl.lake.frames import duckdb_of_files, duckdb_of_scan, has_files, pandas_frame, polars_frame
 from tv_etl.lake.layout import path_segment
 from tv_etl.lake.place import SeriesPlace
@@ -89,6 +89,9 @@ class BarStore:
         self._storage = _open_storage(base, lock_timeout_s)
         self._clock = clock
         self._writer = Writer.here() if writer is None else writer
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.base!r})"
 
     @classmethod
     def existing(cls, base: str | Path, *, writer: Writer | None = None) -> "BarStore":
@@ -311,9 +314,9 @@ class BarStore:
     def remove(self, symbol: str, interval: str | Interval) -> Removal | None:
         """Remove a series with all that is known of it, and put on record that it was; None where nothing is stored.
 
-        Every reader has all of it or nothing. What is damaged goes as well. After a kill it is whole or gone, and
-        removing it again, or the next commit, deletes what is left of it on disk. Only in a lake in a directory: an
-        object store knows no way, which raises StoreWriteError. Raises as `upsert` does.
+        Every reader of the store has all of it or nothing. What is damaged goes as well. After a kill it is whole or
+        gone, and removing it again, or the next commit, clears what is left of it. In an object store a file without
+        bars stays in the place of each, which the next fetch replaces. Raises as `upsert` does.
         """
         place = self._place(Series.of(symbol, interval))
 
@@ -322,16 +325,20 @@ class BarStore:
             if not _is_left(place, stored):
                 return None
             known, written = stored.decoded_record(), self._written()
-            removal = Removal(written.at, None if known is None else known.rows, str(written.by))
-            left = SeriesRecord(place.series, removals=(removal,))
-            if known is not None:
-                left = replace(left, renames=known.renames, removals=(*known.removals, removal))
+            removals = () if known is None else known.removals
+            is_on_record = bool(removals) and known is not None and not known.periods and place.files.is_half_removed
+            if not is_on_record:
+                removals += (Removal(written.at, None if known is None else known.rows, str(written.by)),)
+            left = SeriesRecord(place.series, renames=() if known is None else known.renames, removals=removals)
             transaction.take_out()
             transaction.stage(place.record_name, left.encode())
             transaction.publish()
-            return removal
+            return removals[-1]
 
-        return place.files.writing(write) if self.look(place.series, partial(_is_left, place)) else None
+        if not self._is_left(place):
+            return None
+        place.files.mend()
+        return place.files.writing(write)
 
     def removable(self, symbol: str) -> list[Series]:
         """Return the series of a symbol that `remove` has something to do for, by width. Raises as `read` does."""
@@ -340,7 +347,7 @@ class BarStore:
             interval = _interval_named(token)
             if interval is not None:
                 place = self._place(Series(symbol, interval))
-                if self.look(place.series, partial(_is_left, place)):
+                if self._is_left(place):
                     found.append(place.series)
         return sorted(found, key=_ORDER)
 
@@ -392,15 +399,24 @@ class BarStore:
 
         Raises as `read` does: for the arguments at once, for what is stored while the stream is read.
         """
-        start_s, end_s = _ceil_seconds(start), _ceil_seconds(end)
+        _ceil_seconds(start), _ceil_seconds(end)
         names, widths = self._selected(symbols, intervals)
         if widths is None:
             widths = self._stored_intervals()
         wanted = {Series(name, width) for width in widths for name in names or ()}
         if names is None:
             wanted = {Series(name, width) for width in widths for name in self._stored_symbols(width)}
-        batches = scanned(self.look, sorted(wanted, key=_ORDER), start_s, end_s)
-        return pa.RecordBatchReader.from_batches(SCAN_SCHEMA, batches)
+        return self.scan_series(wanted, start, end)
+
+    def scan_series(
+        self, series: Iterable[Series], start: datetime | None = None, end: datetime | None = None
+    ) -> pa.RecordBatchReader:
+        """Stream what `scan` does, of these series alone; each batch has bars of one. Raises as `scan` does."""
+        start_s, end_s = _ceil_seconds(start), _ceil_seconds(end)
+        wanted = sorted({*series}, key=_ORDER)
+        for each in wanted:
+            self._place(each)
+        return pa.RecordBatchReader.from_batches(SCAN_SCHEMA, scanned(self.look, wanted, start_s, end_s))
 
     def to_polars(
         self,
@@ -498,6 +514,12 @@ class BarStore:
             path_segment(name)
         return names, widths
 
+    def _is_left(self, place: SeriesPlace) -> bool:
+        try:
+            return self.look(place.series, partial(_is_left, place))
+        except DamagedFileError:
+            return True
+
     def _written(self) -> Written:
         return Written(self._clock(), self._writer)
 
@@ -546,9 +568,9 @@ def _open_storage(base: str | Path, timeout_s: float) -> Storage:
 
 
 def _is_left(place: SeriesPlace, stored: StoredSeries) -> bool:
-    """True for a series that is stored, or whose removal was killed before it was put on record."""
+    """True for a series that is stored, or whose removal was killed before its end."""
     known = stored.decoded_record()
-    return place.files.is_stored or (known is not None and bool(known.periods))
+    return place.files.is_stored or (known is not None and bool(known.periods)) or place.files.is_half_removed
 
 
 def _require_stored(interval: Interval) -> None:

@@ -4,6 +4,7 @@ Dagster keeps an event of a run two or three times, and names three classes for 
 stands in one of them, without what is hardly ever other than zero: two such events fit into a page of SQLite's.
 """
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -26,13 +27,20 @@ _SHOWN_TEXT = 1_000  # characters
 Metadata = dict[str, dg.MetadataValue | str | int | float]
 _Facts = dict[str, Any]
 
+# What an answer of a test's own need not say.
+_FETCH_FACTS: tuple[tuple[str, str, Callable[[str], Any]], ...] = (
+    ("reach", "fetch.reach", str),
+    ("requests", "fetch.requests", int),
+    ("seconds to fetch", "fetch.seconds", float),
+)
 
-def stored_metadata(outcome: Stored, verdict: str) -> Metadata:
-    """Of a series after a commit."""
+
+def stored_metadata(outcome: Stored, now: float, verdict: str) -> Metadata:
+    """Of a series after a commit, at `now` (UTC seconds)."""
     commit, facts = outcome.commit, facts_of(outcome.answer)
     return _metadata(
         commit.record,
-        float(facts["fetch.server_time"]),
+        now,
         verdict,
         {
             "rows added": commit.added,
@@ -42,9 +50,7 @@ def stored_metadata(outcome: Stored, verdict: str) -> Metadata:
             **({} if commit.readjustment is None else {"re-adjusted": str(commit.readjustment)}),
             **({} if commit.seam is None else {"seam": f"{commit.seam}; {commit.seam.reason}"}),
             "rows in overlap": commit.unchanged,
-            "reach": facts["fetch.reach"],
-            "requests": int(facts["fetch.requests"]),
-            "seconds to fetch": float(facts["fetch.seconds"]),
+            **{name: of(facts[fact]) for name, fact, of in _FETCH_FACTS if fact in facts},
         },
     )
 

@@ -10,9 +10,11 @@ import dagster as dg
 
 from tv_etl.orchestration.automation import automation_condition
 from tv_etl.orchestration.bars_config import CONFIG_SCHEMA, MAX_RETRIES, BarsConfig
+from tv_etl.orchestration.bars_io_manager import DATASET, OHLCV
 from tv_etl.orchestration.check_specs import check_specs
-from tv_etl.orchestration.check_targets import Report, attach_targets, check_outputs
+from tv_etl.orchestration.check_targets import attach_targets
 from tv_etl.orchestration.lost_runs import BEATS_TAG, beating
+from tv_etl.orchestration.outputs import StepEvent, outputs
 from tv_etl.orchestration.partitions import series_partitions
 from tv_etl.orchestration.resources import BarStoreResource, LakeResources, TradingViewResource
 from tv_etl.watchlist.model import Group
@@ -26,9 +28,7 @@ POOL = "tradingview"
 RETRY_POLICY = dg.RetryPolicy(max_retries=MAX_RETRIES, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.FULL)
 
 # What a run of bars executes, given the group and where its bars come from and go to.
-Execute = Callable[
-    [dg.AssetExecutionContext, TradingViewResource, BarStoreResource, Group], Iterator[Report | dg.Output[None]]
-]
+Execute = Callable[[dg.AssetExecutionContext, TradingViewResource, BarStoreResource, Group], Iterator[StepEvent]]
 
 _COLUMNS = dg.TableSchema(
     columns=[
@@ -51,7 +51,11 @@ def bars_spec(group: Group, *, source: str | Path = "") -> dg.AssetSpec:
         automation_condition=automation_condition(group),
         kinds={"parquet", "tradingview"},
         tags={"tv_etl/adjustment": group.adjustment, "tv_etl/session": group.session},
-        metadata={"dagster/column_schema": _COLUMNS, "dagster/code_references": _code_references(source)},
+        metadata={
+            DATASET: OHLCV,
+            "dagster/column_schema": _COLUMNS,
+            "dagster/code_references": _code_references(source),
+        },
         description=(
             f"OHLCV bars of {_symbols_text(group)} at {', '.join(group.intervals)}, closed bars only, UTC. "
             "A run fetches what is new since the watermark of each selected series over one connection; "
@@ -89,7 +93,7 @@ def build_bars_asset(
             required_resource_keys=lake.keys("tradingview", "bar_store"),
             retry_policy=RETRY_POLICY,
         )
-        def bars(context: dg.AssetExecutionContext) -> Iterator[Report | dg.Output[None]]:
+        def bars(context: dg.AssetExecutionContext) -> Iterator[StepEvent]:
             with beating(context):
                 yield from run(context, lake.tradingview(context), lake.bar_store(context), group)
 
@@ -98,7 +102,7 @@ def build_bars_asset(
 
 def run_bars(
     context: dg.AssetExecutionContext, tradingview: TradingViewResource, bar_store: BarStoreResource, group: Group
-) -> Iterator[Report | dg.Output[None]]:
+) -> Iterator[StepEvent]:
     """Fetch and store the selected series, or check them if only checks are selected, and yield what came of each.
 
     Raises dagster.Failure at the end, which names the series that failed.
@@ -106,14 +110,14 @@ def run_bars(
     # The lake and the client are a run's alone: definitions load without pyarrow, numpy and httpx.
     from tv_etl.orchestration.bars_run import BarsRun
 
-    # Yielded one by one, each is durable at once; an output at the end would claim the failed partitions too.
+    # Yielded one by one, each is durable at once.
     config = BarsConfig(**context.op_execution_context.op_config)
     store, asset_key = bar_store.store(run=context.run.run_id, asset=group.name), dg.AssetKey(group.asset_path)
     _require_lake(context.instance, store, asset_key)
     run = BarsRun(context, config, group, store)
     reports = run.fetch_all(tradingview) if context.selected_asset_keys else run.check_all()
     yield from attach_targets(context, asset_key, reports)
-    yield from check_outputs(context)
+    yield from outputs(context)
 
 
 def _require_lake(instance: dg.DagsterInstance, store: "BarStore", asset_key: dg.AssetKey) -> None:

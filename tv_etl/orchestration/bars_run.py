@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 
 import dagster as dg
 
@@ -87,8 +88,7 @@ class BarsRun:
     def fetch_all(self, tradingview: TradingViewResource) -> Iterator[Report]:
         """Fetch and store each series and yield what became of it; raise Failure naming those that failed."""
         started, tally = time.monotonic(), self._tally
-        # Somebody looks at a partition that was asked for by itself; schedules leave no picture.
-        shown_bars = SHOWN_BARS if self._group.pictures and self._planned else 0
+        shown_bars = SHOWN_BARS if self._group.pictures and self._is_looked_at else 0
         asks: list[Ask] = []
         steps = plan(
             self._store,
@@ -175,8 +175,8 @@ class BarsRun:
             elif isinstance(outcome, Stored):
                 reports = self._report_stored(outcome)
             else:
-                record_refusal(self._store, outcome.series, outcome.error, self._now)
-                reports = self._fail(key, outcome.error)
+                is_refused = record_refusal(self._store, outcome.series, outcome.error, self._now)
+                reports = self._fail(key, outcome.error, is_refused=is_refused)
         except Exception as error:  # whatever it is, it is this series' alone
             reports = self._fail(key, error)
         line = self._progress.count(len(self._failed), time.monotonic())
@@ -231,11 +231,11 @@ class BarsRun:
 
     def _report_stored(self, outcome: Stored) -> list[Report]:
         """Report what a commit changed. Raises as `BarStore.read` does."""
-        commit, now = outcome.commit, float(facts_of(outcome.answer)["fetch.server_time"])
+        commit, now = outcome.commit, float(facts_of(outcome.answer).get("fetch.server_time", self._now))
         verdicts = evaluate(self._store, self._group, commit.record, now=now, last=LastCommit.of(commit))
         reports = self._reports(
             commit.record,
-            stored_metadata(outcome, verdict_text(verdicts)),
+            stored_metadata(outcome, now, verdict_text(verdicts)),
             commit.newest,
             verdicts,
             is_new=bool(commit.paths) or commit.seam is not None,
@@ -277,7 +277,7 @@ class BarsRun:
             self._unreadable.setdefault(record.hours_problem, []).append(key)
         if not is_new:
             self._tally.nothing_new += 1
-        if key in self._planned:
+        if self._is_looked_at:
             metadata = {**metadata, **page_metadata(newest, self._store.uri(*record.series))}
         if is_new or key in self._planned or not self._standing.is_materialized(key):
             return [
@@ -289,7 +289,12 @@ class BarsRun:
         others = [each for each in verdicts if each.check_name != REVISIONS]
         return [*self._standing.news(others, self._checks, is_materialized=False)]
 
-    def _fail(self, key: str, error: Exception) -> list[Report]:
+    @cached_property
+    def _is_looked_at(self) -> bool:
+        """True of partitions that were asked for by themselves, and of a first fetch; then there is more to be seen."""
+        return bool(self._planned) or not any(map(self._standing.is_materialized, self._keys))
+
+    def _fail(self, key: str, error: Exception, *, is_refused: bool = False) -> list[Report]:
         if isinstance(error, BarStoreError | TradingViewError):
             reason, retryable = f"{type(error).__name__}: {printable(str(error), MAX_REASON)}", error.retryable
         else:
@@ -301,7 +306,9 @@ class BarsRun:
         self._failed[key] = SeriesFailure(reason, retryable)
         # An earlier try may have reported the same.
         is_reported = self._earlier.failed.get(key) == self._failed[key]
-        if key not in self._planned and key not in self._earlier.failed:
+        # One that has failed makes the whole asset red until it is stored, which what is refused may never be: it stays
+        # missing, or as old as it is, and its check says why.
+        if key not in self._planned and key not in self._earlier.failed and not is_refused:
             report_planned(self._context, self._asset_key, key)
         return [] if is_reported else [self._failed[key].observation(self._asset_key, key)]
 

@@ -15,11 +15,12 @@ from tv_etl.orchestration.alert_runs import build_alert_runs
 from tv_etl.orchestration.asset_data import AssetData, GetAssetSpec, asset_spec
 from tv_etl.orchestration.automation import build_automation_sensors
 from tv_etl.orchestration.bars import POOL, Execute, bars_spec, build_bars_asset
+from tv_etl.orchestration.bars_io_manager import BARS_IO_MANAGER, BarsIOManager
 from tv_etl.orchestration.derived_assets import build_derived_assets, build_derived_sensors
 from tv_etl.orchestration.expectations import tell_what_starts
 from tv_etl.orchestration.found_symbols import build_symbols_sensor
 from tv_etl.orchestration.lake_changes import build_lake_changes
-from tv_etl.orchestration.loaded_watchlist import build_mistake_sensor
+from tv_etl.orchestration.loaded_watchlist import StandingMistake, build_mistake_sensor
 from tv_etl.orchestration.lost_runs import build_lost_runs
 from tv_etl.orchestration.notifications import NAME as NOTIFICATIONS
 from tv_etl.orchestration.notifications import build_notifications
@@ -53,7 +54,7 @@ def build_definitions(
     pool: str = POOL,
     get_asset_spec: GetAssetSpec | None = None,
     execute: Execute | None = None,
-    mistake: str = "",
+    mistakes: Sequence[StandingMistake] = (),
 ) -> dg.Definitions:
     """Assets, jobs, schedules, sensors and resources for a watchlist and a lake (a directory or an address).
 
@@ -67,8 +68,8 @@ def build_definitions(
     the groups of two lakes may have one name.
 
     `account` names the variables of an account of the lake's own, `pool` the one that its runs of bars share.
-    `get_asset_spec` may change each asset, `execute` is what runs of bars do in place of `run_bars`. `mistake` says why
-    the watchlist is not what the file `source` holds: a sensor then fails until it is mended.
+    `get_asset_spec` may change each asset, `execute` is what runs of bars do in place of `run_bars`. `mistakes` say
+    why the watchlist is not what its file holds: a sensor then fails until they are mended.
     Raises ValueError for an address that is not a lake's, and where `get_asset_spec` changes partitions.
     """
     prefix = (key_prefix,) if isinstance(key_prefix, str) and key_prefix else tuple(key_prefix)
@@ -81,6 +82,7 @@ def build_definitions(
     directory = Path(state) if state else _state_directory(lake)
     alert_parts = _alert_parts(watchlist, groups, resources, get_asset_spec)
     tell_what_starts(watchlist)
+    bar_store = BarStoreResource(base=str(lake))
     bars = [
         build_bars_asset(group, resources, spec=spec, pool=pool, execute=execute)
         for group, spec in zip(groups, specs, strict=True)
@@ -101,7 +103,7 @@ def build_definitions(
         build_lost_runs(resources),
         *build_automation_sensors(groups, resources),
         *build_derived_sensors(running, resources),
-        *([build_mistake_sensor(source, mistake, resources)] if mistake else []),
+        *([build_mistake_sensor(mistakes, resources)] if mistakes else []),
         *alert_parts.sensors,
         *(build_symbols_sensor(group, groups, resources) for group in groups if group.scanner),
     ]
@@ -127,7 +129,8 @@ def build_definitions(
         resources={
             resources.key("tradingview"): TradingViewResource(ws_url=ws_url, proxy=proxy, account=account),
             resources.key("scanner"): ScannerResource(base_url=scanner_url, proxy=proxy),
-            resources.key("bar_store"): BarStoreResource(base=str(lake)),
+            resources.key("bar_store"): bar_store,
+            resources.key(BARS_IO_MANAGER): BarsIOManager(bar_store),
             resources.key("notifier"): NotifierResource(
                 # Two lakes may share a directory, but not a store: each would wait for the other.
                 store_path=str(directory / resources.key("alerts.sqlite")),
@@ -155,7 +158,8 @@ def _bars_spec(
 ) -> dg.AssetSpec:
     """The asset of a group, with the key that it has in the code location."""
     prefixed = group.placed(resources.asset_key(group.name).path, resources.name(group.name))
-    return asset_spec(AssetData("bars", bars_spec(prefixed, source=source), prefixed), get_asset_spec)
+    spec = bars_spec(prefixed, source=source).with_io_manager_key(resources.key(BARS_IO_MANAGER))
+    return asset_spec(AssetData("bars", spec, prefixed), get_asset_spec)
 
 
 def _alert_parts(

@@ -39,13 +39,6 @@ def attach_targets(
     yield from _attach(context, asset_key, held)
 
 
-def check_outputs(context: dg.AssetExecutionContext) -> Iterator[dg.Output[None]]:
-    """The outputs that Dagster expects of each selected check at the end of a run: else its log calls them missing."""
-    for name, spec in context.assets_def.check_specs_by_output_name.items():
-        if spec.key in context.selected_asset_check_keys:
-            yield dg.Output(None, output_name=name)
-
-
 def _attach(
     context: dg.AssetExecutionContext, asset_key: dg.AssetKey, held: list[dg.AssetCheckEvaluation]
 ) -> list[dg.AssetCheckEvaluation]:

@@ -1,7 +1,7 @@
 """The `dg` component: a watchlist as the attributes of a defs.yaml."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -26,10 +26,17 @@ from tv_etl.orchestration.asset_data import AssetData
 from tv_etl.orchestration.automation import SENSOR
 from tv_etl.orchestration.bars import POOL, run_bars
 from tv_etl.orchestration.build import build_definitions
-from tv_etl.orchestration.check_targets import Report
 from tv_etl.orchestration.dagster_internals import resolve_fields
-from tv_etl.orchestration.loaded_watchlist import LoadedWatchlist, load_for_process
+from tv_etl.orchestration.loaded_watchlist import (
+    MISTAKES,
+    LoadedWatchlist,
+    StandingMistake,
+    in_force,
+    load_for_process,
+)
+from tv_etl.orchestration.outputs import StepEvent
 from tv_etl.orchestration.resources import AccountVariables, BarStoreResource, LakeResources, TradingViewResource
+from tv_etl.watchlist.last_good import with_symbols
 from tv_etl.watchlist.model import (
     Alerts,
     Group,
@@ -208,6 +215,8 @@ class TradingViewComponent(dg.Component, dg.Resolvable, Watchlist):
         "{{ data.kind }} one of bars, panel, daily and alerts, {{ group }} its Group.",
     )
     _source: "_Source | None" = PrivateAttr(default=None)
+    _mistakes: Sequence[StandingMistake] = PrivateAttr(default=())
+    _loaded: LoadedWatchlist | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _check_source(self) -> "TradingViewComponent":
@@ -235,23 +244,27 @@ class TradingViewComponent(dg.Component, dg.Resolvable, Watchlist):
 
     @classmethod
     def resolve_from_model(cls, context: dg.ResolutionContext, model: BaseModel) -> Self:
-        """Raises WatchlistError with the line and column of every mistake."""
-        content = {**(model.model_extra or {}), **resolve_fields(model, cls, context)}
-        schema = super().model().model_json_schema()
+        """Raises WatchlistError with the line and column of every mistake, unless the last good one stays in force."""
         tree = context.source_position_tree
         if tree is None:
+            content = {**(model.model_extra or {}), **resolve_fields(model, cls, context)}
             folder = _folder(ComponentDeclLoadContext.from_resolution_context(context))
-            return read_watchlist(cls, content, folder / "attributes", schema=schema)
-        file = Path(tree.position.filename)
-        document = _document_at(read_documents(file), tree.position.start.line)
-        component = read_watchlist(cls, content, file, document, ["attributes"], schema)
-        component._source = _Source(file, document)
+            return read_watchlist(cls, content, folder / "attributes", schema=cls._schema())
+        source = _Source.of(Path(tree.position.filename), tree.position.start.line, context)
+        # Kept once it is known to stand beside the other components.
+        component, mistake = in_force(
+            source.place, lambda: (cls._read(source, model), None), lambda content: cls._read_kept(source, content)
+        )
+        if mistake:
+            component._mistakes = [StandingMistake(source.file, mistake, lambda: cls._mistake_at(source))]
         return component
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """The definitions of `build_definitions`, such that they can be merged with those of other components."""
+        return self._beside_others(context)._build(context)
+
+    def _build(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         loaded = self._load_watchlist(_folder(context))
-        self._check_names(loaded.watchlist, context)
         return build_definitions(
             loaded.watchlist,
             _resolve_path(context, self.lake),
@@ -267,7 +280,7 @@ class TradingViewComponent(dg.Component, dg.Resolvable, Watchlist):
             pool=self.pool,
             get_asset_spec=self.get_asset_spec,
             execute=self.execute,
-            mistake=loaded.mistake,
+            mistakes=[*self._mistakes, *loaded.mistakes],
         )
 
     def get_asset_spec(self, data: AssetData) -> dg.AssetSpec:
@@ -286,12 +299,61 @@ class TradingViewComponent(dg.Component, dg.Resolvable, Watchlist):
         tradingview: TradingViewResource,
         bar_store: BarStoreResource,
         group: Group,
-    ) -> Iterator[Report | dg.Output[None]]:
+    ) -> Iterator[StepEvent]:
         """What a run of bars does: fetch, store and check the selected series; a subclass may do more around it."""
         yield from run_bars(context, tradingview, bar_store, group)
 
+    @classmethod
+    def _schema(cls) -> dict[str, Any]:
+        return super().model().model_json_schema()
+
+    @classmethod
+    def _read(cls, source: "_Source", model: BaseModel, document: YamlDocument | None = None) -> Self:
+        """The component that is in a file now, or of other attributes of the same place. Raises WatchlistError."""
+        content = {**(model.model_extra or {}), **resolve_fields(model, cls, source.context)}
+        places = source.document if document is None else document
+        component = read_watchlist(cls, content, source.file, places, ["attributes"], cls._schema())
+        component._source = source
+        return component
+
+    @classmethod
+    def _read_kept(cls, source: "_Source", attributes: Mapping[str, Any]) -> Self:
+        return cls._read(source, cls.model().model_validate(attributes))
+
+    @classmethod
+    def _mistake_at(cls, source: "_Source") -> str:
+        """What is wrong with the file of a component now."""
+        try:
+            document = read_documents(source.file)[source.number]
+            cls._read(source, cls.model().model_validate(_attributes(document)), document)
+        except (*MISTAKES, IndexError) as error:
+            return str(error)
+        return ""
+
+    def _beside_others(self, context: dg.ComponentLoadContext) -> "TradingViewComponent":
+        """This component, or where it clashes with another or names no file, the last good one.
+
+        Raises WatchlistError if there is none.
+        """
+        source = self._source
+        if source is None or self._mistakes:
+            return self
+
+        def read() -> tuple[TradingViewComponent, Mapping[str, Any]]:
+            self._check_names(self._load_watchlist(source.file.parent).watchlist, context)
+            return self, with_symbols(_attributes(source.document), self.groups)
+
+        component, mistake = in_force(source.place, read, lambda content: self._read_kept(source, content))
+        if mistake:
+            component._mistakes = [StandingMistake(source.file, mistake, lambda: self._mistake_at(source))]
+        return component
+
     def _load_watchlist(self, folder: Path) -> LoadedWatchlist:
-        return LoadedWatchlist(self) if self.watchlist is None else load_for_process(folder / self.watchlist)
+        if self.watchlist is None:
+            return LoadedWatchlist(self)
+        if self._loaded is None:
+            self._loaded = load_for_process(folder / self.watchlist)
+        return self._loaded
 
     def _names(self, watchlist: Watchlist) -> Iterator[tuple[str, int, str]]:
         """What no other component may have: a name, the group that it is of, and the key that is to be changed."""
@@ -321,7 +383,7 @@ class TradingViewComponent(dg.Component, dg.Resolvable, Watchlist):
             if name in names
         ]
         if clashes and self._source is not None:
-            file, document = self._source
+            file, document = self._source.file, self._source.document
             places = [document.find(["attributes", "groups", number, key]) for number, key, _ in clashes]
             texts = [f"groups.{number}.{key}: {text}" for number, key, text in clashes]
             raise WatchlistError.of(file, [Mistake(*each) for each in zip(places, texts, strict=True)])
@@ -334,14 +396,30 @@ _ADVICE = {
 
 
 class _Source(NamedTuple):
-    """Where a component is defined."""
+    """Where a component is defined: the document of so many of its file, and by what its templates are filled in."""
 
     file: Path
     document: YamlDocument
+    number: int
+    documents: int
+    context: dg.ResolutionContext
+
+    @classmethod
+    def of(cls, file: Path, line: int, context: dg.ResolutionContext) -> "_Source":
+        """Raises WatchlistError."""
+        documents = read_documents(file)
+        number = min(range(len(documents)), key=lambda each: abs(documents[each].place.line - line))
+        return cls(file, documents[number], number, len(documents), context)
+
+    @property
+    def place(self) -> str:
+        """What tells the component from others: with a document more in its file, it may be any of them."""
+        return f"{self.file.absolute()}#{self.number}/{self.documents}"
 
 
-def _document_at(documents: list[YamlDocument], line: int) -> YamlDocument:
-    return min(documents, key=lambda document: abs(document.place.line - line))
+def _attributes(document: YamlDocument) -> Mapping[str, Any]:
+    content = document.content if isinstance(document.content, dict) else {}
+    return content.get("attributes") or {}
 
 
 def _folder(context: dg.ComponentLoadContext | ComponentDeclLoadContext) -> Path:

@@ -9,7 +9,8 @@ the instance, and where nobody has switched it, by what the code says. The evalu
 asked for with a filter that has no public name. What fills in the fields of a component, and what `translation` is made
 of, Dagster's own integrations take from where it is defined. A code server is a process `dagster api grpc`, whether
 `dagster dev` or `dagster code-server` starts it; a run is one that it forks off, or another `dagster api`. Validation,
-which may start such a server as well, says so in the environment.
+which may start such a server as well, says so in the environment. To an output with a certain mark Dagster adds no
+event of its asset, which has reported them itself: the mark is meant for what Dagster wraps as an observable source.
 
 Deleting a run leaves its file of events in SQLite, and the evaluations of its checks. What of the events of an asset is
 the newest of each partition, of a whole history at once, only its tables tell; and those of ticks, which tick is left.
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import dagster as dg
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
 from dagster._core.definitions.definitions_load_context import DefinitionsLoadContext, DefinitionsLoadType
+from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
 from dagster._core.definitions.target import AutomationTarget
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition as AssetJob
 from dagster._core.event_api import PartitionKeyFilter
@@ -33,6 +35,7 @@ from dagster._core.events import AssetMaterializationPlannedData, DagsterEvent
 from dagster._core.scheduler.instigation import InstigatorStatus, InstigatorType
 from dagster._utils.schedules import reverse_cron_string_iterator
 from dagster.components.resolved.base import resolve_fields
+from dagster.components.resolved.errors import ResolutionException
 
 if TYPE_CHECKING:
     from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage as SqlEventLogStorage
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Table
 
 __all__ = [
+    "ALREADY_REPORTED",
     "ASSET_JOB",
     "DAGSTER_VERSION",
     "RUNLESS",
@@ -48,6 +52,7 @@ __all__ = [
     "HistoryTables",
     "JobsSensor",
     "ProcessRole",
+    "ResolutionException",
     "event_files",
     "event_storage",
     "history_tables",
@@ -66,6 +71,9 @@ DAGSTER_VERSION = "1.13.27"
 # The job of the runs that are started of assets, and the run of events that are of none.
 ASSET_JOB = "__ASSET_JOB"
 RUNLESS = ""
+
+# Metadata of an output to which Dagster adds no materialization.
+ALREADY_REPORTED = {SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
 
 
 class ProcessRole(Enum):

@@ -16,8 +16,10 @@ from collections.abc import Iterator, Sequence
 import dagster as dg
 
 from tv_etl.orchestration.asset_data import AssetData, GetAssetSpec, asset_spec
-from tv_etl.orchestration.check_targets import Report, attach_targets, check_outputs
+from tv_etl.orchestration.bars_io_manager import BARS_IO_MANAGER, DAILY, DATASET
+from tv_etl.orchestration.check_targets import attach_targets
 from tv_etl.orchestration.lost_runs import BEATS_TAG, beating
+from tv_etl.orchestration.outputs import StepEvent, outputs
 from tv_etl.orchestration.partitions import INTERVAL, SYMBOL, found_symbols
 from tv_etl.orchestration.resources import LakeResources
 from tv_etl.watchlist.model import Group
@@ -78,7 +80,8 @@ def _build_panel(group: Group, lake: LakeResources, get_asset_spec: GetAssetSpec
             "whose bars or days have changed are written again. An interval of which nothing is stored fails. For "
             "a lake in a directory only."
         ),
-    )
+        metadata={DATASET: f"{group.name}_panel"},
+    ).with_io_manager_key(lake.key(BARS_IO_MANAGER))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Parameter `backfill_policy`", dg.BetaWarning)
 
@@ -89,12 +92,13 @@ def _build_panel(group: Group, lake: LakeResources, get_asset_spec: GetAssetSpec
             required_resource_keys=lake.keys("bar_store"),
             op_tags=BEATS_TAG,
         )
-        def panel(context: dg.AssetExecutionContext) -> Iterator[dg.AssetMaterialization]:
+        def panel(context: dg.AssetExecutionContext) -> Iterator[StepEvent]:
             # The lake is a run's alone: definitions load without pyarrow and numpy.
             from tv_etl.orchestration.derived import panel_reports
 
             with beating(context):
                 yield from panel_reports(context, group, lake)
+                yield from outputs(context)
 
     return panel
 
@@ -122,7 +126,8 @@ def _build_daily(
             "trading hours are not known or cannot be read, no day is built, and each is named. A day of which nothing "
             f"is stored fails the check `{NO_EMPTY_DAY}`."
         ),
-    )
+        metadata={DATASET: f"{DAILY}{interval}"},
+    ).with_io_manager_key(lake.key(BARS_IO_MANAGER))
     spec = asset_spec(AssetData("daily", default, group), get_asset_spec)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Parameter `backfill_policy`", dg.BetaWarning)
@@ -162,12 +167,12 @@ def _build_daily(
             required_resource_keys=lake.keys("bar_store"),
             op_tags=BEATS_TAG,
         )
-        def daily(context: dg.AssetExecutionContext) -> Iterator[Report | dg.Output[None]]:
+        def daily(context: dg.AssetExecutionContext) -> Iterator[StepEvent]:
             # As for a panel.
             from tv_etl.orchestration.derived import daily_reports
 
             with beating(context):
                 yield from attach_targets(context, spec.key, daily_reports(context, group, interval, lake, spec.key))
-                yield from check_outputs(context)
+                yield from outputs(context)
 
     return daily

@@ -17,7 +17,7 @@ from tv_etl.orchestration.dagster_internals import JobsSensor, running_schedules
 from tv_etl.orchestration.expectations import what_starts
 from tv_etl.orchestration.partitions import found_symbols, partition_key, series_of, symbols_of
 from tv_etl.orchestration.resources import LakeResources
-from tv_etl.orchestration.schedules import checks_job_name, schedule_name, sensor_status
+from tv_etl.orchestration.schedules import checks_job_name, schedule_defaults, sensor_status
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.printable import printable
 from tv_etl.tradingview.series import Series
@@ -53,12 +53,7 @@ def build_lake_changes(
     lake = resources or LakeResources()
     is_bucket = "://" in base and local_directory(base) is None
     names, by_name = ", ".join(group.name for group in groups), {group.name: group for group in groups}
-    defaults = {
-        schedule_name(group, interval): group.running
-        for group in groups
-        for interval in group.intervals
-        if group.cron(interval) is not None
-    }
+    defaults = schedule_defaults(groups)
 
     def lake_changes(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         tick = _Tick(context, lake.bar_store(context).store(), groups)

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from tv_etl.orchestration.alert_events import report_alerts
+from tv_etl.orchestration.dagster_internals import running_schedules
 from tv_etl.orchestration.quote_alerts import REPORT_UNTIL_S, SHOWN_PROBLEMS, keep_in
 from tv_etl.orchestration.resources import LakeResources
+from tv_etl.orchestration.schedules import schedule_defaults
 from tv_etl.orchestration.watched import Watched
 from tv_etl.tradingview.printable import printable
 from tv_etl.watchlist.model import Watchlist
@@ -64,7 +66,7 @@ def build_notifications(
         )
 
         def read(known: "KnownTroubles") -> "Look":
-            return look(notify, context.instance, here, bars, known, time.time())
+            return look(notify, context, here, bars, known, time.time())
 
         try:
             report = run_notify(
@@ -103,7 +105,12 @@ def routing_of(watchlist: Watchlist) -> "Routing":
 
 
 def look(
-    notify: Notify, instance: dg.DagsterInstance, watched: Watched, bars: "BarStore", known: "KnownTroubles", now: float
+    notify: Notify,
+    context: dg.SensorEvaluationContext,
+    watched: Watched,
+    bars: "BarStore",
+    known: "KnownTroubles",
+    now: float,
 ) -> "Look":
     """What is seen at `now` (UTC seconds), and how far it was read.
 
@@ -115,6 +122,7 @@ def look(
     from tv_etl.orchestration import run_sightings as runs
     from tv_etl.orchestration.sightings import check_sightings, departed, lake_sightings, tick_sightings
 
+    instance = context.instance
     topics, marks, problems = notify.severities, dict(known.marks), list[str]()
     found: list[Sighting] = []
     if "runs" in topics:
@@ -129,7 +137,8 @@ def look(
     of_lake = sorted({"losses", "seams"} & set(topics))
     mark = f"{now} {' '.join(of_lake)}"
     if of_lake and _is_due(marks.get("lake", ""), mark, now):
-        seen, problems = lake_sightings(watched.groups, instance, bars, topics, now)
+        on = running_schedules(context, schedule_defaults(watched.groups))
+        seen, problems = lake_sightings(watched.groups, instance, bars, topics, now, on.get)
         marks["lake"] = mark
         found += seen
     if known.open:

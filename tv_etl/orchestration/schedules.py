@@ -8,7 +8,7 @@ or not: where fetching stands still, nothing else would say so.
 """
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ import dagster as dg
 
 from tv_etl.orchestration.check_specs import CHECKS
 from tv_etl.orchestration.expectations import requests_text, ticks_text
-from tv_etl.orchestration.partitions import partition_key, range_tags, series_partitions, symbols_of
+from tv_etl.orchestration.partitions import partition_key, series_partitions, symbols_of
 from tv_etl.orchestration.resources import LakeResources
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.printable import printable
@@ -44,6 +44,16 @@ _PARTITION = "dagster/partition"
 def schedule_name(group: Group, interval: str) -> str:
     """The name of the schedule that fetches a group at an interval."""
     return re.sub(r"[^A-Za-z0-9_]", "_", f"{group.qualified_name}_{interval}")
+
+
+def schedule_defaults(groups: Iterable[Group]) -> dict[str, bool]:
+    """Of each schedule that fetches, whether it is on until somebody switches it."""
+    return {
+        schedule_name(group, interval): group.running
+        for group in groups
+        for interval in group.intervals
+        if group.cron(interval) is not None
+    }
 
 
 def schedule_status(group: Group | Alerts) -> dg.DefaultScheduleStatus:
@@ -215,8 +225,7 @@ def _build_schedule(group: Group, interval: str, cron: str, lake: LakeResources)
         wanted = [series.symbol for series in due if partition_key(series) not in busy]
         if not wanted:
             return dg.SkipReason(f"{len(due)} series are due at {interval}, and runs under way are fetching them all")
-        is_first = all(found is not None and not found.record.periods for found in map(known.get, due))
-        return _request(group, width, symbols, wanted, is_first=is_first)
+        return _request(group, width, wanted)
 
     return increment
 
@@ -307,16 +316,10 @@ def _skip_reason(
     )
 
 
-def _request(
-    group: Group, width: Interval, symbols: Sequence[str], wanted: Sequence[str], *, is_first: bool
-) -> dg.RunRequest:
-    keys = [partition_key(Series(symbol, width)) for symbol in wanted]
-    first = symbols.index(wanted[0])
-    if is_first and list(symbols[first : first + len(wanted)]) == list(wanted):
-        return dg.RunRequest(tags=range_tags(keys))
+def _request(group: Group, width: Interval, wanted: Sequence[str]) -> dg.RunRequest:
     # Partitions that are no range would be a run each, at a cost of seconds. And Dagster stores an event for each that
-    # it plans, whether anything comes of it or not: worth it for a first fetch, which people like to watch.
-    return dg.RunRequest(run_config=_config_for(group, keys))
+    # it plans, whether anything comes of it or not; one that is refused would stay failed, and the asset red.
+    return dg.RunRequest(run_config=_config_for(group, [partition_key(Series(symbol, width)) for symbol in wanted]))
 
 
 def _config_for(group: Group, keys: Sequence[str]) -> dict[str, Any]:

@@ -175,21 +175,34 @@ def lake_sightings(
     store: "BarStore",
     topics: Iterable[Topic],
     now: float,
+    is_on: Callable[[str], bool | None] = lambda schedule: None,
 ) -> tuple[list[Sighting], list[str]]:
-    """What the record of each series says of bars about to be lost, and of seams; and which records cannot be read."""
+    """What the record of each series says of bars about to be lost, and of seams; and which records cannot be read.
+
+    `is_on` tells of a schedule whether it is on.
+    """
     found, problems, wanted = list[Sighting](), list[str](), set(topics)
     for group in groups:
         for record in _records(group, instance, store, problems):
             if "losses" in wanted:
-                found.append(loss_sighting(group, record, now))
+                found.append(loss_sighting(group, record, now, is_on))
             if "seams" in wanted:
                 found.append(_seam_sighting(group, record, now))
     return found, problems
 
 
-def loss_sighting(group: Group, record: "SeriesRecord", now: float) -> Sighting:
-    """Whether bars of a series are lost, or will be within a day; half of what the server has, where that is less."""
+def loss_sighting(
+    group: Group,
+    record: "SeriesRecord",
+    now: float,
+    is_on: Callable[[str], bool | None] = lambda schedule: None,
+) -> Sighting:
+    """Whether bars of a series are lost, or will be within a day; half of what the server has, where that is less.
+
+    If nothing fetches it, what to do is told as well; `is_on` tells of a schedule whether it is on.
+    """
     from tv_etl.lake.coverage import Coverage
+    from tv_etl.orchestration.unfetched import why_unfetched
     from tv_etl.tradingview.moments import utc
     from tv_etl.tradingview.series import ASSUMED_WINDOW_BARS
 
@@ -207,6 +220,8 @@ def loss_sighting(group: Group, record: "SeriesRecord", now: float) -> Sighting:
         sign = "gone" if is_gone else "leaving"
     elif deadline is not None and deadline.timestamp() - now < near_s:
         reason, sign = f"the next one is lost at {deadline:%Y-%m-%d %H:%M} UTC unless it is fetched before", "near"
+    why = why_unfetched(group, coverage, is_on) if reason else ""
+    reason += f"; {why}" if why else ""
     return _of_series(group, record, "losses", now, reason, sign)
 
 

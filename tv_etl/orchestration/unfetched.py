@@ -42,11 +42,7 @@ class Unfetched:
     @property
     def advice(self) -> str:
         """What to do."""
-        if not self.schedule:
-            return f"no schedule of {self.group} fetches {self.interval}: give it one in the watchlist"
-        if self.is_on:
-            return f"schedule {self.schedule} is on: look at its ticks and runs"
-        return f"switch on schedule {self.schedule}"
+        return _advice(self.group, self.interval, self.schedule, self.is_on)
 
     def __str__(self) -> str:
         names = [each.symbol for each in self.deadlines]
@@ -61,6 +57,28 @@ class Unfetched:
     def partitions(self) -> list[str]:
         """Their partition keys."""
         return [partition_key(each) for each in self.deadlines]
+
+
+def why_unfetched(group: Group, coverage: Coverage, is_on: Callable[[str], bool | None] = lambda schedule: None) -> str:
+    """Since when nothing has fetched a series of the group, and what to do; empty where something does.
+
+    `is_on` tells of a schedule whether it is on.
+    """
+    if not coverage.is_left_alone:
+        return ""
+    record = coverage.record
+    interval, looked_at = record.series.interval.token, utc(record.asked[-1][1])
+    name = schedule_name(group, interval) if group.cron(interval) is not None else ""
+    advice = _advice(group.name, interval, name, is_on(name) if name else None)
+    return f"nothing has fetched it since {looked_at:%Y-%m-%d %H:%M}Z; {advice}"
+
+
+def _advice(group: str, interval: str, schedule: str, is_on: bool | None) -> str:
+    if not schedule:
+        return f"no schedule of {group} fetches {interval}: give it one in the watchlist"
+    if is_on:
+        return f"schedule {schedule} is on: look at its ticks and runs"
+    return f"switch on schedule {schedule}"
 
 
 def find_unfetched(

@@ -13,6 +13,7 @@
     ├── ConnectionFailedError (WebSocketException)   retryable
     ├── NoBarsError (RuntimeError)       nothing came before the deadline; retryable
     │   └── StaleStreamError             ... in a live series whose own hours and rhythm say that something should
+    ├── UnvouchedAnswerError (ValueError)   a table that does not say whether it is a whole answer
     ├── HttpError                        a server asked over HTTP refused, or did not answer; `retryable` or not
     │   ├── ScannerError                 ... the screener
     │   └── SearchError                  ... the symbol search
@@ -125,6 +126,22 @@ class StaleStreamError(NoBarsError):
         self.symbol = symbol
         self.interval = interval
         self.silence_s = silence_s
+
+
+class UnvouchedAnswerError(TradingViewError, ValueError):
+    """A table was given for an answer that does not say whether rows are missing in it; what it lacks is `fact`.
+
+    An answer of `fetch_history` says so in its schema metadata.
+    """
+
+    def __init__(self, symbol: str, interval: str, fact: str) -> None:
+        super().__init__(
+            f"{symbol} {interval}: the table does not say whether it is a whole answer (no {fact!r} in its schema "
+            "metadata); in a test, make it by tv_etl.testing.whole_answer"
+        )
+        self.symbol = symbol
+        self.interval = interval
+        self.fact = fact
 
 
 class HttpError(TradingViewError):

@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
+import os
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import httpx
 import msgspec
@@ -35,20 +37,32 @@ class HttpQuestion:
 
 
 class HttpService:
-    """What services over HTTP share; `name` is what messages call the server, `error` the class of all errors.
+    """What clients of services over HTTP share.
 
-    Each attempt ends after `try_s`; a failure worth it is tried again, after the delay that the server asks for or a
-    growing one, until `retry_s` of delays are spent. All goes through `proxy`, by default that of TV_ETL_PROXY, none if
-    it is empty. Raises `error` for a malformed address, ValueError for a malformed proxy.
+    The address is `base_url`, else that of the environment's variable, else TradingView's. Each attempt at an answer
+    ends after `try_s`. A failure worth it is tried again, after the delay that the server asks for or a growing one,
+    until an answer has cost `retry_s` of delays. What is wanted of the service has to be there within `timeout_s`. All
+    goes through `proxy`, by default that of TV_ETL_PROXY, none if it is empty. Raises an HttpError for a malformed
+    address, ValueError for a malformed proxy.
     """
 
+    _name: ClassVar[str]  # what messages call the server
+    _default_url: ClassVar[str]
+    _url_variable: ClassVar[str]
+    _error: ClassVar[type[HttpError]]  # the class of all errors
+
     def __init__(
-        self, base_url: str, name: str, error: type[HttpError], *, try_s: float, retry_s: float, proxy: str | None
+        self,
+        base_url: str | None = None,
+        *,
+        try_s: float = 10.0,
+        retry_s: float = 20.0,
+        timeout_s: float = 60.0,
+        proxy: str | None = None,
     ) -> None:
-        self._error = error
-        self.base_url = self._checked(base_url, name)
+        self.base_url = self._checked(base_url or os.environ.get(self._url_variable) or self._default_url)
         self._proxy = Proxy.of(proxy)
-        self._try_s, self._retry_s = try_s, retry_s
+        self._try_s, self._retry_s, self._timeout_s = try_s, retry_s, timeout_s
 
     @property
     def host(self) -> str:
@@ -56,7 +70,7 @@ class HttpService:
         host = httpx.URL(self.base_url).netloc.decode()
         return host if self._proxy is None else f"{host} through proxy {self._proxy.host}"
 
-    def client(self) -> httpx.AsyncClient:
+    def _client(self) -> httpx.AsyncClient:
         """Connections for some questions; an async context manager."""
         return httpx.AsyncClient(
             verify=tls_context() if self.base_url.startswith("https:") else False,
@@ -65,7 +79,7 @@ class HttpService:
             follow_redirects=False,
         )
 
-    async def ask(self, client: httpx.AsyncClient, question: HttpQuestion, *, deadline: float, late: str) -> bytes:
+    async def _ask(self, client: httpx.AsyncClient, question: HttpQuestion, *, deadline: float, late: str) -> bytes:
         """The body of the answer. After the deadline of the loop's clock the error says what is `late`."""
         backoff = Backoff(self._retry_s)
         while True:
@@ -161,16 +175,17 @@ class HttpService:
             retry_after_s=read_retry_after(headers.get("Retry-After", ""), headers.get("Date", "")),
         )
 
-    def _checked(self, text: str, name: str) -> str:
+    def _checked(self, text: str) -> str:
         """The base address without a trailing slash. Raises for one with a secret: it would be logged."""
+        what = f"the {self._name}'s address"
         try:
             url = httpx.URL(text)
         except (httpx.InvalidURL, UnicodeError, ValueError):
-            raise self._error(f"the {name}'s address is not a URL") from None
+            raise self._error(f"{what} is not a URL") from None
         if url.scheme not in ("https", "http") or not url.host:
-            raise self._error(f"the {name}'s address: expected https://host")
+            raise self._error(f"{what}: expected https://host")
         if url.userinfo or url.query or url.fragment:
-            raise self._error(f"the {name}'s address: expected https://{url.host} without password, query or fragment")
+            raise self._error(f"{what}: expected https://{url.host} without password, query or fragment")
         return text.rstrip("/")
 
 

@@ -8,7 +8,6 @@ Asks page by page, so that any number of rows costs the memory of one page. The 
 nothing: the format is what its public clients use (TradingView-Screener, tvkit).
 """
 
-import os
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -44,30 +43,18 @@ class ScanRow:
     values: Mapping[str, Any]
 
 
-class ScannerService:
-    """A client of the screener.
+class ScannerService(HttpService):
+    """A client of the screener; its `options` are those of HttpService, the variable of its address TV_ETL_SCANNER_URL.
 
-    The address is `base_url`, else the environment's TV_ETL_SCANNER_URL, else TradingView's. Each attempt at a page
-    ends after `try_s`. A failure worth it is tried again, after the delay that the server asks for or a growing one,
-    until a page has cost `retry_s` of delays. A scan waits for its answers `timeout_s` in all, not counting the time
-    that its consumer takes. All goes through `proxy`, by default that of TV_ETL_PROXY, none if it is empty. Raises
-    ScannerError for a malformed address, ValueError for a malformed proxy.
+    A scan waits for its answers, a page each, `timeout_s` in all, not counting the time that its consumer takes. All
+    errors are ScannerErrors.
     """
 
-    def __init__(
-        self,
-        base_url: str | None = None,
-        *,
-        page_rows: int = PAGE_ROWS,
-        try_s: float = 10.0,
-        retry_s: float = 20.0,
-        timeout_s: float = 60.0,
-        proxy: str | None = None,
-    ) -> None:
-        address = base_url or os.environ.get(BASE_URL_VARIABLE) or DEFAULT_BASE_URL
-        self._http = HttpService(address, "scanner", ScannerError, try_s=try_s, retry_s=retry_s, proxy=proxy)
-        self.base_url = self._http.base_url
-        self._page_rows, self._timeout_s = page_rows, timeout_s
+    _name, _default_url, _url_variable, _error = "scanner", DEFAULT_BASE_URL, BASE_URL_VARIABLE, ScannerError
+
+    def __init__(self, base_url: str | None = None, *, page_rows: int = PAGE_ROWS, **options: Any) -> None:
+        super().__init__(base_url, **options)
+        self._page_rows = page_rows
 
     def scan(self, request: ScanRequest) -> Stream[ScanRow]:
         """Yield each symbol that is found once, in the server's order.
@@ -80,7 +67,7 @@ class ScannerService:
 
     async def _pages(self, request: ScanRequest) -> AsyncGenerator[list[ScanRow], None]:
         asked, seen, left_s = 0, set[str](), self._timeout_s
-        async with self._http.client() as client:
+        async with self._client() as client:
             while request.limit is None or len(seen) < request.limit:
                 rows = self._page_rows if request.limit is None else min(self._page_rows, request.limit - len(seen))
                 started = loop_time()
@@ -89,7 +76,7 @@ class ScannerService:
                 asked += len(page.data or ())
                 found = [row for row in page.data or () if row.s not in seen]
                 if asked < page.total_count and not found:
-                    raise ScannerError(f"{self._http.host}: no new row after {asked} of {page.total_count}")
+                    raise ScannerError(f"{self.host}: no new row after {asked} of {page.total_count}")
                 new: dict[str, ScanRow] = {}
                 for row in found[:rows]:
                     new.setdefault(row.s, ScanRow(row.s, dict(zip(request.columns, row.d, strict=True))))
@@ -115,8 +102,8 @@ class ScannerService:
             headers={"Content-Type": "application/json"},
         )
         late = f"no complete scan within {self._timeout_s:.0f} s"
-        answer = await self._http.ask(client, question, deadline=deadline, late=late)
-        return _read_page(self._http.host, answer, columns)
+        answer = await self._ask(client, question, deadline=deadline, late=late)
+        return _read_page(self.host, answer, columns)
 
 
 # --- answers --------------------------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ The search has no version beyond the path and promises nothing: the format is wh
 (@mathieuc/tradingview, tradingview-sdk). Answers come in pages of 50.
 """
 
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -70,28 +69,13 @@ class FoundSymbol:
         return {**asdict(replace(self, contracts=())), "contracts": [each.symbol for each in self.contracts]}
 
 
-class SymbolSearch:
-    """A client of the symbol search.
+class SymbolSearch(HttpService):
+    """A client of the symbol search, with what HttpService takes; the variable of its address is TV_ETL_SEARCH_URL.
 
-    The address is `base_url`, else the environment's TV_ETL_SEARCH_URL, else TradingView's. Each attempt at a page ends
-    after `try_s`; a failure worth it is tried again, until a page has cost `retry_s` of delays. A search ends after
-    `timeout_s`. All goes through `proxy`, by default that of TV_ETL_PROXY, none if it is empty. Raises SearchError for
-    a malformed address, ValueError for a malformed proxy.
+    A search, with all of its pages, ends after `timeout_s`. All errors are SearchErrors.
     """
 
-    def __init__(
-        self,
-        base_url: str | None = None,
-        *,
-        try_s: float = 10.0,
-        retry_s: float = 20.0,
-        timeout_s: float = 60.0,
-        proxy: str | None = None,
-    ) -> None:
-        address = base_url or os.environ.get(BASE_URL_VARIABLE) or DEFAULT_BASE_URL
-        self._http = HttpService(address, "symbol search", SearchError, try_s=try_s, retry_s=retry_s, proxy=proxy)
-        self.base_url = self._http.base_url
-        self._timeout_s = timeout_s
+    _name, _default_url, _url_variable, _error = "symbol search", DEFAULT_BASE_URL, BASE_URL_VARIABLE, SearchError
 
     async def search(
         self,
@@ -123,7 +107,7 @@ class SymbolSearch:
         }
         found: dict[str, FoundSymbol] = {}
         deadline = loop_time() + self._timeout_s
-        async with self._http.client() as client:
+        async with self._client() as client:
             asked, remaining = 0, 1
             while remaining > 0 and (limit is None or len(found) < limit):
                 page = await self._page(client, query, asked, deadline)
@@ -137,11 +121,11 @@ class SymbolSearch:
         asked = {**query, "start": str(start)} if start else query
         question = HttpQuestion("GET", PATH, max_bytes=MAX_BODY_BYTES, query=asked, headers=_HEADERS)
         late = f"no complete search within {self._timeout_s:.0f} s"
-        answer = await self._http.ask(client, question, deadline=deadline, late=late)
+        answer = await self._ask(client, question, deadline=deadline, late=late)
         try:
             return msgspec.json.decode(answer, type=_Page)
         except (msgspec.DecodeError, RecursionError) as error:
-            what = f"{self._http.host}: the answer is not a search result: {printable(str(error))}"
+            what = f"{self.host}: the answer is not a search result: {printable(str(error))}"
             raise SearchError(what) from None
 
 

@@ -1,9 +1,6 @@
 """The store of a tick: what is written together is read as it was, in a file and in a PostgreSQL database."""
 
-import os
-import shutil
 import sqlite3
-import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,7 +9,7 @@ import pytest
 
 from tv_etl.alerts.by_hand import Ack
 from tv_etl.alerts.cap import Mute
-from tv_etl.alerts.database import SCHEMA_VERSION, StoreBusy, StoreError
+from tv_etl.alerts.database import SCHEMA_VERSION, StoreBusy
 from tv_etl.alerts.deliveries import DeliveryStats, TargetHealth
 from tv_etl.alerts.fold import Alert
 from tv_etl.alerts.reminders import Reminder
@@ -20,39 +17,15 @@ from tv_etl.alerts.rules import AboveRule, AlertRule, read_rule
 from tv_etl.alerts.state import AlertState, ArmingKey, Close, Generation, Health, RuleState, SymbolState
 from tv_etl.alerts.store import KEEP_S, AlertStore, Handled
 from tv_etl_tests.alerts.test_deliveries import HERE, THERE, make_alerts
-from tv_etl_tests.patience import wait_until
-from tv_etl_tests.processes import free_port
-
-
-@pytest.fixture
-def postgres(tmp_path: Path) -> Iterator[str]:
-    """The URL of a PostgreSQL of this test's own."""
-    pytest.importorskip("psycopg2")
-    program, initdb = shutil.which("postgres"), shutil.which("initdb")
-    if program is None or initdb is None or os.geteuid() == 0:
-        pytest.skip("needs PostgreSQL, and a user other than root")
-    data, port = tmp_path / "data", free_port()
-    subprocess.run([initdb, "-D", str(data), "-U", "tv", "-A", "trust"], check=True, capture_output=True)
-    command = [program, "-D", str(data), "-p", str(port), "-k", str(tmp_path), "-c", "listen_addresses=127.0.0.1"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
-        yield f"postgresql://tv@127.0.0.1:{port}/postgres"
-        server.terminate()
+from tv_etl_tests.postgres import postgres_server
 
 
 @pytest.mark.slow
-def test_a_postgresql_database_is_a_store_too(postgres: str) -> None:
-    wait_until(lambda: is_reached(postgres), "PostgreSQL answers")
-    prove(postgres)
-    with AlertStore(postgres).exclusive(), AlertStore(postgres, "other").exclusive():
-        assert AlertStore(postgres, "other").load().tick == 0
-
-
-def is_reached(url: str) -> bool:
-    try:
-        AlertStore(url)
-    except StoreError:
-        return False
-    return True
+def test_a_postgresql_database_is_a_store_too() -> None:
+    with postgres_server() as url:
+        prove(url)
+        with AlertStore(url).exclusive(), AlertStore(url, "other").exclusive():
+            assert AlertStore(url, "other").load().tick == 0
 
 
 def prove(place: Path | str) -> None:

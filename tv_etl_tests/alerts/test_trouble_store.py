@@ -1,23 +1,52 @@
-"""Open troubles in the store: written whole or not at all, together with what is told of them."""
+"""Open troubles in the store, a file or a PostgreSQL: written whole or not at all, with what is told of them."""
 
-import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from tv_etl.alerts.database import StoreError
 from tv_etl.alerts.notices import Routing, notices
 from tv_etl.alerts.store import AlertStore
 from tv_etl.alerts.trouble_store import KnownTroubles
 from tv_etl.alerts.troubles import Sighting, Subject, fold
+from tv_etl_tests.postgres import postgres_server
 
 A, B = Subject("runs", "bars", "1d|X:A"), Subject("sensors", "sensor s")
 
 
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[str]:
+    with postgres_server() as url:
+        yield url
+
+
+@pytest.fixture(params=["file", pytest.param("postgresql", marks=pytest.mark.slow)])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path | str]:
+    """Where a store is, and nothing in it yet."""
+    if request.param == "file":
+        yield tmp_path / "alerts.sqlite"
+        return
+    url = str(request.getfixturevalue("postgres"))
+    yield url
+    execute(url, "DROP SCHEMA tv_etl_alerts CASCADE")
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> AlertStore:
-    return AlertStore(tmp_path / "alerts.sqlite")
+def store(place: Path | str) -> AlertStore:
+    return AlertStore(place)
+
+
+def execute(place: Path | str, *statements: str) -> None:
+    """On the tables of the store."""
+    is_url = isinstance(place, str)
+    engine = sa.create_engine(str(place) if is_url else f"sqlite:///{place}", poolclass=sa.NullPool)
+    with engine.begin() as db:
+        if is_url:
+            db.exec_driver_sql("SET search_path TO tv_etl_alerts")
+        for each in statements:
+            db.exec_driver_sql(each)
 
 
 def tick(store: AlertStore, sightings: list[Sighting], marks: dict[str, str]) -> KnownTroubles:
@@ -48,21 +77,19 @@ def test_a_tick_of_the_rules_leaves_it_alone(store: AlertStore) -> None:
     assert store.since_tick(0, 10) == [], "and it starts no run"
 
 
-def test_a_store_of_an_earlier_version_gets_the_table(tmp_path: Path) -> None:
-    path = tmp_path / "alerts.sqlite"
-    AlertStore(path)
-    with closing(sqlite3.connect(path)) as db:
-        db.execute("DROP TABLE trouble")
-        db.execute("UPDATE meta SET value = '2' WHERE name = 'version'")
-        db.commit()
-    assert set(tick(AlertStore(path), [Sighting(A, True, 1.0, "x")], {}).open) == {A}
+def test_a_store_of_an_earlier_version_gets_the_table(place: Path | str) -> None:
+    AlertStore(place)
+    execute(place, "DROP TABLE trouble", "UPDATE meta SET value = '2' WHERE name = 'version'")
+    assert set(tick(AlertStore(place), [Sighting(A, True, 1.0, "x")], {}).open) == {A}
 
 
-def test_what_cannot_be_written_whole_is_not_written(store: AlertStore, tmp_path: Path) -> None:
+def test_what_cannot_be_written_whole_is_not_written(store: AlertStore, place: Path | str) -> None:
     before = tick(store, [], {"runs": "7"})
-    with closing(sqlite3.connect(tmp_path / "alerts.sqlite")) as db:
-        db.execute("CREATE TRIGGER no BEFORE INSERT ON delivery BEGIN SELECT RAISE(ABORT, 'full'); END")
-        db.commit()
+    if isinstance(place, str):
+        refuse = "CREATE FUNCTION no() RETURNS trigger AS 'BEGIN RAISE EXCEPTION ''full''; END' LANGUAGE plpgsql"
+        execute(place, refuse, "CREATE TRIGGER no BEFORE INSERT ON delivery FOR EACH ROW EXECUTE FUNCTION no()")
+    else:
+        execute(place, "CREATE TRIGGER no BEFORE INSERT ON delivery BEGIN SELECT RAISE(ABORT, 'full'); END")
     with pytest.raises(StoreError, match="full"):
         tick(store, [Sighting(A, True, 1.0, "x")], {"runs": "8"})
     assert store.load_troubles() == before and store.newest(10) == []

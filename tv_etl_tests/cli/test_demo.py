@@ -1,16 +1,41 @@
-"""What the demo may touch. That it does all it promises is tested through the command, in test_main."""
+"""`tv-etl demo`: all that it promises, and nothing of others touched."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from rich.console import Console
+from click.testing import CliRunner
 
-from tv_etl.cli.demo import DemoError, run_demo
+from tv_etl.cli.main import main
+from tv_etl_tests.patience import HANG_S
+
+TV_ETL = str(Path(sys.executable).with_name("tv-etl"))
 
 
-def test_a_directory_with_something_else_in_it_is_left_alone(tmp_path: Path) -> None:
-    precious = tmp_path / "precious.txt"
-    precious.write_text("mine")
-    with pytest.raises(DemoError, match=str(tmp_path)):
-        run_demo(tmp_path, Console(quiet=True))
-    assert precious.read_text() == "mine"
+def test_the_demo_refuses_a_directory_that_is_not_its_own(tmp_path: Path) -> None:
+    (tmp_path / "precious.txt").write_text("mine")
+    result = CliRunner().invoke(main, ["demo", "--dir", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "not from an earlier demo" in result.output
+    assert (tmp_path / "precious.txt").exists()
+
+
+@pytest.mark.slow
+def test_the_demo_does_all_it_promises(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [TV_ETL, "demo", "--dir", "demo"],
+        cwd=tmp_path,
+        env={**os.environ, "COLUMNS": "80"},
+        capture_output=True,
+        text=True,
+        timeout=HANG_S,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Warning" not in done.stderr
+    for words in ("COMEX:GC1!", "btc_above", "btc_crosses", "new bars", "dagster dev"):
+        assert words in done.stdout
+    query = next(line for line in done.stdout.splitlines() if "import duckdb" in line)
+    pasted = subprocess.run(query.strip(), shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=HANG_S)
+    assert "FX:EURUSD" in pasted.stdout, pasted.stderr

@@ -88,6 +88,18 @@ def test_a_range_is_half_open_and_what_has_no_bars_in_it_is_told(directory: Path
     assert counts(call("export", "--since", "2026-12", url=NOWHERE, cwd=directory).stdout) == {}
 
 
+def test_the_bars_of_so_many_days_are_those_up_to_now(directory: Path) -> None:
+    now = datetime.now(timezone.utc)
+    for age, close in ((40, 1.0), (10, 2.0)):
+        columns = {"timestamp": [now.replace(microsecond=0) - timedelta(days=age)]} | {
+            name: [close] for name in BAR_SCHEMA.names[1:]
+        }
+        table = pa.table(columns, schema=BAR_SCHEMA.with_metadata({"tv_etl.forming_from": ""}))
+        BarStore(directory / "recent").upsert("NASDAQ:AAPL", "1d", table)
+    done = call("export", "NASDAQ:AAPL", "--days", "30", "--lake", "recent", cwd=directory)
+    assert [float(row["close"]) for row in csv.DictReader(io.StringIO(done.stdout))] == [2.0]
+
+
 def test_what_is_not_stored_is_named_and_the_rest_is_written(directory: Path) -> None:
     (directory / "list.txt").write_text("NASDAQ:AAPL\nNASDAQ:MSFT\n", encoding="utf-8")
     arguments = ("export", "btcusdt", "--symbols", "list.txt", "--interval", "1h", "--interval", "1w")

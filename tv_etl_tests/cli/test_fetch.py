@@ -6,15 +6,13 @@ import json
 import subprocess
 import sys
 import time
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from pathlib import Path
 from statistics import median
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tv_etl.cli.fetch import DEFAULT_BARS, FetchOptions, SeriesFetch, chosen_range, parse_time
 from tv_etl.lake.store import BarStore
 from tv_etl.market_server.clock import MarketClock
 from tv_etl.market_server.market.market import Market
@@ -73,13 +71,6 @@ def test_ranges_are_read_as_people_say_them(market_url: str) -> None:
     assert first_and_count("--since", "2025", "--until", "2025-02") == ("2025-01-01", 31)
     everything = rows_of(call("fetch", "BINANCE:BTCUSDT", "--all", url=market_url).stdout)
     assert everything[0]["timestamp"][:10] < "2020" and everything[-1]["timestamp"][:10] == "2026-11-17"
-
-
-def test_days_count_back_from_now() -> None:
-    assert chosen_range(None, 30, None, False, NOW) == (None, NOW - timedelta(days=30))
-    assert chosen_range(None, 0.5, None, False, NOW) == (None, NOW - timedelta(hours=12))
-    assert chosen_range(None, None, None, True, NOW) == (None, None)
-    assert chosen_range(None, None, None, False, NOW) == (DEFAULT_BARS, None)
 
 
 def test_a_summary_is_told_in_pipes_as_well_unless_nobody_wants_it(market_url: str, tmp_path: Path) -> None:
@@ -344,10 +335,9 @@ def test_a_fetch_that_is_stopped_leaves_nothing(market_url: str, tmp_path: Path)
 
 @pytest.mark.slow
 def test_the_start_costs_little_beside_pyarrow_and_imports_no_dagster() -> None:
-    fetch = (
-        "import tv_etl.cli.main, tv_etl.cli.files, tv_etl.cli.progress, tv_etl.cli.fetch, tv_etl.tradingview.history"
-    )
-    watch = "import tv_etl.cli.main, tv_etl.cli.watch"
+    files = ("main", "fetch", "files", "progress", "series_fetch")
+    fetch = f"import {', '.join(f'tv_etl.cli.{each}' for each in files)}, tv_etl.tradingview.history"
+    watch = "import tv_etl.cli.main, tv_etl.cli.watch, tv_etl.cli.watch_quotes"
 
     def seconds(code: str) -> float:
         started = time.monotonic()
@@ -361,29 +351,3 @@ def test_the_start_costs_little_beside_pyarrow_and_imports_no_dagster() -> None:
     code = f"import sys; {fetch}; {watch}; print({heavy})"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed.strip() == "[]"
-
-
-def test_times_are_read_with_and_without_zone() -> None:
-    assert parse_time("--start", None) is None
-    assert parse_time("--start", "2026-11-02") == datetime(2026, 11, 2, tzinfo=timezone.utc)
-    assert parse_time("--start", "2026-11-02T14:30:00Z") == datetime(2026, 11, 2, 14, 30, tzinfo=timezone.utc)
-
-
-def test_one_more_bar_is_asked_for_only_where_one_may_be_forming() -> None:
-    assert FetchOptions(bars=5).request(AAPL).bars_count == 6
-    assert FetchOptions(bars=5, with_forming=True).request(AAPL).bars_count == 5
-    assert FetchOptions().request(AAPL).bars_count is None
-
-
-def test_a_series_that_breaks_our_code_is_named_and_the_others_are_fetched(market_url: str) -> None:
-    fetching = SeriesFetch(["NASDAQ:AAPL", "NYSE:JNJ"], [DAY], FetchOptions(bars=5), ws_url=market_url)
-    written: dict[str, int] = {}
-
-    def put(series: Series, bars: pa.Table) -> None:
-        if series.symbol == "NASDAQ:AAPL":
-            raise pa.ArrowInvalid("\x1b[31mout of range")
-        written[series.symbol] = bars.num_rows
-
-    errors = {outcome.series.symbol: outcome.error for outcome in fetching.run(put, None)}
-    assert errors == {"NASDAQ:AAPL": "not written: unexpected ArrowInvalid: \ufffd[31mout of range", "NYSE:JNJ": ""}
-    assert written == {"NYSE:JNJ": 5}

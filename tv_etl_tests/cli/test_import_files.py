@@ -8,6 +8,7 @@ from click.testing import CliRunner, Result
 
 from tv_etl.cli.main import main
 from tv_etl.lake.store import BarStore
+from tv_etl.tradingview.series import Series
 from tv_etl_tests.command import on_terminal
 from tv_etl_tests.imports.imported import stored
 from tv_etl_tests.imports.samples import DAYS, HOURS, MINUTES, SAMPLES
@@ -87,6 +88,14 @@ def test_the_report_names_every_series_and_file(files: Path) -> None:
     assert "imported" in status.stdout and "sha256" in status.stdout, status.stderr
 
 
+def test_bars_in_quarantine_are_told_and_no_other_is_known_already(files: Path) -> None:
+    broken = files / "NYSE_GE, 5.csv"
+    broken.write_text("time,open,high,low,close\n1704205800,1,1,1,1\n1704206100,1,1,2,1\n1704206400,1,1,1,1\n")
+    for told in ("2 bars added; 1 in quarantine", "0 bars added; 2 known already; 1 in quarantine"):
+        done = call("import", broken.name, "--closed", "--lake", "lake")
+        assert done.stdout.splitlines()[0] == f"NYSE:GE 5m: {told}"
+
+
 def test_a_server_is_asked_for_hours_that_nobody_knows(files: Path, market_url: str) -> None:
     name = "NASDAQ_AAPL, 1D.csv"
     offline = call("import", name, "--lake", "lake")
@@ -113,19 +122,35 @@ def test_a_whole_directory_tells_what_it_could_not_take(files: Path) -> None:
     assert all(each["error"] for each in outcomes if "symbol" not in each)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--symbol", "AAPL"], "expected EXCHANGE:TICKER"),
-        (["--timezone", "Berlin"], "timezone 'Berlin' is not known: expected UTC or e.g. America/New_York"),
-        (["--adjustment", "none"], "adjust them for splits first, and give splits"),
-        (["--interval", "1x"], "expected e.g. 1m 5m"),
-        (["--hours", "nine to five"], "trading hours 'nine to five'"),
-    ],
-)
-def test_wrong_options_are_told_before_a_file_is_opened(files: Path, arguments: list[str], message: str) -> None:
-    done = call("import", "bars.csv", *arguments)
-    assert (done.exit_code, message in done.stderr) == (2, True), done.stderr
+CLOSES = "Date,Open,High,Low,Close,Adj Close,Volume\n2024-01-02,1,1,1,1,1,5\n2024-01-03,2,2,2,2,2,5\n"
+
+
+def test_a_list_says_whose_bars_files_have_that_are_named_by_ticker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("AAPL", "BRK-B", "ABC", "GE"):
+        Path(f"{name}.csv").write_text(CLOSES)
+    Path("NYSE_IBM, 5.csv").write_text("time,open,high,low,close\n1704205800,1,1,1,1\n")
+    listed = "\ufeffTicker;Exchange\nAAPL;NASDAQ\nBRK.B;NYSE\nABC;NYSE\nABC;NASDAQ\nMSFT;NASDAQ\n"
+    Path("list.txt").write_text(listed)
+    options = ["--hours", "0930-1600@America/New_York", "--lake", "lake"]
+    done = call(
+        "import", *sorted(map(str, Path().glob("*.csv"))), "--symbols", "list.txt", "--interval", "1d", *options
+    )
+    assert done.exit_code == 1
+    assert BarStore("lake").series() == [Series.of("NASDAQ:AAPL", "1d"), Series.of("NYSE:BRK.B", "1d")]
+    several = "'ABC' may be NYSE:ABC or NASDAQ:ABC, all of them in the list"
+    assert done.stderr.splitlines()[:-1] == [
+        f"Error: ABC.csv: {several}: --symbol ABC=EXCHANGE:TICKER says whose bars they are",
+        "Error: GE.csv: 'GE' names no symbol of the list: --symbol GE=EXCHANGE:TICKER says whose bars they are",
+        "Error: NYSE_IBM, 5.csv: 'NYSE_IBM' names no symbol of the list: --symbol NYSE_IBM=EXCHANGE:TICKER says whose"
+        " bars they are",
+        "of 3 of the 5 listed symbols there is no file: NYSE:ABC, NASDAQ:ABC, NASDAQ:MSFT",
+    ]
+    said = ["--symbol", "ABC=NYSE:ABC", "--interval", "1d", "--closed"]
+    done = CliRunner().invoke(main, ["import", "ABC.csv", "--symbols", "-", *said, *options], input=listed)
+    assert (done.exit_code, done.stdout.splitlines()[0]) == (0, "NYSE:ABC 1d: 2 bars added"), done.stderr
 
 
 def test_a_lake_in_an_object_store_takes_files(files: Path, s3_lake: str) -> None:

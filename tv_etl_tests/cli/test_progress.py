@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tv_etl.cli.fetch import Outcome
+from tv_etl.cli.outcome import Outcome
 from tv_etl.cli.progress import show_progress
 from tv_etl.tradingview.intervals import Interval
 from tv_etl.tradingview.series import Series

@@ -6,7 +6,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from tv_etl.cli.rehearsal import RehearsalError, StoredHistory, chosen_rules, rehearse, span_of
+from tv_etl.alerts.stored_history import StoredHistory
+from tv_etl.cli.rehearsal import RehearsalError, chosen_rules, rehearse, span_of
 from tv_etl.lake.store import BarStore
 from tv_etl.tradingview.bar_schema import BAR_SCHEMA
 from tv_etl.watchlist.model import Watchlist

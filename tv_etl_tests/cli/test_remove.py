@@ -80,6 +80,7 @@ def test_a_damaged_series_is_removed_as_well(store: BarStore, tmp_path: Path) ->
     ("arguments", "reason"),
     [
         (["NASDAQ:MSFT"], "'NASDAQ:MSFT' is not stored in "),
+        (["AAPL"], "; did you mean NASDAQ:AAPL?"),
         (["NASDAQ:AAPL", "1w"], "; of that symbol it has 1h 1d"),
         (["NASDAQ:AAPL", "9x"], "9x"),
         (["NASDAQ:AAPL", "--lake", "none"], "none"),
@@ -94,13 +95,16 @@ def test_what_is_not_there_is_told_in_a_line(
     assert len(names(store)) == 3 and not (tmp_path / "none").exists()
 
 
-def test_a_bucket_says_why_nothing_was_removed(s3_lake: str) -> None:
+def test_a_series_in_a_bucket_is_removed_as_well(s3_lake: str) -> None:
     table = pa.table(
         {"timestamp": [START], **{name: [1.0] for name in BAR_SCHEMA.names[1:]}},
         schema=BAR_SCHEMA.with_metadata({"tv_etl.forming_from": ""}),
     )
-    BarStore(s3_lake).upsert("NASDAQ:AAPL", "1d", table)
+    store = BarStore(s3_lake)
+    store.upsert("NASDAQ:AAPL", "1d", table)
+    store.upsert("NYSE:JNJ", "1d", table)
     done = call("remove", "NASDAQ:AAPL", "--yes", "--lake", s3_lake)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("Error: NASDAQ:AAPL 1d was not removed: s3://")
-    assert names(BarStore(s3_lake)) == ["NASDAQ:AAPL 1d"]
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("removed NASDAQ:AAPL 1d: 1 bars\n")
+    assert names(store) == ["NYSE:JNJ 1d"]
+    assert call("remove", "NASDAQ:AAPL", "--yes", "--lake", s3_lake).returncode == 1

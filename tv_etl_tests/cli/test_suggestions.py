@@ -91,7 +91,7 @@ def test_whoever_named_a_server_of_bars_has_nothing_asked_of_tradingview(
 ) -> None:
     monkeypatch.delenv("TV_ETL_SEARCH_URL")
     # Whatever would be asked would be asked of this, and found.
-    monkeypatch.setattr("tv_etl.tradingview.symbol_search.DEFAULT_BASE_URL", search_url)
+    monkeypatch.setattr("tv_etl.tradingview.symbol_search.SymbolSearch._default_url", search_url)
     assert "did you mean" in suggested(told("AAPL"))
     assert completed(told("AAPL"), ws_url="ws://127.0.0.1:1") == told("AAPL")
     monkeypatch.setenv("TV_ETL_WS_URL", "ws://127.0.0.1:1")
@@ -127,6 +127,14 @@ def test_a_fetch_goes_on_without_the_wrong_one(search_url: str, market_url: str,
     code, said = run("fetch", "AAPL", "NASDAQ:MSFT", "--bars", "1", "--out", str(out), "-q", url=market_url)
     assert (code, said) == (1, f"Error: AAPL 1d: symbol 'AAPL': {MEANT}\n")
     assert len(out.read_text(encoding="utf-8").splitlines()) == 2
+
+
+def test_a_symbol_that_the_server_does_not_know_gets_what_was_meant(search_url: str, market_url: str) -> None:
+    meant = "did you mean NASDAQ:AAPL (Apple Inc., stock)?"
+    code, said = run("fetch", "NYSE:AAPL", "NASDAQ:NOPE", "-q", url=market_url)
+    assert code == 1
+    assert f"Error: NYSE:AAPL 1d: symbol 'NYSE:AAPL': invalid symbol; {meant}\n" in said
+    assert "Error: NASDAQ:NOPE 1d: symbol 'NASDAQ:NOPE': invalid symbol\n" in said
 
 
 def test_a_rehearsal_of_a_fetch_sends_nothing(search_url: str, market_url: str) -> None:

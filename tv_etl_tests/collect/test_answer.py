@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from tv_etl.collect.answer import answers, facts_of, require_bars
-from tv_etl.tradingview.errors import ProtocolError
+from tv_etl.tradingview.errors import ProtocolError, UnvouchedAnswerError
 from tv_etl.tradingview.history import HistoryResult
 from tv_etl.tradingview.models import HistoryRequest
 from tv_etl_tests.collect.served_market import PLAIN, SERIES, table
@@ -33,3 +33,5 @@ def test_an_answer_with_rows_that_were_no_bars_is_none() -> None:
     }  # fmt: skip
     with pytest.raises(ProtocolError, match=r"^NASDAQ:SPLT 1m: 2 rows of the answer were not bars"):
         require_bars(SERIES, answer.replace_schema_metadata({"fetch.rejected": "2"}))
+    with pytest.raises(UnvouchedAnswerError, match=r"^NASDAQ:SPLT 1m: the table does not say whether it is a whole "):
+        require_bars(SERIES, answer.replace_schema_metadata(None))

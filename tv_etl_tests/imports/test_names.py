@@ -2,7 +2,7 @@
 
 import pytest
 
-from tv_etl.imports.names import Named, named_after, symbol_of
+from tv_etl.imports.names import Named, SymbolIndex, named_after, symbol_of
 from tv_etl.tradingview.intervals import Interval
 
 
@@ -61,3 +61,34 @@ def test_what_is_not_an_interval_is_none() -> None:
 
 def test_perpetuals_of_freqtrade_are_named_by_hand() -> None:
     assert symbol_of(named_after("BTC_USDT_USDT-1h-futures"), "BINANCE") is None
+
+
+LISTED = [
+    "NASDAQ:AAPL",
+    "NYSE:BRK.B",
+    "BINANCE:BTCUSDT",
+    "COINBASE:BTCUSDT",
+    "BINANCE:ETHUSDT",
+    "EX_CH:TICK",
+    "NYSE:ABC",
+]
+
+
+@pytest.mark.parametrize(
+    ("stem", "meant"),
+    [
+        ("AAPL", ["NASDAQ:AAPL"]),
+        ("aapl", ["NASDAQ:AAPL"]),
+        ("NASDAQ%3AAAPL.1d", ["NASDAQ:AAPL"]),
+        ("NASDAQ_AAPL, 1D", ["NASDAQ:AAPL"]),
+        ("BRK-B", ["NYSE:BRK.B"]),
+        ("ETH_USDT-1h", ["BINANCE:ETHUSDT"]),
+        ("BTC_USDT-1h", ["BINANCE:BTCUSDT", "COINBASE:BTCUSDT"]),
+        ("EX_CH_TICK, 5", ["EX_CH:TICK"]),
+        ("NASDAQ_ABC, 1D", []),
+        ("AAPL_daily", []),
+        ("MSFT", []),
+    ],
+)
+def test_a_list_says_which_symbols_a_name_may_mean(stem: str, meant: list[str]) -> None:
+    assert list(SymbolIndex([*LISTED, "NASDAQ:AAPL"]).meant_by(named_after(stem))) == meant

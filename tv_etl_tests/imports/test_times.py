@@ -103,7 +103,7 @@ def test_another_time_of_a_day_says_no_date() -> None:
         (["09:30:00"], "0: the time '09:30:00' cannot be read"),
         (["2024-01-02"], "0: 2024-01-02 is a date; a bar that is shorter than a day opens at a time of it"),
         (["1704205800", "1704205860.5"], r"1: the time '1704205860.5' is not a whole second"),
-        ([OPEN * 1_000, OPEN * 1_000 + 1], "1: the time is not a whole second"),
+        ([OPEN * 1_000, OPEN * 1_000 + 1], f"1: the time is not a whole second, read in ms as {OPEN * 1_000 + 1} is"),
         (["2024-01-02T14:30:00.5Z"], "0: the time.* is not a whole second"),
         ([True], "0: the time is of type bool"),
     ],

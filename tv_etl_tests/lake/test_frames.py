@@ -5,16 +5,19 @@ import sys
 from collections.abc import Callable
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
 
+from tv_etl.lake.frames import frame_maker
 from tv_etl.lake.store import BarStore
 from tv_etl.tradingview.bar_schema import BAR_SCHEMA, LABELLED_SCHEMA
 from tv_etl.tradingview.errors import IntervalError, SymbolError
 from tv_etl_tests.lake_files import files_of
+from tv_etl_tests.test_structure import loaded_by
 
 START = datetime(2026, 10, 31, 12, tzinfo=timezone.utc)
 SERIES = [("X:A", "1h"), ("X:A", "1d"), ("X:NO/VOLUME", "1h")]
@@ -172,3 +175,28 @@ except MissingExtraError as error:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == f"{library} is not installed: pip install 'tv-etl[frames]'\n", done.stderr
+
+
+@pytest.mark.parametrize("kind", [pa.Table, pd.DataFrame, pl.DataFrame, pl.LazyFrame])
+def test_a_table_is_made_into_the_frame_that_is_named(tmp_path: Path, kind: type) -> None:
+    table = fill(BarStore(tmp_path)).scan().read_all()
+    make = frame_maker(kind)
+    assert make is not None
+    frame = make(table)
+    assert isinstance(frame, kind)
+    shown = frame.collect() if isinstance(frame, pl.LazyFrame) else frame
+    assert pa.table(shown)["close"].to_pylist() == table["close"].to_pylist()
+
+
+def test_any_is_a_table_and_what_is_no_frame_is_nothing() -> None:
+    table = BAR_SCHEMA.empty_table()
+    make = frame_maker(Any)
+    assert make is not None and make(table) is table
+    assert [frame_maker(kind) for kind in (list, dict[str, pd.DataFrame], pd.Series, pl.Series, pa.RecordBatch)] == (
+        [None] * 5
+    )
+
+
+def test_the_libraries_of_frames_are_not_imported_to_tell_which_is_meant() -> None:
+    code = "from typing import Any; from tv_etl.lake.frames import frame_maker; frame_maker(Any), frame_maker(int)"
+    assert loaded_by(code, "pyarrow", "pandas", "polars") == ["pyarrow"]

@@ -12,6 +12,8 @@ from tv_etl.lake import scan
 from tv_etl.lake.errors import DamagedFileError
 from tv_etl.lake.store import BarStore
 from tv_etl.tradingview.bar_schema import BAR_SCHEMA
+from tv_etl.tradingview.errors import IntervalError
+from tv_etl.tradingview.series import Series
 from tv_etl_tests.lake_files import files_of
 from tv_etl_tests.patience import HANG_S
 from tv_etl_tests.s3_proxy import FORWARD, S3Proxy, s3_proxy
@@ -40,6 +42,19 @@ def test_large_series_are_read_as_small_ones_are(base: str, monkeypatch: pytest.
     found = lake(base).scan(start=START + timedelta(minutes=5), end=START + timedelta(minutes=15)).read_all()
     assert found["symbol"].to_pylist() == [name for name in NAMES for _ in range(10)]
     assert found["close"].to_pylist() == [100.0 * number + bar for number in range(4) for bar in range(5, 15)]
+
+
+def test_series_are_scanned_by_name_a_batch_never_of_two(base: str) -> None:
+    store = lake(base)
+    store.upsert(NAMES[0], "1h", bars(0.0).slice(10, 1))
+    wanted = [Series.of(*each) for each in [(NAMES[2], "1m"), (NAMES[0], "1h"), ("X:NONE", "1m"), (NAMES[2], "1m")]]
+    batches = [batch for batch in store.scan_series(wanted, START + timedelta(minutes=5)) if batch.num_rows]
+    owners = [{*zip(batch["symbol"].to_pylist(), batch["interval"].to_pylist(), strict=True)} for batch in batches]
+    assert owners[0] == {(NAMES[0], "1h")}
+    assert all(each == {(NAMES[2], "1m")} for each in owners[1:])
+    assert [sum(len(batch) for batch in part) for part in (batches[:1], batches[1:])] == [1, 15]
+    with pytest.raises(IntervalError, match="100t"):
+        store.scan_series([Series.of("X:S1", "100t")])
 
 
 def test_a_series_without_a_record_is_read_all_the_same(base: str) -> None:

@@ -93,6 +93,10 @@ def store(base: str) -> BarStore:
     return BarStore(base, clock=lambda: NOON.timestamp())
 
 
+def test_a_store_shows_where_it_is(store: BarStore) -> None:
+    assert repr(store) == f"BarStore({store.base!r})"
+
+
 def test_the_layout_is_as_documented(store: BarStore) -> None:
     commit = store.upsert(AAPL, "1", bars(MIDNIGHT - MINUTE))
     store.upsert(AAPL, "60", bars(NOON - timedelta(days=9), step=timedelta(hours=1)))

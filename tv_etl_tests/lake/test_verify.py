@@ -91,12 +91,3 @@ def test_an_open_seam_is_told(tmp_path: Path) -> None:
         enter(store, store.update_of(SERIES, table(PLAIN[start : start + 50])))
     assert "nothing proves that the bars join at" in problems(store)
     assert "tv-etl seam NASDAQ:SPLT 1m shows both sides" in problems(store)
-
-
-def test_the_command_says_that_nothing_is_wrong(tmp_path: Path) -> None:
-    store = BarStore(tmp_path / "lake")
-    store.upsert(*SERIES, table(PLAIN[:100]))
-    done = call("verify", "--lake", store.base)
-    assert (done.returncode, done.stderr) == (0, "")
-    size = store.record(*SERIES).stored_bytes
-    assert done.stdout == f"{store.base}: 1 series, 100 bars, {size:,} bytes read; nothing is wrong\n"

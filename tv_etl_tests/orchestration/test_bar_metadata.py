@@ -27,9 +27,9 @@ def test_a_commit_and_what_is_known_show_the_same_series(tmp_path: Path) -> None
     answer = ServedMarket(SPLIT).answer(asked.request)
     *_, done = carry_out(store, [asked], ServedMarket(SPLIT).fetch, newest=48)
     assert isinstance(done, Stored)
-    facts = {"fetch.requests": "2", "fetch.seconds": "0.25", "fetch.server_time": str(NOW)}
+    facts = {"fetch.requests": "2", "fetch.seconds": "0.25"}
     answer = done.answer.replace_schema_metadata({**done.answer.schema.metadata, **facts})
-    shown = seen(stored_metadata(Stored(SERIES, answer, done.commit), "all is well"))
+    shown = seen(stored_metadata(Stored(SERIES, answer, done.commit), NOW, "all is well"))
     assert (shown["rows added"], shown["rows revised"], shown["rows in overlap"], shown["requests"]) == (100, 0, 200, 2)
     assert (shown["seconds to fetch"], shown["reach"]) == (0.25, "complete")
     assert shown["re-adjusted"] == str(done.commit.readjustment)

@@ -4,7 +4,6 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import pyarrow as pa
@@ -140,13 +139,6 @@ def statuses(instance: dg.DagsterInstance) -> dict[str, str]:
     return {key: each.value for key, each in found.items() if each is not None}
 
 
-class NothingListed(CountingMarket):
-    """It knows no symbol."""
-
-    def find(self, symbol: str, session: str = "regular", **settings: Any) -> None:
-        return None
-
-
 def test_a_series_that_fails_in_a_run_of_a_schedule_is_shown_as_failed_until_it_is_fine(
     instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
@@ -155,8 +147,8 @@ def test_a_series_that_fails_in_a_run_of_a_schedule_is_shown_as_failed_until_it_
     with serve_in_thread(CountingMarket(), ServerOptions(clock=clock)) as server:
         assert run(instance, tmp_path / "lake", server.url, WHOLE, keys=[], only=[AAPL]).success
         assert statuses(instance) == {AAPL: "MATERIALIZED"}
-        with serve_in_thread(NothingListed(), ServerOptions(clock=clock)) as without:
-            failed = run(instance, tmp_path / "lake", without.url, WHOLE, keys=[], only=[AAPL])
+        with serve_in_thread(CountingMarket(8), ServerOptions(clock=clock)) as other:  # which has other bars
+            failed = run(instance, tmp_path / "lake", other.url, WHOLE, keys=[], only=[AAPL])
         assert set(reasons_of(failed)) == {AAPL}
         assert statuses(instance) == {AAPL: "FAILED"}
         again = run(instance, tmp_path / "lake", server.url, WHOLE, keys=[], only=[AAPL])
@@ -204,20 +196,19 @@ def test_a_group_can_do_without_pictures(instance: dg.DagsterInstance, tmp_path:
 
 
 class OddTradingView(TradingViewResource):
-    """Its answers for one symbol lack what a run of bars reads."""
+    """Its answers for some symbols say of themselves what nobody understands, or nothing."""
 
     def fetch(self, requests: Iterable[HistoryRequest]) -> Iterator[HistoryResult]:
         for request, result in super().fetch(requests):
-            if request.symbol == "NASDAQ:NDX" and isinstance(result, pa.Table):
-                yield request, result.replace_schema_metadata({})
-            else:
-                yield request, result
+            said = {"NASDAQ:NDX": {"fetch.rejected": "some"}, "NASDAQ:MSFT": {}}.get(request.symbol)
+            assert isinstance(result, pa.Table)
+            yield request, result if said is None else result.replace_schema_metadata(said)
 
 
 def test_a_series_that_breaks_our_code_fails_by_name_and_the_others_are_stored(
     instance: dg.DagsterInstance, tmp_path: Path, market_url: str
 ) -> None:
-    group = GROUP.model_copy(update={"symbols": ["NASDAQ:AAPL", "NASDAQ:NDX", "NYSE:JNJ"]})
+    group = GROUP.model_copy(update={"symbols": ["NASDAQ:AAPL", "NASDAQ:NDX", "NASDAQ:MSFT", "NYSE:JNJ"]})
     result = dg.materialize(
         [build_bars_asset(group)],
         instance=instance,
@@ -230,7 +221,12 @@ def test_a_series_that_breaks_our_code_fails_by_name_and_the_others_are_stored(
         raise_on_error=False,
     )
     assert set(materializations(result)) == {"1m|NASDAQ:AAPL", "1m|NYSE:JNJ"}
-    assert reasons_of(result) == {"1m|NASDAQ:NDX": "unexpected KeyError: 'fetch.rejected'"}
+    reasons = reasons_of(result)
+    assert reasons.pop("1m|NASDAQ:NDX").startswith("unexpected ValueError: invalid literal for int()")
+    assert list(reasons) == ["1m|NASDAQ:MSFT"]
+    assert reasons["1m|NASDAQ:MSFT"].startswith(
+        "UnvouchedAnswerError: NASDAQ:MSFT 1m: the table does not say whether it is a whole answer (no 'fetch.rejected'"
+    )
 
 
 def test_the_metadata_of_a_failure_is_bounded(instance: dg.DagsterInstance, tmp_path: Path, market_url: str) -> None:

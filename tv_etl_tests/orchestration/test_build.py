@@ -49,6 +49,6 @@ def test_no_resource_is_configurable_and_none_holds_a_secret(tmp_path: Path, mon
         monkeypatch.setenv(name, "CANARY")
     definitions = build_definitions(load_watchlist(CHECKOUT / "watchlist.yaml"), tmp_path)
     resources = definitions.resources or {}
-    assert set(resources) == {"tradingview", "scanner", "bar_store", "notifier"}
+    assert set(resources) == {"tradingview", "scanner", "bar_store", "bars_io_manager", "notifier"}
     assert not any(isinstance(each, dg.ResourceDefinition | dg.ConfigurableResource) for each in resources.values())
     assert "CANARY" not in str([vars(each) for each in resources.values()])

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import dagster as dg
 import pytest
 
-from tv_etl.orchestration.check_targets import attach_targets, check_outputs
+from tv_etl.orchestration.check_targets import attach_targets
+from tv_etl.orchestration.outputs import outputs
 
 KEY = dg.AssetKey("fruit")
 KINDS = ["apple", "pear"]
@@ -29,7 +30,7 @@ def build_fruit() -> dg.AssetsDefinition:
                     )
 
         yield from attach_targets(context, KEY, reports())
-        yield from check_outputs(context)
+        yield from outputs(context)
 
     return fruit
 

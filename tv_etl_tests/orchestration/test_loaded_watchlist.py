@@ -40,18 +40,23 @@ def load_as(file: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return load
 
 
+def mistakes(loaded: LoadedWatchlist) -> list[str]:
+    return [each.text for each in loaded.mistakes]
+
+
 def symbols(loaded: LoadedWatchlist) -> list[str]:
     return loaded.watchlist.groups[0].symbols
 
 
 def test_a_server_that_has_loaded_before_goes_on(file: Path, load_as: Any) -> None:
-    assert load_as(SERVER).mistake == ""
+    assert mistakes(load_as(SERVER)) == []
     (file.parent / "symbols.txt").write_text("NASDAQ:AAPL\naapl\n", encoding="utf-8")
     loaded = load_as(SERVER)
     assert symbols(loaded) == ["NASDAQ:AAPL"]
-    assert "symbols.txt:2:1: symbol 'aapl': expected EXCHANGE:TICKER" in loaded.mistake
+    [mistake] = mistakes(loaded)
+    assert "symbols.txt:2:1: symbol 'aapl': expected EXCHANGE:TICKER" in mistake
     file.unlink()
-    assert load_as(SERVER).mistake == f"{file}: No such file or directory"
+    assert mistakes(load_as(SERVER)) == [f"{file}: No such file or directory"]
 
 
 @pytest.mark.parametrize("arguments", [OTHER, SERVER])
@@ -88,7 +93,7 @@ def test_without_a_place_to_keep_it_a_mistake_is_an_error(
     load_as(SERVER)
     (file.parent / "taken").touch()
     monkeypatch.setenv("TV_ETL_STATE", str(file.parent / "taken"))
-    assert load_as(SERVER).mistake == "", "what cannot be kept is told, and loads"
+    assert mistakes(load_as(SERVER)) == [], "what cannot be kept is told, and loads"
     assert "a mistake in the watchlist will be an error" in caplog.text
     file.write_text("groups: 1", encoding="utf-8")
     with pytest.raises(WatchlistError):

@@ -19,7 +19,7 @@ from tv_etl.market_server.options import ServerOptions
 from tv_etl.market_server.server import serve_in_thread
 from tv_etl.orchestration.build import build_definitions
 from tv_etl.orchestration.check_specs import CHECKS
-from tv_etl.orchestration.partitions import range_tags, series_of, series_partitions
+from tv_etl.orchestration.partitions import range_tags, series_of
 from tv_etl.orchestration.resources import BarStoreResource
 from tv_etl.orchestration.schedules import build_schedules, job_name, partitions_under_way
 from tv_etl.tradingview.bar_schema import BAR_SCHEMA
@@ -60,11 +60,7 @@ def tick(
 
 def keys_of(request: dg.RunRequest | str, group: Group) -> list[str]:
     assert isinstance(request, dg.RunRequest), request
-    if request.run_config:
-        return list(request.run_config["ops"][group.name]["config"]["only"])
-    keys = [str(key) for key in series_partitions(group).get_partition_keys()]
-    start, end = (keys.index(request.tags[f"dagster/asset_partition_range_{edge}"]) for edge in ("start", "end"))
-    return keys[start : end + 1]
+    return list(request.run_config["ops"][group.name]["config"]["only"])
 
 
 def symbols_of(request: dg.RunRequest | str, group: Group) -> list[str]:
@@ -86,25 +82,20 @@ def test_there_is_a_schedule_for_each_interval_that_wants_one() -> None:
     assert [each.name for each in build_schedules(without)] == ["bars_checks"]
 
 
-def test_what_was_never_stored_is_asked_for_in_one_range(instance: dg.DagsterInstance, tmp_path: Path) -> None:
+def test_what_was_never_stored_is_asked_for_in_one_run(instance: dg.DagsterInstance, tmp_path: Path) -> None:
     request = tick(instance, tmp_path, EVENING)
-    assert isinstance(request, dg.RunRequest)
-    assert not request.run_config
     assert keys_of(request, GROUP) == ["1m|NASDAQ:AAPL", "1m|NSE:M&M"]
 
 
-def test_what_was_stored_before_is_asked_for_without_planning_its_partitions(
-    instance: dg.DagsterInstance, tmp_path: Path, evening_url: str
-) -> None:
-    """Dagster stores an event for each that it plans, even where nothing comes of it."""
+def test_a_schedule_plans_no_partitions(instance: dg.DagsterInstance, tmp_path: Path, evening_url: str) -> None:
+    """Dagster stores an event for each that it plans, even where nothing comes of it, and one that is refused fails."""
     group = Group(symbols=["BINANCE:BTCUSDT", "BINANCE:ETHUSDT"], intervals=["1m"], initial_bars=50)
-    assert isinstance(first := tick(instance, tmp_path, EVENING, group), dg.RunRequest)
-    assert not first.run_config and first.tags
+    first = tick(instance, tmp_path, EVENING, group)
     assert run(instance, tmp_path, evening_url, group).success
-    request = tick(instance, tmp_path, EVENING + timedelta(minutes=5), group)
-    assert isinstance(request, dg.RunRequest)
-    assert not {name for name in request.tags if "partition" in name}
-    assert keys_of(request, group) == ["1m|BINANCE:BTCUSDT", "1m|BINANCE:ETHUSDT"]
+    for request in (first, tick(instance, tmp_path, EVENING + timedelta(minutes=5), group)):
+        assert isinstance(request, dg.RunRequest)
+        assert not {name for name in request.tags if "partition" in name}
+        assert keys_of(request, group) == ["1m|BINANCE:BTCUSDT", "1m|BINANCE:ETHUSDT"]
 
 
 def test_nothing_is_asked_while_every_market_is_closed_and_complete(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import pytest
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationPlanned
 from dagster._core.definitions.partitions.subset import DefaultPartitionsSubset
 from dagster._core.events import DagsterEvent, DagsterEventType
@@ -257,13 +258,41 @@ def test_a_loss_is_told_a_day_ahead_and_again_when_it_happens() -> None:
     )
     lost = replace(record, window=Window(5_000, OPEN + 9 * DAY))
     gone = loss_sighting(GROUP, lost, OPEN + 9 * DAY + 3_600)
-    assert gone.reason == "the server has none from 2026-11-18 21:00 UTC on any more"
+    assert gone.reason.startswith("the server has none from 2026-11-18 21:00 UTC on any more")
     assert [
         each.turning for each in fold({}, 0, [near, replace(near, at=near.at + 1), replace(gone, at=near.at + 2)]).turns
     ] == [
         "begins",
         "changes",
     ]
+
+
+@pytest.mark.parametrize(
+    ("schedules", "is_on", "advice"),
+    [
+        ({}, False, "switch on schedule bars_1m"),
+        ({}, None, "switch on schedule bars_1m"),
+        ({}, True, "schedule bars_1m is on: look at its ticks and runs"),
+        ({"1m": None}, None, "no schedule of bars fetches 1m: give it one in the watchlist"),
+    ],
+)
+def test_a_loss_of_what_nothing_fetches_is_told_with_what_to_do(
+    schedules: dict[str, str | None], is_on: bool | None, advice: str
+) -> None:
+    group = Group(symbols=["NASDAQ:AAPL"], intervals=["1m"], schedules=schedules)
+    record = replace(WHOLE, window=Window(5_000, OPEN - 20 * DAY))
+    near = loss_sighting(group, record, loss_deadline(record) - 80_000, lambda name: is_on)
+    assert near.reason.endswith(
+        f"unless it is fetched before; nothing has fetched it since 2026-11-18 21:00Z; {advice}"
+    )
+    gone = loss_sighting(group, replace(record, window=Window(5_000, OPEN + 9 * DAY)), OPEN + 10 * DAY)
+    assert "has none from" in gone.reason and "nothing has fetched it since" in gone.reason
+
+
+def test_a_loss_of_what_was_asked_for_just_now_is_told_without() -> None:
+    at = OPEN + 9 * DAY
+    record = replace(WHOLE, window=Window(5_000, at - 5 * DAY), asked=(*WHOLE.asked, (at - 5 * DAY, at)))
+    assert loss_sighting(GROUP, record, at + 60).reason == "the server has none from 2026-11-18 21:00 UTC on any more"
 
 
 def loss_deadline(record: object) -> float:

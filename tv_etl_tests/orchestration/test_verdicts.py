@@ -141,13 +141,16 @@ def test_it_is_the_same_for_symbols_that_a_scanner_found(
     assert told == [{"1d|NASDAQ:AAPL"}, set()]
 
 
-def test_a_partition_that_was_asked_for_by_itself_is_told_with_its_picture(
+def test_a_partition_that_was_asked_for_by_itself_or_first_is_told_with_its_picture(
     instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
     lake = tmp_path / "lake"
+    with market(tmp_path / "first", ROWS, 290) as url:
+        first = materializations(increment(instance, lake, url))[KEY]
     with market(tmp_path / "market", ROWS, 300) as url:
         by_schedule = materializations(increment(instance, lake, url))[KEY]
         by_hand = materializations(run(instance, lake, url, GROUP))[KEY]
+    assert first["newest bars"].startswith("![bars]")
     assert not by_schedule.keys() & {"newest bars", "dagster/uri"}
     assert (by_hand["rows added"], by_hand["dagster/uri"]) == (0, BarStore(lake).uri("NASDAQ:SPLT", "1m"))
     assert by_hand["newest bars"].startswith("![bars]")

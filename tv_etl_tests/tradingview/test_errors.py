@@ -20,6 +20,7 @@ TREE = {
     "ConnectionFailedError": ("TradingViewError", WebSocketException, True),
     "NoBarsError": ("TradingViewError", RuntimeError, True),
     "StaleStreamError": ("NoBarsError", RuntimeError, True),
+    "UnvouchedAnswerError": ("TradingViewError", ValueError, False),
     "HttpError": ("TradingViewError", None, False),
     "ScannerError": ("HttpError", None, False),
     "SearchError": ("HttpError", None, False),

@@ -4,19 +4,25 @@ import asyncio
 
 import pytest
 
-from tv_etl.tradingview.errors import ScannerError, SearchError
+from tv_etl.tradingview.errors import SearchError
 from tv_etl.tradingview.http_service import HttpQuestion, HttpService
 from tv_etl_tests import own_clock
 from tv_etl_tests.tradingview.lying_screener import Liar, http
 
 
+class Oracle(HttpService):
+    _name, _default_url, _url_variable, _error = "oracle", "https://oracle.invalid", "TV_ETL_NO_ORACLE", SearchError
+
+    async def answer(self, question: HttpQuestion, within_s: float) -> bytes:
+        deadline = asyncio.get_running_loop().time() + within_s
+        async with self._client() as client:
+            return await self._ask(client, question, deadline=deadline, late="no oracle")
+
+
 def ask(liar: Liar, question: HttpQuestion, *, within_s: float = 10.0) -> bytes:
     async def run() -> bytes:
         async with liar.serving():
-            service = HttpService(liar.url, "oracle", SearchError, try_s=5.0, retry_s=5.0, proxy="")
-            deadline = asyncio.get_running_loop().time() + within_s
-            async with service.client() as client:
-                return await service.ask(client, question, deadline=deadline, late="no oracle")
+            return await Oracle(liar.url, try_s=5.0, retry_s=5.0, proxy="").answer(question, within_s)
 
     return own_clock.run(run())
 
@@ -43,6 +49,13 @@ def test_after_its_deadline_nothing_is_asked() -> None:
     assert liar.heads == []
 
 
-def test_errors_are_of_the_callers_class_and_name_its_server() -> None:
-    with pytest.raises(ScannerError, match="the oracle's address: expected https://host"):
-        HttpService("ftp://x", "oracle", ScannerError, try_s=1.0, retry_s=1.0, proxy=None)
+def test_errors_are_of_the_services_class_and_name_it() -> None:
+    with pytest.raises(SearchError, match="the oracle's address: expected https://host"):
+        Oracle("ftp://x")
+
+
+def test_the_address_is_the_one_given_or_that_of_the_environment_or_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Oracle().base_url == "https://oracle.invalid"
+    monkeypatch.setenv("TV_ETL_NO_ORACLE", "https://elsewhere.invalid/")
+    assert Oracle().base_url == "https://elsewhere.invalid"
+    assert Oracle("https://here.invalid").base_url == "https://here.invalid"

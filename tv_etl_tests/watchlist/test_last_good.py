@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tv_etl.watchlist.last_good import LastGood
+from tv_etl.watchlist.last_good import LastGood, with_symbols
 from tv_etl.watchlist.model import Watchlist, read_document, read_watchlist
 
 TEXT = """\
@@ -21,7 +21,12 @@ alerts:
 
 def read(file: Path) -> tuple[Watchlist, Any]:
     document = read_document(file)
-    return read_watchlist(Watchlist, document.content, file, document), document.content
+    watchlist = read_watchlist(Watchlist, document.content, file, document)
+    return watchlist, with_symbols(document.content, watchlist.groups)
+
+
+def kept_of(directory: Path, file: Path) -> LastGood:
+    return LastGood(directory, str(file))
 
 
 @pytest.fixture
@@ -33,36 +38,43 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_it_needs_no_file_but_its_own(file: Path, tmp_path: Path) -> None:
-    kept, (watchlist, content) = LastGood(tmp_path / "state", file), read(file)
-    kept.keep(watchlist, content)
+    watchlist, content = read(file)
+    kept_of(tmp_path / "state", file).keep(content)
     for path in (file, file.with_name("symbols.txt")):
         path.unlink()
-    assert LastGood(tmp_path / "state", file).load() == watchlist
+    assert Watchlist.model_validate(kept_of(tmp_path / "state", file).load()) == watchlist
 
 
 def test_nothing_kept_is_nothing(file: Path, tmp_path: Path) -> None:
-    assert LastGood(tmp_path, file).load() is None
-    kept = LastGood(tmp_path, file)
-    kept.keep(*read(file))
-    kept.path.write_text("groups: 5", encoding="utf-8")
+    kept = kept_of(tmp_path, file)
+    assert kept.load() is None
+    kept.keep(read(file)[1])
+    kept.path.write_text("groups", encoding="utf-8")
     assert kept.load() is None
 
 
+def test_a_template_is_kept_as_it_is_written(file: Path) -> None:
+    groups = read(file)[0].groups
+    whole: dict[str, Any] = {"lake": "{{ env.LAKE }}", "groups": "{{ env.GROUPS }}"}
+    assert with_symbols(whole, groups) == whole
+    part: list[Any] = [{"symbols": "{{ env.SYMBOLS }}", "intervals": ["1d"]}, "{{ env.GROUP }}"]
+    assert with_symbols({"groups": part}, groups) == {"groups": part}
+
+
 def test_what_has_not_changed_is_not_written_again(file: Path, tmp_path: Path) -> None:
-    kept = LastGood(tmp_path, file)
-    kept.keep(*read(file))
+    kept = kept_of(tmp_path, file)
+    kept.keep(read(file)[1])
     before = kept.path.stat().st_ino
-    kept.keep(*read(file))
+    kept.keep(read(file)[1])
     assert kept.path.stat().st_ino == before
     file.write_text(TEXT.replace("A:B", "A:C"), encoding="utf-8")
-    kept.keep(*read(file))
-    watchlist = kept.load()
-    assert watchlist is not None and watchlist.alerts.rules[0].symbol == "A:C"
+    kept.keep(read(file)[1])
+    assert Watchlist.model_validate(kept.load()).alerts.rules[0].symbol == "A:C"
     assert [path.name for path in kept.path.parent.iterdir()] == [kept.path.name]
 
 
 def test_two_files_are_kept_apart_and_a_folder_in_the_way_is_told(file: Path, tmp_path: Path) -> None:
-    assert LastGood(tmp_path, file).path != LastGood(tmp_path, file.with_name("other.yaml")).path
+    assert kept_of(tmp_path, file).path != kept_of(tmp_path, file.with_name("other.yaml")).path
     (tmp_path / "state").touch()
     with pytest.raises(OSError, match="state"):
-        LastGood(tmp_path / "state", file).keep(*read(file))
+        kept_of(tmp_path / "state", file).keep(read(file)[1])

@@ -10,7 +10,7 @@ import os
 import re
 import subprocess  # nosec B404: our own module, by this interpreter
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import ClassVar, Literal
 
@@ -48,14 +48,6 @@ class AppriseTarget(TargetSpec):
 
     kind: ClassVar[str] = "apprise"
     rate: ClassVar[Rate] = Rate(burst=1, every_s=1.0)
-
-    @property
-    def default_name(self) -> str:
-        return self.url_env
-
-    @property
-    def variables(self) -> Collection[str]:
-        return [self.url_env]
 
     def mistake(self, secrets: Mapping[str, str]) -> str:
         if find_spec("apprise") is None:

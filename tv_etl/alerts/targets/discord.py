@@ -50,14 +50,6 @@ class DiscordTarget(HttpSpec):
 
     kind: ClassVar[str] = "discord"
 
-    @property
-    def default_name(self) -> str:
-        return self.url_env
-
-    @property
-    def variables(self) -> Collection[str]:
-        return [self.url_env]
-
     def mistake(self, secrets: Mapping[str, str]) -> str:
         return variable_mistake(self.url_env, secrets[self.url_env], self.allow_private)
 

@@ -10,7 +10,7 @@ import re
 import smtplib
 import socket
 import ssl
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, timezone
 from email.message import EmailMessage
@@ -73,10 +73,6 @@ class EmailTarget(TargetSpec):
     @property
     def default_name(self) -> str:
         return self.to[0]
-
-    @property
-    def variables(self) -> Collection[str]:
-        return [self.password_env] if self.password_env else []
 
     def mistake(self, secrets: Mapping[str, str]) -> str:
         return ""

@@ -6,7 +6,7 @@ docs.ntfy.sh/publish/#publish-as-json has the message, with priorities of 1 to 5
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -54,14 +54,6 @@ class NtfyTarget(HttpSpec):
 
     kind: ClassVar[str] = "ntfy"
     rate: ClassVar[Rate] = Rate(burst=10, every_s=5.0)
-
-    @property
-    def default_name(self) -> str:
-        return self.topic_env
-
-    @property
-    def variables(self) -> Collection[str]:
-        return [self.topic_env, *([self.token_env] if self.token_env else [])]
 
     def mistake(self, secrets: Mapping[str, str]) -> str:
         if not _TOPIC.fullmatch(secrets[self.topic_env]):

@@ -7,7 +7,7 @@ each call. One call takes one event, so none are grouped here: PagerDuty groups 
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import ClassVar, Literal
 
@@ -47,16 +47,8 @@ class PagerDutyTarget(HttpSpec):
     rate: ClassVar[Rate] = Rate(burst=60, every_s=0.5)
 
     @property
-    def default_name(self) -> str:
-        return self.key_env
-
-    @property
     def groups_events(self) -> bool:
         return False
-
-    @property
-    def variables(self) -> Collection[str]:
-        return [self.key_env]
 
     def mistake(self, secrets: Mapping[str, str]) -> str:
         if not _KEY.fullmatch(secrets[self.key_env]):

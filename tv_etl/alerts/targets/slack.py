@@ -9,7 +9,7 @@ Retry-After. An archived channel is answered with 410.
 
 import html
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -32,14 +32,6 @@ class SlackTarget(HttpSpec):
 
     kind: ClassVar[str] = "slack"
     rate: ClassVar[Rate] = Rate(burst=1, every_s=1.0)
-
-    @property
-    def default_name(self) -> str:
-        return self.url_env
-
-    @property
-    def variables(self) -> Collection[str]:
-        return [self.url_env]
 
     def mistake(self, secrets: Mapping[str, str]) -> str:
         return variable_mistake(self.url_env, secrets[self.url_env], self.allow_private)

@@ -6,7 +6,7 @@ gets there is `calls`', when is the courier's. Models of the watchlist, so nothi
 
 import math
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timezone
 from email.utils import parsedate_to_datetime
@@ -165,7 +165,8 @@ class TargetSpec(BaseModel):
 
     @property
     def default_name(self) -> str:
-        raise NotImplementedError
+        """What it is called if it has no name: as the first of its variables."""
+        return self.variables[0]
 
     @property
     def key(self) -> str:
@@ -183,9 +184,9 @@ class TargetSpec(BaseModel):
         return True
 
     @property
-    def variables(self) -> Collection[str]:
-        """The variables that must be set."""
-        raise NotImplementedError
+    def variables(self) -> Sequence[str]:
+        """The variables that must be set: those that the fields `..._env` name, in the order of the fields."""
+        return [value for field_name, value in self if field_name.endswith("_env") and value]
 
     def mistake(self, secrets: Mapping[str, str]) -> str:
         """What is wrong with the values of the variables, naming the variable and not the value; empty if nothing."""

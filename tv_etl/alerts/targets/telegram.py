@@ -8,7 +8,7 @@ message a second in a chat, 20 a minute in a group.
 
 import html
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
@@ -61,10 +61,6 @@ class TelegramTarget(HttpSpec):
     @property
     def limit(self) -> Rate:
         return Rate(burst=1, every_s=3.0 if str(self.chat_id).startswith(("-", "@")) else 1.0)
-
-    @property
-    def variables(self) -> Collection[str]:
-        return [self.token_env]
 
     def mistake(self, secrets: Mapping[str, str]) -> str:
         if not _TOKEN.fullmatch(secrets[self.token_env]):

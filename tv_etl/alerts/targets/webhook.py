@@ -10,7 +10,7 @@ import binascii
 import hashlib
 import hmac
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
@@ -94,15 +94,11 @@ class WebhookTarget(HttpSpec):
     group_above: ClassVar[int] = 5
 
     @property
-    def default_name(self) -> str:
-        return self.url_env
-
-    @property
     def groups_events(self) -> bool:
         return self.body is None
 
     @property
-    def variables(self) -> Collection[str]:
+    def variables(self) -> Sequence[str]:
         return [self.url_env, *([self.secret_env] if self.secret_env else []), *self.headers_env.values()]
 
     def mistake(self, secrets: Mapping[str, str]) -> str:

@@ -29,8 +29,8 @@ from tv_etl.lake.bar_file import FORMAT
 from tv_etl.lake.bars import Times
 from tv_etl.lake.errors import DamagedFileError, StoreReadError
 from tv_etl.lake.layout import path_segment, period_range
-from tv_etl.lake.scan import ReadFiles
-from tv_etl.lake.sealed import encode_sealed_groups
+from tv_etl.lake.scan import SCAN_SCHEMA, ReadFiles
+from tv_etl.lake.sealed import encode_sealed_groups, open_sealed
 from tv_etl.lake.storage.files import data_directory
 from tv_etl.lake.storage.journal import FileGroup
 from tv_etl.lake.storage.regular import read_regular
@@ -96,13 +96,7 @@ def refresh_panel(
     `BarStore.read` and `upsert` do.
     """
     width = Interval.parse(interval)
-    if not width.is_time_based:
-        raise IntervalError(width.token, "tick and range bars are not stored")
-    if "://" in store.base:
-        raise ValueError(f"{store.base}: a panel is kept in a directory of this host only")
-    if not _NAME.fullmatch(name):
-        raise ValueError(f"{name!r} is no name of a panel: write panel, or a name that ends with it, e.g. us_panel")
-    folder = Path(store.base) / name / f"interval={width.token}"
+    folder = _folder(store, width, name)
     wanted = None if symbols is None else frozenset(symbols)
     group = FileGroup(Path(store.base), Path(store.base) / ".tv_etl" / name / width.token, "sources.json")
     record = group.head
@@ -135,6 +129,42 @@ def refresh_panel(
             transaction.stage(record, _encode_sources(_Sources(files, panels)))
             transaction.publish()
             written.append(target)
+
+
+def read_panel(store: BarStore, interval: str | Interval, *, name: str = "panel") -> pa.Table:
+    """Return the panel of an interval as its last refresh left it, with the columns of `BarStore.scan`.
+
+    Its rows are sorted by UTC day, then by symbol, then by time; there are none where no panel was made. A refresh that
+    goes on meanwhile may have replaced some of the files. Raises IntervalError and ValueError as `refresh_panel` does,
+    DamagedFileError or StoreReadError.
+    """
+    width = Interval.parse(interval)
+    folder, tables = _folder(store, width, name), [SCAN_SCHEMA.empty_table()]
+    for period in sorted(_existing(folder)):
+        path = _file(folder, period)
+        content = read_regular(path)
+        if content is not None:
+            tables.append(_read_file(content, path, width))
+    return pa.concat_tables(tables)
+
+
+def _read_file(content: bytes, path: Path, interval: Interval) -> pa.Table:
+    with open_sealed(content, str(path)) as file:
+        table = file.read(use_threads=False)
+    if table.schema != PANEL_SCHEMA:
+        raise DamagedFileError(path, f"its columns are {table.schema.remove_metadata()}; refresh the panel")
+    widths = pa.repeat(pa.scalar(interval.token), len(table))
+    return table.add_column(1, SCAN_SCHEMA.field("interval"), widths).replace_schema_metadata(None)
+
+
+def _folder(store: BarStore, width: Interval, name: str) -> Path:
+    if not width.is_time_based:
+        raise IntervalError(width.token, "tick and range bars are not stored")
+    if "://" in store.base:
+        raise ValueError(f"{store.base}: a panel is kept in a directory of this host only")
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is no name of a panel: write panel, or a name that ends with it, e.g. us_panel")
+    return Path(store.base) / name / f"interval={width.token}"
 
 
 def _file(folder: Path, period: str) -> Path:

@@ -92,6 +92,10 @@ class DirectoryFiles:
         names = _listed(f"{self._root}/{self._data}")
         return self._group.has_journal or any(name.endswith(".parquet") for name in names)
 
+    @property
+    def is_half_removed(self) -> bool:
+        return False  # nobody sees any of the files once the first is gone
+
     def reading(self, read: Callable[[Snapshot], Result], *, lists: bool = True) -> Result:
         return self._group.reading(lambda: read(_DirectorySnapshot(self._root, self._data)))
 

@@ -62,9 +62,10 @@ class Transaction(Snapshot, Protocol):
         """
 
     def take_out(self) -> None:
-        """Take all files of the series but the record away at once, before anything is staged; they are deleted.
+        """Take all files of the series but the record away at once, before anything is staged.
 
-        Raises StoreWriteError, with all in place, also where the place knows no way to do it at once.
+        They are gone when this returns or, where it takes a commit, once that is published. Raises StoreReadError or
+        StoreWriteError, with all in place.
         """
 
     def publish(self) -> None:
@@ -77,6 +78,10 @@ class SeriesFiles(Protocol):
     @property
     def is_stored(self) -> bool:
         """True with a data file, or with a commit half done that will have some. Raises StoreReadError."""
+
+    @property
+    def is_half_removed(self) -> bool:
+        """True where a removal was killed when the files were gone for us, but not yet for others. Raises as above."""
 
     def reading(self, read: Callable[[Snapshot], Result], *, lists: bool = True) -> Result:
         """Return what `read` returns; it may be called again where a commit came between.

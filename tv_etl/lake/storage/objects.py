@@ -23,6 +23,9 @@ Each request takes as long as the way there and back, so none is made twice, or 
 * A commit may begin with a head that was read before, when its caller looked at the series: if that is not the newest
   any more, it is refused at its commit point.
 
+Nothing is deleted that anybody may write again, since no condition holds up a delete that comes late: a commit moves a
+void there (void.py), as it moves any other content.
+
 Knows nothing of bars or Parquet; the head is a JSON object of which it uses the key `commit`.
 """
 
@@ -31,23 +34,26 @@ import re
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import compress
 from typing import Any, TypeVar
 
 import msgspec
 
 from tv_etl.lake.errors import DamagedFileError, NewerFormatError, StoreBusyError, StoreReadError, StoreWriteError
-from tv_etl.lake.overlap import COMMITS_AT_ONCE, overlapped, read_once, waiting
+from tv_etl.lake.overlap import COMMITS_AT_ONCE, LOOKS_AT_ONCE, overlapped, read_once, waiting
 from tv_etl.lake.storage.bucket import Bucket, ChangedError, Object, Version
 from tv_etl.lake.storage.files import BESIDE, DATASET, RECORD, Snapshot, Transaction, data_directory, own_directory
+from tv_etl.lake.storage.void import VOID_BYTES, is_void, void
 
 COMMIT_VERSION = 1
 
 _COMMIT = "commit"  # the key in the head
 _STAGED = re.compile(r"[0-9a-f]{32}\.[a-z]+")
+_ASIDE = "damaged-"  # no name that begins so is ever written twice
 _CONDITIONS = f"{BESIDE}/conditions"  # a name to try them on
 _FIRST_PAUSE_S = 0.01
 _LONGEST_PAUSE_S = 1.0
@@ -85,13 +91,20 @@ class ObjectStorage:
         data, own = f"{DATASET}/interval={token}/symbol=", f"{BESIDE}/{token}/"
         found = {
             name.removeprefix(data).partition("/")[0]
-            for name in self._bucket.sizes(f"{DATASET}/interval={token}")
-            if name.startswith(data) and name.endswith(".parquet")
+            for name, size in self._bucket.sizes(f"{DATASET}/interval={token}").items()
+            if name.startswith(data) and name.endswith(".parquet") and size != VOID_BYTES
         }
-        # A first commit that was killed may have no data file yet.
+        # A first commit that was killed may have no data file yet, and a removal still some.
         staged = (name.removeprefix(own).split("/") for name in self._bucket.sizes(f"{BESIDE}/{token}"))
-        unfinished = {path[0] for path in staged if len(path) == 2 and _STAGED.fullmatch(path[1])} - found
-        return sorted(found | {segment for segment in unfinished if self.files(token, segment).is_stored})
+        unfinished = {path[0] for path in staged if len(path) == 2 and _STAGED.fullmatch(path[1])}
+        are_stored = overlapped(partial(self._is_stored, token), unfinished, at_once=LOOKS_AT_ONCE)
+        return sorted((found - unfinished) | set(compress(unfinished, are_stored)))
+
+    def _is_stored(self, token: str, segment: str) -> bool:
+        try:
+            return self.files(token, segment).is_stored
+        except (DamagedFileError, NewerFormatError):
+            return True  # whoever reads it is told
 
     def own_tokens(self) -> list[str]:
         return self._bucket.directories(BESIDE)
@@ -185,6 +198,12 @@ class ObjectFiles:
     @property
     def is_stored(self) -> bool:
         return any(name.endswith(".parquet") for name in self.reading(lambda snapshot: snapshot.data_names()))
+
+    @property
+    def is_half_removed(self) -> bool:
+        head = self._head()
+        voids = {move.staged for move in head.moves if move.target.startswith(f"{self._data}/")}
+        return head.files == () and any(self._bucket.get(staged) is not None for staged in voids)
 
     def reading(self, read: Callable[[Snapshot], Result], *, lists: bool = True) -> Result:
         for head in self._attempts():
@@ -357,7 +376,7 @@ class _ObjectSnapshot:
         if name == f"{self._own}/{RECORD}":
             return self._head.record
         found = self._find(name)
-        return None if found is None else found.content
+        return None if found is None or is_void(found.content) else found.content
 
     def has_size(self, name: str, size: int) -> bool:
         # What the head moves there is as its record has it.
@@ -376,7 +395,17 @@ class _ObjectSnapshot:
     def _listed_names(self) -> list[str]:
         """What is in the data directory, or will be once all moves are made."""
         coming = [target for target in self._moves if target not in self._sizes and self._is_staged(target)]
-        return sorted(name for name in [*self._sizes, *coming] if name.rpartition("/")[0] == self._data)
+        names = sorted(name for name in [*self._sizes, *coming] if name.rpartition("/")[0] == self._data)
+        return [name for name in names if self._is_there(name)]
+
+    def _is_there(self, name: str) -> bool:
+        """False for a void, or where one is on its way."""
+        is_void_yet = self._sizes.get(name) == VOID_BYTES
+        if name not in self._moves or self._head.files is None:
+            return not is_void_yet
+        if name.removeprefix(f"{self._data}/") in self._head.files:
+            return True
+        return not is_void_yet and self.read(name) is not None
 
     def _is_staged(self, target: str) -> bool:
         return self._bucket.get(self._moves[target].staged) is not None
@@ -413,6 +442,8 @@ class _ObjectTransaction(_ObjectSnapshot):
         self._staging: list[tuple[_Move, bytes | memoryview]] = []
         self._record = head.record
         self._aside: dict[str, str] = {}
+        self._voided: set[str] = set()
+        self._deleted: list[str] = []  # what only others have put there
         self._is_settled = not head.moves
 
     @read_once
@@ -446,14 +477,41 @@ class _ObjectTransaction(_ObjectSnapshot):
         self._aside[name] = aside
         if name == f"{self._own}/{RECORD}":
             self._record = None
+        else:
+            self._remove([name])
         return aside
 
     def take_out(self) -> None:
-        reason = "an object store deletes one object after the other, so a series cannot be removed at once"
-        raise StoreWriteError(self._bucket.address_of(self._data), reason)
+        self._bucket.require_conditions(_CONDITIONS)
+        self.settle()
+        own = {name for name in self._own_names if not _STAGED.fullmatch(name.rpartition("/")[2])}
+        data = {name for name, size in self._sizes.items() if size != VOID_BYTES}
+        self._remove(sorted({*data, *self._moves, *own} - {f"{self._own}/{RECORD}"}))
+
+    def _remove(self, names: Sequence[str]) -> None:
+        """Make objects voids, or delete them where no commit ever writes."""
+        voided = [name for name in names if self._is_written_again(name)]
+        self._voided.update(voided)
+        self._deleted += [name for name in names if name not in self._voided]
+        unseen = [name for name in voided if name not in self._seen]
+        self._seen |= zip(unseen, overlapped(self._version, unseen, at_once=COMMITS_AT_ONCE), strict=True)
+        self._staging += [(_Move(self._staged_void, name, self._seen[name]), self._void) for name in voided]
+
+    def _is_written_again(self, name: str) -> bool:
+        directory, _, file = name.rpartition("/")
+        return directory in (self._data, self._own) and file.endswith(".parquet") and not file.startswith(_ASIDE)
+
+    @read_once
+    def _staged_void(self) -> str:
+        """One for all."""
+        return f"{self._own}/{uuid.uuid4().hex}.parquet"
+
+    @read_once
+    def _void(self) -> memoryview:
+        return void(self.stamp)
 
     def publish(self) -> None:
-        if not self._staging and not self._aside and self._record == self._head.record:
+        if not self._staging and not self._aside and not self._deleted and self._record == self._head.record:
             return
         self._bucket.require_conditions(_CONDITIONS)
         self._put_staged()
@@ -465,12 +523,12 @@ class _ObjectTransaction(_ObjectSnapshot):
         self._staging.sort(key=lambda each: (each[0].target.startswith(f"{self._data}/"), each[0].target))
         moves = tuple(move for move, _ in self._staging)
         garbage, moved_by = list[str](), ""
-        if moves or self._aside:
+        if moves or self._aside or self._deleted:
             self.settle()
             garbage = [name for name in self._own_names if _STAGED.fullmatch(name.rpartition("/")[2])]
         else:
             moves, moved_by = self._head.moves, self._head.moved_by or self._head.commit
-        left = {*names, *(move.target for move, _ in self._staging)} - self._aside.keys()
+        left = {*names, *(move.target for move, _ in self._staging)} - self._voided - {*self._deleted}
         files = tuple(sorted(name.removeprefix(f"{self._data}/") for name in left if name.startswith(f"{self._data}/")))
         successor = _Head(self._head.version, self.stamp.hex(), moves, self._record, moved_by, files)
         try:
@@ -485,25 +543,31 @@ class _ObjectTransaction(_ObjectSnapshot):
         for move, content in self._staging:
             self._files.move(head, move, content)
         # Whoever staged the garbage began before this commit, which keeps theirs from ever being one.
-        gone = [name for name in self._aside if name != f"{self._own}/{RECORD}"]
-        self._bucket.delete([*garbage, *(move.staged for move, _ in self._staging), *gone])
+        # What is staged as the last: while it is there, the commit is under way.
+        self._bucket.delete([*garbage, *self._deleted])
+        self._bucket.delete(self._staged_names)
 
     def _put_staged(self) -> None:
         """Put what is staged, and list meanwhile what is there."""
         requests: list[Callable[[], object]] = [lambda: self._sizes]
         if self._staging:
             requests.append(lambda: self._own_names)
-        requests += [partial(self._bucket.put, move.staged, content) for move, content in self._staging]
+        contents = {move.staged: content for move, content in self._staging}
+        requests += [partial(self._bucket.put, staged, content) for staged, content in contents.items()]
 
         def make(request: Callable[[], object]) -> None:
             request()
 
         deque(overlapped(make, requests, at_once=COMMITS_AT_ONCE), maxlen=0)
 
+    @property
+    def _staged_names(self) -> list[str]:
+        return list(dict.fromkeys(move.staged for move, _ in self._staging))
+
     def discard(self) -> None:
         """Remove what was staged and not published."""
         with suppress(StoreWriteError):  # a later commit sweeps it
-            self._bucket.delete([*(move.staged for move, _ in self._staging), *self._aside.values()])
+            self._bucket.delete([*self._staged_names, *self._aside.values()])
         self._staging.clear()
         self._aside.clear()
 
@@ -533,7 +597,7 @@ class _ObjectTransaction(_ObjectSnapshot):
 
 def _name_aside(name: str) -> str:
     directory, _, file = name.rpartition("/")
-    return f"{directory}/damaged-{time.time_ns()}-{file}"
+    return f"{directory}/{_ASIDE}{time.time_ns()}-{file}"
 
 
 def _move(staged: str, target: str, over: dict[str, str | None] | None) -> _Move:

@@ -14,8 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import tv_etl
-from tv_etl.lake.derived.panel import PANEL_SCHEMA, refresh_panel
+from tv_etl.lake.derived.panel import PANEL_SCHEMA, read_panel, refresh_panel
 from tv_etl.lake.errors import DamagedFileError
+from tv_etl.lake.scan import SCAN_SCHEMA
+from tv_etl.lake.sealed import encode_sealed
 from tv_etl.lake.store import BarStore
 from tv_etl.tradingview.bar_schema import BAR_SCHEMA
 from tv_etl.tradingview.errors import IntervalError
@@ -195,8 +197,10 @@ def test_what_the_lake_lost_the_panel_loses(store: BarStore) -> None:
 def test_an_interval_without_series_has_no_panel(store: BarStore) -> None:
     assert refresh_panel(store, "1h").written == ()
     assert not (Path(store.base) / "panel").exists()
-    with pytest.raises(IntervalError):
-        refresh_panel(store, "100t")
+    assert read_panel(store, "1h") == SCAN_SCHEMA.empty_table()
+    for call in (refresh_panel, read_panel):
+        with pytest.raises(IntervalError):
+            call(store, "100t")
 
 
 def test_a_panel_of_some_symbols_has_a_name_and_files_of_its_own(store: BarStore) -> None:
@@ -217,6 +221,28 @@ def test_a_panel_of_some_symbols_has_a_name_and_files_of_its_own(store: BarStore
 def test_a_panel_takes_the_place_of_nothing_else(store: BarStore, name: str) -> None:
     with pytest.raises(ValueError, match=f"'{name}' is no name of a panel"):
         refresh_panel(store, "1m", name=name)
+    with pytest.raises(ValueError, match=f"'{name}' is no name of a panel"):
+        read_panel(store, "1m", name=name)
+
+
+def test_a_panel_is_read_with_the_columns_of_a_scan(store: BarStore) -> None:
+    refresh_panel(store, "1m")
+    panel = read_panel(store, "1m")
+    assert panel.schema == SCAN_SCHEMA
+    assert panel.drop_columns("interval").equals(panel_of(store, "1m"))
+    assert panel.sort_by([("symbol", "ascending"), ("timestamp", "ascending")]) == store.scan().read_all()
+
+
+def test_a_panel_that_is_damaged_or_from_before_trading_days_is_named(store: BarStore) -> None:
+    path = refresh_panel(store, "1m").written[0]
+    content = path.read_bytes()
+    path.write_bytes(content[:100] + b"\xff" + content[101:])
+    with pytest.raises(DamagedFileError, match=f"{path}.*checksum"):
+        read_panel(store, "1m")
+    old = PANEL_SCHEMA.remove(PANEL_SCHEMA.get_field_index("trading_day")).empty_table()
+    path.write_bytes(encode_sealed(old))
+    with pytest.raises(DamagedFileError, match=r"its columns are (?s:.*); refresh the panel"):
+        read_panel(store, "1m")
 
 
 def test_damage_in_the_lake_leaves_the_panel_as_it_was(store: BarStore) -> None:

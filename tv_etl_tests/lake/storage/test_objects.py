@@ -10,6 +10,7 @@ import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from tv_etl.lake.errors import DamagedFileError, NewerFormatError, StoreBusyErro
 from tv_etl.lake.storage.bucket import Bucket
 from tv_etl.lake.storage.files import Snapshot, Transaction
 from tv_etl.lake.storage.objects import ObjectFiles, ObjectStorage
+from tv_etl.lake.storage.void import is_void
 from tv_etl_tests.conftest import s3_environment
 from tv_etl_tests.patience import HANG_S
 from tv_etl_tests.s3_proxy import FORWARD, HANG_UP, IGNORE_CONDITION, LOSE_ANSWER, S3Proxy, s3_proxy
@@ -44,6 +46,18 @@ def write_all(files: ObjectFiles, content: bytes) -> None:
     files.writing(write)
 
 
+def remove_all(files: ObjectFiles) -> None:
+    def write(transaction: Transaction) -> None:
+        transaction.take_out()
+        transaction.stage(HEAD, b'{"facts": "removed"}')
+        transaction.publish()
+
+    files.writing(write)
+
+
+REMOVED = {None, b"removed"}  # what read_all makes of it
+
+
 # Imports nothing that is slow to start: it runs once for each request.
 WRITER = f"""
 import json, sys
@@ -51,9 +65,12 @@ sys.path.insert(0, sys.argv[1])
 from tv_etl.lake.storage.objects import ObjectFiles, ObjectStorage, Transaction
 MONTHS, HEAD = {MONTHS!r}, {HEAD!r}
 {inspect.getsource(write_all)}
+{inspect.getsource(remove_all)}
 files = ObjectStorage(sys.argv[2], timeout_s={HANG_S}).files("1m", "X")
 sys.stdin.readline()
-if sys.argv[3]:
+if sys.argv[3] == "removed":
+    remove_all(files)
+elif sys.argv[3]:
     write_all(files, sys.argv[3].encode())
 else:
     files.writing(lambda transaction: None)
@@ -204,6 +221,91 @@ def test_killed_before_any_request_leaves_old_or_new(proxy: S3Proxy, prepare: Ca
     assert printed == "acknowledged"
     assert len(seen) >= 10
     assert all(state in seen for state in allowed)
+
+
+def voids_at(address: str) -> list[str]:
+    bucket = Bucket(address, timeout_s=5)
+    return [name for name in objects_at(address) if (found := bucket.get(name)) and is_void(found.content)]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("s3_lake")
+@pytest.mark.parametrize("prepare", [old, half_done])
+def test_a_removal_killed_before_any_request_is_made_or_not(
+    proxy: S3Proxy, prepare: Callable[[str, S3Proxy], None]
+) -> None:
+    """Whoever writes next, or removes it again, finds one of the two and finishes it."""
+    before = {b"old" if prepare is old else b"half"}
+    seen, log = [], ".tv_etl/1m/X/log.parquet"
+    for number in range(100):
+        address = f"s3://lakes/{uuid.uuid4().hex}"
+        prepare(address, proxy)
+        Bucket(address, timeout_s=5).put(log, b"a log")
+        printed = kill_before(address, proxy, b"removed", nth_request(number))
+        state, lake = read_all(files_at(address)), ObjectStorage(address, timeout_s=5)
+        assert state in (before, REMOVED), number
+        seen.append(state)
+        assert lake.stored_segments("1m") == ([] if state == REMOVED else ["X"]), number
+        assert files_at(address).reading(lambda snapshot: snapshot.read(log)) == (
+            None if state == REMOVED else b"a log"
+        ), number
+        is_half = files_at(address).is_half_removed
+        if not is_half and state == REMOVED:
+            assert voids_at(address) == [log, *MONTHS], number
+        files_at(address).writing(lambda transaction: None)
+        assert read_all(files_at(address)) == state, number
+        if state == REMOVED:
+            assert voids_at(address) == [log, *MONTHS], number
+            assert not files_at(address).is_half_removed
+        write_all(files_at(address), b"next")
+        assert read_all(files_at(address)) == {b"next"}, number
+        remove_all(files_at(address))
+        assert (read_all(files_at(address)), voids_at(address)) == (REMOVED, [log, *MONTHS]), number
+        assert objects_at(address) == [log, HEAD, *MONTHS], number
+        if printed:
+            break
+    assert printed == "acknowledged"
+    assert before in seen and REMOVED in seen and len(seen) > 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("slow", [write_all, remove_all])
+def test_neither_a_removal_nor_a_write_that_is_held_up_undoes_the_other(
+    s3_lake: str, proxy: S3Proxy, monkeypatch: pytest.MonkeyPatch, slow: Callable[..., None]
+) -> None:
+    """Before any of its requests: then all of the other is done, and the last of the two commits stands."""
+    writes, removes = partial(write_all, content=b"new"), remove_all
+    seen, was_held = list[set[bytes | None]](), True
+    for number in itertools.count():
+        address = f"s3://lakes/{uuid.uuid4().hex}"
+        direct = files_at(address)
+        with monkeypatch.context() as patch:
+            patch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+            through = files_at(address)
+        write_all(direct, b"old")
+        is_the_one, committed, was_held = nth_request(number), False, False
+
+        def judge(method: str, path: str, direct: ObjectFiles = direct, is_the_one=is_the_one) -> str:  # type: ignore[no-untyped-def]
+            nonlocal committed, was_held
+            if is_the_one(method, path):
+                was_held = True
+                committed = read_all(direct) != {b"old"}
+                (removes if slow is write_all else writes)(direct)
+            return FORWARD
+
+        proxy.judge = judge
+        (writes if slow is write_all else removes)(through)
+        proxy.judge = lambda method, path: FORWARD
+        if not was_held:
+            break
+        # Who is held up before its commit point comes second, else first.
+        wanted: set[bytes | None] = REMOVED if (slow is remove_all) is not committed else {b"new"}
+        assert read_all(direct) == wanted, number
+        seen.append(wanted)
+        if wanted == REMOVED:
+            assert voids_at(address) == MONTHS, number
+        assert objects_at(address) == [HEAD, *MONTHS], number
+    assert REMOVED in seen and {b"new"} in seen
 
 
 def lose_answer(address: str, proxy: S3Proxy, number: int) -> tuple[str, bool]:
@@ -479,7 +581,8 @@ def test_what_is_set_aside_is_gone_and_kept(s3_lake: str) -> None:
         return aside
 
     month, head = files_at(s3_lake).writing(write)
-    assert objects_at(s3_lake) == sorted([HEAD, MONTHS[0], MONTHS[2], month, head])
+    assert objects_at(s3_lake) == sorted([HEAD, *MONTHS, month, head])
+    assert voids_at(s3_lake) == [MONTHS[1]]
     bucket = Bucket(s3_lake, timeout_s=5)
     found = bucket.get(month), bucket.get(head)
     assert found[0] is not None and found[0].content.startswith(b"old")
