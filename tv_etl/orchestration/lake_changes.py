@@ -122,8 +122,8 @@ def _checks(group: Group, partitions: Sequence[str], run_key: str) -> dg.RunRequ
 class Cursor(NamedTuple):
     """When Dagster knew all that was written of the series `listed`, and when all of it was compared last.
 
-    And what was `shown` of the lake at a glance, and when it was looked at for that. Times are UTC seconds; `listed` and
-    `shown` are digests.
+    And what was `shown` of the lake at a glance, and when it was looked at for that. Times are UTC seconds; `listed`
+    and `shown` are digests.
     """
 
     known_at: float = 0.0
