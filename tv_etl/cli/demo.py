@@ -22,6 +22,7 @@ from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import dagster as dg
@@ -32,7 +33,7 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from tv_etl.alerts.inputs import Ask
+from tv_etl.alerts.inputs import AlertInputs, Ask
 from tv_etl.cli.status import status_table
 from tv_etl.lake.status import lake_status
 from tv_etl.lake.store import BarStore
@@ -49,9 +50,9 @@ INTERVALS = ["1d", "1h", "1m"]
 ALERT_SYMBOL = "BINANCE:BTCUSDT"
 INITIAL_BARS = 1_000
 
-# The market begins so long ago, and a minute of it lasts a second: it arrives at the present when the demo is over. So
-# what is stored then is as fresh as it looks to Dagster, and the same market goes on beside its web interface.
-MARKET_LEAD = timedelta(minutes=30)
+# The market begins so long ago, and a minute of it lasts a second: the demo is over before it arrives at the present.
+# So what is stored is as fresh as Dagster takes it to be, and the same market goes on beside its web interface.
+MARKET_LEAD = timedelta(hours=1)
 MARKET_SPEED = 60
 MARKET_SEED = 197
 # What an earlier demo made is shown so long; later its minutes would be lost.
@@ -223,12 +224,14 @@ def _webhook_receiver(receive: Callable[[dict[str, Any]], None]) -> Iterator[str
 
 
 def _write_watchlist(path: Path, ws_url: str) -> Watchlist:
-    """Write and load the demo's watchlist; its rules are about the current price, so that something happens."""
-    [inputs] = TradingViewResource(ws_url=ws_url).alert_inputs({ALERT_SYMBOL: Ask()})
-    quote = inputs.quotes[ALERT_SYMBOL]
+    """Write and load the demo's watchlist; its rules are about its price and volume now, so that something happens."""
+    inputs = AlertInputs.joined(TradingViewResource(ws_url=ws_url).alert_inputs({ALERT_SYMBOL: Ask()}))
+    quote, minutes = inputs.quotes[ALERT_SYMBOL], inputs.minutes.get(ALERT_SYMBOL)
     if isinstance(quote, TradingViewError) or quote.current_price is None:
         raise DemoError(f"{ALERT_SYMBOL} has no quote: {quote}")
-    price = quote.current_price
+    if minutes is None or isinstance(minutes, TradingViewError):
+        raise DemoError(f"{ALERT_SYMBOL} has no minutes: {minutes}")
+    price, volume = quote.current_price, float(median(row[5] for row in minutes.rows))
     content = {
         "groups": [
             {
@@ -242,14 +245,8 @@ def _write_watchlist(path: Path, ws_url: str) -> Watchlist:
         "alerts": {
             "rules": [
                 {"name": "btc_above", "symbol": ALERT_SYMBOL, "kind": "above", "level": round(price * 0.98, 2)},
-                # So narrow that some minute soon closes inside, and the next one leaves it.
-                {
-                    "name": "btc_leaves",
-                    "symbol": ALERT_SYMBOL,
-                    "kind": "exit_channel",
-                    "low": round(price * 0.9999, 2),
-                    "high": round(price * 1.0001, 2),
-                },
+                # Every other minute has more.
+                {"name": "btc_volume", "symbol": ALERT_SYMBOL, "kind": "bar_volume", "volume": round(volume, 6)},
             ],
             "running": True,
             "webhooks": [{"url_env": "TV_ETL_WEBHOOK_URL", "allow_private": True}],

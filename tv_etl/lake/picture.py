@@ -34,7 +34,7 @@ _DOT, _MARK = bytes([0, 0b00000011]), bytes([0b11111111, 0b11110000])
 _COLOURS = ((0, 0, 0, 0), (38, 166, 154, 255), (239, 83, 80, 255), (130, 130, 142, 255))
 
 # Characters of three by five pixels, each of which is drawn as two by two: a row of one is two bytes.
-_GLYPHS = {
+GLYPHS = {
     "0": (7, 5, 5, 5, 7), "1": (2, 6, 2, 2, 7), "2": (7, 1, 7, 4, 7), "3": (7, 1, 7, 1, 7), "4": (5, 5, 7, 1, 1),
     "5": (7, 4, 7, 1, 7), "6": (7, 4, 7, 5, 7), "7": (7, 1, 1, 1, 1), "8": (7, 5, 7, 5, 7), "9": (7, 5, 7, 1, 7),
     ".": (0, 0, 0, 0, 2), "-": (0, 0, 7, 0, 0), "e": (0, 2, 5, 6, 3),
@@ -74,7 +74,7 @@ def _markdown(shown: Sequence[Candle]) -> str:
     most = max(each.volume or 0.0 for each in shown)
     volume = f", volume up to {_short(most)}" if most else ""
     unit, marks = _marks(shown)
-    marked = f", a mark each {unit}" if marks else ""
+    marked = f", a mark every {unit}" if marks else ""
     return f"![bars](data:image/png;base64,{image})\n\n{_span_text(shown)}{marked}  \n{prices}{volume}"
 
 
@@ -118,21 +118,24 @@ def _draw_text(rows: Sequence[bytearray], text: str, top: int, left: int) -> Non
     top = max(top, 0)
     for number, character in enumerate(text):
         at = left + number * _GLYPH_BYTES
-        for y, bits in enumerate(each for each in _GLYPHS[character] for _ in range(2)):
+        for y, bits in enumerate(each for each in GLYPHS[character] for _ in range(2)):
             first, second, third = (0b1111 * (bits >> shift & 1) for shift in (2, 1, 0))
             rows[top + y][at : at + _GLYPH_BYTES] = bytes([first << 4 | second, third << 4])
 
 
 def _labels(low: float, high: float) -> dict[float, str]:
-    """Round prices in the range, two or three as a rule, and how they are written."""
+    """Round prices in the range, two to four as a rule, and how they are written."""
     if not high > low:
         return {low: _label(low, 2)}
     least = (high - low) / _MOST_LABELS
     power = 10.0 ** math.floor(math.log10(least))
-    step = next(many * power for many in (1, 2, 5, 10) if many * power >= least)
-    found = _multiples(low, high, step) or _multiples(low, high, step / 2)
-    digits = max(0, -math.floor(math.log10(step / 2 if len(found) < 2 else step) + 1e-9))
-    return {price: _label(price, digits) for price in found} or {low: _label(low, digits)}
+    # The widest steps that give two labels.
+    for step in (many * power for many in (10, 5, 2, 1, 0.5, 0.2) if many * power <= 10 * least):
+        found = _multiples(low, high, step)
+        if len(found) >= 2:
+            digits = max(0, -math.floor(math.log10(step) + 1e-9))
+            return {price: _label(price, digits) for price in found}
+    return {low: _label(low, 2)}
 
 
 def _multiples(low: float, high: float, step: float) -> list[float]:
@@ -149,7 +152,7 @@ def _marks(shown: Sequence[Candle]) -> tuple[str, list[int]]:
     for unit, part_of in _UNITS.items():
         parts = [part_of(each.second) for each in shown]
         found = [number for number in range(1, len(parts)) if parts[number] != parts[number - 1]]
-        if found and len(found) <= _MOST_MARKS:
+        if 0 < len(found) <= min(_MOST_MARKS, (len(parts) - 1) // 2):
             return unit, found
     return "", []
 

@@ -50,7 +50,7 @@ def test_its_web_interface_has_its_runs_and_alerts_and_a_market_to_ask(tmp_path:
             metadataEntries { label ... on TextMetadataEntry { text } } } } } }"""
         )["assetOrError"]["assetMaterializations"]
         told = {entry["text"] for each in alerts for entry in each["metadataEntries"] if entry["label"] == "rule"}
-        assert told == {"btc_above", "btc_leaves"}
+        assert told == {"btc_above", "btc_volume"}
         assert dev.partition_states()["numMaterialized"] == 15
         before = BarStore(directory / "lake").watermark("BINANCE:BTCUSDT", "1m")
         backfill = dev.backfill(["1m|BINANCE:BTCUSDT"])
