@@ -21,7 +21,7 @@ from tv_etl.orchestration.partitions import found_symbols, partition_key, series
 from tv_etl.orchestration.resources import LakeResources
 from tv_etl.orchestration.schedules import checks_job_name, schedule_name, sensor_status
 from tv_etl.tradingview.moments import utc
-from tv_etl.tradingview.printable import described, printable
+from tv_etl.tradingview.printable import counted, described, printable
 from tv_etl.tradingview.series import Series
 from tv_etl.watchlist.model import Group, Watchlist
 
@@ -264,7 +264,7 @@ class _Tick:
             "Dagster knows them all" if is_all_known else f"{reported:,} reported that Dagster did not know",
             f"{left:,} are left to the next tick" if left else "",
             f"{held:,} are left to the runs that store them" if held else "",
-            f"{self._found:,} symbols registered that a scanner had found" if self._found else "",
+            f"{counted(self._found, 'symbol')} registered that a scanner had found" if self._found else "",
             f"{len(errors):,} cannot be read: {shown}" if errors else "",
         ]
         return printable("; ".join(filter(None, parts)), _SHOWN_TEXT)
