@@ -9,7 +9,7 @@ the instance, and where nobody has switched it, by what the code says. The evalu
 asked for with a filter that has no public name. What fills in the fields of a component, and what `translation` is made
 of, Dagster's own integrations take from where it is defined. A code server is a process `dagster api grpc`, whether
 `dagster dev` or `dagster code-server` starts it; a run is one that it forks off, or another `dagster api`. Validation,
-which may start such a server as well, says so in the environment.
+which may start such a server as well, says so in the environment. What observes an asset takes no tags for its step.
 """
 
 import multiprocessing
@@ -36,6 +36,7 @@ __all__ = [
     "AssetJob",
     "JobsSensor",
     "ProcessRole",
+    "add_step_tags",
     "is_first_load",
     "partition_filter",
     "process_role",
@@ -46,6 +47,12 @@ __all__ = [
 ]
 
 DAGSTER_VERSION = "1.13.27"
+
+
+def add_step_tags(asset: dg.AssetsDefinition, tags: Mapping[str, str]) -> dg.AssetsDefinition:
+    """The asset, whose step has the tags as well."""
+    asset.op._tags = {**asset.op.tags, **tags}
+    return asset
 
 
 class ProcessRole(Enum):

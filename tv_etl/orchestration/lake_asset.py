@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from tv_etl.orchestration.dagster_internals import add_step_tags
+from tv_etl.orchestration.lost_runs import BEATS_TAG, beating
 from tv_etl.orchestration.partitions import symbols_of
 from tv_etl.orchestration.resources import LakeResources
 from tv_etl.tradingview.intervals import Interval
@@ -55,7 +57,8 @@ def build_lake_asset(
         from tv_etl.tradingview.moments import utc
 
         now = utc(time.time())
-        statuses = lake_status(lake.bar_store(context).store(), now)
+        with beating(context):
+            statuses = lake_status(lake.bar_store(context).store(), now)
         members = [(group, series_in(group, context.instance)) for group in groups]
         return dg.ObserveResult(
             asset_key=spec.key, metadata=glance_metadata(glances(statuses, now, listed(members, now)))
@@ -66,8 +69,7 @@ def build_lake_asset(
         observable = dg.multi_observable_source_asset(
             specs=[spec], name=lake.only("lake"), required_resource_keys=lake.keys("bar_store")
         )
-    asset: dg.AssetsDefinition = observable(observe)
-    return asset
+    return add_step_tags(observable(observe), BEATS_TAG)
 
 
 def series_in(group: Group, instance: dg.DagsterInstance) -> list[Series]:
