@@ -119,6 +119,8 @@ def serve_demo(directory: Path, console: Console, port: int) -> None:
     with socket.socket() as probe:
         if not probe.connect_ex(("127.0.0.1", port)):
             raise DemoError(f"something else listens at port {port}; choose another with --port")
+    # What has been started here is ended, whichever signal comes.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     if not _is_recent(directory):
         run_demo(directory, console)
 
@@ -136,7 +138,6 @@ def serve_demo(directory: Path, console: Console, port: int) -> None:
             highlight=False,
         )
         environment = {**os.environ, **_environment(directory, ws_url, webhook_url)}
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
         with subprocess.Popen(command, env=environment) as served:  # our own definitions  # nosec B603
             try:
                 code = served.wait()
