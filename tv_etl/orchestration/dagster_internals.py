@@ -11,6 +11,7 @@ of, Dagster's own integrations take from where it is defined. A code server is a
 `dagster dev` or `dagster code-server` starts it; a run is one that it forks off, or another `dagster api`. Validation,
 which may start such a server as well, says so in the environment. To an output with a certain mark Dagster adds no
 event of its asset, which has reported them itself: the mark is meant for what Dagster wraps as an observable source.
+What observes an asset takes no tags for its step.
 """
 
 import multiprocessing
@@ -41,6 +42,7 @@ __all__ = [
     "JobsSensor",
     "ProcessRole",
     "ResolutionException",
+    "add_step_tags",
     "is_first_load",
     "partition_filter",
     "process_role",
@@ -54,6 +56,12 @@ DAGSTER_VERSION = "1.13.27"
 
 # Metadata of an output to which Dagster adds no materialization.
 ALREADY_REPORTED = {SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
+
+
+def add_step_tags(asset: dg.AssetsDefinition, tags: Mapping[str, str]) -> dg.AssetsDefinition:
+    """The asset, whose step has the tags as well."""
+    asset.op._tags = {**asset.op.tags, **tags}
+    return asset
 
 
 class ProcessRole(Enum):
