@@ -119,8 +119,9 @@ def serve_demo(directory: Path, console: Console, port: int) -> None:
     with socket.socket() as probe:
         if not probe.connect_ex(("127.0.0.1", port)):
             raise DemoError(f"something else listens at port {port}; choose another with --port")
-    # What has been started here is ended, whichever signal comes.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # What has been started here is ended, whichever signal comes; also where a shell has it ignored in its background.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     if not _is_recent(directory):
         run_demo(directory, console)
 
