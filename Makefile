@@ -2,10 +2,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-all check fuzz browser peers bench constraints clean
+.PHONY: demo demo-ui test test-all check fuzz browser peers bench constraints clean
 
 demo: .venv/installed
 	$(BIN)/tv-etl demo
+
+# The same in Dagster's web interface, until Ctrl-C.
+demo-ui: .venv/installed
+	$(BIN)/tv-etl demo --ui
 
 # The fast set, on every core: what a change needs to be trusted.
 test: .venv/installed

@@ -28,7 +28,7 @@ def test_the_environment_says_what_is_defined(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("TV_ETL_WATCHLIST", str(watchlist))
     monkeypatch.setenv("TV_ETL_LAKE", str(tmp_path / "here"))
     definitions = defs()
-    assert {key.to_user_string() for key in definitions.get_repository_def().assets_defs_by_key} == {"few"}
+    assert {key.to_user_string() for key in definitions.get_repository_def().assets_defs_by_key} == {"few", "lake"}
     assert (definitions.resources or {})["bar_store"].base == str(tmp_path / "here")
 
 

@@ -25,7 +25,7 @@ from tv_etl.alerts.targets.ping import ReadyPing
 from tv_etl.alerts.watch import Target, flags, target_alerts, told_targets, watch_alerts
 from tv_etl.alerts.wider_bars import LakeBars, WiderBars
 from tv_etl.tradingview.errors import TradingViewError
-from tv_etl.tradingview.printable import described, printable
+from tv_etl.tradingview.printable import counted, described, printable
 
 Gather = Callable[[Mapping[str, Ask], Wants, Wider], Generator[AlertInputs, None, None]]
 Keep = Callable[[Sequence[StoredEvent]], object]
@@ -57,7 +57,7 @@ class TickReport:
     @property
     def summary(self) -> str:
         """One line for people."""
-        text = f"{len(self.found)} alerts found, {self.sent} delivered"
+        text = f"{counted(len(self.found), 'alert')} found, {self.sent:,} delivered"
         if self.retried or self.dead:
             text += f", {self.retried} to be retried, {self.dead} given up"
         if self.ping:

@@ -6,17 +6,23 @@ asset, the quote sensor, and a webhook receiver that alerts are posted to.
 
 import json
 import os
+import shlex
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import dagster as dg
@@ -27,7 +33,7 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from tv_etl.alerts.inputs import Ask
+from tv_etl.alerts.inputs import AlertInputs, Ask
 from tv_etl.cli.status_table import status_table
 from tv_etl.lake.status import lake_status
 from tv_etl.lake.store import BarStore
@@ -44,17 +50,19 @@ INTERVALS = ["1d", "1h", "1m"]
 ALERT_SYMBOL = "BINANCE:BTCUSDT"
 INITIAL_BARS = 1_000
 
-# A Wednesday on which every market of the demo trades; a minute of it lasts a second.
-MARKET_NOW = "2026-11-18T15:00:00+00:00"
+# The market begins so long ago, and a minute of it lasts a second: the demo is over before it arrives at the present.
+# So what is stored is as fresh as Dagster takes it to be, and the same market goes on beside its web interface.
+MARKET_LEAD = timedelta(hours=1)
 MARKET_SPEED = 60
-# With this seed the price comes back to where it began every few minutes of the first hour.
 MARKET_SEED = 197
+# What an earlier demo made is shown so long; later its minutes would be lost.
+KEPT_FOR = timedelta(days=1)
 # Between the first run and the second; a market minute per second.
 PAUSE_S = 4.0
 ALERT_LIMIT_S = 60.0
 START_LIMIT_S = 30.0
 
-_MARKER = ".tv_etl_demo"
+_MARKER, _DONE = ".tv_etl_demo", "done"
 
 
 class DemoError(Exception):
@@ -72,7 +80,16 @@ def run_demo(directory: Path, console: Console) -> None:
     """Run every step and print what exists afterwards. Raises DemoError if one fails."""
     directory = directory.absolute()
     _prepare(directory)
-    with _market_server(console) as ws_url, _webhook_receiver() as (webhook_url, received):
+    begins = datetime.now(timezone.utc).replace(second=0, microsecond=0) - MARKET_LEAD
+    received: list[dict[str, Any]] = []
+    with (
+        _market_server("--now", begins.isoformat(), "--speed", str(MARKET_SPEED)) as ws_url,
+        _webhook_receiver(received.append) as webhook_url,
+    ):
+        console.print(
+            f"Market server at [bold]{escape(ws_url)}[/bold], "
+            f"one market minute per second from {begins:%Y-%m-%d %H:%M}Z"
+        )
         os.environ.update(_environment(directory, ws_url, webhook_url))
         watchlist = _write_watchlist(directory / "watchlist.yaml", ws_url)
         definitions = build_definitions(watchlist, directory / "lake", ws_url=ws_url)
@@ -87,7 +104,57 @@ def run_demo(directory: Path, console: Console) -> None:
                     f"the second run added {second.added} bars, the first {first.added}; expected some, but fewer"
                 )
             _watch_alerts(definitions, watchlist, instance, received, console)
+    (directory / _MARKER).write_text(_DONE)
     _report(directory, console, first, second, received)
+
+
+def serve_demo(directory: Path, console: Console, port: int) -> None:
+    """Serve Dagster's web interface on what the demo has made, with a market server of its own, until SIGINT.
+
+    What there is no recent demo of is made first. Raises DemoError if that fails, or nothing can be served.
+    """
+    directory = directory.absolute()
+    if find_spec("dagster_webserver") is None:
+        raise DemoError("Dagster's web interface is not installed: pip install 'tv-etl[ui]'")
+    with socket.socket() as probe:
+        if not probe.connect_ex(("127.0.0.1", port)):
+            raise DemoError(f"something else listens at port {port}; choose another with --port")
+    # What has been started here is ended, whichever signal comes; also where a shell has it ignored in its background.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    if not _is_recent(directory):
+        run_demo(directory, console)
+
+    def show(alert: dict[str, Any]) -> None:
+        console.print(Text(f"alert: {printable(str(alert['text']))}", style="bold"))
+
+    # Without Dagster's advice to call it by another name.
+    command = [sys.executable, "-W", "ignore::FutureWarning", "-m", "dagster", "dev"]
+    command += ["-m", "tv_etl.definitions", "-h", "127.0.0.1", "-p", str(port)]
+    with _market_server("--speed", "1") as ws_url, _webhook_receiver(show) as webhook_url:
+        console.print(
+            f"\nDagster's web interface is at http://127.0.0.1:{port} in a moment, with the demo's runs and alerts. "
+            f"Schedules and sensors are on, and what you launch asks the market server at {ws_url}. "
+            "Ctrl-C ends it all.\n",
+            highlight=False,
+        )
+        environment = {**os.environ, **_environment(directory, ws_url, webhook_url)}
+        with subprocess.Popen(command, env=environment) as served:  # our own definitions  # nosec B603
+            try:
+                code = served.wait()
+            except KeyboardInterrupt:
+                # A signal from the terminal has reached it as well, one to this process has not.
+                served.send_signal(signal.SIGINT)
+                return
+    if code:
+        raise DemoError(f"dagster dev ended with exit code {code}")
+
+
+def _is_recent(directory: Path) -> bool:
+    marker = directory / _MARKER
+    if not marker.exists() or marker.read_text() != _DONE:
+        return False
+    return time.time() - marker.stat().st_mtime < KEPT_FOR.total_seconds()
 
 
 def _prepare(directory: Path) -> None:
@@ -114,10 +181,10 @@ def _environment(directory: Path, ws_url: str, webhook_url: str) -> dict[str, st
 
 
 @contextmanager
-def _market_server(console: Console) -> Iterator[str]:
+def _market_server(*options: str) -> Iterator[str]:
     """A market server in a process of its own, on a free port."""
     command = [sys.executable, "-m", "tv_etl.market_server", "--port", "0", "--seed", str(MARKET_SEED)]
-    command += ["--now", MARKET_NOW, "--speed", str(MARKET_SPEED), "--update-ms", "250"]
+    command += ["--update-ms", "250", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # our own module  # nosec B603
         # A server that never says its address must not hold the demo up.
         watchdog = threading.Timer(START_LIMIT_S, process.kill)
@@ -128,9 +195,6 @@ def _market_server(console: Console) -> Iterator[str]:
             watchdog.cancel()
             if not ws_url.startswith("ws://"):
                 raise DemoError(f"the market server did not start: {ws_url or 'it printed nothing'}")
-            console.print(
-                f"Market server at [bold]{escape(ws_url)}[/bold], one market minute per second from {MARKET_NOW}"
-            )
             yield ws_url
         finally:
             watchdog.cancel()
@@ -138,14 +202,13 @@ def _market_server(console: Console) -> Iterator[str]:
 
 
 @contextmanager
-def _webhook_receiver() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """An HTTP server on loopback that keeps what is posted to it."""
-    received: list[dict[str, Any]] = []
+def _webhook_receiver(receive: Callable[[dict[str, Any]], None]) -> Iterator[str]:
+    """An HTTP server on loopback that passes on what is posted to it."""
 
     class Receiver(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            received.append(json.loads(body))
+            receive(json.loads(body))
             self.send_response(204)
             self.end_headers()
 
@@ -156,28 +219,38 @@ def _webhook_receiver() -> Iterator[tuple[str, list[dict[str, Any]]]]:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}/alerts", received
+            yield f"http://127.0.0.1:{server.server_port}/alerts"
         finally:
             server.shutdown()
             thread.join()
 
 
 def _write_watchlist(path: Path, ws_url: str) -> Watchlist:
-    """Write and load the demo's watchlist; its rules are at the current price, so that something happens."""
-    [inputs] = TradingViewResource(ws_url=ws_url).alert_inputs({ALERT_SYMBOL: Ask()})
-    quote = inputs.quotes[ALERT_SYMBOL]
+    """Write and load the demo's watchlist; its rules are about its price and volume now, so that something happens."""
+    inputs = AlertInputs.joined(TradingViewResource(ws_url=ws_url).alert_inputs({ALERT_SYMBOL: Ask()}))
+    quote, minutes = inputs.quotes[ALERT_SYMBOL], inputs.minutes.get(ALERT_SYMBOL)
     if isinstance(quote, TradingViewError) or quote.current_price is None:
         raise DemoError(f"{ALERT_SYMBOL} has no quote: {quote}")
-    price = quote.current_price
+    if minutes is None or isinstance(minutes, TradingViewError):
+        raise DemoError(f"{ALERT_SYMBOL} has no minutes: {minutes}")
+    price, volume = quote.current_price, float(median(row[5] for row in minutes.rows))
     content = {
         "groups": [
-            {"name": "bars", "symbols": SYMBOLS, "intervals": INTERVALS, "initial_bars": INITIAL_BARS},
+            {
+                "name": "bars",
+                "symbols": SYMBOLS,
+                "intervals": INTERVALS,
+                "initial_bars": INITIAL_BARS,
+                "running": True,
+            },
         ],
         "alerts": {
             "rules": [
                 {"name": "btc_above", "symbol": ALERT_SYMBOL, "kind": "above", "level": round(price * 0.98, 2)},
-                {"name": "btc_crosses", "symbol": ALERT_SYMBOL, "kind": "cross", "level": price},
+                # Every other minute has more.
+                {"name": "btc_volume", "symbol": ALERT_SYMBOL, "kind": "bar_volume", "volume": round(volume, 6)},
             ],
+            "running": True,
             "webhooks": [{"url_env": "TV_ETL_WEBHOOK_URL", "allow_private": True}],
         },
     }
@@ -272,11 +345,10 @@ def _report(directory: Path, console: Console, first: _Run, second: _Run, receiv
         highlight=False,
         markup=False,
     )
-    names = ("DAGSTER_HOME", "TV_ETL_LAKE", "TV_ETL_WATCHLIST")
-    settings = " ".join(f"{name}={os.environ[name]}" for name in names)
-    console.print("\nOpen the same instance in the Dagster UI (http://127.0.0.1:3000):", highlight=False)
+    console.print("\nSee it in Dagster's web interface, with its runs, its alerts and its market:", highlight=False)
+    where = [] if directory == Path("demo").absolute() else ["--dir", shlex.quote(str(directory))]
     console.print(
-        f"  env {settings} {_program_path('dagster')} dev -m tv_etl.definitions",
+        " ".join(["  " + _program_path("tv-etl"), "demo", "--ui", *where]),
         soft_wrap=True,
         highlight=False,
         markup=False,

@@ -22,7 +22,8 @@ from tv_etl.tradingview.errors import MissingExtraError
 def status(symbol: str | None, interval: str | None, lake: str, as_json: bool, limit: int) -> None:
     """Show what the lake holds, lacks and is about to lose, the most urgent series first.
 
-    And which symbols were renamed, and what the server refuses.
+    Then the same counted by interval, where overdue is what nobody has asked for since a bar closed over an hour ago;
+    which symbols were renamed, and what the server refuses.
 
     With a SYMBOL, all that is known of it by time, at one INTERVAL or each: spans asked for, gaps, revisions,
     re-adjustments, bars in quarantine.
@@ -30,7 +31,7 @@ def status(symbol: str | None, interval: str | None, lake: str, as_json: bool, l
     from rich.console import Console
 
     from tv_etl.cli.plain import json_text
-    from tv_etl.cli.status_table import chronicle_table, refusal_lines, rename_lines, status_table
+    from tv_etl.cli.status_table import chronicle_table, glance_table, refusal_lines, rename_lines, status_table
     from tv_etl.lake.chronicle import chronicle
     from tv_etl.lake.status import lake_status
     from tv_etl.lake.store import BarStore
@@ -51,6 +52,9 @@ def status(symbol: str | None, interval: str | None, lake: str, as_json: bool, l
         return
     console = Console()
     console.print(status_table(statuses, now, console.width))
+    if len(statuses) > 1 and symbol is None:
+        console.print()
+        console.print(glance_table(statuses, now, console.width))
     for line in refusal_lines(statuses):
         console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
     for line in rename_lines(statuses):

@@ -23,6 +23,7 @@ from tv_etl.lake.chronicle import (
     WITHDRAWN,
     Chronicle,
 )
+from tv_etl.lake.glance import Glance, glances, total
 from tv_etl.lake.record import SeriesRecord
 from tv_etl.lake.status import SeriesStatus
 from tv_etl.tradingview.printable import printable
@@ -82,6 +83,30 @@ def status_table(statuses: Iterable[SeriesStatus], now: datetime, width: int = _
     if problems:
         table.caption, table.caption_justify = Text("\n".join(problems), style="red", overflow="fold"), "left"
     return table
+
+
+def glance_table(statuses: Iterable[SeriesStatus], now: datetime, width: int = _FULL_WIDTH) -> Table:
+    """How the series stand, one row per interval and one for all; below a width of 100 characters it has less."""
+    rows, is_wide = glances(statuses, now), width >= _FULL_WIDTH
+    columns = ["series", "bars", "bytes", "newest bar", "overdue", "seams", "gaps", "refused", "damaged", "next loss"]
+    shown = columns if is_wide else [name for name in columns if name not in ("bytes", "damaged", "newest bar")]
+    table = Table(title="At a glance", box=None, padding=(0, 1, 0, 0))
+    table.add_column("interval", no_wrap=True)
+    for column in shown:
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in [*rows, *([total(rows)] if len(rows) > 1 else [])]:
+        table.add_row(row.interval or "all", *(_glance_cell(row, column, now) for column in shown))
+    return table
+
+
+def _glance_cell(row: Glance, column: str, now: datetime) -> str | Text:
+    value = row.values[column]
+    if column == "next loss":
+        return _deadline_text(row.loss_deadline, now)
+    if not isinstance(value, int):
+        return _minute_text(value)
+    is_bad = value > 0 and column in ("overdue", "seams", "refused", "damaged")
+    return Text(f"{value:,}", style="red" if is_bad else "")
 
 
 def _hours_problems(statuses: Iterable[SeriesStatus]) -> Iterator[str]:

@@ -24,6 +24,16 @@ class SeriesStatus:
     loss_deadline: datetime | None
     error: str = ""
 
+    @classmethod
+    def of(cls, record: SeriesRecord, now: datetime) -> "SeriesStatus":
+        """That of a series whose record can be read."""
+        return cls(record, Coverage(record, now.timestamp()).loss_deadline())
+
+    @classmethod
+    def unreadable(cls, series: Series, error: Exception) -> "SeriesStatus":
+        """That of a series whose record cannot be read."""
+        return cls(SeriesRecord(series), None, f"{type(error).__name__}: {error}")
+
     @property
     def series(self) -> Series:
         return self.record.series
@@ -77,18 +87,21 @@ def lake_status(
     return sorted(found, key=_urgency)
 
 
+def is_refused_lately(record: SeriesRecord, now: datetime) -> bool:
+    """True if the server refused the series in answer to somebody who asked lately."""
+    return record.refusal is not None and record.refusal.at > (now - REFUSED_LATELY).timestamp()
+
+
 def _refused_lately(store: BarStore, now: datetime) -> list[Series]:
-    refused = ((series, store.record(*series).refusal) for series in store.refused())
-    since = (now - REFUSED_LATELY).timestamp()
-    return [series for series, refusal in refused if refusal is not None and refusal.at > since]
+    return [series for series in store.refused() if is_refused_lately(store.record(*series), now)]
 
 
 def _status(store: BarStore, series: Series, now: datetime) -> SeriesStatus:
     try:
         record = store.record(*series)
     except BarStoreError as error:
-        return SeriesStatus(SeriesRecord(series), None, f"{type(error).__name__}: {error}")
-    return SeriesStatus(record, Coverage(record, now.timestamp()).loss_deadline())
+        return SeriesStatus.unreadable(series, error)
+    return SeriesStatus.of(record, now)
 
 
 def _urgency(status: SeriesStatus) -> tuple[bool, float, tuple[str, float, str]]:

@@ -7,13 +7,13 @@ import dagster as dg
 
 from tv_etl.watchlist.model import Group
 
-AssetKind = Literal["bars", "panel", "daily", "alerts"]
+AssetKind = Literal["bars", "panel", "daily", "alerts", "lake"]
 
 
 class AssetData(NamedTuple):
     """An asset that is going to be defined: `spec` is what it is by default, `group` the one that it is of.
 
-    The asset of the alerts is of no group.
+    Those of the alerts and of the lake are of no group.
     """
 
     kind: AssetKind

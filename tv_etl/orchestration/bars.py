@@ -17,6 +17,7 @@ from tv_etl.orchestration.lost_runs import BEATS_TAG, beating
 from tv_etl.orchestration.outputs import StepEvent, outputs
 from tv_etl.orchestration.partitions import series_partitions
 from tv_etl.orchestration.resources import BarStoreResource, LakeResources, TradingViewResource
+from tv_etl.tradingview.printable import counted
 from tv_etl.watchlist.model import Group
 
 if TYPE_CHECKING:
@@ -144,4 +145,4 @@ def _code_references(source: str | Path) -> dg.CodeReferencesMetadataValue:
 
 
 def _symbols_text(group: Group) -> str:
-    return "the symbols that the scanner finds" if group.scanner else f"{len(group.symbols)} symbols"
+    return "the symbols that the scanner finds" if group.scanner else counted(len(group.symbols), "symbol")

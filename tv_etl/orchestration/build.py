@@ -19,6 +19,7 @@ from tv_etl.orchestration.bars_io_manager import BARS_IO_MANAGER, BarsIOManager
 from tv_etl.orchestration.derived_assets import build_derived_assets, build_derived_sensors
 from tv_etl.orchestration.expectations import tell_what_starts
 from tv_etl.orchestration.found_symbols import build_symbols_sensor
+from tv_etl.orchestration.lake_asset import build_lake_asset, lake_spec
 from tv_etl.orchestration.lake_changes import build_lake_changes
 from tv_etl.orchestration.loaded_watchlist import StandingMistake, build_mistake_sensor
 from tv_etl.orchestration.lost_runs import build_lost_runs
@@ -88,9 +89,11 @@ def build_definitions(
         for group, spec in zip(groups, specs, strict=True)
     ]
     derived = [build_derived_assets(group, resources, get_asset_spec) for group in groups]
+    overview = asset_spec(AssetData("lake", lake_spec(resources, str(lake))), get_asset_spec)
     running = [asset for group, built in zip(groups, derived, strict=True) if group.running for asset in built]
     assets: list[dg.AssetsDefinition | dg.AssetSpec] = [
         *(asset for one, others in zip(bars, derived, strict=True) for asset in (one, *others)),
+        build_lake_asset(groups, overview, resources),
         *alert_parts.assets,
     ]
     jobs = [*(job for group in groups for job in build_jobs(group)), *alert_parts.jobs]
@@ -99,7 +102,7 @@ def build_definitions(
         *alert_parts.schedules,
     ]
     sensors = [
-        build_lake_changes(watchlist, groups, resources, str(lake)),
+        build_lake_changes(watchlist, groups, resources, str(lake), overview.key),
         build_lost_runs(resources),
         *build_automation_sensors(groups, resources),
         *build_derived_sensors(running, resources),

@@ -271,7 +271,7 @@ def _fresh(series: _Judged) -> dg.AssetCheckEvaluation:
         return series.verdict(name, description, dg.AssetCheckSeverity.WARN, series.run_config())
     if record.last is None:
         return series.verdict(name, "nothing is stored yet", dg.AssetCheckSeverity.WARN, series.run_config())
-    since = _tick_before_last(series.group.cron(series.interval.token), int(series.now), series.interval.seconds)
+    since = tick_before_last(series.group.cron(series.interval.token), int(series.now), series.interval.seconds)
     if not record.has_cadence:
         return _fresh_by_rhythm(series, since)
     found = Coverage(record, since).closing()
@@ -418,7 +418,7 @@ def _revisions(series: _Judged, last: LastCommit) -> dg.AssetCheckEvaluation:
 
 
 @lru_cache(maxsize=256)
-def _tick_before_last(cron: str | None, now: int, width_s: int) -> float:
+def tick_before_last(cron: str | None, now: int, width_s: int) -> float:
     """What closed before this has had an interval of the schedule to be stored; without one, a day or a bar's width."""
     if cron is None:
         return now - max(86_400, width_s)

@@ -212,7 +212,7 @@ class TradingViewComponent(dg.Component, dg.Resolvable, Watchlist):
     ] = Field(
         default=None,
         description="What else is changed of each asset, as in Dagster's own components; {{ spec }} is the asset, "
-        "{{ data.kind }} one of bars, panel, daily and alerts, {{ group }} its Group.",
+        "{{ data.kind }} one of bars, panel, daily, alerts and lake, {{ group }} its Group.",
     )
     _source: "_Source | None" = PrivateAttr(default=None)
     _mistakes: Sequence[StandingMistake] = PrivateAttr(default=())

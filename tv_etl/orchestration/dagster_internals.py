@@ -11,6 +11,7 @@ of, Dagster's own integrations take from where it is defined. A code server is a
 `dagster dev` or `dagster code-server` starts it; a run is one that it forks off, or another `dagster api`. Validation,
 which may start such a server as well, says so in the environment. To an output with a certain mark Dagster adds no
 event of its asset, which has reported them itself: the mark is meant for what Dagster wraps as an observable source.
+What observes an asset takes no tags for its step.
 
 Deleting a run leaves its file of events in SQLite, and the evaluations of its checks. What of the events of an asset is
 the newest of each partition, of a whole history at once, only its tables tell; and those of ticks, which tick is left.
@@ -53,6 +54,7 @@ __all__ = [
     "JobsSensor",
     "ProcessRole",
     "ResolutionException",
+    "add_step_tags",
     "event_files",
     "event_storage",
     "history_tables",
@@ -74,6 +76,12 @@ RUNLESS = ""
 
 # Metadata of an output to which Dagster adds no materialization.
 ALREADY_REPORTED = {SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
+
+
+def add_step_tags(asset: dg.AssetsDefinition, tags: Mapping[str, str]) -> dg.AssetsDefinition:
+    """The asset, whose step has the tags as well."""
+    asset.op._tags = {**asset.op.tags, **tags}
+    return asset
 
 
 class ProcessRole(Enum):

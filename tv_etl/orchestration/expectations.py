@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from tv_etl.orchestration.dagster_internals import is_first_load
 from tv_etl.tradingview.intervals import Interval
+from tv_etl.tradingview.printable import counted
 from tv_etl.tradingview.series import ASSUMED_WINDOW_BARS
 from tv_etl.watchlist.model import Alerts, Group, Watchlist
 
@@ -66,7 +67,7 @@ def what_starts(watchlist: Watchlist) -> Iterator[str]:
 
 
 def _alerts(alerts: Alerts) -> str:
-    count = f"{len(alerts.rules):,} rules and {len(alerts.all_targets):,} targets"
+    count = f"{counted(len(alerts.rules), 'rule')} and {counted(len(alerts.all_targets), 'target')}"
     if not alerts.running:
         return f"{count} wait for somebody to switch on the sensor quote_alerts; `running: true` starts it"
     return f"running. {count}, judged every {alerts.interval_s:,} s"

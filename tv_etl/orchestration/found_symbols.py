@@ -11,7 +11,7 @@ from tv_etl.orchestration.partitions import found_symbols, partition_key, range_
 from tv_etl.orchestration.resources import LakeResources
 from tv_etl.orchestration.schedules import job_name, sensor_status
 from tv_etl.tradingview.errors import ScannerError, SymbolError
-from tv_etl.tradingview.printable import printable
+from tv_etl.tradingview.printable import counted, printable
 from tv_etl.tradingview.series import Series
 from tv_etl.tradingview.symbols import check_symbol
 from tv_etl.watchlist.model import Group
@@ -46,9 +46,11 @@ def build_symbols_sensor(
         known = {symbol for each in (group, *rivals) for symbol in symbols_of(each, context.instance)}
         new = [symbol for symbol in found if symbol not in known and _is_usable(context, symbol)]
         if not new:
-            return dg.SensorResult(skip_reason=f"{len(found)} symbols found, none of them new")
+            return dg.SensorResult(skip_reason=f"{counted(len(found), 'symbol')} found, none of them new")
         more = f" and {len(new) - SHOWN_SYMBOLS:,} more" if len(new) > SHOWN_SYMBOLS else ""
-        context.log.info(f"{len(found)} symbols found, {len(new)} of them new: {', '.join(new[:SHOWN_SYMBOLS])}{more}")
+        context.log.info(
+            f"{counted(len(found), 'symbol')} found, {len(new):,} of them new: {', '.join(new[:SHOWN_SYMBOLS])}{more}"
+        )
         keys = [partition_key(Series.of(symbol, interval)) for interval in group.intervals for symbol in new]
         # Registered and requested in one result: a request for a partition that is not registered fails the tick.
         # The new ones are registered one after the other, so that they are one range.

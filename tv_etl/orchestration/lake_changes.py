@@ -1,12 +1,13 @@
 """The sensor `lake_changes`: what the lake holds and Dagster does not know, and what is about to be lost unnoticed.
 
-One for all groups of a lake: they share the budget of a tick, one cursor and one switch. What is known is read from the
-instance (see `unreported`); the cursor only saves asking it about what has not changed since all was known.
+And how the lake stands at a glance, by what a tick has seen anyway. One for all groups of a lake: they share the budget
+of a tick, one cursor and one switch. What is known is read from the instance (see `unreported`); the cursor only saves
+asking it about what has not changed since all was known.
 """
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,11 +16,12 @@ import dagster as dg
 from tv_etl.lake.storage.directory import local_directory
 from tv_etl.orchestration.dagster_internals import JobsSensor, running_schedules
 from tv_etl.orchestration.expectations import what_starts
-from tv_etl.orchestration.partitions import found_symbols, partition_key, series_of, symbols_of
+from tv_etl.orchestration.lake_asset import digest, glance_metadata, listed, series_in
+from tv_etl.orchestration.partitions import found_symbols, partition_key, series_of
 from tv_etl.orchestration.resources import LakeResources
 from tv_etl.orchestration.schedules import checks_job_name, schedule_defaults, sensor_status
-from tv_etl.tradingview.intervals import Interval
-from tv_etl.tradingview.printable import printable
+from tv_etl.tradingview.moments import utc
+from tv_etl.tradingview.printable import counted, described, printable
 from tv_etl.tradingview.series import Series
 from tv_etl.watchlist.model import Group, Watchlist
 
@@ -37,6 +39,8 @@ MOST = 500
 UNTIL_S = 40.0
 # So often all is compared with what Dagster knows, whatever the clocks of those who write say.
 WHOLE_LOOK_S = 3_600.0
+# So often the lake at a glance is reported, if it has changed.
+SHOWN_EVERY_S = 3_600.0
 # How far the clocks of those who write may be behind.
 _CLOCK_SLACK_S = 900.0
 _SHOWN = 20
@@ -44,13 +48,18 @@ _SHOWN_TEXT = 4_000  # characters
 
 
 def build_lake_changes(
-    watchlist: Watchlist, groups: Sequence[Group], resources: LakeResources | None = None, base: str = ""
+    watchlist: Watchlist,
+    groups: Sequence[Group],
+    resources: LakeResources | None = None,
+    base: str = "",
+    asset_key: dg.AssetKey | None = None,
 ) -> dg.SensorDefinition:
-    """The sensor for the watchlist's `groups` as they are defined, of the lake at `base`.
+    """The sensor for the watchlist's `groups` as they are defined, of the lake at `base`, whose asset has the key.
 
     It runs by itself where one of them does.
     """
     lake = resources or LakeResources()
+    shown_as = asset_key or lake.lake_key
     is_bucket = "://" in base and local_directory(base) is None
     names, by_name = ", ".join(group.name for group in groups), {group.name: group for group in groups}
     defaults = schedule_defaults(groups)
@@ -61,6 +70,7 @@ def build_lake_changes(
             for line in what_starts(watchlist):
                 context.log.info(line)
         told = tick.report()
+        tick.show(shown_as)
         unfetched = tick.find_unfetched(running_schedules(context, defaults))
         context.log.info(tick.summary(told))
         for each in unfetched:
@@ -83,7 +93,8 @@ def build_lake_changes(
         description=(
             f"Reports what something else than this Dagster has stored of {names}: tv-etl fetch and rename, a restored "
             "lake, another host. Each becomes a materialization without a run. Tells of bars that will be lost within "
-            "a day because nothing fetches them, as a failed loss_deadline. Asks the server for nothing."
+            "a day because nothing fetches them, as a failed loss_deadline. Keeps the asset "
+            f"{shown_as.to_user_string()} up to date. Asks the server for nothing."
         ),
         required_resource_keys=lake.keys("bar_store"),
     )
@@ -106,19 +117,22 @@ def _checks(group: Group, partitions: Sequence[str], run_key: str) -> dg.RunRequ
 class Cursor(NamedTuple):
     """When Dagster knew all that was written of the series `listed`, and when all of it was compared last.
 
-    Times are UTC seconds; `listed` is a digest.
+    And what was `shown` of the lake at a glance, and when it was looked at for that. Times are UTC seconds; `listed`
+    and `shown` are digests.
     """
 
     known_at: float = 0.0
     compared_at: float = 0.0
     listed: str = ""
+    shown_at: float = 0.0
+    shown: str = ""
 
     @classmethod
     def read(cls, text: str | None) -> "Cursor":
         """That of a tick before; one that cannot be read costs a whole look."""
         try:
-            known_at, compared_at, listed = json.loads(text or "")
-            return cls(float(known_at), float(compared_at), str(listed))
+            known_at, compared_at, listed, shown_at, shown = json.loads(text or "")
+            return cls(float(known_at), float(compared_at), str(listed), float(shown_at), str(shown))
         except (ValueError, TypeError):
             return cls()
 
@@ -136,7 +150,7 @@ class _Tick:
         self._until, self._now = time.monotonic() + UNTIL_S, time.time()
         self._instance, self._log, self._store = context.instance, context.log, store
         self._before = Cursor.read(context.cursor)
-        members = {group.name: _series_of(group, self._instance) for group in groups}
+        self._members = members = {group.name: series_in(group, self._instance) for group in groups}
         # What is listed anew may have been stored long ago.
         self._listed = _digest({name: list(map(partition_key, series)) for name, series in members.items()})
         self._is_whole = self._listed != self._before.listed or self._now - self._before.compared_at >= WHOLE_LOOK_S
@@ -165,7 +179,7 @@ class _Tick:
             found = list(dict.fromkeys(series_of(key).symbol for key in theirs if key not in known))
             if found:
                 self._instance.add_dynamic_partitions(f"{found_symbols(group).name}", found)
-                members[group.name] = _series_of(group, self._instance)
+                members[group.name] = series_in(group, self._instance)
                 count += len(found)
         return count
 
@@ -193,6 +207,33 @@ class _Tick:
                 run_key = f"found {seen.group.name} {_digest({key: state for key, state in states})}"
                 yield _checks(seen.group, each.bad, run_key)
 
+    def show(self, asset_key: dg.AssetKey) -> None:
+        """Report the lake at a glance, if it is time to and it could be looked through."""
+        if self._now - self._before.shown_at < SHOWN_EVERY_S:
+            return
+        from tv_etl.lake.errors import BarStoreError
+        from tv_etl.lake.glance import glances
+        from tv_etl.orchestration.unreported import look
+
+        now = utc(self._now)
+        places = listed(((seen.group, self._members[seen.group.name]) for seen in self._seen), now)
+        try:
+            others = look(self._store, self._seen[0].group, self._others(places), self._until)
+        except BarStoreError as error:
+            self._log.warning(f"the lake cannot be shown at a glance: {described(error)}")
+            return
+        if time.monotonic() >= self._until:
+            return
+        rows = glances([each for seen in (*self._seen, others) for each in seen.statuses(self._now)], now, places)
+        shown = digest(rows, now)
+        if shown != self._before.shown:
+            self._instance.report_runless_asset_event(dg.AssetObservation(asset_key, metadata=glance_metadata(rows)))
+        self._before = self._before._replace(shown_at=self._now, shown=shown)
+
+    def _others(self, listed: Container[Series]) -> list[Series]:
+        """What the lake has, stored or refused, of no group."""
+        return [each for each in (*self._store.series(), *self._store.refused()) if each not in listed]
+
     def find_unfetched(self, on: Mapping[str, bool]) -> "list[Unfetched]":
         """What will be lost within a day, and nothing fetches."""
         from tv_etl.orchestration.unfetched import find_unfetched
@@ -203,7 +244,8 @@ class _Tick:
         """The one before, unless all is known."""
         if not all(each.is_all_known for each in told) or time.monotonic() >= self._until:
             return self._before
-        return Cursor(self._now, self._now if self._is_whole else self._before.compared_at, self._listed)
+        compared_at = self._now if self._is_whole else self._before.compared_at
+        return self._before._replace(known_at=self._now, compared_at=compared_at, listed=self._listed)
 
     def summary(self, told: "Sequence[Told]") -> str:
         """What was seen and told, for the page of the sensor."""
@@ -217,15 +259,10 @@ class _Tick:
             "Dagster knows them all" if is_all_known else f"{reported:,} reported that Dagster did not know",
             f"{left:,} are left to the next tick" if left else "",
             f"{held:,} are left to the runs that store them" if held else "",
-            f"{self._found:,} symbols registered that a scanner had found" if self._found else "",
+            f"{counted(self._found, 'symbol')} registered that a scanner had found" if self._found else "",
             f"{len(errors):,} cannot be read: {shown}" if errors else "",
         ]
         return printable("; ".join(filter(None, parts)), _SHOWN_TEXT)
-
-
-def _series_of(group: Group, instance: dg.DagsterInstance) -> list[Series]:
-    symbols = symbols_of(group, instance)
-    return [Series(symbol, width) for width in map(Interval.parse, group.intervals) for symbol in symbols]
 
 
 def _digest(of: Mapping[str, object]) -> str:

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 import dagster as dg
 
 from tv_etl.orchestration.resources import LakeResources
-from tv_etl.tradingview.printable import described
+from tv_etl.tradingview.printable import counted, described
 
 # The tag of a step that beats, and how often it does.
 BEATS_TAG = {"tv_etl/beats": "true"}
@@ -93,7 +93,7 @@ def build_lost_runs(lake: LakeResources | None = None) -> dg.SensorDefinition:
         context.update_cursor(json.dumps(looks))
         if lost:
             return dg.SkipReason(f"marked as failed, since no process executes them any more: {', '.join(lost)}")
-        return dg.SkipReason(f"{len(looks)} runs under way, none of them lost")
+        return dg.SkipReason(f"{counted(len(looks), 'run')} under way, none of them lost")
 
     return lost_runs
 

@@ -119,7 +119,15 @@ class LakeResources:
     @property
     def alerts_key(self) -> dg.AssetKey:
         """The key of the asset `alerts`."""
-        return self.asset_key("alerts") if self.key_prefix else dg.AssetKey(self.key("alerts"))
+        return self._only_key("alerts")
+
+    @property
+    def lake_key(self) -> dg.AssetKey:
+        """The key of the asset `lake`."""
+        return self._only_key("lake")
+
+    def _only_key(self, name: str) -> dg.AssetKey:
+        return self.asset_key(name) if self.key_prefix else dg.AssetKey(self.key(name))
 
     def key(self, name: str) -> str:
         return f"{self.scope}_{name}" if self.scope else name

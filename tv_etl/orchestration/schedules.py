@@ -19,7 +19,7 @@ from tv_etl.orchestration.expectations import requests_text, ticks_text
 from tv_etl.orchestration.partitions import partition_key, series_partitions, symbols_of
 from tv_etl.orchestration.resources import LakeResources
 from tv_etl.tradingview.intervals import Interval
-from tv_etl.tradingview.printable import printable
+from tv_etl.tradingview.printable import counted, printable
 from tv_etl.tradingview.series import Series
 from tv_etl.watchlist.model import Alerts, Group
 
@@ -191,7 +191,7 @@ def _no_symbols(group: Group) -> dg.SkipReason:
 
 
 def _build_schedule(group: Group, interval: str, cron: str, lake: LakeResources) -> dg.ScheduleDefinition:
-    count = f"{len(group.symbols)} " if group.symbols else ""
+    members = counted(len(group.symbols), "symbol") if group.symbols else "symbols"
     pause = group.longest_pause_s(interval)
     warning = "" if pause is None else f" A pause of more than {pause / 3600:.1f} hours loses bars."
 
@@ -203,7 +203,7 @@ def _build_schedule(group: Group, interval: str, cron: str, lake: LakeResources)
         execution_timezone="UTC",
         required_resource_keys=lake.keys("bar_store"),
         description=(
-            f"Fetches what has closed at {interval} for the {count}symbols of {group.name}; nothing while their "
+            f"Fetches what has closed at {interval} for the {members} of {group.name}; nothing while their "
             f"markets are closed and their bars complete. {ticks_text(group, interval)} "
             f"{requests_text(group, interval)}{warning}"
         ),

@@ -16,6 +16,7 @@ from tv_etl.lake.coverage import Coverage
 from tv_etl.lake.overlap import LOOKS_AT_ONCE, overlapped
 from tv_etl.lake.record import Period, SeriesRecord
 from tv_etl.lake.snapshot import StoredSeries
+from tv_etl.lake.status import SeriesStatus, is_refused_lately
 from tv_etl.lake.store import BarStore
 from tv_etl.orchestration.bar_metadata import WRITTEN, facts_in, reported_metadata, state_of
 from tv_etl.orchestration.check_targets import materializations
@@ -35,15 +36,25 @@ _QUERIED = 500  # partitions, or events
 
 @dataclass
 class Seen:
-    """Every series of a group that a look has found stored, by partition, and why others could not be looked at."""
+    """Every series of a group that a look has found stored, by partition, and why others could not be looked at.
+
+    And of which nothing is stored, since the server refuses them.
+    """
 
     group: Group
     records: dict[str, SeriesRecord] = field(default_factory=dict)
+    refused: dict[str, SeriesRecord] = field(default_factory=dict)
     errors: dict[str, Exception] = field(default_factory=dict)
 
     def coverages(self, now: float) -> Iterator[Coverage]:
         """The series as they are at `now` (UTC seconds)."""
         return (Coverage(each, now) for each in self.records.values())
+
+    def statuses(self, now: float) -> Iterator[SeriesStatus]:
+        """The same as `lake_status` tells of these series at `now` (UTC seconds)."""
+        told = [each for each in self.refused.values() if is_refused_lately(each, utc(now))]
+        yield from (SeriesStatus.of(each, utc(now)) for each in [*self.records.values(), *told])
+        yield from (SeriesStatus.unreadable(series_of(key), error) for key, error in self.errors.items())
 
 
 @dataclass(frozen=True)
@@ -80,6 +91,8 @@ def look(store: BarStore, group: Group, series: Iterable[Series], until: float) 
             seen.errors[partition_key(each)] = found
         elif found.periods:
             seen.records[partition_key(each)] = found
+        elif found.refusal is not None:
+            seen.refused[partition_key(each)] = found
     return seen
 
 

@@ -21,6 +21,11 @@ def printable(text: str, max_length: int = MAX_LENGTH) -> str:
     return shown if len(text) <= max_length else f"{shown}… ({len(text):,} characters)"
 
 
+def counted(count: int, noun: str) -> str:
+    """E.g. `1 symbol`, `2,000 symbols`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def described(error: Exception) -> str:
     """An error that nobody expected, in a line."""
     return f"unexpected {type(error).__name__}: {printable(str(error))}"

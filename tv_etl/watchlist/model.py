@@ -466,6 +466,11 @@ class Watchlist(_Model):
             for number, group in enumerate(self.groups)
             if group.name == "alerts" and (self.alerts.rules or self.notify)
         ]
+        found += [
+            (["groups", number, "name"], "lake is the lake at a glance; choose another name")
+            for number, group in enumerate(self.groups)
+            if group.name == "lake"
+        ]
         owners: dict[tuple[str, str], str] = {}
         for number, group in enumerate(self.groups):
             for place, symbol in enumerate(group.symbols):

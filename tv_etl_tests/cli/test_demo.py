@@ -34,7 +34,7 @@ def test_the_demo_does_all_it_promises(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Warning" not in done.stderr
-    for words in ("COMEX:GC1!", "btc_above", "btc_crosses", "new bars", "dagster dev"):
+    for words in ("COMEX:GC1!", "btc_above", "btc_volume", "new bars", "tv-etl demo --ui"):
         assert words in done.stdout
     query = next(line for line in done.stdout.splitlines() if "import duckdb" in line)
     pasted = subprocess.run(query.strip(), shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=HANG_S)

@@ -8,12 +8,12 @@ from base64 import b64decode
 
 import pytest
 
-from tv_etl.lake.picture import SHOWN_BARS, Candle, markdown, png
+from tv_etl.lake.picture import GLYPHS, SHOWN_BARS, SHOWN_CHARACTERS, Candle, markdown, png
 
 pytestmark = pytest.mark.pure
 
 DAY = 1_795_046_400
-NOTHING, UP, DOWN, VOLUME = range(4)
+NOTHING, UP, DOWN, GREY = range(4)
 
 
 def candles(count: int, *, step: int = 60, volume: float | None = 12_345_678.0) -> list[Candle]:
@@ -54,17 +54,63 @@ def column(image: bytes, x: int) -> list[tuple[int, int]]:
     return runs
 
 
+def read(image: bytes, bars: int) -> dict[int, str]:
+    """What is written to the right of so many bars, by the row of pixels in the middle of a line."""
+    rows, found = [row[8 * bars + 4 :] for row in pixels(image)], {}
+    top = 0
+    while top < len(rows):
+        if any(rows[top]) and not any(rows[top - 1]):
+            lines = rows[top : top + 10 : 2]
+            glyphs = [
+                tuple(int("".join("01"[line[x + dot] == GREY] for dot in (0, 2, 4)), 2) for line in lines)
+                for x in range(0, len(lines[0]), 8)
+            ]
+            text = "".join(next((key for key, each in GLYPHS.items() if each == glyph), "") for glyph in glyphs)
+            found[top + 5] = text
+            top += 10
+        top += 1
+    return found
+
+
 def test_a_candle_has_a_wick_a_body_and_a_volume() -> None:
     image = png([Candle(0, 10.0, 20.0, 0.0, 15.0, 8.0), Candle(60, 15.0, 15.0, 5.0, 5.0, 4.0)])
-    assert column(image, 0) == [(NOTHING, 16), (UP, 17), (NOTHING, 35), (VOLUME, 20)], "body"
-    assert column(image, 3) == [(UP, 64), (NOTHING, 4), (VOLUME, 20)], "wick"
-    assert column(image, 7) == [(NOTHING, 88)], "space between bars"
-    assert column(image, 8) == [(NOTHING, 16), (DOWN, 32), (NOTHING, 30), (VOLUME, 10)]
+    assert column(image, 0) == [(NOTHING, 16), (UP, 17), (NOTHING, 35), (GREY, 20)], "body"
+    assert column(image, 3) == [(UP, 64), (NOTHING, 4), (GREY, 20)], "wick"
+    assert column(image, 6) == [(NOTHING, 88)], "space between bars"
+    assert column(image, 8) == [(NOTHING, 16), (DOWN, 32), (NOTHING, 30), (GREY, 10)]
 
 
 def test_bars_that_never_moved_and_have_no_volume_are_still_seen() -> None:
     image = png([Candle(DAY, 7.0, 7.0, 7.0, 7.0, None)])
     assert column(image, 0) == [(NOTHING, 32), (UP, 1), (NOTHING, 55)]
+    assert read(image, 1) == {32: "7.00"}
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "labels"),
+    [
+        (94_478.4, 95_367.5, {"95000": 95_000, "94500": 94_500}),
+        (0.00144504, 0.00145689, {"0.001455": 0.001455, "0.001450": 0.00145}),
+        (4.75285e-8, 4.81732e-8, {"4.8e-08": 4.8e-8}),
+        (-3.0, 4.0, {"4": 4, "2": 2, "0": 0, "-2": -2}),
+        (1_234_567.1, 1_234_567.9, {"1234567.8": 1_234_567.8, "1234567.2": 1_234_567.2}),
+    ],
+)
+def test_round_prices_are_written_beside_a_dotted_line(low: float, high: float, labels: dict[str, float]) -> None:
+    image = png([Candle(DAY + 60 * number, low, high, low, high, None) for number in range(4)])
+    found = read(image, 4)
+    assert set(found.values()) >= set(labels), found
+    for middle, text in found.items():
+        row = round(63 * (high - float(text)) / (high - low))
+        assert middle == max(row, 5), "a label is not cut"
+        dots = [x for x, colour in enumerate(pixels(image)[row][:32]) if colour == GREY]
+        assert dots == [7, 15, 23, 31]
+
+
+def test_units_of_time_are_marked_where_they_begin() -> None:
+    image = png(candles(40))
+    [marks] = {tuple(x // 8 for x in range(0, 320, 8) if row[x] == GREY) for row in pixels(image)[65:67]}
+    assert marks == (15, 30)
 
 
 def test_what_is_not_drawn_is_transparent() -> None:
@@ -74,8 +120,8 @@ def test_what_is_not_drawn_is_transparent() -> None:
 @pytest.mark.parametrize(
     ("step", "caption"),
     [
-        (60, "2026-11-19 00:12Z to 2026-11-19 00:59Z  \n95 to 111, volume up to 12.3M"),
-        (86_400, "2026-12-01 to 2027-01-17  \n95 to 111, volume up to 12.3M"),
+        (60, "2026-11-19 00:12Z to 00:59Z, a mark every 15 minutes  \n95 to 111, volume up to 12.3M"),
+        (86_400, "2026-12-01 to 2027-01-17, a mark every week  \n95 to 111, volume up to 12.3M"),
     ],
 )
 def test_the_newest_bars_are_shown_and_said_in_words(step: int, caption: str) -> None:
@@ -97,7 +143,7 @@ def test_the_interface_shows_every_picture_at_once() -> None:
             Candle(DAY + 60 * number, each[0], max(each), min(each), each[1], 1e9 * dice.random())
             for number, each in enumerate(prices)
         ]
-        assert len(markdown(noise)) < 1_000
+        assert len(markdown(noise)) <= SHOWN_CHARACTERS
 
 
 @pytest.mark.parametrize(("volume", "text"), [(999.0, "999"), (999_999.0, "1M"), (0.25, "0.25"), (2e12, "2T")])

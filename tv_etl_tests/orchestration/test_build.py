@@ -15,7 +15,7 @@ def test_everything_in_the_default_watchlist_is_defined(tmp_path: Path) -> None:
     definitions = build_definitions(load_watchlist(CHECKOUT / "watchlist.yaml"), tmp_path)
     dg.Definitions.validate_loadable(definitions)
     repository = definitions.get_repository_def()
-    assert {key.to_user_string() for key in repository.assets_defs_by_key} == {"alerts", "bars"}
+    assert {key.to_user_string() for key in repository.assets_defs_by_key} == {"alerts", "bars", "lake"}
     assert {each.name for each in repository.schedule_defs} == {
         "alerts_checks",
         "bars_1d",

@@ -228,7 +228,7 @@ def test_the_scaffolder_writes_what_loads(project: DefsFolderSandbox) -> None:
     assert len(text.splitlines()) <= 12 and "{file: symbols.txt}" in text
     with project.load_component_and_build_defs(path) as (component, definitions):
         assert isinstance(component, TradingViewComponent) and component.lake == "lake"
-        assert names(definitions)["assets"] == {"bars"}
+        assert names(definitions)["assets"] == {"bars", "my_lake_lake"}
 
 
 def test_the_scaffolder_writes_python_that_loads(project: DefsFolderSandbox) -> None:
@@ -330,7 +330,7 @@ def test_a_subclass_has_attributes_of_its_own_and_templates_anywhere(
         )
         kinds = {spec.key.to_user_string(): spec.metadata["kind"] for spec in definitions.resolve_all_asset_specs()}
     assert result.success
-    assert kinds == {"bars": "bars", "bars_panel": "panel", "desk_alerts": "alerts"}
+    assert kinds == {"bars": "bars", "bars_panel": "panel", "desk_alerts": "alerts", "desk_lake": "lake"}
     assert (project.project_root / "rates fetches bars").exists()
     assert BarStoreResource(str(project.project_root / "lake")).store().read("NASDAQ:AAPL", "1d").num_rows <= 7
 
@@ -385,7 +385,7 @@ def test_two_lakes_with_equal_groups_share_no_name(
 ) -> None:
     write(project, "one", TWO_LAKES.format(prefix="us", lake="lake_us", url=market_url, path="us"))
     write(project, "two", TWO_LAKES.format(prefix="[eu, raw]", lake="lake_eu", url=market_url, path="eu/raw"))
-    assets = {"bars", "bars_panel", "found", "found_daily_from_1h", "alerts"}
+    assets = {"bars", "bars_panel", "found", "found_daily_from_1h", "alerts", "lake"}
     with project.build_all_defs() as definitions:
         dg.Definitions.validate_loadable(definitions)
         found = names(definitions)
@@ -480,7 +480,7 @@ def test_a_translated_key_is_that_of_all_that_belongs_to_the_asset(
     )
     with project.load_component_and_build_defs(path) as (_, definitions):
         found = names(definitions)
-        assert found["assets"] == {"warehouse/bars", "warehouse/panel"}
+        assert found["assets"] == {"warehouse/bars", "warehouse/panel", "warehouse/lake"}
         assert all("warehouse" in check for check in found["checks"])
         assert "bars_1d" in found["schedules"]
         job = definitions.resolve_job_def("bars_job")
@@ -544,7 +544,7 @@ def test_plain_python_stands_beside_a_projects_own_resources(tmp_path: Path) -> 
     ]
     merged = dg.Definitions.merge(own, *lakes)
     dg.Definitions.validate_loadable(merged)
-    assert names(merged)["assets"] == {"us/bars", "eu/bars"}
+    assert names(merged)["assets"] == {"us/bars", "eu/bars", "us/lake", "eu/lake"}
     assert {"bar_store", "us_bar_store", "eu_bar_store"} <= set(merged.resources or {})
 
 

@@ -84,7 +84,7 @@ def test_there_is_a_line_for_each_group_and_the_alerts() -> None:
     assert found.startswith(
         "found: running. It asks the screener every 3,600 s. 1d (20,50 * * * * UTC): Up to 5 series"
     )
-    assert alerts == "alerts: running. 1 rules and 0 targets, judged every 30 s"
+    assert alerts == "alerts: running. 1 rule and 0 targets, judged every 30 s"
     bars, found, alerts = what_starts(watchlist(running=False))
     assert bars == (
         "bars: its schedules (1m, 1h, 1d) wait for somebody to switch them on; with `running: true` they start with "

@@ -1,6 +1,5 @@
 """A tick of the sensor: what it reports and asks for, what it remembers, and that a quiet one asks Dagster nothing."""
 
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,8 +90,8 @@ def test_a_quiet_tick_compares_nothing_and_a_later_change_is_seen(instance: dg.D
     put_recent(tmp_path, "NASDAQ:MSFT")
     assert "1 reported" in str(tick(instance, tmp_path, cursor=cursor).skip_message)
     # Once an hour all is compared.
-    known_at, compared_at, listed = json.loads(cursor)
-    aged = json.dumps([known_at, compared_at - 3_600, listed])
+    known = Cursor.read(cursor)
+    aged = known._replace(compared_at=known.compared_at - 3_600).text
     assert "1 reported" in str(tick(instance, tmp_path, cursor=aged).skip_message)
     assert sorted(rows_told(instance)) == [(AAPL, 1), (MSFT, 1)]
 

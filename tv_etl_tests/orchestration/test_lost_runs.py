@@ -163,7 +163,7 @@ def test_every_step_of_ours_beats(tmp_path: Path) -> None:
     watchlist = Watchlist.model_validate({"groups": [group], "alerts": {"rules": [rule]}})
     repository = build_definitions(watchlist, tmp_path).get_repository_def()
     steps = {node.name: node.tags for job in repository.get_all_jobs() for node in job.nodes}
-    assert steps.keys() == {"bars", "bars_panel", "bars_daily_from_1m", "check_alerts", "delete_old_history"}
+    assert steps.keys() == {"bars", "bars_panel", "bars_daily_from_1m", "lake", "check_alerts", "delete_old_history"}
     assert [name for name, tags in steps.items() if not BEATS_TAG.items() <= tags.items()] == []
 
 

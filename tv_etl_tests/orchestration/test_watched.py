@@ -21,7 +21,8 @@ def test_it_is_all_that_was_defined_of_a_watchlist() -> None:
         if isinstance(each, dg.AssetsDefinition | dg.AssetSpec)
     ]
     watched = Watched.of([], assets, found.jobs or (), found.schedules or (), found.sensors or ())  # type: ignore[arg-type]
-    assert {key.to_user_string() for key in watched.assets} == {"bars", "bars_panel", "bars_daily_from_1m", "alerts"}
+    keys = {key.to_user_string() for key in watched.assets}
+    assert keys == {"bars", "bars_panel", "bars_daily_from_1m", "lake", "alerts"}
     names = {f"{key.asset_key.to_user_string()}:{key.name}" for key in watched.checks}
     assert names >= {*(f"bars:{name}" for name in CHECKS), "alerts:alerts_fresh", "bars_daily_from_1m:no_empty_day"}
     assert watched.jobs >= {"bars_job", "bars_checks_job", "alerts_check_job"}
