@@ -3,10 +3,9 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import dagster as dg
-from dagster.components import Scaffolder, ScaffoldRequest
 from dagster.components.core.context import ComponentDeclLoadContext
 from dagster.components.utils.translation import TranslationFn, TranslationFnResolver
 from pydantic import (
@@ -23,74 +22,24 @@ from typing_extensions import Self, TypeAliasType
 from tv_etl.alerts.targets.target import VariableName
 from tv_etl.orchestration.as_written import as_written, filled_in
 from tv_etl.orchestration.asset_data import AssetData
-from tv_etl.orchestration.automation import SENSOR
 from tv_etl.orchestration.bars import POOL, run_bars
 from tv_etl.orchestration.build import build_definitions
+from tv_etl.orchestration.component_names import ComponentNames
+from tv_etl.orchestration.component_scaffolder import TradingViewScaffolder
+from tv_etl.orchestration.component_source import ComponentSource
 from tv_etl.orchestration.dagster_internals import resolve_fields
-from tv_etl.orchestration.loaded_watchlist import (
-    MISTAKES,
-    LoadedWatchlist,
-    StandingMistake,
-    in_force,
-    load_for_process,
-)
+from tv_etl.orchestration.loaded_watchlist import LoadedWatchlist, StandingMistake, load_for_process
 from tv_etl.orchestration.outputs import StepEvent
-from tv_etl.orchestration.resources import AccountVariables, BarStoreResource, LakeResources, TradingViewResource
+from tv_etl.orchestration.resources import AccountVariables, BarStoreResource, TradingViewResource
 from tv_etl.watchlist.last_good import with_symbols
 from tv_etl.watchlist.model import (
     Alerts,
     Group,
     KeepDays,
     Watchlist,
-    WatchlistError,
-    read_documents,
     read_watchlist,
 )
 from tv_etl.watchlist.notify import Notify, read_notify
-from tv_etl.watchlist.yaml_places import Mistake, YamlDocument
-
-_YAML = """\
-type: {type_name}
-
-attributes:
-  lake: lake                                  # a directory in the project, or s3://bucket/prefix
-  groups:
-    - name: bars                              # the asset's name
-      symbols: [NASDAQ:AAPL, BINANCE:BTCUSDT] # EXCHANGE:TICKER as TradingView writes it; or {{file: symbols.txt}}
-      intervals: [1d, 1h]                     # 1m 5m 1h 4h 1d 1w 1mo ...
-
-# Everything else has a default: see `dg list components`, or tv_etl's docs/dagster.md.
-"""
-_PYTHON = """\
-import dagster as dg
-from {module} import {name}
-
-
-@dg.component_instance
-def load(context: dg.ComponentLoadContext) -> {name}:
-    return {name}(
-        lake="lake",  # a directory in the project, or s3://bucket/prefix
-        groups=[{{"name": "bars", "symbols": ["NASDAQ:AAPL", "BINANCE:BTCUSDT"], "intervals": ["1d", "1h"]}}],
-    )
-"""
-
-
-class TradingViewScaffolder(Scaffolder):
-    """Writes a component that a beginner can edit."""
-
-    def scaffold(self, request: ScaffoldRequest[Any]) -> None:
-        if request.scaffold_format == "python":
-            module, _, name = request.type_name.rpartition(".")
-            text = _PYTHON.format(module=module, name=name)
-            (request.target_path / "component.py").write_text(text, encoding="utf-8")
-            return
-        text = _YAML.format(type_name=request.type_name)
-        if request.append:
-            with request.target_path.open("a", encoding="utf-8") as file:
-                file.write(f"---\n{text}")
-        else:
-            (request.target_path / "defs.yaml").write_text(text, encoding="utf-8")
-
 
 _KeyPart = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
 _Text = Annotated[str, filled_in(str)]
@@ -214,7 +163,7 @@ class TradingViewComponent(dg.Component, dg.Resolvable, Watchlist):
         description="What else is changed of each asset, as in Dagster's own components; {{ spec }} is the asset, "
         "{{ data.kind }} one of bars, panel, daily, alerts and lake, {{ group }} its Group.",
     )
-    _source: "_Source | None" = PrivateAttr(default=None)
+    _source: ComponentSource | None = PrivateAttr(default=None)
     _mistakes: Sequence[StandingMistake] = PrivateAttr(default=())
     _loaded: LoadedWatchlist | None = PrivateAttr(default=None)
 
@@ -250,13 +199,10 @@ class TradingViewComponent(dg.Component, dg.Resolvable, Watchlist):
             content = {**(model.model_extra or {}), **resolve_fields(model, cls, context)}
             folder = _folder(ComponentDeclLoadContext.from_resolution_context(context))
             return read_watchlist(cls, content, folder / "attributes", schema=cls._schema())
-        source = _Source.of(Path(tree.position.filename), tree.position.start.line, context)
+        source = ComponentSource.of(Path(tree.position.filename), tree.position.start.line, context)
         # Kept once it is known to stand beside the other components.
-        component, mistake = in_force(
-            source.place, lambda: (cls._read(source, model), None), lambda content: cls._read_kept(source, content)
-        )
-        if mistake:
-            component._mistakes = [StandingMistake(source.file, mistake, lambda: cls._mistake_at(source))]
+        component, mistakes = source.in_force(lambda: (cls._resolve(source, model), None), cls._read)
+        component._mistakes = mistakes
         return component
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
@@ -308,27 +254,16 @@ class TradingViewComponent(dg.Component, dg.Resolvable, Watchlist):
         return super().model().model_json_schema()
 
     @classmethod
-    def _read(cls, source: "_Source", model: BaseModel, document: YamlDocument | None = None) -> Self:
-        """The component that is in a file now, or of other attributes of the same place. Raises WatchlistError."""
+    def _resolve(cls, source: ComponentSource, model: BaseModel) -> Self:
+        """The component of attributes that stand at a place. Raises WatchlistError."""
         content = {**(model.model_extra or {}), **resolve_fields(model, cls, source.context)}
-        places = source.document if document is None else document
-        component = read_watchlist(cls, content, source.file, places, ["attributes"], cls._schema())
+        component = read_watchlist(cls, content, source.file, source.document, ["attributes"], cls._schema())
         component._source = source
         return component
 
     @classmethod
-    def _read_kept(cls, source: "_Source", attributes: Mapping[str, Any]) -> Self:
-        return cls._read(source, cls.model().model_validate(attributes))
-
-    @classmethod
-    def _mistake_at(cls, source: "_Source") -> str:
-        """What is wrong with the file of a component now."""
-        try:
-            document = read_documents(source.file)[source.number]
-            cls._read(source, cls.model().model_validate(_attributes(document)), document)
-        except (*MISTAKES, IndexError) as error:
-            return str(error)
-        return ""
+    def _read(cls, source: ComponentSource, attributes: Mapping[str, Any]) -> Self:
+        return cls._resolve(source, cls.model().model_validate(attributes))
 
     def _beside_others(self, context: dg.ComponentLoadContext) -> "TradingViewComponent":
         """This component, or where it clashes with another or names no file, the last good one.
@@ -340,13 +275,18 @@ class TradingViewComponent(dg.Component, dg.Resolvable, Watchlist):
             return self
 
         def read() -> tuple[TradingViewComponent, Mapping[str, Any]]:
-            self._check_names(self._load_watchlist(source.file.parent).watchlist, context)
-            return self, with_symbols(_attributes(source.document), self.groups)
+            names = self._names(source)
+            others = context.component_tree.get_all_components(TradingViewComponent)
+            # Without a source it was made by Python code, and Dagster itself reports that the asset is defined twice.
+            names.check(each._names(each._source) for each in others if each is not self and each._source)
+            return self, with_symbols(source.attributes, self.groups)
 
-        component, mistake = in_force(source.place, read, lambda content: self._read_kept(source, content))
-        if mistake:
-            component._mistakes = [StandingMistake(source.file, mistake, lambda: self._mistake_at(source))]
+        component, mistakes = source.in_force(read, self._read)
+        component._mistakes = mistakes
         return component
+
+    def _names(self, source: ComponentSource) -> ComponentNames:
+        return ComponentNames(source, self._load_watchlist(source.file.parent).watchlist, self.key_prefix)
 
     def _load_watchlist(self, folder: Path) -> LoadedWatchlist:
         if self.watchlist is None:
@@ -354,72 +294,6 @@ class TradingViewComponent(dg.Component, dg.Resolvable, Watchlist):
         if self._loaded is None:
             self._loaded = load_for_process(folder / self.watchlist)
         return self._loaded
-
-    def _names(self, watchlist: Watchlist) -> Iterator[tuple[str, int, str]]:
-        """What no other component may have: a name, the group that it is of, and the key that is to be changed."""
-        lake = LakeResources("", tuple(self.key_prefix))
-        for number, group in enumerate(watchlist.groups):
-            yield lake.name(group.name), number, "name"
-        for number, group in enumerate(watchlist.groups):
-            if group.automation:
-                yield lake.name(SENSOR), number, "automation"
-                break
-
-    def _check_names(self, watchlist: Watchlist, context: dg.ComponentLoadContext) -> None:
-        """Raise WatchlistError if another component of the project has a name that this one has as well."""
-        # Without a source it was made by Python code, and Dagster itself reports that the asset is defined twice.
-        others = [
-            (
-                each._source.file,
-                {name for name, _, _ in each._names(each._load_watchlist(each._source.file.parent).watchlist)},
-            )
-            for each in context.component_tree.get_all_components(TradingViewComponent)
-            if each is not self and each._source is not None
-        ]
-        clashes = [
-            (number, key, f"{name} is also {'a group' if key == 'name' else 'the sensor'} of {file}; {_ADVICE[key]}")
-            for name, number, key in self._names(watchlist)
-            for file, names in others
-            if name in names
-        ]
-        if clashes and self._source is not None:
-            file, document = self._source.file, self._source.document
-            places = [document.find(["attributes", "groups", number, key]) for number, key, _ in clashes]
-            texts = [f"groups.{number}.{key}: {text}" for number, key, text in clashes]
-            raise WatchlistError.of(file, [Mistake(*each) for each in zip(places, texts, strict=True)])
-
-
-_ADVICE = {
-    "name": "an asset has one owner: give this group another name, or the component a key_prefix",
-    "automation": "give the component a key_prefix",
-}
-
-
-class _Source(NamedTuple):
-    """Where a component is defined: the document of so many of its file, and by what its templates are filled in."""
-
-    file: Path
-    document: YamlDocument
-    number: int
-    documents: int
-    context: dg.ResolutionContext
-
-    @classmethod
-    def of(cls, file: Path, line: int, context: dg.ResolutionContext) -> "_Source":
-        """Raises WatchlistError."""
-        documents = read_documents(file)
-        number = min(range(len(documents)), key=lambda each: abs(documents[each].place.line - line))
-        return cls(file, documents[number], number, len(documents), context)
-
-    @property
-    def place(self) -> str:
-        """What tells the component from others: with a document more in its file, it may be any of them."""
-        return f"{self.file.absolute()}#{self.number}/{self.documents}"
-
-
-def _attributes(document: YamlDocument) -> Mapping[str, Any]:
-    content = document.content if isinstance(document.content, dict) else {}
-    return content.get("attributes") or {}
 
 
 def _folder(context: dg.ComponentLoadContext | ComponentDeclLoadContext) -> Path:

@@ -9,70 +9,20 @@ import dagster as dg
 import pytest
 import yaml
 from dagster.components.core.component_tree import ComponentTreeException
-from dagster.components.testing import DefsFolderSandbox, create_defs_folder_sandbox
+from dagster.components.testing import DefsFolderSandbox
 from jsonschema import Draft202012Validator
 
-import tv_etl
 from tv_etl.orchestration.asset_data import AssetData
 from tv_etl.orchestration.build import build_definitions
 from tv_etl.orchestration.component import TradingViewComponent
 from tv_etl.orchestration.partitions import series_partitions
 from tv_etl.orchestration.resources import AccountVariables, BarStoreResource, NotifierResource, TradingViewResource
 from tv_etl.watchlist.model import Group, Watchlist, WatchlistError, load_watchlist
+from tv_etl_tests.defs_folder import DAGSTER_WARNINGS, GROUP, mistakes, names, write
 from tv_etl_tests.lake_runs import QUIET
 
-# Dagster's own, where it loads a defs folder.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:`parse_obj_as` is deprecated"),
-    pytest.mark.filterwarnings("ignore:Function `load_definitions_from_modules?`:dagster.PreviewWarning"),
-    pytest.mark.filterwarnings(r"ignore:Class `\w*CodeReference\w*`:dagster.BetaWarning"),
-    pytest.mark.filterwarnings("ignore:Parameter `owners` of initializer:dagster.BetaWarning"),
-    pytest.mark.filterwarnings("ignore:Parameter `execution_type` of function:dagster.BetaWarning"),
-    pytest.mark.filterwarnings("ignore:Parameter `use_user_code_server` of initializer:dagster.BetaWarning"),
-    pytest.mark.filterwarnings("ignore:Parameter `include_sources` of function:dagster.BetaWarning"),
-]
-
+pytestmark = DAGSTER_WARNINGS
 DEFAULT = Path(__file__).parents[2] / "watchlist.yaml"
-GROUP = """\
-- name: {name}
-  symbols: [NASDAQ:AAPL]
-  intervals: [1d]
-"""
-
-
-@pytest.fixture
-def project() -> Iterator[DefsFolderSandbox]:
-    with create_defs_folder_sandbox() as sandbox:
-        yield sandbox
-
-
-def write(project: DefsFolderSandbox, folder: str, *attributes: str) -> Path:
-    path = project.defs_folder_path / folder
-    path.mkdir(parents=True)
-    documents = [
-        "type: tv_etl.TradingViewComponent\nattributes:\n" + textwrap.indent(each, "  ") for each in attributes
-    ]
-    (path / "defs.yaml").write_text("---\n".join(documents), encoding="utf-8")
-    return path
-
-
-def mistakes(project: DefsFolderSandbox) -> list[str]:
-    with pytest.raises(ComponentTreeException) as caught, project.build_all_defs():
-        pass
-    error = caught.value.__cause__
-    assert isinstance(error, WatchlistError)
-    return str(error).replace(str(project.defs_folder_path), "defs").splitlines()[1:]
-
-
-def names(definitions: dg.Definitions) -> dict[str, set[str]]:
-    repository = definitions.get_repository_def()
-    return {
-        "assets": {key.to_user_string() for key in repository.assets_defs_by_key},
-        "checks": {str(key) for key in repository.asset_checks_defs_by_key},
-        "jobs": {job.name for job in repository.get_all_jobs()},
-        "schedules": {each.name for each in repository.schedule_defs},
-        "sensors": {each.name for each in repository.sensor_defs},
-    }
 
 
 def test_the_attributes_of_a_watchlist_give_its_definitions(project: DefsFolderSandbox) -> None:
@@ -183,16 +133,6 @@ def test_alerts_of_two_lakes_have_stores_and_sensors_of_their_own(project: DefsF
     assert len({each.store_path for each in notifiers}) == 2
 
 
-def test_a_group_of_another_component_is_named_with_both_places(project: DefsFolderSandbox) -> None:
-    write(project, "a", f"groups:\n{GROUP.format(name='x')}{GROUP.format(name='bars').replace('AAPL', 'MSFT')}")
-    path = write(project, "b", "watchlist: list.yaml\n")
-    (path / "list.yaml").write_text(f"groups:\n{GROUP.format(name='bars')}", encoding="utf-8")
-    assert mistakes(project) == [
-        "defs/a/defs.yaml:7:11: groups.1.name: bars is also a group of defs/b/defs.yaml; "
-        "an asset has one owner: give this group another name, or the component a key_prefix"
-    ]
-
-
 def test_every_mistake_is_named_with_its_line_in_defs_yaml(project: DefsFolderSandbox) -> None:
     good = f"groups:\n{GROUP.format(name='good')}"
     write(project, "us", good, "lake: 5\nlakes: x\ngroups:\n- {symbols: [aapl], intervals: [1d, 1d]}\n  \n")
@@ -220,22 +160,6 @@ def test_groups_come_from_one_source(project: DefsFolderSandbox, attributes: str
     write(project, "us", attributes)
     (mistake,) = mistakes(project)
     assert mistake.startswith(words)
-
-
-def test_the_scaffolder_writes_what_loads(project: DefsFolderSandbox) -> None:
-    path = project.scaffold_component(tv_etl.TradingViewComponent, "my_lake")
-    text = (path / "defs.yaml").read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= 12 and "{file: symbols.txt}" in text
-    with project.load_component_and_build_defs(path) as (component, definitions):
-        assert isinstance(component, TradingViewComponent) and component.lake == "lake"
-        assert names(definitions)["assets"] == {"bars", "my_lake_lake"}
-
-
-def test_the_scaffolder_writes_python_that_loads(project: DefsFolderSandbox) -> None:
-    project.scaffold_component(TradingViewComponent, "my_lake", scaffold_format="python")
-    with project.build_all_defs() as definitions:
-        assert names(definitions)["jobs"] >= {"bars_job"}
-        assert "my_lake_load_bar_store" in (definitions.resources or {})
 
 
 def test_the_json_schema_is_that_of_the_attributes() -> None:
@@ -425,16 +349,6 @@ def test_what_alerts_start_may_be_several_jobs(project: DefsFolderSandbox) -> No
         assert starts == {"bars_job", "bars_checks_job", "us_alert_run_bars"}
 
 
-def test_two_lakes_with_automation_need_a_prefix(project: DefsFolderSandbox) -> None:
-    for name in ("a", "b"):
-        group = GROUP.format(name=name).replace("AAPL", name.upper()) + "  automation: true\n"
-        write(project, name, f"groups:\n{group}")
-    assert mistakes(project) == [
-        "defs/a/defs.yaml:7:17: groups.0.automation: new_series is also the sensor of defs/b/defs.yaml; "
-        "give the component a key_prefix"
-    ]
-
-
 def spec_of(definitions: dg.Definitions, key: str) -> dg.AssetSpec:
     [found] = [spec for spec in definitions.resolve_all_asset_specs() if spec.key.to_user_string() == key]
     return found
@@ -546,120 +460,3 @@ def test_plain_python_stands_beside_a_projects_own_resources(tmp_path: Path) -> 
     dg.Definitions.validate_loadable(merged)
     assert names(merged)["assets"] == {"us/bars", "eu/bars", "us/lake", "eu/lake"}
     assert {"bar_store", "us_bar_store", "eu_bar_store"} <= set(merged.resources or {})
-
-
-AS_SERVER = ["dagster", "api", "grpc"]
-AS_RUN = ["dagster", "api", "execute_run"]
-US = "lake: '{{ env.MY_LAKE }}'\ngroups:\n- {name: us, symbols: [NASDAQ:AAPL], intervals: [1d]}\n"
-
-
-@pytest.fixture
-def served(project: DefsFolderSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DefsFolderSandbox:
-    """A project that a code server loads, and has loaded once."""
-    monkeypatch.setattr("sys.argv", AS_SERVER)
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("TV_ETL_STATE", raising=False)
-    monkeypatch.setenv("MY_LAKE", "a_secret_place")
-    write(project, "us", US)
-    write(project, "eu", "groups:\n" + GROUP.format(name="eu"))
-    with project.build_all_defs():
-        pass
-    return project
-
-
-def edit(project: DefsFolderSandbox, folder: str, old: str, new: str) -> None:
-    file = project.defs_folder_path / folder / "defs.yaml"
-    text = file.read_text(encoding="utf-8")
-    assert old in text
-    file.write_text(text.replace(old, new), encoding="utf-8")
-
-
-def told(sensor: dg.SensorDefinition, root: Path) -> str:
-    """What a tick of the sensor says."""
-    with dg.build_sensor_context() as context:
-        try:
-            return sensor.evaluate_tick(context).skip_message or ""
-        except WatchlistError as error:
-            return str(error).replace(str(root), "defs")
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "words", "shows_at_once"),
-    [
-        ("NASDAQ:AAPL", "aapl", "us/defs.yaml:5:26: groups.0.symbols.0: symbol 'aapl'", True),
-        ("env.MY_LAKE", "env.NOBODYS.x", "NOBODYS", True),
-        ("name: us", "name: eu", "us/defs.yaml:5:12: groups.0.name: eu is also a group of defs/eu/defs.yaml", False),
-        (
-            US[US.index("groups") :].replace("- ", "  - "),
-            "watchlist: nowhere.yaml\n",
-            "nowhere.yaml: No such file",
-            False,
-        ),
-    ],
-)
-def test_a_server_that_has_loaded_before_goes_on_with_the_last_good_component(
-    served: DefsFolderSandbox, old: str, new: str, words: str, shows_at_once: bool
-) -> None:
-    root = served.defs_folder_path
-    edit(served, "us", old, new)
-    with served.build_all_defs() as definitions:
-        dg.Definitions.validate_loadable(definitions)
-        assert {"us", "eu"} <= names(definitions)["assets"]
-        store = (definitions.resources or {})["us_bar_store"]
-        assert isinstance(store, BarStoreResource) and store.base.endswith("a_secret_place")
-        sensor = definitions.resolve_sensor_def("us_watchlist_mistakes")
-        assert sensor.default_status is dg.DefaultSensorStatus.RUNNING
-        assert words in told(sensor, root)
-    edit(served, "us", new, old)
-    if shows_at_once:  # what is amiss beside other files, only the next load can see
-        assert told(sensor, root) == f"{root}/us/defs.yaml is right again: reload the code location, and it is in force"
-    with served.build_all_defs() as definitions:
-        assert not {name for name in names(definitions)["sensors"] if name.endswith("watchlist_mistakes")}
-
-
-def test_a_mistake_in_a_component_fails_everything_else_as_ever(
-    served: DefsFolderSandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    edit(served, "us", "NASDAQ:AAPL", "aapl")
-    with monkeypatch.context() as patch:
-        patch.setattr("sys.argv", ["dg", "check", "defs"])
-        assert "symbol 'aapl'" in mistakes(served)[0]
-    with monkeypatch.context() as patch:
-        patch.setenv("DAGSTER_HOME", "/nowhere")
-        assert "symbol 'aapl'" in mistakes(served)[0], "nothing was kept there"
-    second = "---\ntype: tv_etl.TradingViewComponent\nattributes:\n  groups: []\n"
-    edit(served, "us", "intervals: [1d]}\n", f"intervals: [1d]}}\n{second}")
-    assert "symbol 'aapl'" in mistakes(served)[0], "which of the documents it was, nobody knows"
-
-
-def test_runs_go_by_the_component_that_the_server_has_loaded(
-    served: DefsFolderSandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    edit(served, "us", "NASDAQ:AAPL", "NYSE:JNJ")
-    for arguments, symbol in ((AS_RUN, "NASDAQ:AAPL"), (AS_SERVER, "NYSE:JNJ"), (AS_RUN, "NYSE:JNJ")):
-        monkeypatch.setattr("sys.argv", arguments)
-        with served.build_all_defs() as definitions:
-            partitions = definitions.get_assets_def("us").partitions_def
-            assert partitions is not None and partitions.get_partition_keys() == [f"1d|{symbol}"]
-
-
-def test_what_is_kept_of_a_component_names_variables_and_not_what_is_in_them(
-    served: DefsFolderSandbox, tmp_path: Path
-) -> None:
-    kept = [path.read_text(encoding="utf-8") for path in (tmp_path / "home").rglob("*.yaml")]
-    assert len(kept) == 2
-    assert any("env.MY_LAKE" in text for text in kept)
-    assert not any("a_secret_place" in text for text in kept)
-
-
-def test_a_component_with_mistakes_in_two_files_names_both(served: DefsFolderSandbox) -> None:
-    path = write(served, "asia", "watchlist: list.yaml\n")
-    (path / "list.yaml").write_text("groups:\n" + GROUP.format(name="asia"), encoding="utf-8")
-    with served.build_all_defs():
-        pass
-    (path / "list.yaml").write_text("groups: 1", encoding="utf-8")
-    edit(served, "asia", "watchlist", "watchlists")
-    with served.build_all_defs() as definitions:
-        assert "asia" in names(definitions)["assets"]
-        words = told(definitions.resolve_sensor_def("asia_watchlist_mistakes"), served.defs_folder_path)
-    assert "defs/asia/defs.yaml:3:3: watchlists" in words and "defs/asia/list.yaml:1:9: groups" in words
