@@ -132,23 +132,32 @@ def test_the_commands_of_dg_take_templates_a_translation_and_a_subclass(
     assert "All definitions loaded successfully." in dg(project, environment, "check", "defs")
     listed = json.loads(dg(project, environment, "list", "defs", "--json"))
     assets = {each["asset_key"]: each for each in listed["assets"]}
-    assert assets.keys() == {"us/bars", "us/bars_panel", "us/alerts", "bars"}
+    assert assets.keys() == {"us/bars", "us/bars_panel", "us/alerts", "us/lake", "bars", "desk_lake"}
     assert {key: each["group_name"] for key, each in assets.items()} == {
         "us/bars": "bars",
         "us/bars_panel": "panel",
         "us/alerts": "alerts",
+        "us/lake": "lake",
         "bars": "default",
+        "desk_lake": "default",
     }
     tags = {key: {each["key"]: each["value"] for each in asset["tags"]} for key, asset in assets.items()}
     assert {key: each.get("session") for key, each in tags.items()} == {
         "us/bars": "regular",
         "us/bars_panel": "regular",
         "us/alerts": "",
+        "us/lake": "",
         "bars": None,
+        "desk_lake": None,
     }
     assert (tags["us/bars_panel"]["slow"], tags["bars"]["desk"]) == ("yes", "rates")
     owners = {key: json.dumps(each["owners"]) for key, each in assets.items()}
-    assert {key for key, each in owners.items() if "rates" in each} == {"us/bars", "us/bars_panel", "us/alerts"}
+    assert {key for key, each in owners.items() if "rates" in each} == {
+        "us/bars",
+        "us/bars_panel",
+        "us/alerts",
+        "us/lake",
+    }
     assert {"us_bars_1d", "us_bars_1h", "bars_1d"} <= {each["name"] for each in listed["schedules"]}
 
     dg(project, environment, "launch", "--assets", "bars", "--partition", "1d|NASDAQ:AAPL")
