@@ -400,12 +400,12 @@ class _ObjectSnapshot:
 
     def _is_there(self, name: str) -> bool:
         """False for a void, or where one is on its way."""
-        is_void_yet = self._sizes.get(name) == VOID_BYTES
-        if name not in self._moves or self._head.files is None:
-            return not is_void_yet
+        has_its_size = self._sizes.get(name) == VOID_BYTES
+        if self._head.files is None:
+            return not has_its_size
         if name.removeprefix(f"{self._data}/") in self._head.files:
-            return True
-        return not is_void_yet and self.read(name) is not None
+            return not has_its_size or self.read(name) is not None
+        return not has_its_size and (name not in self._moves or self.read(name) is not None)
 
     def _is_staged(self, target: str) -> bool:
         return self._bucket.get(self._moves[target].staged) is not None
@@ -485,8 +485,10 @@ class _ObjectTransaction(_ObjectSnapshot):
         self._bucket.require_conditions(_CONDITIONS)
         self.settle()
         own = {name for name in self._own_names if not _STAGED.fullmatch(name.rpartition("/")[2])}
-        data = {name for name, size in self._sizes.items() if size != VOID_BYTES}
-        self._remove(sorted({*data, *self._moves, *own} - {f"{self._own}/{RECORD}"}))
+        suspects = [name for name, size in self._sizes.items() if size == VOID_BYTES]
+        contents = overlapped(self.read, suspects, at_once=COMMITS_AT_ONCE)
+        voids = {name for name, content in zip(suspects, contents, strict=True) if content is None}
+        self._remove(sorted(({*self._sizes} - voids) | {*self._moves, *own} - {f"{self._own}/{RECORD}"}))
 
     def _remove(self, names: Sequence[str]) -> None:
         """Make objects voids, or delete them where no commit ever writes."""
