@@ -104,7 +104,7 @@ STEPS = st.tuples(st.sampled_from(CHANGES), st.integers(0, 2), st.sampled_from([
 
 
 @pytest.mark.slow
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(STEPS, min_size=2, max_size=7))
 def test_a_bucket_its_copy_and_a_directory_agree_after_each_change(
     s3_lake: str, tmp_path: Path, steps: list[tuple[Callable[[BarStore, int, float], object], int, float]]
