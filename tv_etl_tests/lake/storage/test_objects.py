@@ -544,15 +544,6 @@ def test_a_commit_that_begins_with_an_older_head_begins_again(s3_lake: str) -> N
         ({"version": 2, "id": "", "moves": []}, NewerFormatError),
         ({"version": 1, "id": ""}, DamagedFileError),
         ({"version": 1, "id": "", "moves": [], "files": ["../a"]}, DamagedFileError),
-        ({"version": 1, "id": "", "moves": [{"staged": "a", "target": MONTHS[0], "over": None}]}, DamagedFileError),
-        (
-            {
-                "version": 1,
-                "id": "",
-                "moves": [{"staged": f".tv_etl/1m/X/{'0' * 32}.parquet", "target": "ohlcv/x", "over": None}],
-            },
-            DamagedFileError,
-        ),
     ],
 )
 def test_a_head_that_cannot_be_understood_is_an_error(s3_lake: str, commit: object, error: type) -> None:
