@@ -312,6 +312,12 @@ class BarStore:
 
         return place.files.writing(write)
 
+    def settle(self, symbol: str, interval: str | Interval) -> None:
+        """Take out of the dataset what a move or a removal that was killed has left there. Raises as `upsert` does."""
+        files = self._place(Series.of(symbol, interval)).files
+        if files.is_half_removed:
+            files.writing(lambda transaction: None)
+
     def remove(self, symbol: str, interval: str | Interval) -> Removal | None:
         """Remove a series with all that is known of it, and put on record that it was; None where nothing is stored.
 
