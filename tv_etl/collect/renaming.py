@@ -69,12 +69,12 @@ def rename_symbol(
 
 
 def _finish(store: BarStore, stored: list[Series], old: str, new: str) -> None:
-    """Put on record what a move could not that was killed after the last file of a series was out."""
-    for series in stored:
-        left = Series(old, series.interval)
-        rename = _pending(store.record(*left), store.record(*series), old) if series.symbol == new else None
+    """Do what a move could not that was killed when the last file of a series was out, or on its way."""
+    for left, series in ((Series(old, each.interval), each) for each in stored if each.symbol == new):
+        rename = _pending(store.record(*left), store.record(*series), old)
         if rename is not None:
             store.retire(*left, rename, if_entered=lambda stored: not stored.periods)
+        store.settle(*left)
 
 
 def _moved(store: BarStore, old: Series, new: Series, clock: Callable[[], float]) -> Moved | NotMoved:

@@ -32,6 +32,7 @@ from tv_etl.lake.layout import path_segment
 from tv_etl.lake.place import SeriesPlace
 from tv_etl.lake.provenance import Imported
 from tv_etl.lake.record import Refusal, Removal, Rename, SeriesRecord
+from tv_etl.lake.removal import is_left, remove_series
 from tv_etl.lake.resolution import Resolution, resolve_seam
 from tv_etl.lake.scan import SCAN_SCHEMA, scanned
 from tv_etl.lake.snapshot import StoredSeries
@@ -311,6 +312,12 @@ class BarStore:
 
         return place.files.writing(write)
 
+    def settle(self, symbol: str, interval: str | Interval) -> None:
+        """Take out of the dataset what a move or a removal that was killed has left there. Raises as `upsert` does."""
+        files = self._place(Series.of(symbol, interval)).files
+        if files.is_half_removed:
+            files.writing(lambda transaction: None)
+
     def remove(self, symbol: str, interval: str | Interval) -> Removal | None:
         """Remove a series with all that is known of it, and put on record that it was; None where nothing is stored.
 
@@ -321,19 +328,7 @@ class BarStore:
         place = self._place(Series.of(symbol, interval))
 
         def write(transaction: Transaction) -> Removal | None:
-            stored = StoredSeries(place, transaction)
-            if not _is_left(place, stored):
-                return None
-            known, written = stored.decoded_record(), self._written()
-            removals = () if known is None else known.removals
-            is_on_record = bool(removals) and known is not None and not known.periods and place.files.is_half_removed
-            if not is_on_record:
-                removals += (Removal(written.at, None if known is None else known.rows, str(written.by)),)
-            left = SeriesRecord(place.series, renames=() if known is None else known.renames, removals=removals)
-            transaction.take_out()
-            transaction.stage(place.record_name, left.encode())
-            transaction.publish()
-            return removals[-1]
+            return remove_series(place, StoredSeries(place, transaction), transaction, self._written())
 
         if not self._is_left(place):
             return None
@@ -516,7 +511,7 @@ class BarStore:
 
     def _is_left(self, place: SeriesPlace) -> bool:
         try:
-            return self.look(place.series, partial(_is_left, place))
+            return self.look(place.series, partial(is_left, place))
         except DamagedFileError:
             return True
 
@@ -565,12 +560,6 @@ def _open_storage(base: str | Path, timeout_s: float) -> Storage:
             raise
         raise MissingExtraError("a lake in an object store needs obstore: pip install 'tv-etl[s3]'") from error
     return ObjectStorage(str(base), timeout_s=timeout_s)
-
-
-def _is_left(place: SeriesPlace, stored: StoredSeries) -> bool:
-    """True for a series that is stored, or whose removal was killed before its end."""
-    known = stored.decoded_record()
-    return place.files.is_stored or (known is not None and bool(known.periods)) or place.files.is_half_removed
 
 
 def _require_stored(interval: Interval) -> None:

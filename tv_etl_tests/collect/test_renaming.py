@@ -1,8 +1,10 @@
 """A symbol's series move to the name that its instrument has now: by proof, at every interval, and nothing is lost."""
 
+import itertools
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from tv_etl.tradingview.series import Series
 from tv_etl_tests.collect.served_market import PLAIN, SPLIT, Rows, second, table
 from tv_etl_tests.collect.test_entry import OTHER
 from tv_etl_tests.lake_files import files_of
+from tv_etl_tests.s3_proxy import FORWARD, HANG_UP, s3_proxy
 
 OLD, NEW = "NASDAQ:OLDN", "NASDAQ:NEWN"
 AT = float(second(1_000))
@@ -244,3 +247,43 @@ def test_a_killed_move_loses_nothing_and_is_finished_by_the_next(tmp_path: Path)
             assert lake.record(OLD, interval).renames == (rename,), f"killed at change {death}"
         assert moved(lake) == []
     shutil.rmtree(work)
+
+
+@pytest.mark.slow
+def test_in_an_object_store_a_move_that_was_cut_off_is_finished_by_the_next(
+    s3_lake: str, s3_endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its network is gone before any change to the old series, for good."""
+    with s3_proxy(s3_endpoint) as proxy:
+        for number in itertools.count():
+            changes, address = itertools.count(), f"{s3_lake}/{number}"
+            store = BarStore(address)
+            put(store, OLD, PLAIN[100:200])
+            with monkeypatch.context() as patch:
+                patch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+                cut_off, is_cut = BarStore(address, lock_timeout_s=0.05), list[str]()
+
+            def judge(
+                method: str,
+                path: str,
+                number: int = number,
+                changes: Iterator[int] = changes,
+                is_cut: list[str] = is_cut,
+            ) -> str:
+                if method != "GET" and method != "HEAD" and "OLDN" in path and next(changes) == number:
+                    is_cut.append(path)
+                return HANG_UP if is_cut else FORWARD
+
+            proxy.judge = judge
+            list(rename_symbol(cut_off, OLD, NEW))
+            proxy.judge = lambda method, path: FORWARD
+            moved(store)
+            assert (stored(store, OLD), stored(store, NEW)) == ([], PLAIN[100:200]), number
+            files = files_of(store)
+            seen = [name for name in files.names() if name.startswith("ohlcv") and not is_void(files.read(name))]
+            assert len(seen) == 1 and "NEWN" in seen[0], f"{number}: as other engines see it"
+            [rename] = store.record(OLD, "1m").renames
+            assert store.record(NEW, "1m").renames == (rename,), number
+            if not is_cut:
+                break
+    assert number > 3, "kept beside it, staged, committed, moved"

@@ -1,4 +1,7 @@
-"""A lake in a directory of this host; commits, locks and recovery are journal.py's."""
+"""A lake in a directory of this host; commits, locks and recovery are journal.py's.
+
+There are no voids here (void.py) but those that a copy of a lake in an object store has brought along: no files for us.
+"""
 
 import os
 import re
@@ -13,6 +16,7 @@ from tv_etl.lake.storage import journal
 from tv_etl.lake.storage.files import BESIDE, DATASET, RECORD, Snapshot, Transaction, data_directory, own_directory
 from tv_etl.lake.storage.journal import FileGroup, locked_directory
 from tv_etl.lake.storage.regular import open_regular, read_regular
+from tv_etl.lake.storage.void import VOID_BYTES, is_void
 
 _BEYOND_ASCII = re.compile(r"%(?!3A)")
 
@@ -89,8 +93,9 @@ class DirectoryFiles:
 
     @property
     def is_stored(self) -> bool:
-        names = _listed(f"{self._root}/{self._data}")
-        return self._group.has_journal or any(name.endswith(".parquet") for name in names)
+        directory = f"{self._root}/{self._data}"
+        names = (name for name in _listed(directory) if name.endswith(".parquet"))
+        return self._group.has_journal or any(not _is_void(f"{directory}/{name}") for name in names)
 
     @property
     def is_half_removed(self) -> bool:
@@ -117,10 +122,12 @@ class _DirectorySnapshot:
         self._data = data
 
     def data_names(self) -> list[str]:
-        return [f"{self._data}/{name}" for name in sorted(_listed(f"{self._root}/{self._data}"))]
+        names = [f"{self._data}/{name}" for name in sorted(_listed(f"{self._root}/{self._data}"))]
+        return [name for name in names if not _is_void(f"{self._root}/{name}")]
 
     def read(self, name: str) -> bytes | None:
-        return read_regular(f"{self._root}/{name}")
+        content = read_regular(f"{self._root}/{name}")
+        return None if content is None or is_void(content) else content
 
     def has_size(self, name: str, size: int) -> bool:
         path = f"{self._root}/{name}"
@@ -158,6 +165,15 @@ class _DirectoryTransaction(_DirectorySnapshot):
 
     def publish(self) -> None:
         self._staged.publish()
+
+
+def _is_void(path: str) -> bool:
+    """False also for what cannot be looked at: whoever reads it is told."""
+    try:
+        has_its_size = os.lstat(path).st_size == VOID_BYTES
+    except OSError:
+        return False
+    return has_its_size and is_void(read_regular(path) or b"")
 
 
 def _folded(segment: str) -> str:

@@ -81,7 +81,10 @@ class SeriesFiles(Protocol):
 
     @property
     def is_half_removed(self) -> bool:
-        """True where a removal was killed when the files were gone for us, but not yet for others. Raises as above."""
+        """True where a commit that takes all files out was killed when they were gone for us, but not yet for others.
+
+        Raises as above.
+        """
 
     def reading(self, read: Callable[[Snapshot], Result], *, lists: bool = True) -> Result:
         """Return what `read` returns; it may be called again where a commit came between.

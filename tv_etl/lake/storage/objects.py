@@ -1,7 +1,7 @@
 """A lake in an object store: a commit of any number of objects by one conditional put, from any number of hosts.
 
-Each series has a head, its `series.json`. A commit stages the new contents beside it and then replaces the head, if it
-is still the one that the commit began with:
+Each series has a head (head.py), its `series.json`. A commit stages the new contents beside it and then replaces the
+head, if it is still the one that the commit began with:
 
     read head and data -> put staged objects -> replace the head, which names the moves     (the commit point)
          -> put what is staged in the place of its target -> delete it
@@ -26,33 +26,27 @@ Each request takes as long as the way there and back, so none is made twice, or 
 Nothing is deleted that anybody may write again, since no condition holds up a delete that comes late: a commit moves a
 void there (void.py), as it moves any other content.
 
-Knows nothing of bars or Parquet; the head is a JSON object of which it uses the key `commit`.
+Knows nothing of bars or Parquet; the head is a JSON object.
 """
 
 import random
-import re
 import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import compress
-from typing import Any, TypeVar
-
-import msgspec
+from typing import TypeVar
 
 from tv_etl.lake.errors import DamagedFileError, NewerFormatError, StoreBusyError, StoreReadError, StoreWriteError
 from tv_etl.lake.overlap import COMMITS_AT_ONCE, LOOKS_AT_ONCE, overlapped, read_once, waiting
 from tv_etl.lake.storage.bucket import Bucket, ChangedError, Object, Version
 from tv_etl.lake.storage.files import BESIDE, DATASET, RECORD, Snapshot, Transaction, data_directory, own_directory
+from tv_etl.lake.storage.head import STAGED, Head, Move
 from tv_etl.lake.storage.void import VOID_BYTES, is_void, void
 
-COMMIT_VERSION = 1
-
-_COMMIT = "commit"  # the key in the head
-_STAGED = re.compile(r"[0-9a-f]{32}\.[a-z]+")
 _ASIDE = "damaged-"  # no name that begins so is ever written twice
 _CONDITIONS = f"{BESIDE}/conditions"  # a name to try them on
 _FIRST_PAUSE_S = 0.01
@@ -96,7 +90,7 @@ class ObjectStorage:
         }
         # A first commit that was killed may have no data file yet, and a removal still some.
         staged = (name.removeprefix(own).split("/") for name in self._bucket.sizes(f"{BESIDE}/{token}"))
-        unfinished = {path[0] for path in staged if len(path) == 2 and _STAGED.fullmatch(path[1])}
+        unfinished = {path[0] for path in staged if len(path) == 2 and STAGED.fullmatch(path[1])}
         are_stored = overlapped(partial(self._is_stored, token), unfinished, at_once=LOOKS_AT_ONCE)
         return sorted((found - unfinished) | set(compress(unfinished, are_stored)))
 
@@ -119,70 +113,6 @@ class ObjectStorage:
 
     def creation_lock(self, token: str) -> None:
         return None
-
-
-@dataclass(frozen=True)
-class _Move:
-    """`target` gets the content of `staged`, if it is in the version `over` or does not exist where that is None."""
-
-    staged: str
-    target: str
-    over: Version | None
-
-
-@dataclass(frozen=True)
-class _Head:
-    """`version` is None where there is no head yet, `record` where it holds only a commit.
-
-    The moves are those of the last commit that had any, which is `moved_by`. `files` are the names in the data
-    directory after the commit, None where it does not say.
-    """
-
-    version: Version | None = None
-    commit: str = ""
-    moves: tuple[_Move, ...] = ()
-    record: bytes | None = None
-    moved_by: str = ""
-    files: tuple[str, ...] | None = None
-
-    @property
-    def stamp(self) -> bytes:
-        """What the contents of its moves carry."""
-        try:
-            return bytes.fromhex(self.moved_by or self.commit)
-        except ValueError:
-            return b""
-
-    def is_same_state(self, other: "_Head") -> bool:
-        """True although one of the two may have moves left and the other none."""
-        return self.commit == other.commit and (bool(self.commit) or self.version == other.version)
-
-    def encode(self) -> bytes:
-        fields = {} if self.record is None else msgspec.json.decode(self.record)
-        commit: dict[str, Any] = {"version": COMMIT_VERSION, "id": self.commit}
-        commit["moves"] = [asdict(move) for move in self.moves]
-        if self.moves and self.moved_by:
-            commit["moved_by"] = self.moved_by
-        if self.files is not None:
-            commit["files"] = self.files
-        return msgspec.json.encode({**fields, _COMMIT: commit}, order="sorted")
-
-    @classmethod
-    def decode(cls, found: Object, address: str) -> "_Head":
-        try:
-            fields: dict[str, Any] = msgspec.json.decode(found.content)
-            commit = fields.pop(_COMMIT, None)
-            if commit is None:  # copied from a directory
-                return cls(found.version, record=found.content)
-            if commit["version"] > COMMIT_VERSION:
-                reason = f"commit version {commit['version']}, known is {COMMIT_VERSION}; upgrade tv_etl"
-                raise NewerFormatError(address, reason)
-            moves = tuple(_move(**move) for move in commit["moves"])
-            record = msgspec.json.encode(fields, order="sorted") if fields else None
-            files = None if "files" not in commit else tuple(map(str, commit["files"]))
-            return cls(found.version, str(commit["id"]), moves, record, str(commit.get("moved_by", "")), files)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise DamagedFileError(address, f"not the record of a series: {error!r}") from error
 
 
 class ObjectFiles:
@@ -232,7 +162,7 @@ class ObjectFiles:
             aside = _name_aside(self._record_name)
             self._bucket.put(aside, found.content)
             try:
-                self._bucket.replace(self._record_name, _Head(commit=uuid.uuid4().hex).encode(), over=found.version)
+                self._bucket.replace(self._record_name, Head(commit=uuid.uuid4().hex).encode(), over=found.version)
             except ChangedError:  # somebody else mended it
                 self._bucket.delete([aside])
                 return []
@@ -242,7 +172,7 @@ class ObjectFiles:
     def writing(
         self, write: Callable[[Transaction], Result], *, lists: bool = True, begins_with: object = None
     ) -> Result:
-        first = begins_with if isinstance(begins_with, _Head) else None
+        first = begins_with if isinstance(begins_with, Head) else None
         for head in self._attempts(first):
             transaction = _ObjectTransaction(self, self._bucket, self._data, self._own, head, lists=lists)
             try:
@@ -270,7 +200,7 @@ class ObjectFiles:
                 return result
         raise AssertionError("unreachable: attempts end with an error")
 
-    def _attempts(self, first: _Head | None = None) -> Iterator[_Head]:
+    def _attempts(self, first: Head | None = None) -> Iterator[Head]:
         """The head, the first one maybe as it was before, again and again until time is up. Raises StoreBusyError."""
         deadline = time.monotonic() + self._timeout_s
         pause_s = _FIRST_PAUSE_S
@@ -285,25 +215,18 @@ class ObjectFiles:
                 time.sleep(min(random.uniform(0, pause_s), left_s))
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
-    def _head(self) -> _Head:
+    def _head(self) -> Head:
         found = self._bucket.get(self._record_name)
         if found is None:
-            return _Head()
-        address = self._bucket.address_of(self._record_name)
-        head = _Head.decode(found, address)
-        for move in head.moves:
-            directory, _, name = move.staged.rpartition("/")
-            is_ours = directory == self._own and _STAGED.fullmatch(name)
-            if not is_ours or move.target.rpartition("/")[0] not in (self._data, self._own):
-                raise DamagedFileError(address, f"names {move.staged!r} and {move.target!r}")
-        if any("/" in name for name in head.files or ()):
-            raise DamagedFileError(address, f"names {head.files!r}")
+            return Head()
+        head = Head.decode(found, address := self._bucket.address_of(self._record_name))
+        head.require_inside(self._data, self._own, address)
         return head
 
-    def _is_current(self, head: _Head) -> bool:
+    def _is_current(self, head: Head) -> bool:
         return self._head().is_same_state(head)
 
-    def commit(self, head: _Head) -> _Head:
+    def commit(self, head: Head) -> Head:
         """Replace the head in the version that it has by its successor. Raises ChangedError if another one did."""
         try:
             return replace(head, version=self._bucket.replace(self._record_name, head.encode(), over=head.version))
@@ -313,14 +236,14 @@ class ObjectFiles:
                 raise
             return found  # the answer to the first try was lost
 
-    def settle(self, head: _Head) -> None:
+    def settle(self, head: Head) -> None:
         """Make the moves of a head that are not made yet."""
         for move in head.moves:
             staged = self._bucket.get(move.staged)
             if staged is not None:  # else it was done, and removed
                 self.move(head, move, staged.content)
 
-    def move(self, head: _Head, move: _Move, content: bytes | memoryview) -> None:
+    def move(self, head: Head, move: Move, content: bytes | memoryview) -> None:
         """Put the content of a commit in its place unless it is there, or a later commit is."""
         try:
             self._bucket.replace(move.target, content, over=move.over)
@@ -343,7 +266,7 @@ class _OtherFilesError(Exception):
 
 
 class _ObjectSnapshot:
-    def __init__(self, bucket: Bucket, data: str, own: str, head: _Head, *, lists: bool) -> None:
+    def __init__(self, bucket: Bucket, data: str, own: str, head: Head, *, lists: bool) -> None:
         self._bucket = bucket
         self._data = data
         self._own = own
@@ -400,12 +323,12 @@ class _ObjectSnapshot:
 
     def _is_there(self, name: str) -> bool:
         """False for a void, or where one is on its way."""
-        is_void_yet = self._sizes.get(name) == VOID_BYTES
-        if name not in self._moves or self._head.files is None:
-            return not is_void_yet
+        has_its_size = self._sizes.get(name) == VOID_BYTES
+        if self._head.files is None:
+            return not has_its_size
         if name.removeprefix(f"{self._data}/") in self._head.files:
-            return True
-        return not is_void_yet and self.read(name) is not None
+            return not has_its_size or self.read(name) is not None
+        return not has_its_size and (name not in self._moves or self.read(name) is not None)
 
     def _is_staged(self, target: str) -> bool:
         return self._bucket.get(self._moves[target].staged) is not None
@@ -433,13 +356,13 @@ class _ObjectSnapshot:
 class _ObjectTransaction(_ObjectSnapshot):
     """A snapshot, and what is to follow it."""
 
-    def __init__(self, files: ObjectFiles, bucket: Bucket, data: str, own: str, head: _Head, *, lists: bool) -> None:
+    def __init__(self, files: ObjectFiles, bucket: Bucket, data: str, own: str, head: Head, *, lists: bool) -> None:
         super().__init__(bucket, data, own, head, lists=lists)
         self.stamp = uuid.uuid4().bytes
         self.is_published = False
         self._files = files
         self._seen: dict[str, Version | None] = {}
-        self._staging: list[tuple[_Move, bytes | memoryview]] = []
+        self._staging: list[tuple[Move, bytes | memoryview]] = []
         self._record = head.record
         self._aside: dict[str, str] = {}
         self._voided: set[str] = set()
@@ -465,7 +388,7 @@ class _ObjectTransaction(_ObjectSnapshot):
         self._bucket.require_conditions(_CONDITIONS)
         over = self._seen[name] if name in self._seen else self._version(name)
         staged = f"{self._own}/{uuid.uuid4().hex}.{name.rpartition('.')[2]}"
-        self._staging.append((_Move(staged, name, over), content))
+        self._staging.append((Move(staged, name, over), content))
 
     def set_aside(self, name: str) -> str:
         content = self.read(name)
@@ -484,9 +407,11 @@ class _ObjectTransaction(_ObjectSnapshot):
     def take_out(self) -> None:
         self._bucket.require_conditions(_CONDITIONS)
         self.settle()
-        own = {name for name in self._own_names if not _STAGED.fullmatch(name.rpartition("/")[2])}
-        data = {name for name, size in self._sizes.items() if size != VOID_BYTES}
-        self._remove(sorted({*data, *self._moves, *own} - {f"{self._own}/{RECORD}"}))
+        own = {name for name in self._own_names if not STAGED.fullmatch(name.rpartition("/")[2])}
+        suspects = [name for name, size in self._sizes.items() if size == VOID_BYTES]
+        contents = overlapped(self.read, suspects, at_once=COMMITS_AT_ONCE)
+        voids = {name for name, content in zip(suspects, contents, strict=True) if content is None}
+        self._remove(sorted(({*self._sizes} - voids) | {*self._moves, *own} - {f"{self._own}/{RECORD}"}))
 
     def _remove(self, names: Sequence[str]) -> None:
         """Make objects voids, or delete them where no commit ever writes."""
@@ -495,7 +420,7 @@ class _ObjectTransaction(_ObjectSnapshot):
         self._deleted += [name for name in names if name not in self._voided]
         unseen = [name for name in voided if name not in self._seen]
         self._seen |= zip(unseen, overlapped(self._version, unseen, at_once=COMMITS_AT_ONCE), strict=True)
-        self._staging += [(_Move(self._staged_void, name, self._seen[name]), self._void) for name in voided]
+        self._staging += [(Move(self._staged_void, name, self._seen[name]), self._void) for name in voided]
 
     def _is_written_again(self, name: str) -> bool:
         directory, _, file = name.rpartition("/")
@@ -525,12 +450,12 @@ class _ObjectTransaction(_ObjectSnapshot):
         garbage, moved_by = list[str](), ""
         if moves or self._aside or self._deleted:
             self.settle()
-            garbage = [name for name in self._own_names if _STAGED.fullmatch(name.rpartition("/")[2])]
+            garbage = [name for name in self._own_names if STAGED.fullmatch(name.rpartition("/")[2])]
         else:
             moves, moved_by = self._head.moves, self._head.moved_by or self._head.commit
         left = {*names, *(move.target for move, _ in self._staging)} - self._voided - {*self._deleted}
         files = tuple(sorted(name.removeprefix(f"{self._data}/") for name in left if name.startswith(f"{self._data}/")))
-        successor = _Head(self._head.version, self.stamp.hex(), moves, self._record, moved_by, files)
+        successor = Head(self._head.version, self.stamp.hex(), moves, self._record, moved_by, files)
         try:
             head = self._files.commit(successor)
         except ChangedError:
@@ -598,7 +523,3 @@ class _ObjectTransaction(_ObjectSnapshot):
 def _name_aside(name: str) -> str:
     directory, _, file = name.rpartition("/")
     return f"{directory}/{_ASIDE}{time.time_ns()}-{file}"
-
-
-def _move(staged: str, target: str, over: dict[str, str | None] | None) -> _Move:
-    return _Move(staged, target, None if over is None else Version(**over))

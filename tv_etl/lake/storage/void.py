@@ -5,7 +5,9 @@ but it replaces only the version that is meant. So a removed object becomes a vo
 engines that read the dataset. The next file of that name replaces it.
 """
 
-VOID_BYTES = 1024  # of each, so that it is known in a list of objects; a file of ours with a single bar takes 2,000
+# Of each, so that it is known in a list of objects. A file of ours with a single bar takes 1,900 or more; of one that
+# was cut off, blocks are left.
+VOID_BYTES = 1009
 
 _MARK = b"tv_etl: void\n"
 

@@ -43,7 +43,7 @@ def read_folder(folder: Path) -> dict[str, dict[Interval, Floats]]:
     for directory in _series_of(folder):
         symbol, interval = _folder_parts(directory)
         parts = [_read_parquet(path) for path in sorted(directory.glob("*.parquet"))]
-        if parts:
+        if any(map(len, parts)):  # of a series that was removed, files without rows may be left
             width = max(part.shape[1] for part in parts)
             rows = np.concatenate([_widened(part, width) for part in parts])
             found.setdefault(symbol, {})[interval] = _checked(directory, rows)

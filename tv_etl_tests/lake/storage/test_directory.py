@@ -9,6 +9,7 @@ import pytest
 from tv_etl.lake.errors import StoreReadError
 from tv_etl.lake.storage.directory import DirectoryFiles, DirectoryStorage
 from tv_etl.lake.storage.files import Snapshot, Transaction
+from tv_etl.lake.storage.void import VOID_BYTES, void
 from tv_etl_tests.patience import HANG_S, wait_until
 
 DATA = "ohlcv/interval=1m/symbol=X"
@@ -58,6 +59,32 @@ def test_the_lake_knows_its_intervals_and_series(tmp_path: Path) -> None:
     (tmp_path / "ohlcv" / "notes").mkdir()
     assert (lake.interval_tokens(), lake.stored_segments("1m")) == (["1m"], ["X"])
     assert lake.address(DATA) == f"{tmp_path}/{DATA}"
+
+
+def test_a_void_that_a_copy_of_a_bucket_brought_along_is_no_file(tmp_path: Path) -> None:
+    lake, content = lake_in(tmp_path), bytes(void(bytes(16)))
+    for name in (f"{DATA}/one.parquet", f"{DATA}/two.parquet", ".tv_etl/1m/X/log.parquet"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+
+    def look(snapshot: Snapshot) -> tuple[list[str], list[bytes | None]]:
+        names = [f"{DATA}/one.parquet", f"{DATA}/two.parquet", ".tv_etl/1m/X/log.parquet"]
+        return snapshot.data_names(), [snapshot.read(name) for name in names]
+
+    files = lake.files("1m", "X")
+    assert (files.is_stored, lake.stored_segments("1m"), lake.twins("1m", "x")) == (False, [], [])
+    assert files.reading(look) == ([], [None, None, None])
+    put(files, one=b"bars")
+    assert (files.is_stored, lake.stored_segments("1m"), lake.twins("1m", "x")) == (True, ["X"], ["X"])
+    assert files.reading(look) == ([f"{DATA}/one.parquet"], [b"bars", None, None])
+
+
+def test_a_file_that_only_has_the_size_of_a_void_is_a_file(tmp_path: Path) -> None:
+    lake = lake_in(tmp_path)
+    put(lake.files("1m", "X"), one=bytes(VOID_BYTES))
+    assert lake.stored_segments("1m") == ["X"]
+    names = lake.files("1m", "X").reading(lambda snapshot: snapshot.data_names())
+    assert names == [f"{DATA}/one.parquet"]
 
 
 @pytest.mark.parametrize(("segment", "other"), [("X%3AAB", "x%3AAb"), ("%C3%84", "%C3%A4"), ("K", "%E2%84%AA")])

@@ -20,7 +20,7 @@ from tv_etl.lake.errors import DamagedFileError, NewerFormatError, StoreBusyErro
 from tv_etl.lake.storage.bucket import Bucket
 from tv_etl.lake.storage.files import Snapshot, Transaction
 from tv_etl.lake.storage.objects import ObjectFiles, ObjectStorage
-from tv_etl.lake.storage.void import is_void
+from tv_etl.lake.storage.void import VOID_BYTES, is_void
 from tv_etl_tests.conftest import s3_environment
 from tv_etl_tests.patience import HANG_S
 from tv_etl_tests.s3_proxy import FORWARD, HANG_UP, IGNORE_CONDITION, LOSE_ANSWER, S3Proxy, s3_proxy
@@ -544,15 +544,6 @@ def test_a_commit_that_begins_with_an_older_head_begins_again(s3_lake: str) -> N
         ({"version": 2, "id": "", "moves": []}, NewerFormatError),
         ({"version": 1, "id": ""}, DamagedFileError),
         ({"version": 1, "id": "", "moves": [], "files": ["../a"]}, DamagedFileError),
-        ({"version": 1, "id": "", "moves": [{"staged": "a", "target": MONTHS[0], "over": None}]}, DamagedFileError),
-        (
-            {
-                "version": 1,
-                "id": "",
-                "moves": [{"staged": f".tv_etl/1m/X/{'0' * 32}.parquet", "target": "ohlcv/x", "over": None}],
-            },
-            DamagedFileError,
-        ),
     ],
 )
 def test_a_head_that_cannot_be_understood_is_an_error(s3_lake: str, commit: object, error: type) -> None:
@@ -568,6 +559,65 @@ def test_a_head_that_cannot_be_understood_is_an_error(s3_lake: str, commit: obje
         assert files_at(s3_lake).mend() == []
         write_all(files_at(s3_lake), b"new")
         assert read_all(files_at(s3_lake)) == {b"new"}
+
+
+def test_a_file_that_only_has_the_size_of_a_void_is_one_that_the_head_tells_of(s3_lake: str) -> None:
+    """Nothing of a lake has, but what somebody has put there."""
+    write_all(files_at(s3_lake), b"old")
+    bucket = Bucket(s3_lake, timeout_s=5)
+    bucket.put(MONTHS[1], bytes(VOID_BYTES))
+    assert files_at(s3_lake).reading(lambda snapshot: (snapshot.data_names(), snapshot.read(MONTHS[1]))) == (
+        MONTHS,
+        bytes(VOID_BYTES),
+    )
+    bucket.put(f"{DATA}/stranger.parquet", bytes(VOID_BYTES))
+    remove_all(files_at(s3_lake))
+    assert voids_at(s3_lake) == [*MONTHS, f"{DATA}/stranger.parquet"], "no engine stumbles over what is left"
+    assert files_at(s3_lake).reading(lambda snapshot: snapshot.data_names()) == []
+
+
+def test_a_record_from_a_backup_tells_of_no_file_where_a_void_is(s3_lake: str) -> None:
+    write_all(files_at(s3_lake), b"old")
+    bucket = Bucket(s3_lake, timeout_s=5)
+    backup = bucket.get(HEAD)
+    remove_all(files_at(s3_lake))
+    assert backup is not None
+    bucket.put(HEAD, backup.content)
+    assert files_at(s3_lake).reading(lambda snapshot: snapshot.data_names()) == []
+    write_all(files_at(s3_lake), b"new")
+    assert read_all(files_at(s3_lake)) == {b"new"}
+
+
+@pytest.mark.slow
+def test_of_two_removals_at_once_one_is_made(s3_lake: str, proxy: S3Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other one before any request of the one: what is left is the same as of one alone."""
+    for number in itertools.count():
+        address, requests = f"s3://lakes/{uuid.uuid4().hex}", itertools.count()
+        direct = files_at(address)
+        with monkeypatch.context() as patch:
+            patch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+            through = files_at(address)
+        write_all(direct, b"old")
+
+        def judge(
+            method: str,
+            path: str,
+            direct: ObjectFiles = direct,
+            requests: Iterator[int] = requests,
+            number: int = number,
+        ) -> str:
+            if next(requests) == number:
+                remove_all(direct)
+            return FORWARD
+
+        proxy.judge = judge
+        remove_all(through)
+        proxy.judge = lambda method, path: FORWARD
+        assert (read_all(direct), direct.is_half_removed) == (REMOVED, False), number
+        assert (voids_at(address), objects_at(address)) == (MONTHS, [HEAD, *MONTHS]), number
+        if next(requests) <= number:
+            break
+    assert number > 10
 
 
 def test_what_is_set_aside_is_gone_and_kept(s3_lake: str) -> None:

@@ -5,12 +5,15 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tv_etl.lake.bar_file import encode_bars
 from tv_etl.lake.bars import Bars
@@ -39,9 +42,38 @@ def test_voids_of_two_commits_differ() -> None:
     assert void(b"a" * 16) != void(b"b" * 16)
 
 
-def test_a_file_with_a_single_bar_is_larger_than_a_void() -> None:
-    assert len(one_bar()) > 1.5 * VOID_BYTES
-    assert not is_void(one_bar())
+@given(
+    rows=st.integers(1, 700),
+    distinct=st.integers(1, 700),
+    volume=st.sampled_from([None, 0.0, 1e9]),
+    facts=st.dictionaries(st.sampled_from(["source", "currency", "tv_etl: void\n"]), st.text(max_size=20)),
+    stamp=st.sampled_from([b"", b"tv_etl: void\n", bytes(void(b""))]),
+    has_arrivals=st.booleans(),
+    is_growing=st.booleans(),
+)
+def test_no_file_with_bars_is_taken_for_a_void(
+    rows: int,
+    distinct: int,
+    volume: float | None,
+    facts: dict[str, str],
+    stamp: bytes,
+    has_arrivals: bool,
+    is_growing: bool,
+) -> None:
+    opens = np.arange(rows, dtype=np.int64) * 60
+    prices = np.arange(rows) % distinct + 1.0
+    columns = {name: pa.array(prices) for name in BAR_SCHEMA.names[1:5]}
+    columns["volume"] = pa.array([volume] * rows, pa.float64())
+    times = pa.array(opens * 1_000_000).cast(BAR_SCHEMA.field(0).type)
+    bars = Bars.from_stored(pa.table({"timestamp": times, **columns}, schema=BAR_SCHEMA))
+    came_at = opens if has_arrivals else None
+    content = encode_bars(bars, Series.of("A", "1m"), facts, stamp, came_at=came_at, is_growing=is_growing)
+    assert len(content) > 1.5 * VOID_BYTES
+    assert not is_void(bytes(content))
+
+
+def test_no_file_of_whole_blocks_has_the_size_of_a_void() -> None:
+    assert VOID_BYTES % 512
     assert not is_void(bytes(VOID_BYTES))
 
 

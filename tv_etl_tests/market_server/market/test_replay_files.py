@@ -43,6 +43,18 @@ def test_a_lake_says_it_in_its_folders(tmp_path: Path) -> None:
     assert rows[:, [0, 5]].tolist() == [[60, 0], [120, 0], [180, 4]]
 
 
+def test_what_a_removed_series_left_in_a_lake_has_no_bars(tmp_path: Path) -> None:
+    for symbol, whole in (("NASDAQ%3AGONE", False), ("NASDAQ%3AAAPL", True)):
+        series = tmp_path / "ohlcv" / "interval=1m" / f"symbol={symbol}"
+        series.mkdir(parents=True)
+        pq.write_table(table([], []), series / "2026-10.parquet")
+        if whole:
+            pq.write_table(table([60], [4.0]), series / "2026-11.parquet")
+    found = read_folder(tmp_path)
+    assert found.keys() == {"NASDAQ:AAPL"}
+    assert found["NASDAQ:AAPL"][MINUTE].tolist() == [[60, 1.5, 1.5, 1.5, 1.5, 4.0]]
+
+
 def test_without_any_volume_there_is_no_such_column(tmp_path: Path) -> None:
     pq.write_table(table([60], [None]), tmp_path / "TVC_NDX_1.parquet")
     assert read_folder(tmp_path)["TVC:NDX"][MINUTE].shape == (1, 5)
