@@ -59,7 +59,7 @@ def test_definitions_load_without_what_only_runs_and_ticks_need(
         "msgspec",
         "obstore",
         "rich",
-        "tv_etl.orchestration.stored_history",
+        "tv_etl.orchestration.event_history",
     )
     code = "import tv_etl.definitions as here; assert len(here.defs().get_repository_def().schedule_defs) == 9"
     assert loaded_by(code, *heavy) == []

@@ -49,7 +49,7 @@ LIBRARIES = {
     "smtplib": {"alerts.targets.email"},
     "sqlalchemy": {
         "alerts.by_hand", "alerts.database", "alerts.deliveries", "alerts.store", "alerts.stored_events",
-        "alerts.trouble_store", "orchestration.dagster_internals", "orchestration.stored_history",
+        "alerts.trouble_store", "orchestration.dagster_internals", "orchestration.event_history",
     },
     "pyarrow": {
         "alerts.dataset", "tradingview.bar_schema", "tradingview.columns", "tradingview.history", "lake", "collect",

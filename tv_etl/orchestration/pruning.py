@@ -21,7 +21,7 @@ from tv_etl.orchestration.resources import LakeResources
 from tv_etl.orchestration.watched import Watched
 
 if TYPE_CHECKING:
-    from tv_etl.orchestration.stored_history import StoredHistory
+    from tv_etl.orchestration.event_history import EventHistory
 
 NAME = "prune_history"
 CRON = "50 3 * * *"
@@ -124,9 +124,9 @@ def prune(
     The oldest runs of each job go first. Killed at any moment, it leaves nothing that the next call does not find.
     """
     # A run of this job needs it, a definition does not.
-    from tv_etl.orchestration.stored_history import RUNS_AT_ONCE, StoredHistory, delete_tick_logs
+    from tv_etl.orchestration.event_history import RUNS_AT_ONCE, EventHistory, delete_tick_logs
 
-    history = StoredHistory.of(instance, defined.assets)
+    history = EventHistory.of(instance, defined.assets)
     if history is None:
         return Pruned(before, storage=type(instance.event_log_storage).__name__)
     old = _OldRuns(instance, history, defined, before)
@@ -160,7 +160,7 @@ class _OldRuns:
     """The runs of what was defined that ended before a time."""
 
     def __init__(
-        self, instance: dg.DagsterInstance, history: "StoredHistory", defined: Watched, before: datetime
+        self, instance: dg.DagsterInstance, history: "EventHistory", defined: Watched, before: datetime
     ) -> None:
         self._instance, self._history, self._defined, self._before = instance, history, defined, before
         # Asked first: what comes later only takes the place of what is needed now.

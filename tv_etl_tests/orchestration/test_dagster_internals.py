@@ -72,7 +72,7 @@ def test_whether_a_schedule_is_on_is_for_the_instance_to_say(instance: dg.Dagste
 
 
 def test_a_history_is_in_these_tables_and_files(instance: dg.DagsterInstance) -> None:
-    """What is deleted of it is told by the tests of `stored_history`; here, that there is nothing more to delete."""
+    """What is deleted of it is told by the tests of `event_history`; here, that there is nothing more to delete."""
     assert (ASSET_JOB, RUNLESS) == (IMPLICIT_ASSET_JOB_NAME, RUNLESS_RUN_ID)
     storage, ticks = event_storage(instance), tick_storage(instance)
     assert storage is not None

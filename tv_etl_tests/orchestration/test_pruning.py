@@ -24,7 +24,7 @@ from tv_etl.orchestration.pruning import Pruned, prune
 from tv_etl.orchestration.watched import Watched
 from tv_etl.watchlist.model import Group, Watchlist
 from tv_etl_tests.lake_runs import QUIET, run
-from tv_etl_tests.orchestration.test_stored_history import KEY, OURS, Told, standing, tell
+from tv_etl_tests.orchestration.test_event_history import KEY, OURS, Told, standing, tell
 from tv_etl_tests.patience import HANG_S
 
 GROUP = Group(symbols=["NASDAQ:AAPL", "FAULT:SERIES_ERROR", "BINANCE:BTCUSDT"], intervals=["1m"], initial_bars=20)
@@ -292,7 +292,7 @@ from datetime import datetime, timezone
 import dagster as dg
 import sqlalchemy as sa
 from tv_etl.orchestration.pruning import prune
-from tv_etl_tests.orchestration.test_stored_history import OURS
+from tv_etl_tests.orchestration.test_event_history import OURS
 
 left = int(sys.argv[1])
 

@@ -43,7 +43,7 @@ class _Newest(NamedTuple):
     run_id: str
 
 
-class StoredHistory:
+class EventHistory:
     """The runs and events of an instance that are of these assets and of no others."""
 
     def __init__(
@@ -54,7 +54,7 @@ class StoredHistory:
         self._tables = history_tables()
 
     @classmethod
-    def of(cls, instance: dg.DagsterInstance, assets: Collection[dg.AssetKey]) -> "StoredHistory | None":
+    def of(cls, instance: dg.DagsterInstance, assets: Collection[dg.AssetKey]) -> "EventHistory | None":
         """None for an instance that keeps its events elsewhere than in tables of its own."""
         storage = event_storage(instance)
         return None if storage is None else cls(instance, storage, assets)

@@ -30,8 +30,8 @@ from dagster._core.test_utils import create_run_for_test
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tv_etl.orchestration.event_history import EventHistory, delete_tick_logs
 from tv_etl.orchestration.pruning import prune
-from tv_etl.orchestration.stored_history import StoredHistory, delete_tick_logs
 from tv_etl.orchestration.watched import Watched
 
 KEY, CHECK = dg.AssetKey("bars"), dg.AssetCheckKey(dg.AssetKey("bars"), "gap_free")
@@ -192,7 +192,7 @@ SUCCESS, FAILURE = "success", "failure"
 def test_the_runs_are_needed_that_tell_the_newest_of_a_partition(told: list[Told], needed: list[int]) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         ids = [tell(instance, each, number) for number, each in enumerate(told)]
-        history = StoredHistory.of(instance, [KEY])
+        history = EventHistory.of(instance, [KEY])
         assert history is not None
         assert history.needed_runs() - {""} == {ids[number] for number in needed}
 
@@ -211,7 +211,7 @@ def test_a_run_with_events_of_other_assets_is_somebody_elses() -> None:
         evaluation = AssetCheckEvaluation(asset_key=dg.AssetKey("theirs"), check_name="any", passed=True, metadata={})
         kind = dg.DagsterEventType.ASSET_CHECK_EVALUATION.value
         instance.report_dagster_event(DagsterEvent(kind, "bars_job", event_specific_data=evaluation), checked)
-        history = StoredHistory.of(instance, [KEY])
+        history = EventHistory.of(instance, [KEY])
         assert history is not None
         assert history.runs_of_others([both, ours, checked]) == {both, checked}
         assert history.needed_runs() == {ours}
@@ -232,7 +232,7 @@ def test_nothing_of_a_deleted_run_is_left(instance: dg.DagsterInstance) -> None:
     for run_id in (first, second):
         with instance.compute_log_manager.open_log_stream([run_id, "compute_logs", "x"], ComputeIOType.STDERR):
             pass
-    history = StoredHistory.of(instance, [KEY])
+    history = EventHistory.of(instance, [KEY])
     assert history is not None
     assert [path for path in folder.rglob("*") if first in path.name]
     counted = [rows_of(instance, name) for name in ("event_logs", "asset_event_tags", "asset_check_executions")]
@@ -254,7 +254,7 @@ def test_older_events_without_a_run_go_and_the_newest_stay(instance: dg.DagsterI
     instance.report_runless_asset_event(dg.AssetMaterialization("theirs"))
     instance.report_runless_asset_event(dg.AssetMaterialization("theirs"))
     known = standing(instance)
-    history = StoredHistory.of(instance, [KEY])
+    history = EventHistory.of(instance, [KEY])
     assert history is not None
     assert history.delete_runless(datetime.fromtimestamp(0, timezone.utc), 100) == 0
     assert history.delete_runless(before, 3) == 3
