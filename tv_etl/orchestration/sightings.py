@@ -13,6 +13,7 @@ import dagster as dg
 from tv_etl.alerts.troubles import Seen, Sighting, Subject, Topic, Trouble
 from tv_etl.orchestration.checks import NEAR_LOSS, REVISIONS
 from tv_etl.orchestration.dagster_internals import partition_filter
+from tv_etl.orchestration.loaded_watchlist import SENSOR as MISTAKES_SENSOR
 from tv_etl.orchestration.partitions import partition_key, symbols_of
 from tv_etl.orchestration.run_sightings import FRESH_S, error_reason
 from tv_etl.orchestration.watched import Watched
@@ -272,20 +273,32 @@ def departed(watched: Watched, instance: dg.DagsterInstance, open_now: Mapping[S
         if any(subject.name for subject in open_now)
     }
     checks = {f"{key.asset_key.to_user_string()}: {key.name}" for key in watched.checks}
+    groups = {"", *(group.name for group in watched.groups)}
     instigators = {f"sensor {name}" for name in watched.sensors} | {f"schedule {name}" for name in watched.schedules}
-    is_there: dict[Topic, Callable[[Subject], bool]] = {
-        "runs": lambda each: _has_series(each.scope, each.name, keys),
-        "checks": lambda each: each.scope in checks and _has_series(each.scope.partition(": ")[0], each.name, keys),
-        "losses": lambda each: each.scope in keys and _has_series(each.scope, each.name, keys),
-        "seams": lambda each: each.scope in keys and _has_series(each.scope, each.name, keys),
-        "sensors": lambda each: each.scope in instigators,
-    }
+
+    def is_there(subject: Subject, trouble: Trouble) -> bool:
+        if subject.topic == "sensors":
+            return subject.scope in instigators
+        if subject.topic == "runs":  # of jobs and assets of others as well, which alerts may start
+            return trouble.group in groups and (subject.scope not in keys or _has_series(subject, keys[subject.scope]))
+        if subject.topic == "checks":
+            return subject.scope in checks and _has_series(subject, keys.get(subject.scope.partition(": ")[0]))
+        return subject.scope in keys and _has_series(subject, keys[subject.scope])
+
     return [
-        Sighting(subject, False, trouble.at, "not on the watchlist any more")
+        Sighting(subject, False, trouble.at, _why_departed(subject))
         for subject, trouble in open_now.items()
-        if not is_there[subject.topic](subject)
+        if not is_there(subject, trouble)
     ]
 
 
-def _has_series(scope: str, name: str, keys: Mapping[str, set[str]]) -> bool:
-    return not name or scope not in keys or name in keys[scope]
+def _has_series(subject: Subject, keys: Collection[str] | None) -> bool:
+    return not subject.name or keys is None or subject.name in keys
+
+
+def _why_departed(subject: Subject) -> str:
+    if subject.topic != "sensors":
+        return "not collected here any more"
+    if subject.scope.endswith(MISTAKES_SENSOR):
+        return "not needed any more: the watchlist is right again"
+    return "not defined any more"

@@ -174,7 +174,7 @@ def test_what_leaves_the_watchlist_is_no_trouble_any_more(
     after = Location(instance, tmp_path, ["NASDAQ:AAPL"], {"on": ["runs"]})
     after.tick()
     assert [each["status"] for each in webhook.posted] == ["resolved"]
-    assert told(webhook) == [("run_ok", f"bars: 1d|{BROKEN} is not on the watchlist any more")]
+    assert told(webhook) == [("run_ok", f"bars: 1d|{BROKEN} is not collected here any more")]
 
 
 def test_only_named_targets_are_told_and_those_whatever_they_want(

@@ -370,5 +370,23 @@ def test_what_is_not_collected_or_defined_any_more_is_no_trouble(instance: dg.Da
         Subject("seams", "other", AAPL),
         Subject("sensors", "sensor new_series"),
     ]
-    troubles = fold({}, 0, [Sighting(each, True, 1.0) for each in (*there, *gone)]).open
-    assert [each.subject for each in departed(watched, instance, troubles)] == gone
+    # What belonged to a group under its former name, whatever it was.
+    former = [Subject("runs", "prices", AAPL), Subject("runs", "prices")]
+    seen = [Sighting(each, True, 1.0) for each in (*there, *gone)]
+    seen += [Sighting(each, True, 1.0, group="prices") for each in former]
+    seen += [Sighting(Subject("runs", "bars", "1m|NASDAQ:SPLT"), True, 1.0, group="bars")]
+    troubles = fold({}, 0, seen).open
+    assert [each.subject for each in departed(watched, instance, troubles)] == [*gone, *former]
+
+
+@pytest.mark.parametrize(
+    ("subject", "reason"),
+    [
+        (Subject("runs", "bars", "1m|NASDAQ:GONE"), "not collected here any more"),
+        (Subject("sensors", "sensor new_series"), "not defined any more"),
+        (Subject("sensors", "sensor us_watchlist_mistakes"), "not needed any more: the watchlist is right again"),
+    ],
+)
+def test_it_is_told_why_nothing_more_is_heard(instance: dg.DagsterInstance, subject: Subject, reason: str) -> None:
+    troubles = fold({}, 0, [Sighting(subject, True, 1.0)]).open
+    assert [each.reason for each in departed(SENSORS, instance, troubles)] == [reason]
