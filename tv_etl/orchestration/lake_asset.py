@@ -38,7 +38,7 @@ def lake_spec(resources: LakeResources, base: str) -> dg.AssetSpec:
             "The lake at a glance, by group and interval: the series that are stored, their bars, what is wrong with "
             "them, and when the next bar will be lost. Overdue is what nobody has asked for since a bar closed, for an "
             "hour or as long as the schedule takes. Reported by the sensor "
-            f"`{resources.only('lake_changes')}` once an hour, if something has changed, and by Observe at once; "
+            f"`{resources.only('lake_changes')}` every ten minutes, if something has changed, and by Observe at once; "
             "`tv-etl status` lists every series."
         ),
         metadata={"dagster/uri": base},

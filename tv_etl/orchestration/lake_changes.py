@@ -40,7 +40,7 @@ UNTIL_S = 40.0
 # So often all is compared with what Dagster knows, whatever the clocks of those who write say.
 WHOLE_LOOK_S = 3_600.0
 # So often the lake at a glance is reported, if it has changed.
-SHOWN_EVERY_S = 3_600.0
+SHOWN_EVERY_S = 600.0
 # How far the clocks of those who write may be behind.
 _CLOCK_SLACK_S = 900.0
 _SHOWN = 20
