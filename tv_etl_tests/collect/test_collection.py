@@ -4,12 +4,14 @@ import json
 import re
 import tempfile
 import threading
+import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timezone
 from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pyarrow as pa
 import pytest
@@ -331,6 +333,24 @@ def requests_of(proxy: S3Proxy, store: BarStore, market: ServedMarket, want: Wan
         re.sub(r" \S*(\.tv_etl|ohlcv|\?delete)", r" \1", each.replace("a lake/", "").replace("a+lake/", ""))
         for each in named
     ]
+
+
+def test_what_is_listed_while_it_is_put_is_deleted_once(s3_endpoint: str, s3_lake: str, proxy: S3Proxy) -> None:
+    store = BarStore(s3_lake)
+    collect(store, ServedMarket(PLAIN[:900]), newest(SETTINGS, 300))
+
+    def is_staged(listing: str) -> bool:
+        with urllib.request.urlopen(f"{s3_endpoint}{quote(listing, safe='/?&=+')}", timeout=HANG_S) as answer:
+            return bool(re.search(rb"/[0-9a-f]{32}\.parquet<", answer.read()))
+
+    def judge(method: str, path: str) -> str:
+        if method == "GET" and "prefix=" in path and "/.tv_etl/" in path:
+            wait_until(lambda: is_staged(path), "what is put is there")
+        return FORWARD
+
+    proxy.judge = judge
+    made = requests_of(proxy, store, ServedMarket(PLAIN[:901]), increment(SETTINGS, 300))
+    assert [each for each in made if each.startswith("POST")] == ["POST ?delete"]
 
 
 def test_an_increment_takes_eight_requests_and_two_where_nothing_is_new(s3_lake: str, proxy: S3Proxy) -> None:

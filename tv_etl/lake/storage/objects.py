@@ -371,7 +371,7 @@ class _ObjectTransaction(_ObjectSnapshot):
 
     @read_once
     def _own_names(self) -> frozenset[str]:
-        """What was beside the data before this commit, what dead writers left included."""
+        """What is beside the data: before this commit, with what dead writers left, and perhaps what it has staged."""
         return frozenset(self._bucket.sizes(self._own))
 
     def settle(self) -> None:
@@ -450,7 +450,9 @@ class _ObjectTransaction(_ObjectSnapshot):
         garbage, moved_by = list[str](), ""
         if moves or self._aside or self._deleted:
             self.settle()
-            garbage = [name for name in self._own_names if STAGED.fullmatch(name.rpartition("/")[2])]
+            # What is listed while it is put may be among them.
+            others = sorted(self._own_names - {*self._staged_names})
+            garbage = [name for name in others if STAGED.fullmatch(name.rpartition("/")[2])]
         else:
             moves, moved_by = self._head.moves, self._head.moved_by or self._head.commit
         left = {*names, *(move.target for move, _ in self._staging)} - self._voided - {*self._deleted}
