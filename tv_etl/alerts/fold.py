@@ -496,18 +496,19 @@ def _create(rule: AlertRule, view: _SymbolView, levels: Levels) -> tuple[list[Cr
         # Its first minute begins the day. What is known of it is kept, so that it is not looked up again and again.
         levels.at(view.last_minute, price)
         return [], levels.kept(state)
+    last_word = [] if view.quote_close is None else [view.quote_close]
+    past = [*view.earlier, *view.committed, *last_word]
     if not rule.is_armed_at_creation:
-        last_word = [] if view.quote_close is None else [view.quote_close]
-        past = _samples([*view.earlier, *view.committed, *last_word])
-        armed = truth_table.fold(rule, state, past, levels, skips=True)[1]
-        if levels.at(view.last_minute, price) is None:
+        armed = truth_table.fold(rule, state, _samples(past), levels, skips=True)[1]
+        if levels.at(view.last_minute, price) is None and not _is_compared(past, levels, price):
             return [], None
         return [], levels.kept(armed)
+    state = state._replace(armed_at=CREATED, falling=bool(getattr(rule, "falls", False)))
     # The level of the last trade: that of a minute in which nothing was traded may not be known.
     known = levels.at(view.last_minute, price)
     if known is None:
-        return [], None
-    state = levels.kept(state._replace(armed_at=CREATED, falling=bool(getattr(rule, "falls", False))))
+        return [], levels.kept(state) if _is_compared(past, levels, price) else None
+    state = levels.kept(state)
     touch = None
     if price is not None and known.levels is not None:
         touch = rule.touched(_sample(MinuteBar(view.minute, price, price, price, price)), known.levels, state.falling)
@@ -520,6 +521,15 @@ def _create(rule: AlertRule, view: _SymbolView, levels: Levels) -> tuple[list[Cr
     reported_at = cooldown_start(rule, view.minute)
     ends = CREATED if rule.resolved else None
     return [crossing], state._replace(armed_at=None, spent=rule.once, reported_at=reported_at, ends=ends)
+
+
+def _is_compared(past: Sequence[MinuteBar], levels: Levels, base: float | None) -> bool:
+    """True if the level of the newest close is known.
+
+    That of the minute that is traded in need never be: where bars of a minute tell it, the one before is not final yet.
+    The minute is judged once it is.
+    """
+    return bool(past) and levels.at(past[-1].timestamp, base) is not None
 
 
 def _begin_anew(

@@ -547,3 +547,26 @@ def test_a_mute_changes_no_alert_but_whether_it_is_told(
             moments.append(alert.touched_at)
         is_muted = any(each.since <= moment < each.until for each in hand_mutes for moment in moments)
         assert (alert.event_id in muted.kept_back) == is_muted
+
+
+@settings(max_examples=HISTORIES // 4, deadline=None)
+@given(ANY_RULE, PAST, st.lists(st.sampled_from(PRICES), min_size=90, max_size=90))
+def test_a_rule_begins_and_keeps_up_while_every_minute_is_traded_in(
+    rule: AlertRule, past: list[float], prices: list[float]
+) -> None:
+    """Ticks of half a minute in half an hour, at no moment of which all bars are final."""
+    trades = [*past_trades(past), *(Trade(START + 20 * place, price, 1.0) for place, price in enumerate(prices))]
+    sensor = Sensor(rule, trades, 0)
+    end = START + 20 * len(prices)
+    for now in range(START + 300, end, 30):
+        sensor.evaluate(Visit(30), float(now))
+    [watch] = sensor.watches.values()
+    if watch.oracle is None:
+        assert rule.has_expired(START + 300)
+        return
+    assert watch.created is not None and watch.created[0] == START + 300
+    unit_s = watch.oracle.unit_s
+    # What is final, and was at the tick before.
+    until = (end - 60 - int(DEFAULT_GRACE_S)) // unit_s * unit_s
+    known = [trade for trade in trades if trade.time_s < until]
+    assert watch.expected(known, until) <= set(sensor.told)
