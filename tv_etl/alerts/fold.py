@@ -500,14 +500,14 @@ def _create(rule: AlertRule, view: _SymbolView, levels: Levels) -> tuple[list[Cr
     past = [*view.earlier, *view.committed, *last_word]
     if not rule.is_armed_at_creation:
         armed = truth_table.fold(rule, state, _samples(past), levels, skips=True)[1]
-        if levels.at(view.last_minute, price) is None and not _is_compared(past, levels, price):
+        if levels.at(view.last_minute, price) is None and not _has_newest_level(past, levels, price):
             return [], None
         return [], levels.kept(armed)
     state = state._replace(armed_at=CREATED, falling=bool(getattr(rule, "falls", False)))
     # The level of the last trade: that of a minute in which nothing was traded may not be known.
     known = levels.at(view.last_minute, price)
     if known is None:
-        return [], levels.kept(state) if _is_compared(past, levels, price) else None
+        return [], levels.kept(state) if _has_newest_level(past, levels, price) else None
     state = levels.kept(state)
     touch = None
     if price is not None and known.levels is not None:
@@ -523,7 +523,7 @@ def _create(rule: AlertRule, view: _SymbolView, levels: Levels) -> tuple[list[Cr
     return [crossing], state._replace(armed_at=None, spent=rule.once, reported_at=reported_at, ends=ends)
 
 
-def _is_compared(past: Sequence[MinuteBar], levels: Levels, base: float | None) -> bool:
+def _has_newest_level(past: Sequence[MinuteBar], levels: Levels, base: float | None) -> bool:
     """True if the level of the newest close is known.
 
     That of the minute that is traded in need never be: where bars of a minute tell it, the one before is not final yet.
